@@ -21,6 +21,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     fs::write(out, descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
         .bytes(".farewell")
+        // `ParticipantService.Connect` would collide with the generated `connect` constructor.
+        .build_transport(false)
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -3,7 +3,12 @@
 //! This crate knows nothing of decisions, databases or transports. A team that writes a participant
 //! needs this crate and `farewell-kit`, and nothing else of ours.
 
-#![allow(clippy::large_enum_variant, reason = "generated code")]
+#![allow(
+    clippy::large_enum_variant,
+    clippy::doc_lazy_continuation,
+    unused_qualifications,
+    reason = "generated code"
+)]
 
 /// All files as an encoded `FileDescriptorSet`, for server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/farewell.bin"));

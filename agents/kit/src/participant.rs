@@ -1,0 +1,321 @@
+//! The trait that a team implements to take part in deletions.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+
+/// A product line or service that must let go of accounts.
+///
+/// The session calls these methods; none of them is ever called with an empty account or an unknown verb.
+/// Every method may be called many times with the same order, from the first delivery, a retry or after a restart
+/// on either side: keep the [`Answer`] in the same transaction as the work (see [`crate::journal`]) and give it again.
+///
+/// Errors: a [`Fault`] is trouble that passes (a database away); the session answers `DEFERRED` with a backoff.
+/// What won't ever succeed without a person is [`Answer::Refused`].
+#[async_trait]
+pub trait Participant: Send + Sync + 'static {
+    /// The answer given earlier for this command, if there is one. Asked before any work.
+    async fn recall(&self, command: &str) -> Result<Option<Answer>, Fault>;
+
+    /// Stop use, sync, orders and new bindings, reversibly. Agents answer with their roster.
+    async fn seal(&self, order: &Order) -> Result<Answer, Fault>;
+
+    /// Lift the seal: everything is exactly as before. Succeeds if there is no seal.
+    async fn unseal(&self, order: &Order) -> Result<Answer, Fault>;
+
+    /// Erase, irreversibly. For devices: unbind and reset those in `order.devices`, and no others.
+    async fn act(&self, order: &Order) -> Result<Answer, Fault>;
+
+    /// Look, without trusting earlier answers, what is still held.
+    async fn probe(&self, order: &Order) -> Result<Answer, Fault>;
+
+    /// Everything that is in the way of deleting the account; empty means eligible. No side effects.
+    async fn eligibility(&self, account: &str) -> Result<Vec<Blocker>, Fault>;
+
+    /// What is held of the account. No side effects.
+    async fn inventory(&self, account: &str) -> Result<Inventory, Fault>;
+
+    /// Sends a verification code. Only the identity service can.
+    async fn send_code(&self, _request: &SendCode) -> Result<CodeSent, Fault> {
+        Err(Fault::unsupported("SEND_CODE"))
+    }
+
+    /// Checks a code or password. Only the identity service can.
+    async fn check_proof(&self, _request: &CheckProof) -> Result<ProofChecked, Fault> {
+        Err(Fault::unsupported("CHECK_PROOF"))
+    }
+}
+
+/// What is asked: one command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// `deletions/{deletion}/commands/{round}-{verb}-{participant}`: the idempotency key.
+    pub command: String,
+    /// The account's id, without `accounts/`. Never empty.
+    pub account: String,
+    /// The legal deadline, if the coordinator sent one.
+    pub deadline: Option<SystemTime>,
+    /// For agents, on `act`: the sealed roster.
+    pub devices: Vec<DeviceTask>,
+    /// W3C trace context of the delivery; may be empty.
+    pub traceparent: String,
+}
+
+/// One device of the roster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceTask {
+    /// The device's id, without `devices/`.
+    pub device: String,
+    /// The binding that was sealed; at least 1.
+    pub binding_epoch: u64,
+}
+
+/// What comes back for a command.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub enum Answer {
+    /// Carried out. Final: the same command must be answered the same for ever.
+    Done(Done),
+    /// Not yet; ask again after `retry_after`. Not kept in the journal.
+    Deferred(Deferred),
+    /// Never without a person.
+    Refused {
+        /// Stable machine word.
+        reason: String,
+        /// For operators, without personal data.
+        detail: String,
+    },
+}
+
+/// A finished command.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Done {
+    /// What was done.
+    pub outcome: Outcome,
+    /// Items by category.
+    pub counts: BTreeMap<String, i64>,
+    /// What is kept under law.
+    pub retained: Vec<Retained>,
+    /// For agents: the roster on `Sealed`, the results on `Erased`.
+    pub devices: Vec<DeviceResult>,
+}
+
+impl Done {
+    /// A finished command without counts, retention or devices.
+    pub fn new(outcome: Outcome) -> Self {
+        Self { outcome, counts: BTreeMap::new(), retained: Vec::new(), devices: Vec::new() }
+    }
+
+    /// Adds a count.
+    #[must_use]
+    pub fn count(mut self, category: &str, items: i64) -> Self {
+        self.counts.insert(category.to_owned(), items);
+        self
+    }
+}
+
+/// What was done. There is no unknown outcome: unknown is never an acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Outcome {
+    Erased,
+    Anonymised,
+    CryptoShredded,
+    Retained,
+    NotFound,
+    Transferred,
+    Sealed,
+    Unsealed,
+    Clean,
+    Residue,
+}
+
+/// Something kept under law, de-identified and restricted.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Retained {
+    /// For instance `transactions`.
+    pub class: String,
+    /// The law.
+    pub legal_basis: String,
+    /// Number of records; at least 1.
+    pub count: i64,
+    /// When the last record must be erased.
+    pub until: SystemTime,
+}
+
+/// One device of an answer.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct DeviceResult {
+    /// The device's id, without `devices/`.
+    pub device: String,
+    /// The binding; at least 1.
+    pub binding_epoch: u64,
+    /// How it ended; `None` in a roster.
+    pub outcome: Option<DeviceOutcome>,
+}
+
+/// How a device ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum DeviceOutcome {
+    Confirmed,
+    Executed,
+    Detached,
+    Superseded,
+    Transferred,
+    Unsupported,
+}
+
+/// "Ask again later."
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Deferred {
+    /// When to ask again; 1 ms to 7 days.
+    pub retry_after: Duration,
+    /// Stable machine word, for instance `WAITING_FOR_DEVICES`.
+    pub reason: String,
+    /// Units done.
+    pub done: i64,
+    /// Units in all; 0 if unknown.
+    pub total: i64,
+}
+
+/// Something in the way of a deletion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocker {
+    /// Stable code, for instance `UNFINISHED_ORDER`.
+    pub code: String,
+    /// Plain sentence.
+    pub message: String,
+    /// What removes it.
+    pub remedy: String,
+}
+
+/// What is held of an account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// By category.
+    pub categories: Vec<Category>,
+    /// Bound devices.
+    pub devices: Vec<BoundDevice>,
+}
+
+/// A category of data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Category {
+    /// For instance `photos`.
+    pub category: String,
+    /// Items.
+    pub count: i64,
+    /// Bytes.
+    pub size_bytes: i64,
+}
+
+/// A bound device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoundDevice {
+    /// The device's id.
+    pub device: String,
+    /// Model name.
+    pub model: String,
+    /// Serial number.
+    pub serial_number: String,
+    /// The current binding.
+    pub binding_epoch: u64,
+}
+
+/// "Send a code."
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SendCode {
+    /// The account's id.
+    pub account: String,
+    /// `deletions/{deletion}`.
+    pub deletion: String,
+    /// How the code travels.
+    pub channel: CodeChannel,
+    /// The caller's request id: the same id sends no second code.
+    pub request_id: String,
+}
+
+/// How a code travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeChannel {
+    Sms,
+    Email,
+}
+
+/// What became of a code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CodeSent {
+    /// Handed to the courier.
+    Sent { expires: SystemTime, next_send: SystemTime },
+    /// Another was sent a moment ago.
+    TooSoon { next_send: SystemTime },
+    /// The account has no such address.
+    NoAddress,
+    /// No such account.
+    UnknownAccount,
+}
+
+/// "Is this proof right?" Its `Debug` never shows the proof.
+#[derive(Clone)]
+pub struct CheckProof {
+    /// The account's id.
+    pub account: String,
+    /// `deletions/{deletion}`.
+    pub deletion: String,
+    /// What kind.
+    pub kind: ProofKind,
+    /// The proof itself.
+    pub proof: String,
+    /// The caller's request id: counted once.
+    pub request_id: String,
+}
+
+impl std::fmt::Debug for CheckProof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CheckProof").field("deletion", &self.deletion).field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+/// Kinds of proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProofKind {
+    SmsCode,
+    EmailCode,
+    Password,
+}
+
+/// Whether a proof holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProofChecked {
+    Right,
+    Wrong { tries_left: u32 },
+    Expired,
+    Locked,
+    UnknownAccount,
+}
+
+/// Trouble that passes. Its text goes to logs and must hold no personal data.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct Fault {
+    what: String,
+    #[source]
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Fault {
+    /// Trouble with a cause.
+    pub fn new(what: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { what: what.to_owned(), source: Some(source.into()) }
+    }
+
+    /// A question that this participant can't answer.
+    pub fn unsupported(question: &str) -> Self {
+        Self { what: format!("{question} is not supported by this participant"), source: None }
+    }
+}
+
+impl From<sqlx::Error> for Fault {
+    fn from(error: sqlx::Error) -> Self {
+        Self::new("the participant's database", error)
+    }
+}

@@ -1,1 +1,19 @@
+//! What every Farewell process needs, and no decision.
+//!
+//! A process reads its whole configuration before it opens a port ([`config`]), starts logging and
+//! tracing ([`telemetry`]), opens listeners with every limit named ([`server`]), dials others the
+//! same way ([`client`]), knows who is on the other end ([`peer`]) and ends in order
+//! ([`shutdown`]). [`certs`] makes the certificates of a development set-up.
+//!
+//! Nothing here knows what a deletion is. Retry counts, deadlines and authorisation belong to the
+//! crates that have a reason for them.
 
+pub mod backoff;
+pub mod certs;
+pub mod client;
+pub mod config;
+pub mod peer;
+pub mod server;
+pub mod shutdown;
+pub mod telemetry;
+pub mod tls;

@@ -1,0 +1,120 @@
+//! Dialling another process: the mirror of [`crate::server`].
+
+use std::{net::IpAddr, time::Duration};
+
+use tonic::{
+    Request,
+    codegen::http::{
+        Uri,
+        uri::{PathAndQuery, Scheme},
+    },
+    transport::Endpoint,
+};
+
+use crate::{
+    server::{
+        CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX, KEEPALIVE_INTERVAL,
+        KEEPALIVE_TIMEOUT, LOCAL_ERROR_RESETS_MAX, STREAM_WINDOW_BYTES, Security,
+    },
+    telemetry,
+};
+
+/// How long dialling may take, name look-up and handshake included. Whoever dials tries again.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why an address cannot be dialled.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("`{url}` is not host:port or http(s)://host:port")]
+    Url { url: String },
+    #[error("`{url}` is not on this machine, so it needs TLS")]
+    Exposed { url: String },
+    #[error("TLS for `{url}` cannot be set up")]
+    Tls {
+        url: String,
+        #[source]
+        source: tonic::transport::Error,
+    },
+}
+
+/// Where to dial, with every limit set. `url` may leave out the scheme or carry the wrong one:
+/// `security` decides it, so that no address in a configuration can switch TLS off.
+///
+/// # Errors
+/// An address that is none, or a remote one without TLS.
+pub fn endpoint(url: &str, security: &Security) -> Result<Endpoint, Error> {
+    let bad = || Error::Url {
+        url: url.to_owned(),
+    };
+    let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+    if !matches!(scheme, "http" | "https") {
+        return Err(bad());
+    }
+    let mut parts = rest.parse::<Uri>().map_err(|_| bad())?.into_parts();
+    let authority = parts.authority.clone().ok_or_else(bad)?;
+    let host = authority
+        .host()
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_owned();
+    if host.is_empty() || authority.as_str().contains('@') {
+        return Err(bad());
+    }
+    parts.scheme = Some(match security {
+        Security::Mutual(_) => Scheme::HTTPS,
+        Security::PlainLoopback => Scheme::HTTP,
+    });
+    parts.path_and_query = Some(PathAndQuery::from_static("/"));
+    let uri = Uri::from_parts(parts).map_err(|_| bad())?;
+
+    let endpoint = Endpoint::from(uri)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .tcp_keepalive(Some(KEEPALIVE_INTERVAL))
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        // Participants sit on an idle stream for hours and must notice a coordinator that is gone.
+        .keep_alive_while_idle(true)
+        .http2_adaptive_window(false)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
+        .http2_max_local_error_reset_streams(LOCAL_ERROR_RESETS_MAX);
+    match security {
+        Security::Mutual(credentials) => {
+            endpoint
+                .tls_config(credentials.client(&host))
+                .map_err(|source| Error::Tls {
+                    url: url.to_owned(),
+                    source,
+                })
+        }
+        Security::PlainLoopback if is_loopback(&host) => Ok(endpoint),
+        Security::PlainLoopback => Err(Error::Exposed {
+            url: url.to_owned(),
+        }),
+    }
+}
+
+/// A request that says how long its sender waits (`grpc-timeout`), so that the other end can stop
+/// when nobody listens any more; `Endpoint::timeout` gives up without saying so. It also carries
+/// the current span as `traceparent`, if that span is exported.
+pub fn request<T>(message: T, timeout: Duration) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(timeout);
+    let traceparent = telemetry::traceparent_of(&tracing::Span::current());
+    if let Ok(value) = traceparent.parse()
+        && !traceparent.is_empty()
+    {
+        request.metadata_mut().insert(telemetry::TRACEPARENT, value);
+    }
+    request
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost"
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|ip| ip.to_canonical().is_loopback())
+}

@@ -1,0 +1,297 @@
+//! One TOML file, every key also in the environment, and every mistake reported at once.
+//!
+//! A process asks for its section of the file. For the section `coordinator` the key `listen.callers`
+//! can be set as `FAREWELL_COORDINATOR__LISTEN__CALLERS`, or in short as `FAREWELL_LISTEN__CALLERS`;
+//! the environment wins over the file and the long name over the short one.
+//!
+//! All mistakes can only be found if the reader can go on after one. Give every field a default
+//! (`#[serde(default)]`) and ask for what is required in [`Validate`]: reading must stop at a field
+//! that is missing and has no default.
+
+mod human;
+mod problem;
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use figment::{
+    Profile, Provider,
+    error::{Actual, Kind},
+    providers::{Format, Toml},
+    value::{Dict, Value},
+};
+use serde::de::DeserializeOwned;
+
+pub use self::human::{Human, NotHuman};
+use self::problem::join;
+pub use self::problem::{Problem, Problems, Validate, nested};
+
+const PREFIX: &str = "FAREWELL_";
+const SEPARATOR: &str = "__";
+
+/// Mistakes shown before the reader gives up. Each one costs another reading.
+const PROBLEMS_MAX: usize = 100;
+
+/// Reads `section` (dotted; empty for the whole file) of `file` and the environment.
+///
+/// A `FAREWELL_` variable that is no key of this type is left alone, because the command line uses
+/// some too and the process next door has others; but not if it begins with our section or with one
+/// of our keys, because then it is a slip of the pen.
+///
+/// # Errors
+/// All mistakes that were found, none of them with the value that was given.
+pub fn load<T>(file: Option<&Path>, section: &str) -> Result<T, Problems>
+where
+    T: DeserializeOwned + Validate,
+{
+    let vars = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    load_from(file, section, vars)
+}
+
+fn load_from<T>(
+    file: Option<&Path>,
+    section: &str,
+    vars: impl Iterator<Item = (String, String)>,
+) -> Result<T, Problems>
+where
+    T: DeserializeOwned + Validate,
+{
+    let dict = match file {
+        Some(path) => read(path, section).map_err(|problem| Problems(vec![problem]))?,
+        None => Dict::new(),
+    };
+    let mut reader = Reader {
+        section,
+        dict,
+        given: BTreeMap::new(),
+        problems: Vec::new(),
+    };
+    reader.overlay(vars);
+    reader.finish()
+}
+
+/// The section of the file as it stands, empty if the file does not have it.
+fn read(path: &Path, section: &str) -> Result<Dict, Problem> {
+    let named = |message: String| Problem::new(path.display().to_string(), message);
+    let text = fs::read_to_string(path).map_err(|error| named(error.to_string()))?;
+    let mut profiles = Toml::string(&text)
+        .data()
+        .map_err(|error| named(error.kind.to_string()))?;
+    let mut dict = profiles.remove(&Profile::Default).unwrap_or_default();
+    for name in section.split('.').filter(|name| !name.is_empty()) {
+        dict = match dict.remove(name) {
+            Some(Value::Dict(_, inner)) => inner,
+            Some(_) => return Err(Problem::new(section, "must be a section")),
+            None => Dict::new(),
+        };
+    }
+    Ok(dict)
+}
+
+/// A value from the environment.
+struct Given {
+    variable: String,
+    text: String,
+    /// Named with our section in front, so meant for us.
+    ours: bool,
+    /// Taken as the text it is, no longer as a number or a list.
+    literal: bool,
+}
+
+/// Reads again and again, each time without the mistakes found so far.
+struct Reader<'a> {
+    section: &'a str,
+    dict: Dict,
+    given: BTreeMap<Vec<String>, Given>,
+    problems: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn overlay(&mut self, vars: impl Iterator<Item = (String, String)>) {
+        let long = match self.section {
+            "" => PREFIX.to_owned(),
+            section => {
+                format!(
+                    "{PREFIX}{}{SEPARATOR}",
+                    section.replace('.', SEPARATOR).to_uppercase()
+                )
+            }
+        };
+        for (variable, text) in vars {
+            let (name, ours) = match (variable.strip_prefix(&long), variable.strip_prefix(PREFIX)) {
+                (Some(name), _) => (name, !self.section.is_empty()),
+                (None, Some(name)) => (name, false),
+                (None, None) => continue,
+            };
+            let path: Vec<String> = name.split(SEPARATOR).map(str::to_lowercase).collect();
+            if path.iter().any(String::is_empty)
+                || self
+                    .given
+                    .get(&path)
+                    .is_some_and(|other| other.ours && !ours)
+            {
+                continue;
+            }
+            self.given.insert(
+                path,
+                Given {
+                    variable,
+                    text,
+                    ours,
+                    literal: false,
+                },
+            );
+        }
+        for (path, given) in &self.given {
+            // Never fails: what is no number or list is text.
+            let value = given
+                .text
+                .parse::<Value>()
+                .unwrap_or_else(|_| given.text.clone().into());
+            put(&mut self.dict, path, value);
+        }
+    }
+
+    fn finish<T>(mut self) -> Result<T, Problems>
+    where
+        T: DeserializeOwned + Validate,
+    {
+        while self.problems.len() < PROBLEMS_MAX {
+            let error = match Value::from(self.dict.clone()).deserialize::<T>() {
+                Ok(config) => return self.validated(config),
+                Err(error) => error,
+            };
+            if !self.forgive(&error) && !self.report(&error) {
+                break;
+            }
+        }
+        Err(Problems(self.problems))
+    }
+
+    fn validated<T: Validate>(mut self, config: T) -> Result<T, Problems> {
+        let mut found = Vec::new();
+        config.problems(&mut found);
+        for mut problem in found {
+            problem.key = join(self.section, &problem.key);
+            // A key that could not be read has its default now, about which there is nothing to say.
+            if !self.problems.iter().any(|known| known.key == problem.key) {
+                self.problems.push(problem);
+            }
+        }
+        if self.problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(Problems(self.problems))
+        }
+    }
+
+    /// Takes back a value of the environment that need not be a mistake.
+    fn forgive(&mut self, error: &figment::Error) -> bool {
+        let Some(path) = self
+            .given
+            .keys()
+            .find(|path| starts(path, &error.path))
+            .cloned()
+        else {
+            return false;
+        };
+        let Some(given) = self.given.get_mut(&path) else {
+            return false;
+        };
+        match &error.kind {
+            // Somebody else's variable. A known first segment, or our section, makes it ours.
+            Kind::UnknownField(..) if error.path.len() == 1 && !given.ours => {
+                remove(&mut self.dict, &error.path);
+                self.given.retain(|path, _| !starts(path, &error.path));
+                true
+            }
+            // A password of digits only is a number until somebody asks for text.
+            Kind::InvalidType(..) if path == error.path && !given.literal => {
+                given.literal = true;
+                let text = given.text.clone();
+                put(&mut self.dict, &path, text.into());
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Notes the mistake and removes its cause; `false` if there is no cause to remove.
+    fn report(&mut self, error: &figment::Error) -> bool {
+        let mut path = error.path.clone();
+        if let Kind::MissingField(name) = &error.kind {
+            path.push(name.to_string());
+        }
+        let key = join(self.section, &path.join("."));
+        if !self.problems.iter().any(|known| known.key == key) {
+            let mut message = explain(&error.kind);
+            if let Some(given) = self.given.get(&path) {
+                message = format!("{message} (from {})", given.variable);
+            }
+            self.problems.push(Problem::new(key, message));
+        }
+        remove(&mut self.dict, &path)
+    }
+}
+
+/// figment's own words name the value; these do not.
+fn explain(kind: &Kind) -> String {
+    match kind {
+        Kind::InvalidType(actual, expected) => {
+            format!("must be {expected}, but is {}", shape(actual))
+        }
+        Kind::InvalidValue(_, expected) => format!("must be {expected}"),
+        Kind::InvalidLength(count, expected) => format!("must be {expected}, but has {count}"),
+        Kind::UnknownVariant(_, known) => format!("must be one of {}", known.join(", ")),
+        Kind::UnknownField(_, known) => {
+            format!("is not a key here; there are {}", known.join(", "))
+        }
+        Kind::MissingField(_) => "is required".into(),
+        other => other.to_string(),
+    }
+}
+
+fn shape(actual: &Actual) -> &'static str {
+    match actual {
+        Actual::Bool(_) => "true or false",
+        Actual::Unsigned(_) | Actual::Signed(_) | Actual::Float(_) => "a number",
+        Actual::Char(_) | Actual::Str(_) => "text",
+        Actual::Seq => "a list",
+        Actual::Map => "a section",
+        _ => "something else",
+    }
+}
+
+fn starts(path: &[String], beginning: &[String]) -> bool {
+    !beginning.is_empty() && path.starts_with(beginning)
+}
+
+fn put(dict: &mut Dict, path: &[String], value: Value) {
+    match path {
+        [] => {}
+        [key] => {
+            dict.insert(key.clone(), value);
+        }
+        [key, rest @ ..] => {
+            let inner = dict
+                .entry(key.clone())
+                .or_insert_with(|| Dict::new().into());
+            if !matches!(inner, Value::Dict(..)) {
+                *inner = Dict::new().into();
+            }
+            if let Value::Dict(_, inner) = inner {
+                put(inner, rest, value);
+            }
+        }
+    }
+}
+
+/// Removes what is at `path`, or the list that holds it: a list with a hole would be another list.
+fn remove(dict: &mut Dict, path: &[String]) -> bool {
+    let [key, rest @ ..] = path else { return false };
+    match dict.get_mut(key) {
+        Some(Value::Dict(_, inner)) if !rest.is_empty() => remove(inner, rest),
+        Some(_) => dict.remove(key).is_some(),
+        None => false,
+    }
+}

@@ -1,0 +1,202 @@
+//! Who is on the other end: a role and a name, taken from the client certificate alone.
+//!
+//! The certificate carries exactly one URI, `spiffe://farewell/{role}/{name}`. Exactly one, because
+//! with two the answer would depend on which one a reader looks at first. Nothing a peer *says* is
+//! used, and nothing is cached: the identity is a property of the connection.
+
+use std::{fmt, str::FromStr};
+
+use tonic::{
+    Request, Status,
+    transport::server::{TcpConnectInfo, TlsConnectInfo},
+};
+use x509_parser::{extensions::GeneralName, prelude::FromDer, prelude::X509Certificate};
+
+/// The one trust domain. A certificate of another one is not ours, whoever signed it.
+pub const TRUST_DOMAIN: &str = "farewell";
+
+/// Longest name of a peer. It ends up in logs, in rate-limit keys and in MQTT topics.
+pub const NAME_BYTES_MAX: usize = 128;
+
+/// What a peer may be. What each may *do* is decided elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// Holds data of accounts and erases it: an agent or a service.
+    Participant,
+    /// A person who works on stalled deletions.
+    Operator,
+    /// Asks for deletions on behalf of account owners.
+    Caller,
+    /// A phone, a watch, a hub.
+    Device,
+    /// The coordinator itself.
+    Coordinator,
+}
+
+impl Role {
+    /// Every role, in the order of declaration.
+    pub const ALL: [Self; 5] = [
+        Self::Participant,
+        Self::Operator,
+        Self::Caller,
+        Self::Device,
+        Self::Coordinator,
+    ];
+
+    /// The word for it in a certificate.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Participant => "participant",
+            Self::Operator => "operator",
+            Self::Caller => "caller",
+            Self::Device => "device",
+            Self::Coordinator => "coordinator",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Role {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self, Error> {
+        Self::ALL
+            .into_iter()
+            .find(|role| role.as_str() == word)
+            .ok_or_else(|| Error::Role(word.to_owned()))
+    }
+}
+
+/// One authenticated peer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Peer {
+    pub role: Role,
+    /// `[A-Za-z0-9._-]`, at most [`NAME_BYTES_MAX`].
+    pub name: String,
+}
+
+/// Why a certificate names no peer.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("the certificate cannot be parsed")]
+    Malformed,
+    #[error("the certificate carries no URI name")]
+    NoUri,
+    #[error("the certificate carries {0} URI names, exactly one is allowed")]
+    ManyUris(usize),
+    #[error("`{0}` is not spiffe://{TRUST_DOMAIN}/{{role}}/{{name}}")]
+    Uri(String),
+    #[error("`{0}` is not a role")]
+    Role(String),
+    #[error("`{0}` is not a name: 1 to {NAME_BYTES_MAX} of A-Z a-z 0-9 . _ -")]
+    Name(String),
+}
+
+impl Peer {
+    /// # Errors
+    /// [`Error::Name`] when `name` could not stand in a certificate.
+    pub fn new(role: Role, name: impl Into<String>) -> Result<Self, Error> {
+        let name = name.into();
+        if is_name(&name) {
+            Ok(Self { role, name })
+        } else {
+            Err(Error::Name(name))
+        }
+    }
+
+    /// `spiffe://farewell/{role}/{name}`.
+    #[must_use]
+    pub fn uri(&self) -> String {
+        format!("spiffe://{TRUST_DOMAIN}/{}/{}", self.role, self.name)
+    }
+
+    fn of_uri(uri: &str) -> Result<Self, Error> {
+        let path = uri
+            .strip_prefix("spiffe://")
+            .and_then(|rest| rest.strip_prefix(TRUST_DOMAIN))
+            .and_then(|rest| rest.strip_prefix('/'))
+            .ok_or_else(|| Error::Uri(uri.to_owned()))?;
+        let (role, name) = path
+            .split_once('/')
+            .ok_or_else(|| Error::Uri(uri.to_owned()))?;
+        Self::new(role.parse()?, name)
+    }
+}
+
+/// `{role}/{name}`, for logs and keys.
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.role, self.name)
+    }
+}
+
+/// The peer that a DER certificate names. Its signature has been checked by the handshake.
+///
+/// # Errors
+/// Anything but exactly one well-formed URI of our trust domain.
+pub fn of_certificate(der: &[u8]) -> Result<Peer, Error> {
+    let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| Error::Malformed)?;
+    if !rest.is_empty() {
+        return Err(Error::Malformed);
+    }
+    let names = certificate
+        .subject_alternative_name()
+        .map_err(|_| Error::Malformed)?
+        .map_or(&[][..], |extension| &extension.value.general_names);
+    let uris: Vec<&str> = names
+        .iter()
+        .filter_map(|name| match name {
+            GeneralName::URI(uri) => Some(*uri),
+            _ => None,
+        })
+        .collect();
+    match uris[..] {
+        [] => Err(Error::NoUri),
+        [uri] => Peer::of_uri(uri),
+        _ => Err(Error::ManyUris(uris.len())),
+    }
+}
+
+/// The peer behind a request: `None` on a connection without TLS, which only a loopback listener
+/// accepts.
+///
+/// # Errors
+/// `UNAUTHENTICATED` when there is TLS but no certificate, or one that names no peer. The reason
+/// goes to the log; the peer learns only that it is not known.
+pub fn of_request<T>(request: &Request<T>) -> Result<Option<Peer>, Status> {
+    // `Request::peer_certs` cannot tell "no TLS" from "TLS without a certificate", and the second
+    // must never pass for the first.
+    let Some(connection) = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>() else {
+        return Ok(None);
+    };
+    let chain = connection.peer_certs();
+    let Some(leaf) = chain.as_ref().and_then(|chain| chain.first()) else {
+        return Err(Status::unauthenticated("a client certificate is required"));
+    };
+    match of_certificate(leaf) {
+        Ok(peer) => Ok(Some(peer)),
+        Err(error) => {
+            tracing::warn!(%error, remote = ?connection.get_ref().remote_addr(), "certificate names no peer");
+            Err(Status::unauthenticated(
+                "the client certificate names no known peer",
+            ))
+        }
+    }
+}
+
+/// The characters of a SPIFFE path segment; the dot segments would be navigation, not a name.
+fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= NAME_BYTES_MAX
+        && name != "."
+        && name != ".."
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}

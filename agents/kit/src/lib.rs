@@ -1,8 +1,11 @@
-//! The participant SDK: implement [`Participant`], call [`session::run`], and take part in deletions.
+//! The participant SDK: implement [`Participant`], call [`session::start`], and take part in deletions.
 
 pub mod journal;
 pub mod participant;
-pub mod session;
+// pub mod session;
 pub mod store;
+
+#[cfg(test)]
+mod scratch;
 
 pub use participant::*;

@@ -1,12 +1,13 @@
 //! A participant's own database: SQLite by default, PostgreSQL by URL, one SQL text for both.
 //!
-//! Columns are TEXT, BIGINT and BLOB/BYTEA only; times are microseconds since 1970 in BIGINT; parameters are `$1`.
-//! That is the common ground on which one statement serves both databases.
+//! Columns are TEXT, BIGINT and BLOB only; times are microseconds since 1970 in BIGINT; parameters are `$1`.
+//! That is the common ground on which one statement serves both databases. (PostgreSQL has no BLOB of its own; a
+//! domain of that name over BYTEA is made in the participant's name space.)
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use sqlx::any::{AnyPoolOptions, install_default_drivers};
-use sqlx::AnyPool;
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions, install_default_drivers};
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions as _, Connection as _, Error, raw_sql};
 
 /// Connections of one participant process.
 const POOL_CONNECTIONS_MAX: u32 = 8;
@@ -14,8 +15,23 @@ const POOL_CONNECTIONS_MAX: u32 = 8;
 const SQLITE_CONNECTIONS_MAX: u32 = 1;
 /// How long a statement may wait for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a start waits for a database that is away: longer than a fail-over, shorter than a person's patience.
+const CONNECT_LIMIT: Duration = Duration::from_secs(60);
+/// Pause between two attempts to connect at the start.
+const CONNECT_PAUSE: Duration = Duration::from_millis(250);
+/// PostgreSQL cuts longer identifiers off without a word.
+const NAMESPACE_BYTES_MAX: usize = 63;
 
-/// An open database with its schema in place.
+/// WAL and `synchronous=FULL` together: a committed answer survives a loss of power, which is what makes it evidence.
+const SQLITE_SETTINGS: &str =
+    "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON";
+/// One starter at a time makes the schema: `IF NOT EXISTS` alone is not safe against a second one.
+const POSTGRES_SCHEMA_LOCK: &str = "SELECT pg_advisory_xact_lock(hashtext('farewell-kit schema'))";
+const POSTGRES_BLOB: &str = "DO $$ BEGIN CREATE DOMAIN blob AS BYTEA; EXCEPTION WHEN duplicate_object THEN NULL; END $$";
+
+/// An open database with its schema in place. Cheap to clone.
+///
+/// A lost connection fails the statement that was using it, and that one only: the next statement gets a new one.
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: AnyPool,
@@ -24,17 +40,161 @@ pub struct Store {
 impl Store {
     /// Opens `sqlite:path` (created if missing, WAL, synchronous=FULL) or `postgres://…` and applies `schema`: statements
     /// that can be repeated (`CREATE TABLE IF NOT EXISTS …`), separated by `;`. `schema` is its own name space in
-    /// PostgreSQL when `namespace` is given, so that services may share one server.
-    pub async fn open(url: &str, namespace: &str, schema: &'static [&'static str]) -> Result<Self, sqlx::Error> {
-        let _ = (url, namespace, schema, POOL_CONNECTIONS_MAX, SQLITE_CONNECTIONS_MAX, ACQUIRE_TIMEOUT);
+    /// PostgreSQL when `namespace` is given (lower case letters, digits and `_`; empty means the database's default), so
+    /// that services may share one server.
+    ///
+    /// A database that is away is waited for, up to 60 s.
+    ///
+    /// Errors: `Configuration` for a URL or name space that can't be used, at once; what the database said otherwise.
+    pub async fn open(url: &str, namespace: &str, schema: &'static [&'static str]) -> Result<Self, Error> {
+        Self::open_within(CONNECT_LIMIT, url, namespace, schema).await
+    }
+
+    async fn open_within(
+        limit: Duration,
+        url: &str,
+        namespace: &str,
+        schema: &'static [&'static str],
+    ) -> Result<Self, Error> {
         install_default_drivers();
-        let pool = AnyPoolOptions::new().connect_lazy(url)?;
+        let kind = Kind::of(url)?;
+        let namespace = checked(namespace)?;
+        let options: AnyConnectOptions = kind.url(url).parse()?;
+        wait_for(&options, limit).await?;
+
+        let settings = kind.settings(namespace);
+        let pool = kind
+            .pool()
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .after_connect(move |connection, _| {
+                let settings = settings.clone();
+                Box::pin(async move { raw_sql(AssertSqlSafe(settings)).execute(connection).await.map(drop) })
+            })
+            .connect_with(options)
+            .await?;
+        kind.apply(&pool, namespace, schema).await?;
         Ok(Self { pool })
     }
 
     /// The pool, to run statements on.
     pub fn pool(&self) -> &AnyPool {
         &self.pool
+    }
+}
+
+/// Which database a URL means.
+#[derive(Clone, Copy)]
+enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+impl Kind {
+    fn of(url: &str) -> Result<Self, Error> {
+        match url.split_once(':') {
+            Some(("sqlite", _)) => Ok(Self::Sqlite),
+            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres),
+            // The URL may hold a password: it is not repeated.
+            _ => Err(Error::Configuration("a store is `sqlite:path` or `postgres://…`".into())),
+        }
+    }
+
+    fn url(self, url: &str) -> String {
+        match self {
+            Self::Sqlite if url.contains("mode=") => url.to_owned(),
+            Self::Sqlite if url.contains('?') => format!("{url}&mode=rwc"),
+            Self::Sqlite => format!("{url}?mode=rwc"),
+            Self::Postgres => url.to_owned(),
+        }
+    }
+
+    fn pool(self) -> AnyPoolOptions {
+        match self {
+            // The one connection stays: closing it would drop a database in memory.
+            Self::Sqlite => {
+                AnyPoolOptions::new().max_connections(SQLITE_CONNECTIONS_MAX).idle_timeout(None).max_lifetime(None)
+            }
+            Self::Postgres => AnyPoolOptions::new().max_connections(POOL_CONNECTIONS_MAX),
+        }
+    }
+
+    /// What every new connection is told.
+    fn settings(self, namespace: &str) -> String {
+        match (self, namespace) {
+            (Self::Sqlite, _) => SQLITE_SETTINGS.to_owned(),
+            (Self::Postgres, "") => "SET synchronous_commit = on".to_owned(),
+            (Self::Postgres, namespace) => {
+                format!("SET synchronous_commit = on; SET search_path = \"{namespace}\"")
+            }
+        }
+    }
+
+    async fn apply(self, pool: &AnyPool, namespace: &str, schema: &'static [&'static str]) -> Result<(), Error> {
+        let mut tx = match self {
+            // Asks for the write lock at once, where busy_timeout applies; a later upgrade would fail without waiting.
+            Self::Sqlite => pool.begin_with("BEGIN IMMEDIATE").await?,
+            Self::Postgres => {
+                let mut tx = pool.begin().await?;
+                raw_sql(POSTGRES_SCHEMA_LOCK).execute(&mut *tx).await?;
+                if !namespace.is_empty() {
+                    // `checked` let nothing through that could end the quotation.
+                    let create = format!("CREATE SCHEMA IF NOT EXISTS \"{namespace}\"");
+                    raw_sql(AssertSqlSafe(create)).execute(&mut *tx).await?;
+                }
+                raw_sql(POSTGRES_BLOB).execute(&mut *tx).await?;
+                tx
+            }
+        };
+        for statement in schema {
+            raw_sql(*statement).execute(&mut *tx).await?;
+        }
+        tx.commit().await
+    }
+}
+
+/// Waits until the database takes a connection. The pool would wait too, but says only "timed out" in the end.
+async fn wait_for(options: &AnyConnectOptions, limit: Duration) -> Result<(), Error> {
+    let end = Instant::now() + limit;
+    let mut told = false;
+    loop {
+        match options.connect().await {
+            Ok(connection) => return AnyConnection::close(connection).await,
+            Err(error) if passes(&error) && Instant::now() + CONNECT_PAUSE < end => {
+                if !told {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "waiting for the database");
+                    told = true;
+                }
+                tokio::time::sleep(CONNECT_PAUSE).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether a failure to connect goes away by waiting.
+fn passes(error: &Error) -> bool {
+    match error {
+        Error::Io(_) => true,
+        // Starting up or shutting down, out of connections.
+        Error::Database(error) => matches!(error.code().as_deref(), Some("57P03" | "53300")),
+        _ => false,
+    }
+}
+
+fn checked(namespace: &str) -> Result<&str, Error> {
+    let sound = namespace.len() <= NAMESPACE_BYTES_MAX
+        && namespace.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        && !namespace.starts_with("pg_");
+    if sound {
+        Ok(namespace)
+    } else {
+        Err(Error::Configuration(
+            format!(
+                "name space `{namespace}`: only a-z, 0-9 and _ are allowed, at most {NAMESPACE_BYTES_MAX}, \
+                 and none of PostgreSQL's own"
+            )
+            .into(),
+        ))
     }
 }
 
@@ -47,3 +207,6 @@ pub fn micros(time: SystemTime) -> i64 {
 pub fn time(micros: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_micros(u64::try_from(micros).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests;

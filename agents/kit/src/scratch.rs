@@ -1,0 +1,24 @@
+//! Databases for tests: a new SQLite file each, and PostgreSQL where the test runner offers one.
+
+use std::env;
+
+/// `sqlite:` in a new directory. Left for the system's clearing of temporary files: a failed test can be looked at.
+pub fn sqlite(name: &str) -> String {
+    let folder = env::temp_dir().join(format!("farewell-kit-{}-{}", name, uuid::Uuid::now_v7()));
+    std::fs::create_dir_all(&folder).expect("a temporary directory");
+    format!("sqlite:{}/test.db", folder.display())
+}
+
+/// The test runner's PostgreSQL.
+pub fn postgres() -> Option<String> {
+    let url = env::var("FAREWELL_TEST_POSTGRES").ok().filter(|url| !url.is_empty());
+    if url.is_none() {
+        println!("skipped on PostgreSQL: FAREWELL_TEST_POSTGRES is not set");
+    }
+    url
+}
+
+/// Every database that a test should pass on.
+pub fn urls(name: &str) -> Vec<String> {
+    std::iter::once(sqlite(name)).chain(postgres()).collect()
+}

@@ -2,7 +2,7 @@
 
 pub mod journal;
 pub mod participant;
-// pub mod session;
+pub mod session;
 pub mod store;
 
 #[cfg(test)]

@@ -271,3 +271,169 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
     move |source| Error::File { path, source }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::fs::PermissionsExt, sync::Barrier, thread, time::Instant};
+
+    use x509_parser::{extensions::GeneralName, pem::parse_x509_pem};
+
+    use super::*;
+    use crate::scratch::Scratch;
+
+    fn hosts(credentials: &Credentials) -> Vec<String> {
+        let (_, pem) = parse_x509_pem(credentials.cert_pem.as_bytes()).unwrap();
+        let certificate = pem.parse_x509().unwrap();
+        let names = certificate.subject_alternative_name().unwrap().unwrap();
+        let host = |name: &GeneralName| match name {
+            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            GeneralName::IPAddress(bytes) => Some(format!("{bytes:?}")),
+            _ => None,
+        };
+        names.value.general_names.iter().filter_map(host).collect()
+    }
+
+    fn verifies(ca_pem: &str, credentials: &Credentials) -> bool {
+        let (_, ca) = parse_x509_pem(ca_pem.as_bytes()).unwrap();
+        let (_, leaf) = parse_x509_pem(credentials.cert_pem.as_bytes()).unwrap();
+        let ca = ca.parse_x509().unwrap();
+        let leaf = leaf.parse_x509().unwrap();
+        leaf.issuer() == ca.subject() && leaf.verify_signature(Some(ca.public_key())).is_ok()
+    }
+
+    #[test]
+    fn a_certificate_names_its_peer_and_its_hosts() {
+        let ca = DevCa::create().unwrap();
+        let issued = ca
+            .issue(Role::Participant, "phones", &["agent.local", "10.0.0.7"])
+            .unwrap();
+        let (_, pem) = parse_x509_pem(issued.cert_pem.as_bytes()).unwrap();
+        assert_eq!(
+            peer::of_certificate(&pem.contents).unwrap().to_string(),
+            "participant/phones"
+        );
+        assert!(verifies(ca.pem(), &issued));
+        let loopback = "[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]";
+        assert_eq!(
+            hosts(&issued),
+            [
+                "agent.local",
+                "[10, 0, 0, 7]",
+                "localhost",
+                "[127, 0, 0, 1]",
+                loopback
+            ]
+        );
+    }
+
+    #[test]
+    fn a_device_cannot_pass_for_a_server() {
+        let ca = DevCa::create().unwrap();
+        for role in [Role::Device, Role::Caller, Role::Operator] {
+            assert!(hosts(&ca.issue(role, "d1", &[]).unwrap()).is_empty());
+        }
+        assert_eq!(
+            hosts(&ca.issue(Role::Coordinator, "c1", &["localhost"]).unwrap()).len(),
+            3
+        );
+    }
+
+    #[test]
+    fn names_that_cannot_stand_in_a_certificate_are_refused() {
+        let ca = DevCa::create().unwrap();
+        assert!(matches!(
+            ca.issue(Role::Device, "a/b", &[]),
+            Err(Error::Peer(_))
+        ));
+        assert!(matches!(
+            ca.issue(Role::Coordinator, "c", &["a b"]),
+            Err(Error::Host(_))
+        ));
+    }
+
+    #[test]
+    fn the_authority_is_the_same_after_a_restart() {
+        let dir = Scratch::new();
+        let before = DevCa::open_or_create(dir.path()).unwrap();
+        let issued = before.issue(Role::Device, "d1", &[]).unwrap();
+        let after = DevCa::open_or_create(dir.path()).unwrap();
+        assert_eq!(before.pem(), after.pem());
+        assert!(verifies(after.pem(), &issued));
+        assert!(verifies(
+            before.pem(),
+            &after.issue(Role::Device, "d2", &[]).unwrap()
+        ));
+
+        fs::remove_file(dir.path().join("ca.pem")).unwrap();
+        let again = DevCa::open_or_create(dir.path()).unwrap();
+        assert!(verifies(again.pem(), &issued));
+    }
+
+    #[test]
+    fn processes_that_start_together_share_one_authority() {
+        let dir = Scratch::new();
+        let barrier = Barrier::new(8);
+        let issued: Vec<Credentials> = thread::scope(|scope| {
+            let start = || {
+                barrier.wait();
+                DevCa::open_or_create(dir.path())
+                    .unwrap()
+                    .issue(Role::Device, "d", &[])
+                    .unwrap()
+            };
+            let started: Vec<_> = (0..8).map(|_| scope.spawn(start)).collect();
+            started
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
+        });
+        let ca = DevCa::open_or_create(dir.path()).unwrap();
+        assert!(
+            issued
+                .iter()
+                .all(|credentials| verifies(ca.pem(), credentials))
+        );
+        assert_eq!(
+            fs::read_dir(dir.path()).unwrap().count(),
+            2,
+            "no drafts are left"
+        );
+    }
+
+    #[test]
+    fn keys_are_for_their_owner_only() {
+        let dir = Scratch::new();
+        let ca = DevCa::open_or_create(dir.path()).unwrap();
+        let issued = ca.issue(Role::Device, "d1", &[]).unwrap();
+        write(dir.path(), "d1", &issued).unwrap();
+        let mode = |name: &str| {
+            fs::metadata(dir.path().join(name))
+                .unwrap()
+                .permissions()
+                .mode()
+                & 0o777
+        };
+        assert_eq!((mode("ca.key"), mode("d1.key")), (0o600, 0o600));
+        let read = Credentials::from_dir(dir.path(), "d1").unwrap();
+        assert_eq!(
+            (read.key_pem, read.cert_pem),
+            (issued.key_pem, issued.cert_pem)
+        );
+        assert_eq!(read.ca_pem, ca.pem());
+    }
+
+    #[test]
+    fn a_fleet_gets_its_certificates_in_no_time() {
+        let ca = DevCa::create().unwrap();
+        let started = Instant::now();
+        for number in 0..200 {
+            ca.issue(Role::Device, &format!("d{number}"), &[]).unwrap();
+        }
+        // Generous: an unoptimised build on a busy machine. RSA would take a minute.
+        assert!(
+            started.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            started.elapsed()
+        );
+    }
+}

@@ -6,7 +6,7 @@ use tonic::{
     Request,
     codegen::http::{
         Uri,
-        uri::{PathAndQuery, Scheme},
+        uri::{Authority, Scheme},
     },
     transport::Endpoint,
 };
@@ -50,22 +50,27 @@ pub fn endpoint(url: &str, security: &Security) -> Result<Endpoint, Error> {
     if !matches!(scheme, "http" | "https") {
         return Err(bad());
     }
-    let mut parts = rest.parse::<Uri>().map_err(|_| bad())?.into_parts();
-    let authority = parts.authority.clone().ok_or_else(bad)?;
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let authority: Authority = rest.parse().map_err(|_| bad())?;
     let host = authority
         .host()
         .trim_start_matches('[')
         .trim_end_matches(']')
         .to_owned();
-    if host.is_empty() || authority.as_str().contains('@') {
+    // Without a port the scheme would choose one, and the scheme is not the address's to say.
+    if host.is_empty() || authority.port_u16().is_none() || rest.contains('@') {
         return Err(bad());
     }
-    parts.scheme = Some(match security {
+    let scheme = match security {
         Security::Mutual(_) => Scheme::HTTPS,
         Security::PlainLoopback => Scheme::HTTP,
-    });
-    parts.path_and_query = Some(PathAndQuery::from_static("/"));
-    let uri = Uri::from_parts(parts).map_err(|_| bad())?;
+    };
+    let uri = Uri::builder()
+        .scheme(scheme)
+        .authority(authority)
+        .path_and_query("/")
+        .build()
+        .map_err(|_| bad())?;
 
     let endpoint = Endpoint::from(uri)
         .connect_timeout(CONNECT_TIMEOUT)
@@ -104,8 +109,8 @@ pub fn request<T>(message: T, timeout: Duration) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(timeout);
     let traceparent = telemetry::traceparent_of(&tracing::Span::current());
-    if let Ok(value) = traceparent.parse()
-        && !traceparent.is_empty()
+    if !traceparent.is_empty()
+        && let Ok(value) = traceparent.parse()
     {
         request.metadata_mut().insert(telemetry::TRACEPARENT, value);
     }
@@ -117,4 +122,77 @@ fn is_loopback(host: &str) -> bool {
         || host
             .parse::<IpAddr>()
             .is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{certs::DevCa, peer::Role};
+
+    fn uri(url: &str, security: &Security) -> String {
+        endpoint(url, security).unwrap().uri().to_string()
+    }
+
+    #[test]
+    fn the_protection_decides_the_scheme() {
+        let credentials = DevCa::create()
+            .unwrap()
+            .issue(Role::Caller, "app", &[])
+            .unwrap();
+        let mutual = Security::Mutual(credentials);
+        for url in [
+            "coordinator:7400",
+            "http://coordinator:7400",
+            "https://coordinator:7400/",
+        ] {
+            assert_eq!(uri(url, &mutual), "https://coordinator:7400/");
+        }
+        assert_eq!(uri("[::1]:7400", &mutual), "https://[::1]:7400/");
+        for url in ["localhost:7400", "https://localhost:7400"] {
+            assert_eq!(uri(url, &Security::PlainLoopback), "http://localhost:7400/");
+        }
+        assert_eq!(
+            uri("http://[::1]:7400", &Security::PlainLoopback),
+            "http://[::1]:7400/"
+        );
+    }
+
+    #[test]
+    fn nothing_leaves_the_machine_without_tls() {
+        for url in [
+            "coordinator:7400",
+            "10.0.0.1:7400",
+            "localhost.example:7400",
+            "0.0.0.0:7400",
+        ] {
+            let error = endpoint(url, &Security::PlainLoopback).unwrap_err();
+            assert!(matches!(error, Error::Exposed { .. }), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_refused() {
+        for url in [
+            "",
+            ":7400",
+            "localhost",
+            "ftp://localhost:1",
+            "unix:/tmp/x",
+            "localhost:7400/path",
+            "user@localhost:7400",
+            "localhost:port",
+            "localhost:70000",
+            "http://http://localhost:1",
+        ] {
+            let error = endpoint(url, &Security::PlainLoopback).unwrap_err();
+            assert!(matches!(error, Error::Url { .. }), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_request_says_how_long_its_sender_waits() {
+        let request = request((), Duration::from_millis(1_500));
+        assert_eq!(request.metadata().get("grpc-timeout").unwrap(), "1500000u");
+        assert!(request.metadata().get(telemetry::TRACEPARENT).is_none());
+    }
 }

@@ -13,6 +13,8 @@ pub mod certs;
 pub mod client;
 pub mod config;
 pub mod peer;
+#[cfg(test)]
+mod scratch;
 pub mod server;
 pub mod shutdown;
 pub mod telemetry;

@@ -200,3 +200,90 @@ fn is_name(name: &str) -> bool {
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, SanType};
+
+    use super::*;
+
+    fn certificate(uris: &[&str]) -> Vec<u8> {
+        let mut params = CertificateParams::new(vec!["localhost".into()]).unwrap();
+        for uri in uris {
+            params
+                .subject_alt_names
+                .push(SanType::URI((*uri).try_into().unwrap()));
+        }
+        params
+            .self_signed(&KeyPair::generate().unwrap())
+            .unwrap()
+            .der()
+            .to_vec()
+    }
+
+    #[test]
+    fn every_role_survives_the_certificate() {
+        for role in Role::ALL {
+            let peer = Peer::new(role, "phones-1.eu_west").unwrap();
+            assert_eq!(of_certificate(&certificate(&[&peer.uri()])), Ok(peer));
+        }
+    }
+
+    #[test]
+    fn exactly_one_uri_names_the_peer() {
+        assert_eq!(of_certificate(&certificate(&[])), Err(Error::NoUri));
+        let two = certificate(&["spiffe://farewell/caller/a", "spiffe://farewell/operator/a"]);
+        assert_eq!(of_certificate(&two), Err(Error::ManyUris(2)));
+    }
+
+    #[test]
+    fn a_uri_that_is_not_ours_names_nobody() {
+        for uri in [
+            "https://farewell/caller/a",
+            "spiffe://farewell.example/caller/a",
+            "spiffe://farewells/caller/a",
+            "spiffe://Farewell/caller/a",
+            "spiffe://farewell/caller",
+            "spiffe://farewell",
+        ] {
+            assert_eq!(
+                of_certificate(&certificate(&[uri])),
+                Err(Error::Uri(uri.into())),
+                "{uri}"
+            );
+        }
+        let role = certificate(&["spiffe://farewell/Operator/a"]);
+        assert_eq!(of_certificate(&role), Err(Error::Role("Operator".into())));
+        for name in [
+            "",
+            "a/b",
+            "..",
+            ".",
+            "a%2Fb",
+            "a?b",
+            "a#b",
+            "a b",
+            "a+b",
+            "caf\u{e9}",
+        ] {
+            let uri = format!("spiffe://farewell/device/{name}");
+            assert_eq!(Peer::of_uri(&uri), Err(Error::Name(name.into())));
+        }
+        assert!(Peer::new(Role::Device, "d".repeat(NAME_BYTES_MAX)).is_ok());
+        assert!(Peer::new(Role::Device, "d".repeat(NAME_BYTES_MAX + 1)).is_err());
+    }
+
+    #[test]
+    fn bytes_that_are_no_certificate_name_nobody() {
+        assert_eq!(of_certificate(&[]), Err(Error::Malformed));
+        assert_eq!(of_certificate(b"no certificate"), Err(Error::Malformed));
+        let mut longer = certificate(&["spiffe://farewell/caller/a"]);
+        longer.push(0);
+        assert_eq!(of_certificate(&longer), Err(Error::Malformed));
+    }
+
+    #[test]
+    fn a_request_without_tls_has_no_peer() {
+        assert_eq!(of_request(&Request::new(())).unwrap(), None);
+    }
+}

@@ -146,3 +146,233 @@ pub async fn bind(addr: SocketAddr) -> io::Result<Bound> {
         incoming,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+        time::timeout,
+    };
+    use tonic::{Code, Request, Status, service::interceptor::InterceptedService};
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+    use super::*;
+    use crate::{
+        certs::DevCa,
+        client,
+        peer::{self, Role},
+        shutdown::Shutdown,
+    };
+
+    const LATE: Duration = Duration::from_secs(20);
+    const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+    /// A health service that only answers callers, and says on refusal whom it saw.
+    async fn serve(security: &Security, shutdown: &Shutdown) -> SocketAddr {
+        security.check(ANY).unwrap();
+        let bound = bind(ANY).await.unwrap();
+        let (_, health) = tonic_health::server::health_reporter();
+        let service =
+            InterceptedService::new(health, |request: Request<()>| {
+                match peer::of_request(&request)? {
+                    Some(peer) if peer.role == Role::Caller => Ok(request),
+                    Some(peer) => Err(Status::permission_denied(peer.to_string())),
+                    None => Ok(request),
+                }
+            });
+        let router = security.apply(builder()).unwrap().add_service(service);
+        let token = shutdown.token();
+        shutdown.spawn(async move {
+            router
+                .serve_with_incoming_shutdown(bound.incoming, token.cancelled())
+                .await
+                .unwrap();
+        });
+        bound.addr
+    }
+
+    async fn check(addr: SocketAddr, security: &Security) -> Result<(), Status> {
+        let url = format!("localhost:{}", addr.port());
+        let channel = client::endpoint(&url, security).unwrap().connect_lazy();
+        let request = client::request(HealthCheckRequest::default(), LATE);
+        HealthClient::new(channel).check(request).await.map(drop)
+    }
+
+    #[tokio::test]
+    async fn a_server_knows_its_peer_by_the_certificate() {
+        let ca = DevCa::create().unwrap();
+        let mutual = |role, name| Security::Mutual(ca.issue(role, name, &[]).unwrap());
+        let shutdown = Shutdown::new();
+        let addr = serve(&mutual(Role::Coordinator, "c1"), &shutdown).await;
+
+        check(addr, &mutual(Role::Caller, "app")).await.unwrap();
+        let refused = check(addr, &mutual(Role::Device, "d1")).await.unwrap_err();
+        assert_eq!(
+            (refused.code(), refused.message()),
+            (Code::PermissionDenied, "device/d1")
+        );
+        assert!(shutdown.drain(LATE).await);
+    }
+
+    #[tokio::test]
+    async fn a_stranger_is_not_served() {
+        let ca = DevCa::create().unwrap();
+        let coordinator = ca.issue(Role::Coordinator, "c1", &[]).unwrap();
+        let shutdown = Shutdown::new();
+        let addr = serve(&Security::Mutual(coordinator), &shutdown).await;
+
+        // A certificate of another authority, shown to a server that the client does trust.
+        let mut stranger = DevCa::create()
+            .unwrap()
+            .issue(Role::Caller, "app", &[])
+            .unwrap();
+        stranger.ca_pem = ca.pem().to_owned();
+        assert!(check(addr, &Security::Mutual(stranger)).await.is_err());
+        // No certificate at all.
+        let anonymous = tonic::transport::ClientTlsConfig::new()
+            .ca_certificate(tonic::transport::Certificate::from_pem(ca.pem()));
+        let endpoint =
+            tonic::transport::Endpoint::from_shared(format!("https://localhost:{}", addr.port()));
+        let channel = endpoint
+            .unwrap()
+            .tls_config(anonymous)
+            .unwrap()
+            .connect_lazy();
+        assert!(
+            HealthClient::new(channel)
+                .check(HealthCheckRequest::default())
+                .await
+                .is_err()
+        );
+        // No TLS at all.
+        assert!(check(addr, &Security::PlainLoopback).await.is_err());
+        // A server whose certificate is no server's, as a device on the same machine might try.
+        let device = Security::Mutual(ca.issue(Role::Device, "d1", &[]).unwrap());
+        let addr = serve(&device, &shutdown).await;
+        let caller = Security::Mutual(ca.issue(Role::Caller, "app", &[]).unwrap());
+        assert!(check(addr, &caller).await.is_err());
+        assert!(shutdown.drain(LATE).await);
+    }
+
+    #[tokio::test]
+    async fn a_plain_listener_stays_on_the_machine() {
+        let shutdown = Shutdown::new();
+        let addr = serve(&Security::PlainLoopback, &shutdown).await;
+        check(addr, &Security::PlainLoopback).await.unwrap();
+        for addr in ["127.0.0.2:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            assert!(Security::PlainLoopback.check(addr.parse().unwrap()).is_ok());
+        }
+        for addr in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1"] {
+            assert!(
+                Security::PlainLoopback
+                    .check(addr.parse().unwrap())
+                    .is_err()
+            );
+        }
+        assert!(shutdown.drain(LATE).await);
+    }
+
+    const HEADERS: u8 = 1;
+    const SETTINGS: u8 = 4;
+    const GOAWAY: u8 = 7;
+    const WINDOW_UPDATE: u8 = 8;
+    const END_HEADERS: u8 = 4;
+    const ENHANCE_YOUR_CALM: u32 = 11;
+
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let mut frame = length[1..].to_vec();
+        frame.extend([kind, flags]);
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        frame
+    }
+
+    async fn read_frame(socket: &mut (impl AsyncReadExt + Unpin)) -> io::Result<(u8, Vec<u8>)> {
+        let mut head = [0; 9];
+        socket.read_exact(&mut head).await?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; usize::try_from(length).unwrap()];
+        socket.read_exact(&mut payload).await?;
+        Ok((head[3], payload))
+    }
+
+    async fn greet(addr: SocketAddr) -> TcpStream {
+        let mut socket = TcpStream::connect(addr).await.unwrap();
+        socket
+            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            .await
+            .unwrap();
+        socket.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
+        socket
+    }
+
+    #[tokio::test]
+    async fn the_limits_are_on_the_wire() {
+        let shutdown = Shutdown::new();
+        let mut socket = greet(serve(&Security::PlainLoopback, &shutdown).await).await;
+        let (kind, payload) = read_frame(&mut socket).await.unwrap();
+        assert_eq!(kind, SETTINGS);
+        let settings: Vec<(u16, u32)> = payload
+            .chunks_exact(6)
+            .map(|s| {
+                let value = u32::from_be_bytes([s[2], s[3], s[4], s[5]]);
+                (u16::from_be_bytes([s[0], s[1]]), value)
+            })
+            .collect();
+        for limit in [
+            (3, CONNECTION_STREAMS_MAX),
+            (4, STREAM_WINDOW_BYTES),
+            (5, FRAME_BYTES_MAX),
+            (6, HEADER_LIST_BYTES_MAX),
+        ] {
+            assert!(
+                settings.contains(&limit),
+                "{limit:?} is not among {settings:?}"
+            );
+        }
+        drop(socket);
+        assert!(shutdown.drain(LATE).await);
+    }
+
+    /// `MadeYouReset`: the peer opens a stream and provokes an error on it, so that *we* reset it. The
+    /// stream no longer counts as open, while its request is still being worked on.
+    #[tokio::test]
+    async fn a_peer_that_provokes_resets_is_sent_away() {
+        let shutdown = Shutdown::new();
+        let (mut read, mut write) = greet(serve(&Security::PlainLoopback, &shutdown).await)
+            .await
+            .into_split();
+        // :method POST, :scheme http, :path /a, :authority a
+        let block = [0x83, 0x86, 0x04, 2, b'/', b'a', 0x01, 1, b'a'];
+        let mut attack = Vec::new();
+        let attempts = u32::try_from(LOCAL_ERROR_RESETS_MAX).unwrap() + 100;
+        for stream in (1..).step_by(2).take(usize::try_from(attempts).unwrap()) {
+            attack.extend(frame(HEADERS, END_HEADERS, stream, &block));
+            // More than a window can hold is an error of the stream, not of the connection.
+            attack.extend(frame(WINDOW_UPDATE, 0, stream, &[0x7f, 0xff, 0xff, 0xff]));
+        }
+        let attacker = tokio::spawn(async move {
+            // Fails once the server has ended the connection, which is the point.
+            let _ = write.write_all(&attack).await;
+            write
+        });
+        let reason = timeout(LATE, async {
+            loop {
+                match read_frame(&mut read).await {
+                    Ok((GOAWAY, payload)) => {
+                        break Some(u32::from_be_bytes([
+                            payload[4], payload[5], payload[6], payload[7],
+                        ]));
+                    }
+                    Ok(_) => {}
+                    Err(_) => break None,
+                }
+            }
+        });
+        assert_eq!(reason.await.unwrap(), Some(ENHANCE_YOUR_CALM));
+        drop(attacker.await.unwrap());
+        assert!(shutdown.drain(LATE).await);
+    }
+}

@@ -117,3 +117,77 @@ impl Shutdown {
         std::iter::successors(self.above.as_deref(), |shutdown| shutdown.above.as_deref())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(50);
+    const LATE: Duration = Duration::from_secs(10);
+
+    #[tokio::test]
+    async fn everybody_hears_it_also_afterwards() {
+        let shutdown = Shutdown::new();
+        let clone = shutdown.clone();
+        assert!(timeout(SOON, clone.wait()).await.is_err());
+        shutdown.trigger();
+        shutdown.trigger();
+        clone.wait().await;
+        assert!(clone.is_triggered() && clone.token().is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn the_drain_waits_for_tasks_that_listen() {
+        let shutdown = Shutdown::new();
+        let inner = shutdown.clone();
+        let task = shutdown.spawn(async move {
+            inner.wait().await;
+            tokio::time::sleep(SOON).await;
+            "closed"
+        });
+        assert!(shutdown.drain(LATE).await);
+        assert_eq!(task.await.unwrap(), "closed");
+    }
+
+    #[tokio::test]
+    async fn the_drain_does_not_wait_for_ever() {
+        let shutdown = Shutdown::new();
+        let deaf = shutdown.spawn(std::future::pending::<()>());
+        assert!(!shutdown.drain(SOON).await);
+        deaf.abort();
+        assert!(shutdown.drain(LATE).await);
+    }
+
+    #[tokio::test]
+    async fn a_child_ends_alone_and_the_whole_waits_for_it() {
+        let shutdown = Shutdown::new();
+        let child = shutdown.child();
+        let grandchild = child.child();
+        let task = grandchild.spawn(std::future::pending::<()>());
+        child.trigger();
+        assert!(!shutdown.is_triggered() && grandchild.is_triggered());
+        assert!(!shutdown.drain(SOON).await);
+        task.abort();
+        assert!(shutdown.drain(LATE).await);
+        assert!(shutdown.child().is_triggered());
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_does_not_hold_up_the_end() {
+        let shutdown = Shutdown::new();
+        let task = shutdown.child().spawn(async { panic!("on purpose") });
+        assert!(shutdown.drain(LATE).await);
+        assert!(task.await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_signal_says_the_word() {
+        let shutdown = Shutdown::new();
+        shutdown.on_signals().unwrap();
+        let kill = std::process::Command::new("kill")
+            .args(["-TERM", &std::process::id().to_string()])
+            .status();
+        assert!(kill.unwrap().success());
+        assert!(timeout(LATE, shutdown.wait()).await.is_ok());
+    }
+}

@@ -96,6 +96,23 @@ impl Drop for Guard {
 /// # Errors
 /// A filter or endpoint that cannot be used, no runtime, or telemetry that already runs.
 pub fn init(service: &'static str, instance: &str, config: &Config) -> anyhow::Result<Guard> {
+    let (layers, provider) = assemble(service, instance, config)?;
+    tracing_subscriber::registry()
+        .with(layers)
+        .try_init()
+        .context("telemetry already runs")?;
+    global::set_text_map_propagator(TraceContextPropagator::new());
+    Ok(Guard { provider })
+}
+
+type Layers = Vec<Box<dyn Layer<Registry> + Send + Sync>>;
+
+/// Everything but the global part, of which a process has only one.
+fn assemble(
+    service: &'static str,
+    instance: &str,
+    config: &Config,
+) -> anyhow::Result<(Layers, Option<SdkTracerProvider>)> {
     let filter = EnvFilter::try_new(&config.log)
         .with_context(|| format!("`{}` is not a log filter", config.log))?;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
@@ -104,28 +121,16 @@ pub fn init(service: &'static str, instance: &str, config: &Config) -> anyhow::R
     } else {
         lines.boxed()
     };
-    let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> =
-        vec![lines.with_filter(filter).boxed()];
+    let mut layers: Layers = vec![lines.with_filter(filter).boxed()];
 
-    let provider = match &config.otlp_endpoint {
-        Some(endpoint) => Some(exporter(service, instance, endpoint)?),
-        None => None,
+    let Some(endpoint) = &config.otlp_endpoint else {
+        return Ok((layers, None));
     };
-    if let Some(provider) = &provider {
-        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("farewell"));
-        // A filter of its own: quieter logs must not mean fewer spans.
-        layers.push(layer.with_filter(exported()).boxed());
-    }
-    tracing_subscriber::registry()
-        .with(layers)
-        .try_init()
-        .context("telemetry already runs")?;
-    // Global things last, after everything that can fail.
-    global::set_text_map_propagator(TraceContextPropagator::new());
-    if let Some(provider) = &provider {
-        global::set_tracer_provider(provider.clone());
-    }
-    Ok(Guard { provider })
+    let provider = exporter(service, instance, endpoint)?;
+    let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer("farewell"));
+    // A filter of its own: quieter logs must not mean fewer spans.
+    layers.push(spans.with_filter(exported()).boxed());
+    Ok((layers, Some(provider)))
 }
 
 fn exporter(
@@ -258,4 +263,270 @@ fn remote(traceparent: &str) -> Option<SpanContext> {
         TraceState::NONE,
     );
     context.is_valid().then_some(context)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        future::Future,
+        sync::{Arc, Mutex},
+        task::{Context as Poller, Poll},
+    };
+
+    use opentelemetry_sdk::{
+        error::OTelSdkResult,
+        trace::{Sampler, SpanData, SpanExporter},
+    };
+    use tonic::{body::Body, codegen::Service, codegen::http, server::NamedService};
+    use tracing::subscriber::{NoSubscriber, set_default, with_default};
+
+    use super::*;
+    use crate::{server, shutdown::Shutdown};
+
+    const CAUSE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    fn tracing_to(provider: &SdkTracerProvider) -> impl tracing::Subscriber + Send + Sync + use<> {
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+        tracing_subscriber::registry().with(layer.with_filter(exported()))
+    }
+
+    /// Keeps finished spans.
+    #[derive(Clone, Debug, Default)]
+    struct Memory(Arc<Mutex<Vec<SpanData>>>);
+
+    impl SpanExporter for Memory {
+        async fn export(&self, spans: Vec<SpanData>) -> OTelSdkResult {
+            self.0.lock().unwrap().extend(spans);
+            Ok(())
+        }
+    }
+
+    fn in_memory() -> (Memory, SdkTracerProvider) {
+        let exporter = Memory::default();
+        let provider = SdkTracerProvider::builder()
+            .with_simple_exporter(exporter.clone())
+            .build();
+        (exporter, provider)
+    }
+
+    #[test]
+    fn without_a_collector_there_is_nothing_to_point_at() {
+        let (layers, provider) = assemble("test", "1", &Config::default()).unwrap();
+        assert!(provider.is_none());
+        with_default(tracing_subscriber::registry().with(layers), || {
+            let span = tracing::info_span!("leg");
+            parent(&span, CAUSE);
+            link(&span, CAUSE);
+            assert_eq!(traceparent_of(&span), "");
+        });
+        with_default(NoSubscriber::new(), || {
+            assert_eq!(traceparent_of(&Span::current()), "")
+        });
+    }
+
+    #[test]
+    fn a_span_joins_its_parent_and_points_at_its_cause() {
+        let (exporter, provider) = in_memory();
+        let told = with_default(tracing_to(&provider), || {
+            let span = tracing::info_span!("leg");
+            parent(&span, CAUSE);
+            link(
+                &span,
+                "00-00000000000000000000000000000001-0000000000000002-00",
+            );
+            link(&span, "");
+            link(&span, "nonsense");
+            traceparent_of(&span)
+        });
+        let spans = exporter.0.lock().unwrap().clone();
+        assert_eq!(spans.len(), 1);
+        let told = remote(&told).unwrap();
+        assert_eq!(spans[0].span_context.span_id(), told.span_id());
+        assert_eq!(told.trace_id(), remote(CAUSE).unwrap().trace_id());
+        assert_eq!(spans[0].parent_span_id, remote(CAUSE).unwrap().span_id());
+        assert_eq!(spans[0].links.len(), 1);
+        assert_eq!(spans[0].links[0].span_context.span_id(), SpanId::from(2));
+    }
+
+    #[test]
+    fn a_span_that_nobody_keeps_is_not_pointed_at() {
+        let provider = SdkTracerProvider::builder()
+            .with_sampler(Sampler::AlwaysOff)
+            .build();
+        with_default(tracing_to(&provider), || {
+            assert_eq!(traceparent_of(&tracing::info_span!("leg")), "");
+        });
+    }
+
+    #[test]
+    fn a_request_carries_the_span_it_is_made_in() {
+        let (_, provider) = in_memory();
+        with_default(tracing_to(&provider), || {
+            let span = tracing::info_span!("leg");
+            let _entered = span.enter();
+            let request = crate::client::request((), Duration::from_secs(1));
+            assert_eq!(traceparent_in(request.metadata()), traceparent_of(&span));
+            assert!(!traceparent_of(&span).is_empty());
+        });
+    }
+
+    #[test]
+    fn only_the_exact_format_is_read() {
+        assert!(context_from(CAUSE).is_some());
+        for text in [
+            "",
+            "00",
+            "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "00-0af7651916cd43dd8448eb211c80319cb-7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0g",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-",
+            " 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0\u{e9}",
+        ] {
+            assert!(context_from(text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn two_traceparents_are_none() {
+        let mut metadata = MetadataMap::new();
+        assert_eq!(traceparent_in(&metadata), "");
+        metadata.insert(TRACEPARENT, CAUSE.parse().unwrap());
+        assert_eq!(traceparent_in(&metadata), CAUSE);
+        metadata.append(TRACEPARENT, CAUSE.parse().unwrap());
+        assert_eq!(traceparent_in(&metadata), "");
+        metadata.insert(TRACEPARENT, "nonsense".parse().unwrap());
+        assert_eq!(traceparent_in(&metadata), "");
+    }
+
+    #[test]
+    fn a_bad_configuration_is_told_before_it_is_used() {
+        let config = Config {
+            otlp_endpoint: Some("https://collector:4317".into()),
+            log: "info,=,".into(),
+            ..Config::default()
+        };
+        let mut problems = Vec::new();
+        config.problems(&mut problems);
+        let keys: Vec<&str> = problems
+            .iter()
+            .map(|problem| problem.key.as_str())
+            .collect();
+        assert_eq!(keys, ["log", "otlp_endpoint"]);
+        assert!(assemble("test", "1", &config).is_err());
+        let mut problems = Vec::new();
+        Config::default().problems(&mut problems);
+        assert_eq!(problems, []);
+    }
+
+    #[test]
+    fn an_exporter_outside_a_runtime_is_an_error_and_no_panic() {
+        let config = Config {
+            otlp_endpoint: Some("http://127.0.0.1:1".into()),
+            ..Config::default()
+        };
+        assert!(assemble("test", "1", &config).is_err());
+    }
+
+    /// Keeps the bytes of what is exported.
+    #[derive(Clone, Default)]
+    struct Collector(Arc<Mutex<Vec<u8>>>);
+
+    impl NamedService for Collector {
+        const NAME: &'static str = "opentelemetry.proto.collector.trace.v1.TraceService";
+    }
+
+    impl Service<http::Request<Body>> for Collector {
+        type Response = http::Response<Body>;
+        type Error = Infallible;
+        type Future =
+            std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+        fn poll_ready(&mut self, _: &mut Poller<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+            let kept = self.0.clone();
+            Box::pin(async move {
+                let mut body = std::pin::pin!(request.into_body());
+                while let Some(Ok(frame)) = std::future::poll_fn(|poller| {
+                    tonic::codegen::Body::poll_frame(body.as_mut(), poller)
+                })
+                .await
+                {
+                    if let Ok(data) = frame.into_data() {
+                        kept.lock().unwrap().extend_from_slice(&data);
+                    }
+                }
+                // The answer does not matter: the end of the process would not wait for a retry.
+                Ok(tonic::Status::invalid_argument("thanks").into_http())
+            })
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_last_spans_leave_before_the_process_ends() {
+        let shutdown = Shutdown::new();
+        let collector = Collector::default();
+        let bound = server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let router = server::builder().add_service(collector.clone());
+        let token = shutdown.token();
+        shutdown.spawn(async move {
+            router
+                .serve_with_incoming_shutdown(bound.incoming, token.cancelled())
+                .await
+        });
+
+        // The log is quiet, the spans are not.
+        let config = Config {
+            otlp_endpoint: Some(format!("http://{}", bound.addr)),
+            log: "error".into(),
+            json: true,
+        };
+        let (layers, provider) = assemble("coordinator", "replica-7", &config).unwrap();
+        let guard = Guard { provider };
+        {
+            let _default = set_default(tracing_subscriber::registry().with(layers));
+            drop(tracing::info_span!("erase-the-leg"));
+        }
+        drop(guard);
+        let kept = collector.0.lock().unwrap().clone();
+        for text in ["erase-the-leg", "coordinator", "replica-7"] {
+            assert!(
+                kept.windows(text.len())
+                    .any(|window| window == text.as_bytes()),
+                "{text}"
+            );
+        }
+        shutdown.trigger();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_collector_that_is_silent_does_not_hold_up_the_end() {
+        // Accepts connections, because the kernel does, and never says anything.
+        let silent = server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let config = Config {
+            otlp_endpoint: Some(format!("http://{}", silent.addr)),
+            ..Config::default()
+        };
+        let (layers, provider) = assemble("coordinator", "1", &config).unwrap();
+        let guard = Guard { provider };
+        {
+            let _default = set_default(tracing_subscriber::registry().with(layers));
+            drop(tracing::info_span!("lost"));
+        }
+        let started = std::time::Instant::now();
+        drop(guard);
+        assert!(
+            started.elapsed() < FLUSH_MAX + Duration::from_secs(2),
+            "{:?}",
+            started.elapsed()
+        );
+    }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 pub struct Problem {
     /// The key as it stands in the file, with its sections: `telemetry.log`.
     pub key: String,
-    /// What is wrong and what would be right. Never the value: it may be a password.
+    /// What is wrong and what would be right, without the value: it may be a password.
     pub message: String,
 }
 

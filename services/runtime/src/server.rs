@@ -154,7 +154,11 @@ mod tests {
         net::TcpStream,
         time::timeout,
     };
-    use tonic::{Code, Request, Status, service::interceptor::InterceptedService};
+    use tonic::{
+        Code, Request, Status,
+        service::interceptor::InterceptedService,
+        transport::{Certificate, ClientTlsConfig, Endpoint},
+    };
     use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
     use super::*;
@@ -171,6 +175,10 @@ mod tests {
     /// A health service that only answers callers, and says on refusal whom it saw.
     async fn serve(security: &Security, shutdown: &Shutdown) -> SocketAddr {
         security.check(ANY).unwrap();
+        serve_on(security.apply(builder()).unwrap(), shutdown).await
+    }
+
+    async fn serve_on(mut server: Server, shutdown: &Shutdown) -> SocketAddr {
         let bound = bind(ANY).await.unwrap();
         let (_, health) = tonic_health::server::health_reporter();
         let service =
@@ -181,7 +189,7 @@ mod tests {
                     None => Ok(request),
                 }
             });
-        let router = security.apply(builder()).unwrap().add_service(service);
+        let router = server.add_service(service);
         let token = shutdown.token();
         shutdown.spawn(async move {
             router
@@ -230,21 +238,7 @@ mod tests {
         stranger.ca_pem = ca.pem().to_owned();
         assert!(check(addr, &Security::Mutual(stranger)).await.is_err());
         // No certificate at all.
-        let anonymous = tonic::transport::ClientTlsConfig::new()
-            .ca_certificate(tonic::transport::Certificate::from_pem(ca.pem()));
-        let endpoint =
-            tonic::transport::Endpoint::from_shared(format!("https://localhost:{}", addr.port()));
-        let channel = endpoint
-            .unwrap()
-            .tls_config(anonymous)
-            .unwrap()
-            .connect_lazy();
-        assert!(
-            HealthClient::new(channel)
-                .check(HealthCheckRequest::default())
-                .await
-                .is_err()
-        );
+        assert!(anonymous(addr, ca.pem()).await.is_err());
         // No TLS at all.
         assert!(check(addr, &Security::PlainLoopback).await.is_err());
         // A server whose certificate is no server's, as a device on the same machine might try.
@@ -253,6 +247,32 @@ mod tests {
         let caller = Security::Mutual(ca.issue(Role::Caller, "app", &[]).unwrap());
         assert!(check(addr, &caller).await.is_err());
         assert!(shutdown.drain(LATE).await);
+    }
+
+    /// No listener of ours asks for a certificate without requiring one; if one ever does, whoever
+    /// shows none must not pass for a neighbour on loopback.
+    #[tokio::test]
+    async fn tls_without_a_certificate_is_not_the_same_as_no_tls() {
+        let ca = DevCa::create().unwrap();
+        let coordinator = ca.issue(Role::Coordinator, "c1", &[]).unwrap();
+        let lenient = coordinator.server().client_auth_optional(true);
+        let shutdown = Shutdown::new();
+        let addr = serve_on(builder().tls_config(lenient).unwrap(), &shutdown).await;
+
+        let refused = anonymous(addr, ca.pem()).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unauthenticated);
+        assert!(shutdown.drain(LATE).await);
+    }
+
+    /// A client that trusts the server and shows no certificate.
+    async fn anonymous(addr: SocketAddr, ca_pem: &str) -> Result<(), Status> {
+        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca_pem));
+        let endpoint = Endpoint::from_shared(format!("https://localhost:{}", addr.port())).unwrap();
+        let channel = endpoint.tls_config(tls).unwrap().connect_lazy();
+        HealthClient::new(channel)
+            .check(HealthCheckRequest::default())
+            .await
+            .map(drop)
     }
 
     #[tokio::test]

@@ -1,1 +1,34 @@
+//! The decisions of a deletion, and nothing else.
+//!
+//! Start with [`deletion`]: the states and the one transition. A [`plan`] says who owes what and in which order,
+//! [`report`] judges what comes back, [`gate`] is the only maker of a [`gate::PurgePermit`], [`duty`] derives what must
+//! happen next, and [`invariants`] says what may never be seen in any history.
+//!
+//! What is absent: I/O, async, a clock, randomness. Time and chance come in as arguments. This crate never learns that
+//! gRPC or SQL exist.
 
+pub mod certificate;
+pub mod condition;
+pub mod deletion;
+pub mod duty;
+pub mod gate;
+pub mod id;
+pub mod invariants;
+pub mod leg;
+pub mod plan;
+pub mod policy;
+pub mod receipt;
+pub mod refusal;
+pub mod report;
+pub mod retry;
+pub mod time;
+
+pub use deletion::{Deletion, Event, State};
+pub use duty::Duty;
+pub use id::{AccountId, CommandName, DeletionId, DeviceId, ParticipantId, RequestId, Slot};
+pub use leg::{LegIndex, Mask, Verb};
+pub use plan::Plan;
+pub use policy::Policy;
+pub use receipt::{Evidence, Outcome, Receipt};
+pub use refusal::{Reason, Refusal};
+pub use time::Time;

@@ -1,0 +1,1 @@
+//! What may never be seen in any history.

@@ -1,0 +1,184 @@
+//! Evidence that a leg was settled.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::id::{DeviceId, ParticipantId};
+use crate::leg::{LegIndex, Verb};
+use crate::time::Time;
+
+/// What was done. There is no unknown outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Outcome {
+    Erased,
+    Anonymised,
+    CryptoShredded,
+    Retained,
+    NotFound,
+    Transferred,
+    Sealed,
+    Unsealed,
+    Clean,
+    Residue,
+}
+
+impl Outcome {
+    /// The machine word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Erased => "ERASED",
+            Self::Anonymised => "ANONYMISED",
+            Self::CryptoShredded => "CRYPTO_SHREDDED",
+            Self::Retained => "RETAINED",
+            Self::NotFound => "NOT_FOUND",
+            Self::Transferred => "TRANSFERRED",
+            Self::Sealed => "SEALED",
+            Self::Unsealed => "UNSEALED",
+            Self::Clean => "CLEAN",
+            Self::Residue => "RESIDUE",
+        }
+    }
+
+    /// Whether this outcome answers this verb.
+    pub const fn answers(self, verb: Verb) -> bool {
+        match verb {
+            Verb::Seal => matches!(self, Self::Sealed | Self::NotFound),
+            Verb::Unseal => matches!(self, Self::Unsealed | Self::NotFound),
+            Verb::Erase => matches!(
+                self,
+                Self::Erased
+                    | Self::Anonymised
+                    | Self::CryptoShredded
+                    | Self::Retained
+                    | Self::NotFound
+                    | Self::Transferred
+            ),
+            Verb::Probe => matches!(self, Self::Clean | Self::Residue | Self::NotFound),
+        }
+    }
+}
+
+/// How a device ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum DeviceOutcome {
+    Confirmed,
+    Executed,
+    Detached,
+    Superseded,
+    Transferred,
+    Unsupported,
+}
+
+impl DeviceOutcome {
+    /// The machine word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Confirmed => "CONFIRMED",
+            Self::Executed => "EXECUTED",
+            Self::Detached => "DETACHED",
+            Self::Superseded => "SUPERSEDED",
+            Self::Transferred => "TRANSFERRED",
+            Self::Unsupported => "UNSUPPORTED",
+        }
+    }
+}
+
+/// One device of a roster or result.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Device {
+    pub device: DeviceId,
+    pub binding_epoch: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<DeviceOutcome>,
+}
+
+/// Something kept under law.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Retention {
+    pub class: String,
+    pub legal_basis: String,
+    pub count: i64,
+    pub until: Time,
+}
+
+/// What a participant says it did: the content of a receipt, in one canonical form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    pub outcome: Outcome,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub counts: BTreeMap<String, i64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retained: Vec<Retention>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<Device>,
+}
+
+impl Evidence {
+    /// An outcome without details.
+    pub const fn of(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            counts: BTreeMap::new(),
+            retained: Vec::new(),
+            devices: Vec::new(),
+        }
+    }
+
+    /// The canonical text: the same evidence has the same text, whatever order it was told in.
+    pub fn canonical(mut self) -> (Self, String) {
+        self.retained.sort();
+        self.devices.sort();
+        let text = serde_json::to_string(&self).unwrap_or_default();
+        (self, text)
+    }
+}
+
+/// A settled leg.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    pub leg: LegIndex,
+    pub round: u16,
+    /// Canonical evidence as JSON.
+    pub evidence: String,
+    /// Of the evidence: two answers are the same if and only if their fingerprints are.
+    pub fingerprint: [u8; 16],
+}
+
+impl Receipt {
+    /// The receipt for this evidence.
+    pub fn new(leg: LegIndex, round: u16, evidence: Evidence) -> Self {
+        let (_, text) = evidence.canonical();
+        let digest = Sha256::digest(text.as_bytes());
+        let mut fingerprint = [0; 16];
+        fingerprint.copy_from_slice(&digest[..16]);
+        Self {
+            leg,
+            round,
+            evidence: text,
+            fingerprint,
+        }
+    }
+
+    /// The evidence, read back. Errors: text that this version doesn't know.
+    pub fn read(&self) -> Result<Evidence, serde_json::Error> {
+        serde_json::from_str(&self.evidence)
+    }
+}
+
+/// A receipt as the ledger keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    pub receipt: Receipt,
+    pub settled_at: Time,
+}
+
+/// The devices that a participant sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roster {
+    pub participant: ParticipantId,
+    pub devices: Vec<Device>,
+}

@@ -1,0 +1,184 @@
+//! Judges what a participant says. Whatever is not a complete and fitting answer is refused and changes nothing.
+
+use std::time::Duration;
+
+use crate::deletion::Deletion;
+use crate::id::{AccountId, CommandName, ParticipantId};
+use crate::leg::{LegIndex, Mask, Verb};
+use crate::plan::Plan;
+use crate::receipt::{Device, Evidence, Outcome, Receipt};
+use crate::refusal::Reason;
+
+/// Longest deferral.
+pub const DEFERRAL_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Longest machine word from a participant.
+pub const REASON_BYTES_MAX: usize = 64;
+
+/// What a participant answered to a command, already well-formed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Received,
+    InProgress {
+        done: i64,
+        total: i64,
+    },
+    Deferred {
+        retry_after: Duration,
+        reason: String,
+        done: i64,
+        total: i64,
+    },
+    Done(Evidence),
+    Refused {
+        reason: String,
+    },
+}
+
+/// What follows from a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Progress to show, nothing to keep.
+    Progress(LegIndex),
+    /// To be asked again later; frees the window.
+    Defer(LegIndex, Duration),
+    /// To be kept: the leg is settled by this receipt.
+    Settle(Receipt),
+    /// A probe that found something: to be kept, and the leg erased again.
+    Residue { probe: Receipt, erase: LegIndex },
+    /// The participant won't: a person must look.
+    NeedsPerson(LegIndex),
+    /// The leg was settled before: equal evidence is a repeat, other evidence a conflict. The ledger knows.
+    Compare(Receipt),
+}
+
+/// Judges one report of `sender` for the command `name`, given the deletion that it names and the sealed roster.
+///
+/// Errors: a reason to refuse it; then nothing changes. Source: design invariants S7, S16, S17, S23.
+pub fn judge(
+    sender: &ParticipantId,
+    name: &CommandName,
+    account: &AccountId,
+    answer: &Answer,
+    deletion: &Deletion,
+    plan: &Plan,
+    roster: &[Device],
+) -> Result<Verdict, Reason> {
+    if name.participant != *sender {
+        return Err(Reason::NotYourLeg);
+    }
+    if name.deletion != deletion.id || name.round > deletion.round {
+        return Err(Reason::UnknownCommand);
+    }
+    let leg = plan.find(sender, name.verb).ok_or(Reason::UnknownCommand)?;
+    if *account != deletion.account {
+        return Err(Reason::AccountMismatch);
+    }
+    let earlier = name.round < deletion.round || deletion.done.has(leg);
+    if !earlier && !asked(deletion, plan).has(leg) {
+        return Err(Reason::NotAsked);
+    }
+    match answer {
+        Answer::Done(evidence) => {
+            check(name.verb, evidence, roster)?;
+            let receipt = Receipt::new(leg, name.round, evidence.clone());
+            Ok(if earlier {
+                Verdict::Compare(receipt)
+            } else if evidence.outcome == Outcome::Residue {
+                let erase = plan
+                    .find(sender, Verb::Erase)
+                    .ok_or(Reason::UnknownCommand)?;
+                Verdict::Residue {
+                    probe: receipt,
+                    erase,
+                }
+            } else {
+                Verdict::Settle(receipt)
+            })
+        }
+        // What comes late and isn't final says nothing about a settled leg.
+        _ if earlier => Ok(Verdict::Progress(leg)),
+        Answer::Received | Answer::InProgress { .. } => Ok(Verdict::Progress(leg)),
+        Answer::Deferred {
+            retry_after,
+            reason,
+            ..
+        } => {
+            word(reason)?;
+            if *retry_after < Duration::from_millis(1) || *retry_after > DEFERRAL_MAX {
+                return Err(Reason::DeferralOutOfRange);
+            }
+            Ok(Verdict::Defer(leg, *retry_after))
+        }
+        Answer::Refused { reason } => {
+            word(reason)?;
+            Ok(Verdict::NeedsPerson(leg))
+        }
+    }
+}
+
+/// Legs whose commands may have been sent by now, refused ones included: late acknowledgements still count.
+fn asked(deletion: &Deletion, plan: &Plan) -> Mask {
+    deletion.owes(plan) | deletion.refused
+}
+
+fn word(reason: &str) -> Result<(), Reason> {
+    let legal = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+    if reason.is_empty() || reason.len() > REASON_BYTES_MAX || !reason.bytes().all(legal) {
+        return Err(Reason::ReasonMissing);
+    }
+    Ok(())
+}
+
+fn check(verb: Verb, evidence: &Evidence, roster: &[Device]) -> Result<(), Reason> {
+    if !evidence.outcome.answers(verb) {
+        return Err(Reason::OutcomeNotAllowed);
+    }
+    let counted = matches!(
+        evidence.outcome,
+        Outcome::Erased | Outcome::Anonymised | Outcome::CryptoShredded | Outcome::Residue
+    );
+    if (counted && evidence.counts.is_empty()) || evidence.counts.values().any(|count| *count < 0) {
+        return Err(Reason::OutcomeEmpty);
+    }
+    let kept = |r: &crate::receipt::Retention| {
+        !r.class.is_empty() && !r.legal_basis.is_empty() && r.count > 0 && r.until.micros() > 0
+    };
+    if !evidence.retained.iter().all(kept)
+        || (evidence.outcome == Outcome::Retained && evidence.retained.is_empty())
+    {
+        return Err(Reason::RetentionIncomplete);
+    }
+    if evidence
+        .devices
+        .iter()
+        .any(|device| device.binding_epoch == 0)
+    {
+        return Err(Reason::DeviceOutcomeMissing);
+    }
+    if verb == Verb::Erase {
+        check_devices(&evidence.devices, roster)?;
+    }
+    Ok(())
+}
+
+/// Every device of the roster has one result, and nothing else has.
+fn check_devices(results: &[Device], roster: &[Device]) -> Result<(), Reason> {
+    let same = |a: &Device, b: &Device| a.device == b.device && a.binding_epoch == b.binding_epoch;
+    if results.iter().any(|result| result.outcome.is_none()) {
+        return Err(Reason::DeviceOutcomeMissing);
+    }
+    if results
+        .iter()
+        .any(|result| !roster.iter().any(|device| same(device, result)))
+    {
+        return Err(Reason::DeviceUnknown);
+    }
+    if results.len() != roster.len()
+        || roster
+            .iter()
+            .any(|device| !results.iter().any(|result| same(device, result)))
+    {
+        return Err(Reason::DeviceMissing);
+    }
+    Ok(())
+}

@@ -2,6 +2,7 @@
 
 pub mod journal;
 pub mod participant;
+pub mod seal;
 pub mod session;
 pub mod store;
 

@@ -1,0 +1,375 @@
+//! The seal on an account, the fence that stands where an account was, and the work done between the two.
+//!
+//! A seal stops writes and can be lifted; the fence stops them for ever once the account is erased, so that nothing
+//! creates it again. Both are looked at in the transaction of the write itself ([`admit`]), which takes the same row lock
+//! as sealing and erasing do: no write can slip in between the look and the commit.
+//!
+//! What is absent: account ids. Rows name an account by its [`mark`], and so does the journal for work begun here. A
+//! mark is a pseudonym, not an anonymous value: whoever knows an id can compute it, but a stolen database names nobody.
+
+use sha2::{Digest, Sha256};
+use sqlx::{Any, AnyConnection, Transaction};
+
+use crate::journal;
+use crate::participant::{Answer, Done, Fault, Inventory, Order, Outcome, Retained};
+use crate::store::Store;
+
+/// Schema of seals and fences, to be put after the journal's. A deletion that was lifted keeps its row, so that a late
+/// SEAL of the same deletion finds it.
+pub const SCHEMA: &str = "\
+    CREATE TABLE IF NOT EXISTS fence (account TEXT PRIMARY KEY, erased BIGINT NOT NULL CHECK (erased IN (0, 1))); \
+    CREATE TABLE IF NOT EXISTS seal (account TEXT NOT NULL, deletion TEXT NOT NULL, \
+        lifted BIGINT NOT NULL CHECK (lifted IN (0, 1)), PRIMARY KEY (account, deletion))";
+
+/// `REFUSED`: the deletion was called off here, so its SEAL comes late and its ERASE must never come.
+pub const SEAL_LIFTED: &str = "SEAL_LIFTED";
+/// `REFUSED`: there is nothing left that an UNSEAL could bring back.
+pub const ALREADY_ERASED: &str = "ALREADY_ERASED";
+/// `REFUSED`: the command's name does not say which deletion it belongs to.
+pub const COMMAND_MALFORMED: &str = "COMMAND_MALFORMED";
+
+/// Why a write is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A deletion is under way; revoking it makes writes possible again.
+    #[error("the account is sealed by a deletion")]
+    Sealed,
+    /// The account is gone for good.
+    #[error("the account was erased")]
+    Erased,
+    /// The database could not say.
+    #[error("the participant's database")]
+    Database(#[from] sqlx::Error),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::new("a write", error)
+    }
+}
+
+/// How rows that outlive an account name it: SHA-256 in 64 hexadecimal digits.
+pub fn mark(account: &str) -> String {
+    let digest = Sha256::new().chain_update(b"farewell account mark\0").chain_update(account).finalize();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The deletion that a command belongs to: `d` of `deletions/d/commands/1-seal-cloud`.
+pub fn deletion_of(command: &str) -> Option<&str> {
+    let (deletion, name) = command.strip_prefix("deletions/")?.split_once("/commands/")?;
+    (!deletion.is_empty() && !deletion.contains('/') && !name.is_empty()).then_some(deletion)
+}
+
+/// Asked first by every write of an account's data, in the write's own transaction. Holds the account against sealing
+/// and erasing until that transaction ends.
+///
+/// Errors: [`Error::Sealed`], [`Error::Erased`]; the caller rolls back.
+pub async fn admit(tx: &mut Transaction<'_, Any>, account: &str) -> Result<(), Error> {
+    admit_though_sealed(tx, account).await?;
+    let (sealed,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM seal WHERE account = $1 AND lifted = 0")
+        .bind(mark(account))
+        .fetch_one(&mut **tx)
+        .await?;
+    if sealed == 0 { Ok(()) } else { Err(Error::Sealed) }
+}
+
+/// As [`admit`], for the few writes that a sealed account still needs, for instance the code that confirms a revoke.
+pub async fn admit_though_sealed(tx: &mut Transaction<'_, Any>, account: &str) -> Result<(), Error> {
+    if hold(tx, &mark(account)).await? { Err(Error::Erased) } else { Ok(()) }
+}
+
+/// What a command meets.
+pub enum Begun {
+    /// It has its answer: nothing more is to be done.
+    Answered(Answer),
+    /// It is to be carried out in this transaction.
+    Open(Work),
+}
+
+/// A command being carried out. Dropped unfinished, for instance by a crash, it leaves no trace.
+pub struct Work {
+    tx: Transaction<'static, Any>,
+    store: Store,
+    command: String,
+    account: String,
+}
+
+/// Begins SEAL: writes of the account are refused from the commit on.
+///
+/// `REFUSED SEAL_LIFTED` if the same deletion was unsealed before: that row stands.
+pub async fn close(store: &Store, order: &Order) -> Result<Begun, Fault> {
+    let (mut work, deletion) = match begin(store, order).await? {
+        Ok(begun) => begun,
+        Err(answer) => return Ok(Begun::Answered(answer)),
+    };
+    hold(&mut work.tx, &work.account).await?;
+    if lifted(&mut work.tx, &work.account, &deletion).await? {
+        return Ok(Begun::Answered(refused(SEAL_LIFTED, "this deletion was unsealed before")));
+    }
+    sqlx::query(
+        "INSERT INTO seal (account, deletion, lifted) VALUES ($1, $2, 0) ON CONFLICT (account, deletion) DO NOTHING",
+    )
+    .bind(&work.account)
+    .bind(&deletion)
+    .execute(&mut *work.tx)
+    .await?;
+    Ok(Begun::Open(work))
+}
+
+/// Begins UNSEAL. Also without a seal: an UNSEAL that overtakes its SEAL must win.
+///
+/// `REFUSED ALREADY_ERASED` once the account is gone.
+pub async fn lift(store: &Store, order: &Order) -> Result<Begun, Fault> {
+    let (mut work, deletion) = match begin(store, order).await? {
+        Ok(begun) => begun,
+        Err(answer) => return Ok(Begun::Answered(answer)),
+    };
+    if hold(&mut work.tx, &work.account).await? {
+        return Ok(Begun::Answered(refused(ALREADY_ERASED, "the account was erased, nothing can be restored")));
+    }
+    sqlx::query(
+        "INSERT INTO seal (account, deletion, lifted) VALUES ($1, $2, 1) \
+         ON CONFLICT (account, deletion) DO UPDATE SET lifted = 1",
+    )
+    .bind(&work.account)
+    .bind(&deletion)
+    .execute(&mut *work.tx)
+    .await?;
+    Ok(Begun::Open(work))
+}
+
+/// Begins ERASE: puts up the fence and clears the seals that it replaces.
+///
+/// `REFUSED SEAL_LIFTED` if the deletion was unsealed: no erasing follows a revoke, whoever says so.
+pub async fn erase(store: &Store, order: &Order) -> Result<Begun, Fault> {
+    let (mut work, deletion) = match begin(store, order).await? {
+        Ok(begun) => begun,
+        Err(answer) => return Ok(Begun::Answered(answer)),
+    };
+    hold(&mut work.tx, &work.account).await?;
+    if lifted(&mut work.tx, &work.account, &deletion).await? {
+        return Ok(Begun::Answered(refused(SEAL_LIFTED, "this deletion was unsealed before, it can't erase")));
+    }
+    sqlx::query("UPDATE fence SET erased = 1 WHERE account = $1").bind(&work.account).execute(&mut *work.tx).await?;
+    sqlx::query("DELETE FROM seal WHERE account = $1").bind(&work.account).execute(&mut *work.tx).await?;
+    Ok(Begun::Open(work))
+}
+
+/// Begins PROBE: only looks, and keeps the answer under the command's name.
+pub async fn look(store: &Store, order: &Order) -> Result<Begun, Fault> {
+    let mut work = match begin(store, order).await? {
+        Ok((work, _)) => work,
+        Err(answer) => return Ok(Begun::Answered(answer)),
+    };
+    // Writers that are under way end first: what they leave is seen.
+    hold(&mut work.tx, &work.account).await?;
+    Ok(Begun::Open(work))
+}
+
+/// The answer to a probe: residue if `held` counts anything, clean but for what is `retained` otherwise.
+pub fn found(held: &Inventory, retained: Vec<Retained>) -> Done {
+    let counts: Vec<_> = held.categories.iter().filter(|held| held.count > 0).collect();
+    let outcome = if counts.is_empty() { Outcome::Clean } else { Outcome::Residue };
+    let mut done = counts.iter().fold(Done::new(outcome), |done, held| done.count(&held.category, held.count));
+    done.retained = retained;
+    done
+}
+
+/// The answer to an erasure that removed `counts` and keeps `retained`: what was never held is said to be so.
+pub fn erased(counts: impl IntoIterator<Item = (&'static str, u64)>, retained: Vec<Retained>) -> Done {
+    let mut done = Done::new(Outcome::Erased);
+    for (category, items) in counts.into_iter().filter(|(_, items)| *items > 0) {
+        done = done.count(category, i64::try_from(items).unwrap_or(i64::MAX));
+    }
+    done.retained = retained;
+    done.outcome = match (done.counts.is_empty(), done.retained.is_empty()) {
+        (false, _) => Outcome::Erased,
+        (true, false) => Outcome::Retained,
+        (true, true) => Outcome::NotFound,
+    };
+    done
+}
+
+impl Work {
+    /// The transaction to work in.
+    pub fn tx(&mut self) -> &mut AnyConnection {
+        &mut self.tx
+    }
+
+    /// Commits the work and its answer together.
+    ///
+    /// If the same command was finished elsewhere in the meantime, this work is rolled back and that answer given.
+    pub async fn finish(mut self, done: Done) -> Result<Answer, Fault> {
+        match journal::record(&mut self.tx, &self.command, &self.account, &done).await {
+            Ok(()) => {
+                self.tx.commit().await?;
+                Ok(Answer::Done(done))
+            }
+            Err(fault) => {
+                self.tx.rollback().await?;
+                journal::recall(&self.store, &self.command).await?.ok_or(fault)
+            }
+        }
+    }
+
+    /// Commits what was done so far, without an answer: the command goes on, here or after a crash from its beginning.
+    pub async fn pause(self) -> Result<(), Fault> {
+        Ok(self.tx.commit().await?)
+    }
+}
+
+/// `Err` is the answer that needs no work. The journal is read before the transaction is opened: SQLite has one connection.
+async fn begin(store: &Store, order: &Order) -> Result<Result<(Work, String), Answer>, Fault> {
+    let Some(deletion) = deletion_of(&order.command) else {
+        return Ok(Err(refused(COMMAND_MALFORMED, "a command is deletions/{deletion}/commands/{command}")));
+    };
+    if let Some(answer) = journal::recall(store, &order.command).await? {
+        return Ok(Err(answer));
+    }
+    let tx = store.pool().begin().await?;
+    let work = Work { tx, store: store.clone(), command: order.command.clone(), account: mark(&order.account) };
+    Ok(Ok((work, deletion.to_owned())))
+}
+
+/// Takes the account's row, making it if need be, and keeps it until the transaction ends. `true`: erased.
+///
+/// The update of nothing is the lock that both databases understand; PostgreSQL reads the row as of the lock, not before.
+async fn hold(tx: &mut AnyConnection, mark: &str) -> Result<bool, sqlx::Error> {
+    let (erased,): (i64,) = sqlx::query_as(
+        "INSERT INTO fence (account, erased) VALUES ($1, 0) \
+         ON CONFLICT (account) DO UPDATE SET account = excluded.account RETURNING erased",
+    )
+    .bind(mark)
+    .fetch_one(tx)
+    .await?;
+    Ok(erased != 0)
+}
+
+async fn lifted(tx: &mut AnyConnection, mark: &str, deletion: &str) -> Result<bool, sqlx::Error> {
+    let row: Option<(i64,)> = sqlx::query_as("SELECT lifted FROM seal WHERE account = $1 AND deletion = $2")
+        .bind(mark)
+        .bind(deletion)
+        .fetch_optional(tx)
+        .await?;
+    Ok(row.is_some_and(|(lifted,)| lifted != 0))
+}
+
+fn refused(reason: &str, detail: &str) -> Answer {
+    Answer::Refused { reason: reason.to_owned(), detail: detail.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch;
+
+    const ACCOUNT: &str = "a-4711";
+
+    fn order(command: &str) -> Order {
+        Order {
+            command: format!("deletions/d1/commands/{command}"),
+            account: ACCOUNT.to_owned(),
+            deadline: None,
+            devices: Vec::new(),
+            traceparent: String::new(),
+        }
+    }
+
+    async fn stores(name: &str) -> Vec<Store> {
+        let mut stores = Vec::new();
+        for url in scratch::urls(name) {
+            let schema: &'static [&'static str] =
+                &[journal::SCHEMA, SCHEMA, "DELETE FROM answered; DELETE FROM fence; DELETE FROM seal"];
+            stores.push(Store::open(&url, &format!("kit_seal_{name}"), schema).await.unwrap());
+        }
+        stores
+    }
+
+    async fn write(store: &Store) -> Result<(), Error> {
+        let mut tx = store.pool().begin().await?;
+        admit(&mut tx, ACCOUNT).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn done(begun: Result<Begun, Fault>, outcome: Outcome) -> Answer {
+        match begun.unwrap() {
+            Begun::Answered(answer) => answer,
+            Begun::Open(work) => work.finish(Done::new(outcome)).await.unwrap(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_seal_refuses_writes_until_it_is_lifted() {
+        for store in stores("refuses").await {
+            write(&store).await.unwrap();
+            done(close(&store, &order("1-seal-x")).await, Outcome::Sealed).await;
+            assert!(matches!(write(&store).await, Err(Error::Sealed)));
+            done(lift(&store, &order("1-unseal-x")).await, Outcome::Unsealed).await;
+            write(&store).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_late_seal_does_not_seal_what_was_unsealed() {
+        for store in stores("late").await {
+            done(lift(&store, &order("1-unseal-x")).await, Outcome::Unsealed).await;
+            let answer = done(close(&store, &order("1-seal-x")).await, Outcome::Sealed).await;
+            assert!(matches!(answer, Answer::Refused { reason, .. } if reason == SEAL_LIFTED));
+            write(&store).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn an_erasure_after_the_seal_was_lifted_is_refused() {
+        for store in stores("revoked").await {
+            done(close(&store, &order("1-seal-x")).await, Outcome::Sealed).await;
+            done(lift(&store, &order("1-unseal-x")).await, Outcome::Unsealed).await;
+            let answer = done(erase(&store, &order("1-erase-x")).await, Outcome::Erased).await;
+            assert!(matches!(answer, Answer::Refused { reason, .. } if reason == SEAL_LIFTED));
+            write(&store).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn an_erased_account_is_written_no_more_and_cannot_be_unsealed() {
+        for store in stores("erased").await {
+            done(erase(&store, &order("1-erase-x")).await, Outcome::Erased).await;
+            assert!(matches!(write(&store).await, Err(Error::Erased)));
+            let answer = done(lift(&store, &order("1-unseal-x")).await, Outcome::Unsealed).await;
+            assert!(matches!(answer, Answer::Refused { reason, .. } if reason == ALREADY_ERASED));
+        }
+    }
+
+    #[tokio::test]
+    async fn dropped_work_leaves_no_trace() {
+        for store in stores("dropped").await {
+            let Begun::Open(work) = erase(&store, &order("1-erase-x")).await.unwrap() else { panic!("fresh") };
+            drop(work);
+            write(&store).await.unwrap();
+            assert_eq!(journal::recall(&store, &order("1-erase-x").command).await.unwrap(), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn work_finished_twice_gives_the_first_answer() {
+        for store in stores("twice").await {
+            let first = done(erase(&store, &order("1-erase-x")).await, Outcome::Erased).await;
+            let second = done(erase(&store, &order("1-erase-x")).await, Outcome::NotFound).await;
+            assert_eq!(first, second);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_command_without_a_deletion_is_never_executed() {
+        for command in ["", "1-seal-x", "deletions//commands/1-seal-x", "deletions/d1/commands/", "deletions/a/b/commands/c"] {
+            assert_eq!(deletion_of(command), None, "{command}");
+        }
+        assert_eq!(deletion_of("deletions/d1/commands/1-seal-x"), Some("d1"));
+    }
+
+    #[test]
+    fn an_empty_erasure_is_not_found_and_never_erased() {
+        assert_eq!(erased([("posts", 0)], Vec::new()).outcome, Outcome::NotFound);
+        assert_eq!(erased([("posts", 2)], Vec::new()).outcome, Outcome::Erased);
+    }
+}

@@ -50,13 +50,18 @@ impl From<Error> for Fault {
 
 /// How rows that outlive an account name it: SHA-256 in 64 hexadecimal digits.
 pub fn mark(account: &str) -> String {
-    let digest = Sha256::new().chain_update(b"farewell account mark\0").chain_update(account).finalize();
+    let digest = Sha256::new()
+        .chain_update(b"farewell account mark\0")
+        .chain_update(account)
+        .finalize();
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The deletion that a command belongs to: `d` of `deletions/d/commands/1-seal-cloud`.
 pub fn deletion_of(command: &str) -> Option<&str> {
-    let (deletion, name) = command.strip_prefix("deletions/")?.split_once("/commands/")?;
+    let (deletion, name) = command
+        .strip_prefix("deletions/")?
+        .split_once("/commands/")?;
     (!deletion.is_empty() && !deletion.contains('/') && !name.is_empty()).then_some(deletion)
 }
 
@@ -66,16 +71,28 @@ pub fn deletion_of(command: &str) -> Option<&str> {
 /// Errors: [`Error::Sealed`], [`Error::Erased`]; the caller rolls back.
 pub async fn admit(tx: &mut Transaction<'_, Any>, account: &str) -> Result<(), Error> {
     admit_though_sealed(tx, account).await?;
-    let (sealed,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM seal WHERE account = $1 AND lifted = 0")
-        .bind(mark(account))
-        .fetch_one(&mut **tx)
-        .await?;
-    if sealed == 0 { Ok(()) } else { Err(Error::Sealed) }
+    let (sealed,): (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM seal WHERE account = $1 AND lifted = 0")
+            .bind(mark(account))
+            .fetch_one(&mut **tx)
+            .await?;
+    if sealed == 0 {
+        Ok(())
+    } else {
+        Err(Error::Sealed)
+    }
 }
 
 /// As [`admit`], for the few writes that a sealed account still needs, for instance the code that confirms a revoke.
-pub async fn admit_though_sealed(tx: &mut Transaction<'_, Any>, account: &str) -> Result<(), Error> {
-    if hold(tx, &mark(account)).await? { Err(Error::Erased) } else { Ok(()) }
+pub async fn admit_though_sealed(
+    tx: &mut Transaction<'_, Any>,
+    account: &str,
+) -> Result<(), Error> {
+    if hold(tx, &mark(account)).await? {
+        Err(Error::Erased)
+    } else {
+        Ok(())
+    }
 }
 
 /// What a command meets.
@@ -104,7 +121,10 @@ pub async fn close(store: &Store, order: &Order) -> Result<Begun, Fault> {
     };
     hold(&mut work.tx, &work.account).await?;
     if lifted(&mut work.tx, &work.account, &deletion).await? {
-        return Ok(Begun::Answered(refused(SEAL_LIFTED, "this deletion was unsealed before")));
+        return Ok(Begun::Answered(refused(
+            SEAL_LIFTED,
+            "this deletion was unsealed before",
+        )));
     }
     sqlx::query(
         "INSERT INTO seal (account, deletion, lifted) VALUES ($1, $2, 0) ON CONFLICT (account, deletion) DO NOTHING",
@@ -125,7 +145,10 @@ pub async fn lift(store: &Store, order: &Order) -> Result<Begun, Fault> {
         Err(answer) => return Ok(Begun::Answered(answer)),
     };
     if hold(&mut work.tx, &work.account).await? {
-        return Ok(Begun::Answered(refused(ALREADY_ERASED, "the account was erased, nothing can be restored")));
+        return Ok(Begun::Answered(refused(
+            ALREADY_ERASED,
+            "the account was erased, nothing can be restored",
+        )));
     }
     sqlx::query(
         "INSERT INTO seal (account, deletion, lifted) VALUES ($1, $2, 1) \
@@ -148,10 +171,19 @@ pub async fn erase(store: &Store, order: &Order) -> Result<Begun, Fault> {
     };
     hold(&mut work.tx, &work.account).await?;
     if lifted(&mut work.tx, &work.account, &deletion).await? {
-        return Ok(Begun::Answered(refused(SEAL_LIFTED, "this deletion was unsealed before, it can't erase")));
+        return Ok(Begun::Answered(refused(
+            SEAL_LIFTED,
+            "this deletion was unsealed before, it can't erase",
+        )));
     }
-    sqlx::query("UPDATE fence SET erased = 1 WHERE account = $1").bind(&work.account).execute(&mut *work.tx).await?;
-    sqlx::query("DELETE FROM seal WHERE account = $1").bind(&work.account).execute(&mut *work.tx).await?;
+    sqlx::query("UPDATE fence SET erased = 1 WHERE account = $1")
+        .bind(&work.account)
+        .execute(&mut *work.tx)
+        .await?;
+    sqlx::query("DELETE FROM seal WHERE account = $1")
+        .bind(&work.account)
+        .execute(&mut *work.tx)
+        .await?;
     Ok(Begun::Open(work))
 }
 
@@ -168,15 +200,28 @@ pub async fn look(store: &Store, order: &Order) -> Result<Begun, Fault> {
 
 /// The answer to a probe: residue if `held` counts anything, clean but for what is `retained` otherwise.
 pub fn found(held: &Inventory, retained: Vec<Retained>) -> Done {
-    let counts: Vec<_> = held.categories.iter().filter(|held| held.count > 0).collect();
-    let outcome = if counts.is_empty() { Outcome::Clean } else { Outcome::Residue };
-    let mut done = counts.iter().fold(Done::new(outcome), |done, held| done.count(&held.category, held.count));
+    let counts: Vec<_> = held
+        .categories
+        .iter()
+        .filter(|held| held.count > 0)
+        .collect();
+    let outcome = if counts.is_empty() {
+        Outcome::Clean
+    } else {
+        Outcome::Residue
+    };
+    let mut done = counts.iter().fold(Done::new(outcome), |done, held| {
+        done.count(&held.category, held.count)
+    });
     done.retained = retained;
     done
 }
 
 /// The answer to an erasure that removed `counts` and keeps `retained`: what was never held is said to be so.
-pub fn erased(counts: impl IntoIterator<Item = (&'static str, u64)>, retained: Vec<Retained>) -> Done {
+pub fn erased(
+    counts: impl IntoIterator<Item = (&'static str, u64)>,
+    retained: Vec<Retained>,
+) -> Done {
     let mut done = Done::new(Outcome::Erased);
     for (category, items) in counts.into_iter().filter(|(_, items)| *items > 0) {
         done = done.count(category, i64::try_from(items).unwrap_or(i64::MAX));
@@ -188,6 +233,16 @@ pub fn erased(counts: impl IntoIterator<Item = (&'static str, u64)>, retained: V
         (true, true) => Outcome::NotFound,
     };
     done
+}
+
+impl Begun {
+    /// The earlier answer, or `done` for a command that needs no further work.
+    pub async fn finish(self, done: Done) -> Result<Answer, Fault> {
+        match self {
+            Self::Answered(answer) => Ok(answer),
+            Self::Open(work) => work.finish(done).await,
+        }
+    }
 }
 
 impl Work {
@@ -207,7 +262,9 @@ impl Work {
             }
             Err(fault) => {
                 self.tx.rollback().await?;
-                journal::recall(&self.store, &self.command).await?.ok_or(fault)
+                journal::recall(&self.store, &self.command)
+                    .await?
+                    .ok_or(fault)
             }
         }
     }
@@ -221,13 +278,21 @@ impl Work {
 /// `Err` is the answer that needs no work. The journal is read before the transaction is opened: SQLite has one connection.
 async fn begin(store: &Store, order: &Order) -> Result<Result<(Work, String), Answer>, Fault> {
     let Some(deletion) = deletion_of(&order.command) else {
-        return Ok(Err(refused(COMMAND_MALFORMED, "a command is deletions/{deletion}/commands/{command}")));
+        return Ok(Err(refused(
+            COMMAND_MALFORMED,
+            "a command is deletions/{deletion}/commands/{command}",
+        )));
     };
     if let Some(answer) = journal::recall(store, &order.command).await? {
         return Ok(Err(answer));
     }
     let tx = store.pool().begin().await?;
-    let work = Work { tx, store: store.clone(), command: order.command.clone(), account: mark(&order.account) };
+    let work = Work {
+        tx,
+        store: store.clone(),
+        command: order.command.clone(),
+        account: mark(&order.account),
+    };
     Ok(Ok((work, deletion.to_owned())))
 }
 
@@ -246,16 +311,20 @@ async fn hold(tx: &mut AnyConnection, mark: &str) -> Result<bool, sqlx::Error> {
 }
 
 async fn lifted(tx: &mut AnyConnection, mark: &str, deletion: &str) -> Result<bool, sqlx::Error> {
-    let row: Option<(i64,)> = sqlx::query_as("SELECT lifted FROM seal WHERE account = $1 AND deletion = $2")
-        .bind(mark)
-        .bind(deletion)
-        .fetch_optional(tx)
-        .await?;
+    let row: Option<(i64,)> =
+        sqlx::query_as("SELECT lifted FROM seal WHERE account = $1 AND deletion = $2")
+            .bind(mark)
+            .bind(deletion)
+            .fetch_optional(tx)
+            .await?;
     Ok(row.is_some_and(|(lifted,)| lifted != 0))
 }
 
 fn refused(reason: &str, detail: &str) -> Answer {
-    Answer::Refused { reason: reason.to_owned(), detail: detail.to_owned() }
+    Answer::Refused {
+        reason: reason.to_owned(),
+        detail: detail.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -278,9 +347,16 @@ mod tests {
     async fn stores(name: &str) -> Vec<Store> {
         let mut stores = Vec::new();
         for url in scratch::urls(name) {
-            let schema: &'static [&'static str] =
-                &[journal::SCHEMA, SCHEMA, "DELETE FROM answered; DELETE FROM fence; DELETE FROM seal"];
-            stores.push(Store::open(&url, &format!("kit_seal_{name}"), schema).await.unwrap());
+            let schema: &'static [&'static str] = &[
+                journal::SCHEMA,
+                SCHEMA,
+                "DELETE FROM answered; DELETE FROM fence; DELETE FROM seal",
+            ];
+            stores.push(
+                Store::open(&url, &format!("kit_seal_{name}"), schema)
+                    .await
+                    .unwrap(),
+            );
         }
         stores
     }
@@ -292,10 +368,7 @@ mod tests {
     }
 
     async fn done(begun: Result<Begun, Fault>, outcome: Outcome) -> Answer {
-        match begun.unwrap() {
-            Begun::Answered(answer) => answer,
-            Begun::Open(work) => work.finish(Done::new(outcome)).await.unwrap(),
-        }
+        begun.unwrap().finish(Done::new(outcome)).await.unwrap()
     }
 
     #[tokio::test]
@@ -343,10 +416,17 @@ mod tests {
     #[tokio::test]
     async fn dropped_work_leaves_no_trace() {
         for store in stores("dropped").await {
-            let Begun::Open(work) = erase(&store, &order("1-erase-x")).await.unwrap() else { panic!("fresh") };
+            let Begun::Open(work) = erase(&store, &order("1-erase-x")).await.unwrap() else {
+                panic!("fresh")
+            };
             drop(work);
             write(&store).await.unwrap();
-            assert_eq!(journal::recall(&store, &order("1-erase-x").command).await.unwrap(), None);
+            assert_eq!(
+                journal::recall(&store, &order("1-erase-x").command)
+                    .await
+                    .unwrap(),
+                None
+            );
         }
     }
 
@@ -361,7 +441,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_command_without_a_deletion_is_never_executed() {
-        for command in ["", "1-seal-x", "deletions//commands/1-seal-x", "deletions/d1/commands/", "deletions/a/b/commands/c"] {
+        for command in [
+            "",
+            "1-seal-x",
+            "deletions//commands/1-seal-x",
+            "deletions/d1/commands/",
+            "deletions/a/b/commands/c",
+        ] {
             assert_eq!(deletion_of(command), None, "{command}");
         }
         assert_eq!(deletion_of("deletions/d1/commands/1-seal-x"), Some("d1"));
@@ -369,7 +455,10 @@ mod tests {
 
     #[test]
     fn an_empty_erasure_is_not_found_and_never_erased() {
-        assert_eq!(erased([("posts", 0)], Vec::new()).outcome, Outcome::NotFound);
+        assert_eq!(
+            erased([("posts", 0)], Vec::new()).outcome,
+            Outcome::NotFound
+        );
         assert_eq!(erased([("posts", 2)], Vec::new()).outcome, Outcome::Erased);
     }
 }

@@ -1,1 +1,83 @@
+//! The community: what an account wrote, where it belongs and whether it was banned.
+//!
+//! Erasing removes text and author alike; nothing is retained, and a ban never stands in the way of a deletion (an
+//! unreasonable condition is itself unlawful: E-Commerce Law of the PRC, Art. 24).
 
+mod ban;
+mod comment;
+mod holding;
+mod membership;
+mod participant;
+mod post;
+mod sample;
+#[cfg(test)]
+mod scratch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use farewell_kit::store::Store;
+use farewell_kit::{journal, seal, session};
+use farewell_runtime::shutdown::Shutdown;
+
+pub use self::ban::ban;
+pub use self::comment::{CommentError, comment};
+pub use self::holding::left_over;
+pub use self::membership::join;
+pub use self::participant::Community;
+pub use self::post::post;
+pub use self::sample::sample;
+
+/// The tables: each file of a noun says what its own hold.
+pub const SCHEMA: &[&str] = &[
+    journal::SCHEMA,
+    seal::SCHEMA,
+    post::SCHEMA,
+    comment::SCHEMA,
+    membership::SCHEMA,
+    ban::SCHEMA,
+];
+
+/// The name space in a PostgreSQL that services share.
+pub const NAMESPACE: &str = "farewell_community";
+
+/// How long commands that are being carried out may take to end.
+const DRAIN_LIMIT: Duration = Duration::from_secs(20);
+
+/// What the community needs to run. There are no retention periods: nothing is retained.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `sqlite:path` or `postgres://…`.
+    pub database: String,
+    /// How coordinators are reached.
+    pub session: session::Config,
+}
+
+/// Opens the database and puts the schema in place.
+///
+/// Errors: a URL that can't be used, or a database that stays away for 60 s.
+pub async fn open(url: &str) -> Result<Store, sqlx::Error> {
+    Store::open(url, NAMESPACE, SCHEMA).await
+}
+
+/// Takes part in deletions until `shutdown`, then lets commands end that are being carried out.
+///
+/// Errors: the database can't be opened. Everything later is retried.
+pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
+    let store = open(&config.database)
+        .await
+        .context("opening the community's database")?;
+    let shutdown = shutdown.child();
+    let _session = session::start(
+        config.session,
+        Arc::new(Community::new(store.clone())),
+        shutdown.clone(),
+    );
+    shutdown.wait().await;
+    if !shutdown.drain(DRAIN_LIMIT).await {
+        tracing::warn!("ending with commands under way; they will be delivered again");
+    }
+    store.pool().close().await;
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! Memberships: the circles that an account belongs to.
+
+use std::time::SystemTime;
+
+use farewell_kit::seal;
+use farewell_kit::store::{Store, micros};
+use sqlx::AnyConnection;
+
+pub(crate) const SCHEMA: &str = "\
+    CREATE TABLE IF NOT EXISTS membership (account TEXT NOT NULL, circle TEXT NOT NULL, joined_at BIGINT NOT NULL, \
+        PRIMARY KEY (account, circle))";
+
+/// Joins a circle; joining again changes nothing.
+///
+/// Errors: [`seal::Error::Sealed`], [`seal::Error::Erased`].
+pub async fn join(store: &Store, account: &str, circle: &str) -> Result<(), seal::Error> {
+    let mut tx = store.pool().begin().await?;
+    seal::admit(&mut tx, account).await?;
+    insert(&mut tx, account, circle).await?;
+    Ok(tx.commit().await?)
+}
+
+pub(crate) async fn insert(
+    connection: &mut AnyConnection,
+    account: &str,
+    circle: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO membership (account, circle, joined_at) VALUES ($1, $2, $3) \
+         ON CONFLICT (account, circle) DO NOTHING",
+    )
+    .bind(account)
+    .bind(circle)
+    .bind(micros(SystemTime::now()))
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+pub(crate) async fn erase(
+    connection: &mut AnyConnection,
+    account: &str,
+) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query("DELETE FROM membership WHERE account = $1")
+        .bind(account)
+        .execute(connection)
+        .await?;
+    Ok(deleted.rows_affected())
+}

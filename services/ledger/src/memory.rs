@@ -1,0 +1,531 @@
+//! A ledger that forgets: for tests, demonstrations, and as the reference that the databases are compared with.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use farewell_core::policy::Policy;
+use farewell_core::receipt::{Kept, Receipt};
+use farewell_core::{AccountId, Deletion, DeletionId, RequestId, Slot, Time};
+
+use crate::{
+    Announcement, Coordinator, Cursor, Entry, Error, Fence, Filter, Leases, Ledger, Opened,
+    Overview, Owed, Remembered, Settled, Settlement, Turn, Turned, merge,
+};
+
+/// A ledger in memory. Its transactions are one lock.
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<Tables>);
+
+impl Memory {
+    /// An empty ledger.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    deletions: BTreeMap<DeletionId, Deletion>,
+    receipts: BTreeMap<(DeletionId, u16, usize), Kept>,
+    history: BTreeMap<(DeletionId, i32), Entry>,
+    live: BTreeMap<AccountId, DeletionId>,
+    requests: BTreeMap<RequestId, ([u8; 16], DeletionId)>,
+    outbox: BTreeMap<DeletionId, Announcement>,
+    coordinators: BTreeMap<String, Lease>,
+    slots: BTreeMap<Slot, String>,
+    policies: Vec<Policy>,
+}
+
+#[derive(Debug)]
+struct Lease {
+    epoch: i64,
+    until: Time,
+}
+
+impl Tables {
+    fn stands(&self, fence: &Fence) -> Result<(), Error> {
+        match self.coordinators.get(&fence.holder) {
+            Some(lease) if lease.epoch == fence.epoch => Ok(()),
+            _ => Err(Error::Fenced),
+        }
+    }
+
+    fn ended(&self, holder: &str, now: Time) -> bool {
+        self.coordinators
+            .get(holder)
+            .is_none_or(|lease| lease.until < now)
+    }
+
+    fn free(&self, slot: Slot, now: Time) -> bool {
+        self.slots
+            .get(&slot)
+            .is_none_or(|holder| self.ended(holder, now))
+    }
+
+    fn kept(&self, id: DeletionId) -> impl Iterator<Item = &Kept> {
+        self.receipts
+            .range((id, 0, 0)..)
+            .take_while(move |((deletion, ..), _)| *deletion == id)
+            .map(|(_, kept)| kept)
+    }
+
+    fn owed(&self, deletion: &Deletion) -> Owed {
+        Owed {
+            deletion: deletion.clone(),
+            seals: self
+                .kept(deletion.id)
+                .filter(|kept| merge::seals_devices(&kept.receipt))
+                .cloned()
+                .collect(),
+        }
+    }
+
+    fn contradicts(&self, id: DeletionId, receipt: &Receipt) -> bool {
+        self.receipts
+            .get(&(id, receipt.round, receipt.leg.place()))
+            .is_some_and(|kept| kept.receipt.fingerprint != receipt.fingerprint)
+    }
+
+    /// Writes a deletion that moved, with everything that moves with it.
+    fn put(&mut self, deletion: Deletion, note: &str, now: Time) {
+        let (id, was_live) = (
+            deletion.id,
+            self.live.get(&deletion.account) == Some(&deletion.id),
+        );
+        self.history.insert(
+            (id, deletion.revision),
+            Entry {
+                revision: deletion.revision,
+                at: now,
+                state: deletion.state.code(),
+                note: note.to_owned(),
+            },
+        );
+        if let Some(at) = merge::ended_at(&deletion.state)
+            && was_live
+        {
+            self.live.remove(&deletion.account);
+            self.outbox.insert(
+                id,
+                Announcement {
+                    deletion: id,
+                    state: deletion.state.code(),
+                    at,
+                },
+            );
+        }
+        self.deletions.insert(id, deletion);
+    }
+
+    fn writable(&self, deletion: &Deletion) -> Result<(), Error> {
+        if !merge::sound(deletion) {
+            return Err(refused("a purge without everything that is needed"));
+        }
+        if self.history.contains_key(&(deletion.id, deletion.revision)) {
+            return Err(refused("a revision that is taken"));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Ledger for Memory {
+    async fn now(&self) -> Result<Time, Error> {
+        Ok(clock())
+    }
+
+    async fn adopt(&self, policy: &Policy) -> Result<u32, Error> {
+        let mut tables = self.tables();
+        let policies = &mut tables.policies;
+        let place = policies.iter().position(|known| known == policy);
+        let place = place.unwrap_or_else(|| {
+            policies.push(policy.clone());
+            policies.len() - 1
+        });
+        Ok(version(place))
+    }
+
+    async fn policies(&self) -> Result<Vec<(u32, Policy)>, Error> {
+        let policies = self.tables().policies.clone();
+        Ok(policies
+            .into_iter()
+            .enumerate()
+            .map(|(place, policy)| (version(place), policy))
+            .collect())
+    }
+
+    async fn open(&self, batch: Vec<Deletion>) -> Result<Vec<Opened>, Error> {
+        let mut tables = self.tables();
+        let now = clock();
+        let mut ids = BTreeSet::new();
+        for deletion in &batch {
+            // Refused whole, as a database does, even where the row would not have been written after all.
+            if !ids.insert(deletion.id) {
+                return Err(refused("a deletion that is there"));
+            }
+            let is_new = !tables.requests.contains_key(&deletion.request)
+                && !tables.live.contains_key(&deletion.account);
+            if is_new && tables.deletions.contains_key(&deletion.id) {
+                return Err(refused("a deletion that is there"));
+            }
+            if is_new {
+                tables.writable(deletion)?;
+            }
+        }
+        Ok(batch
+            .into_iter()
+            .map(|deletion| {
+                if let Some((digest, first)) = tables.requests.get(&deletion.request) {
+                    return match tables.deletions.get(first) {
+                        Some(first) if *digest == deletion.request_digest => {
+                            Opened::Repeat(first.clone())
+                        }
+                        _ => Opened::RequestIdReused,
+                    };
+                }
+                if let Some(live) = tables.live.get(&deletion.account) {
+                    return Opened::AccountHasLive(*live);
+                }
+                let seen = (deletion.request_digest, deletion.id);
+                tables.requests.insert(deletion.request, seen);
+                tables.live.insert(deletion.account.clone(), deletion.id);
+                tables.put(deletion.clone(), deletion.state.word(), now);
+                Opened::Created(deletion)
+            })
+            .collect())
+    }
+
+    async fn turn(&self, fence: Option<&Fence>, batch: Vec<Turn>) -> Result<Vec<Turned>, Error> {
+        let mut tables = self.tables();
+        if let Some(fence) = fence {
+            tables.stands(fence)?;
+        }
+        let mut named = BTreeSet::new();
+        let turned = batch
+            .iter()
+            .map(|turn| {
+                let first = named.insert(turn.after.id);
+                let stored = tables.deletions.get(&turn.after.id);
+                match stored.filter(|stored| first && stored.revision == turn.before) {
+                    Some(stored) => {
+                        let after = merge::turned(stored, turn);
+                        tables.writable(&after)?;
+                        Ok(Turned::Done(after))
+                    }
+                    None => Ok(Turned::Lost),
+                }
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        let now = clock();
+        for (turned, turn) in turned.iter().zip(&batch) {
+            if let Turned::Done(after) = turned {
+                tables.put(after.clone(), turn.note, now);
+            }
+        }
+        Ok(turned)
+    }
+
+    async fn settle(&self, fence: &Fence, batch: Vec<Settlement>) -> Result<Vec<Settled>, Error> {
+        let mut tables = self.tables();
+        tables.stands(fence)?;
+        crate::named_once(batch.iter().map(|settlement| settlement.deletion))?;
+        let mut afters = Vec::with_capacity(batch.len());
+        for settlement in &batch {
+            let Some(stored) = tables.deletions.get(&settlement.deletion) else {
+                afters.push(None);
+                continue;
+            };
+            let contradicted = settlement
+                .receipts
+                .iter()
+                .any(|receipt| tables.contradicts(settlement.deletion, receipt));
+            let advanced = merge::advances(stored.into(), settlement, contradicted);
+            let after = merge::settled(stored, settlement, advanced);
+            if advanced {
+                tables.writable(&after)?;
+            }
+            afters.push(Some((after, advanced)));
+        }
+        let now = clock();
+        Ok(batch
+            .into_iter()
+            .zip(afters)
+            .map(|(settlement, after)| match after {
+                Some((after, advanced)) => tables.settle(settlement, after, advanced, now),
+                None => Settled::UNKNOWN,
+            })
+            .collect())
+    }
+
+    async fn remember(
+        &self,
+        request: RequestId,
+        digest: [u8; 16],
+        deletion: DeletionId,
+    ) -> Result<Remembered, Error> {
+        let mut tables = self.tables();
+        Ok(match tables.requests.get(&request) {
+            None => {
+                tables.requests.insert(request, (digest, deletion));
+                Remembered::New
+            }
+            Some(known) if *known == (digest, deletion) => Remembered::Repeat,
+            Some(_) => Remembered::Reused,
+        })
+    }
+
+    async fn join(&self, holder: &str, ttl: Duration) -> Result<Fence, Error> {
+        let mut tables = self.tables();
+        let epoch = tables
+            .coordinators
+            .get(holder)
+            .map_or(1, |lease| lease.epoch + 1);
+        let until = clock() + ttl;
+        tables
+            .coordinators
+            .insert(holder.to_owned(), Lease { epoch, until });
+        tables.slots.retain(|_, owner| owner != holder);
+        Ok(Fence {
+            holder: holder.to_owned(),
+            epoch,
+        })
+    }
+
+    async fn renew(&self, fence: &Fence, ttl: Duration) -> Result<Leases, Error> {
+        let mut tables = self.tables();
+        tables.stands(fence)?;
+        let now = clock();
+        if let Some(lease) = tables.coordinators.get_mut(&fence.holder) {
+            lease.until = now + ttl;
+        }
+        let live = tables
+            .coordinators
+            .values()
+            .filter(|lease| lease.until >= now)
+            .count();
+        Ok(Leases {
+            now,
+            mine: Slot::all()
+                .filter(|slot| tables.slots.get(slot) == Some(&fence.holder))
+                .collect(),
+            free: Slot::all().filter(|slot| tables.free(*slot, now)).collect(),
+            live: u32::try_from(live).unwrap_or(u32::MAX),
+        })
+    }
+
+    async fn claim(&self, fence: &Fence, slots: &[Slot]) -> Result<Vec<Slot>, Error> {
+        let mut tables = self.tables();
+        tables.stands(fence)?;
+        let now = clock();
+        let wanted: BTreeSet<Slot> = slots.iter().copied().collect();
+        let got: Vec<Slot> = wanted
+            .into_iter()
+            .filter(|slot| tables.slots.get(slot) != Some(&fence.holder))
+            .filter(|slot| tables.free(*slot, now))
+            .collect();
+        let dead: BTreeSet<String> = got
+            .iter()
+            .filter_map(|slot| tables.slots.get(slot).cloned())
+            .collect();
+        for holder in dead {
+            if let Some(lease) = tables.coordinators.get_mut(&holder) {
+                lease.epoch += 1;
+            }
+        }
+        for slot in &got {
+            tables.slots.insert(*slot, fence.holder.clone());
+        }
+        Ok(got)
+    }
+
+    async fn release(&self, fence: &Fence, slots: &[Slot]) -> Result<(), Error> {
+        let mut tables = self.tables();
+        tables.stands(fence)?;
+        tables
+            .slots
+            .retain(|slot, holder| *holder != fence.holder || !slots.contains(slot));
+        Ok(())
+    }
+
+    async fn owed(
+        &self,
+        slots: &[Slot],
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Vec<Owed>, Error> {
+        let tables = self.tables();
+        let now = clock();
+        let mut due: Vec<(Cursor, &Deletion)> = tables
+            .deletions
+            .values()
+            .filter(|deletion| slots.contains(&deletion.id.slot()))
+            .filter_map(|deletion| {
+                let attention_at = deletion.attention_at.filter(|at| *at <= now)?;
+                let id = deletion.id;
+                Some((Cursor { attention_at, id }, deletion))
+            })
+            .filter(|(place, _)| after.is_none_or(|after| *place > after))
+            .collect();
+        due.sort_by_key(|(place, _)| *place);
+        Ok(due
+            .into_iter()
+            .take(crate::rows(limit))
+            .map(|(_, deletion)| tables.owed(deletion))
+            .collect())
+    }
+
+    async fn get(&self, ids: &[DeletionId]) -> Result<Vec<Owed>, Error> {
+        let tables = self.tables();
+        Ok(ids
+            .iter()
+            .filter_map(|id| tables.deletions.get(id))
+            .map(|deletion| tables.owed(deletion))
+            .collect())
+    }
+
+    async fn receipts(&self, id: DeletionId) -> Result<Vec<Kept>, Error> {
+        Ok(self.tables().kept(id).cloned().collect())
+    }
+
+    async fn history(&self, id: DeletionId) -> Result<Vec<Entry>, Error> {
+        Ok(self
+            .tables()
+            .history
+            .range((id, i32::MIN)..=(id, i32::MAX))
+            .map(|(_, entry)| entry.clone())
+            .collect())
+    }
+
+    async fn list(
+        &self,
+        filter: &Filter,
+        before: Option<DeletionId>,
+        limit: u32,
+    ) -> Result<Vec<Deletion>, Error> {
+        Ok(self
+            .tables()
+            .deletions
+            .values()
+            .rev()
+            .filter(|deletion| before.is_none_or(|before| deletion.id < before))
+            .filter(|deletion| filter.takes(deletion))
+            .take(crate::rows(limit))
+            .cloned()
+            .collect())
+    }
+
+    async fn overview(&self) -> Result<Overview, Error> {
+        let tables = self.tables();
+        let mut states = BTreeMap::new();
+        for deletion in tables.deletions.values() {
+            *states.entry(deletion.state.code()).or_insert(0) += 1;
+        }
+        let held = |holder: &String| {
+            tables
+                .slots
+                .values()
+                .filter(|owner| *owner == holder)
+                .count()
+        };
+        Ok(Overview {
+            states: states.into_iter().collect(),
+            oldest_unfinished: tables
+                .deletions
+                .values()
+                .filter(|deletion| deletion.attention_at.is_some())
+                .map(|deletion| deletion.requested_at)
+                .min(),
+            coordinators: tables
+                .coordinators
+                .iter()
+                .map(|(holder, lease)| Coordinator {
+                    holder: holder.clone(),
+                    slots: u32::try_from(held(holder)).unwrap_or(u32::MAX),
+                    lease_until: lease.until,
+                })
+                .collect(),
+            outbox: i64::try_from(tables.outbox.len()).unwrap_or(i64::MAX),
+        })
+    }
+
+    async fn outbox(&self, slots: &[Slot], limit: u32) -> Result<Vec<Announcement>, Error> {
+        let mut waiting: Vec<Announcement> = self
+            .tables()
+            .outbox
+            .values()
+            .filter(|told| slots.contains(&told.deletion.slot()))
+            .cloned()
+            .collect();
+        waiting.sort_by_key(|told| (told.at, told.deletion));
+        waiting.truncate(crate::rows(limit));
+        Ok(waiting)
+    }
+
+    async fn announced(&self, fence: &Fence, deletions: &[DeletionId]) -> Result<(), Error> {
+        let mut tables = self.tables();
+        tables.stands(fence)?;
+        for deletion in deletions {
+            tables.outbox.remove(deletion);
+        }
+        Ok(())
+    }
+}
+
+impl Tables {
+    fn settle(
+        &mut self,
+        settlement: Settlement,
+        after: Deletion,
+        advanced: bool,
+        now: Time,
+    ) -> Settled {
+        let id = settlement.deletion;
+        let mut conflicts = Vec::new();
+        for receipt in settlement.receipts {
+            if self.contradicts(id, &receipt) {
+                conflicts.push(receipt);
+                continue;
+            }
+            self.receipts
+                .entry((id, receipt.round, receipt.leg.place()))
+                .or_insert(Kept {
+                    receipt,
+                    settled_at: now,
+                });
+        }
+        let settled = Settled {
+            done: after.done,
+            revision: after.revision,
+            advanced,
+            conflicts,
+        };
+        if advanced {
+            let note = after.state.word();
+            self.put(after, note, now);
+        } else {
+            self.deletions.insert(id, after);
+        }
+        settled
+    }
+}
+
+fn clock() -> Time {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Time::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+fn version(place: usize) -> u32 {
+    u32::try_from(place + 1).unwrap_or(u32::MAX)
+}
+
+fn refused(what: &str) -> Error {
+    Error::Refused(sqlx::Error::Protocol(what.to_owned()))
+}

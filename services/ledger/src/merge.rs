@@ -1,0 +1,109 @@
+//! What a write makes of a stored deletion. Memory and SQLite, which write one after another, ask here; PostgreSQL holds
+//! the same in its statements, and one suite compares the three.
+
+use farewell_core::receipt::{Evidence, Outcome, Receipt};
+use farewell_core::{Deletion, Mask, State, Time};
+
+use crate::{Settlement, Turn};
+
+/// The part of a stored deletion that decides whether a settlement moves it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stored {
+    pub revision: i32,
+    pub done: Mask,
+    pub held: bool,
+    pub conflicts: u32,
+}
+
+impl From<&Deletion> for Stored {
+    fn from(deletion: &Deletion) -> Self {
+        Self {
+            revision: deletion.revision,
+            done: deletion.done,
+            held: deletion.held,
+            conflicts: deletion.conflicts,
+        }
+    }
+}
+
+/// Whether a settlement's `advance` is taken.
+pub(crate) fn advances(stored: Stored, settlement: &Settlement, contradicted: bool) -> bool {
+    settlement.advance.as_ref().is_some_and(|advance| {
+        let purges = matches!(advance.state, State::Purged { .. });
+        advance.revision.checked_sub(1) == Some(stored.revision)
+            && (stored.done | settlement.legs).covers(advance.done)
+            && !(purges && (stored.held || stored.conflicts > 0 || contradicted))
+    })
+}
+
+/// The deletion after a turn whose compare-and-set held.
+pub(crate) fn turned(stored: &Deletion, turn: &Turn) -> Deletion {
+    let after = &turn.after;
+    let done = stored.done & !turn.clear;
+    Deletion {
+        done,
+        refused: after.refused & !done,
+        id: stored.id,
+        account: stored.account.clone(),
+        request: stored.request,
+        request_digest: stored.request_digest,
+        channel: stored.channel,
+        consents: stored.consents.clone(),
+        requested_at: stored.requested_at,
+        traceparent: stored.traceparent.clone(),
+        ..after.clone()
+    }
+}
+
+/// The deletion after a settlement.
+pub(crate) fn settled(stored: &Deletion, settlement: &Settlement, advanced: bool) -> Deletion {
+    let done = stored.done | settlement.legs;
+    let refused = stored.refused & !settlement.legs;
+    match &settlement.advance {
+        Some(advance) if advanced => Deletion {
+            state: advance.state,
+            round: advance.round,
+            need: advance.need,
+            blockers: advance.blockers.clone(),
+            attention_at: advance.attention_at,
+            closed_at: advance.closed_at,
+            revision: advance.revision,
+            done,
+            refused,
+            ..stored.clone()
+        },
+        _ => Deletion {
+            done,
+            refused,
+            ..stored.clone()
+        },
+    }
+}
+
+/// When a terminal state was reached.
+pub(crate) const fn ended_at(state: &State) -> Option<Time> {
+    match state {
+        State::Purged { at, .. }
+        | State::Revoked { at, .. }
+        | State::Denied { at, .. }
+        | State::Expired { at } => Some(*at),
+        _ => None,
+    }
+}
+
+/// The CHECK of the gate.
+pub(crate) fn sound(deletion: &Deletion) -> bool {
+    !matches!(deletion.state, State::Purged { .. })
+        || (!deletion.need.is_empty() && deletion.done.covers(deletion.need))
+}
+
+/// Whether a receipt is a seal that names devices: those are read with what is owed.
+pub(crate) fn seals_devices(receipt: &Receipt) -> bool {
+    // Canonical text begins with the outcome and leaves out what is empty: most receipts need no parsing.
+    receipt.evidence.contains("\"devices\"")
+        && receipt.read().is_ok_and(
+            |Evidence {
+                 outcome, devices, ..
+             }| outcome == Outcome::Sealed && !devices.is_empty(),
+        )
+}

@@ -1,0 +1,138 @@
+//! An agent put together: database, participant session, listeners, transports.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+
+use anyhow::Context as _;
+use farewell_proto::binding::v1::binding_service_server::BindingServiceServer;
+use farewell_proto::device::v1::device_service_server::DeviceServiceServer;
+use farewell_runtime::server::{self, MESSAGE_BYTES_MAX, Security};
+use farewell_runtime::shutdown::Shutdown;
+use tokio::task::JoinHandle;
+
+use super::bells::Bells;
+use super::broker::{self, EmbeddedBroker};
+use super::delivery::{Delivery, Settled};
+use super::mqtt;
+use super::participant::{DeviceLine, Line, Terms};
+use super::registry::Registry;
+use super::schema::SCHEMA;
+use super::{attach, service};
+use crate::session::{self, Session};
+use crate::store::Store;
+
+/// What an agent needs to run.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    /// `sqlite:path` or `postgres://…`.
+    pub database: String,
+    /// Where devices and binding callers dial in.
+    pub devices_listen: SocketAddr,
+    /// Protection of that listener.
+    pub security: Security,
+    /// How the coordinators are reached.
+    pub session: session::Config,
+    /// How long devices are waited for.
+    pub terms: Terms,
+    /// For lines whose devices speak MQTT.
+    pub broker: Option<broker::Config>,
+}
+
+/// A running agent.
+#[derive(Debug)]
+pub struct Handle {
+    /// Where devices and binding callers dial in.
+    pub devices_addr: SocketAddr,
+    /// Where the embedded broker listens, if there is one.
+    pub broker_addr: Option<SocketAddr>,
+    /// The agent's database, to look into.
+    pub store: Store,
+    served: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Handle {
+    /// Waits until the agent has ended.
+    pub async fn join(self) -> anyhow::Result<()> {
+        self.served.await.context("the agent's listener ended badly")?
+    }
+}
+
+impl Agent {
+    /// Opens the database and the ports and starts everything. Returns once devices can dial in.
+    pub async fn start(self, line: Arc<dyn Line>, shutdown: Shutdown) -> anyhow::Result<Handle> {
+        self.security.check(self.devices_listen)?;
+        let namespace = line.name();
+        let store = Store::open(&self.database, namespace, SCHEMA).await.context("cannot open the agent's database")?;
+        let registry = Registry::new(store.clone(), line.via(), self.broker.is_some());
+        let bells = Bells::default();
+        let session: Arc<OnceLock<Session>> = Arc::default();
+        let settled: Settled = {
+            let session = session.clone();
+            Arc::new(move |command| {
+                if let Some(session) = session.get() {
+                    session.wake(command);
+                }
+            })
+        };
+        let delivery = Delivery::start(registry.clone(), bells.clone(), settled.clone(), &shutdown);
+
+        let bound = server::bind(self.devices_listen)
+            .await
+            .with_context(|| format!("cannot listen on {}", self.devices_listen))?;
+        let embedded = match &self.broker {
+            Some(config) => start_transport(config, namespace, &registry, &delivery, &bells, &shutdown).await?,
+            None => None,
+        };
+
+        let participant = DeviceLine::new(registry.clone(), line.clone(), self.terms, bells.clone());
+        // Set before any command can arrive and be settled; a wake-up lost in between costs a retry.
+        let _ = session.set(session::start(self.session, Arc::new(participant), shutdown.clone()));
+
+        let attach = attach::Service::new(registry.clone(), line.via(), delivery, bells.clone(), shutdown.clone());
+        let binding = service::Service::new(registry, bells, settled);
+        let router = self
+            .security
+            .apply(server::builder())?
+            .add_service(
+                DeviceServiceServer::new(attach)
+                    .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                    .max_encoding_message_size(MESSAGE_BYTES_MAX),
+            )
+            .add_service(
+                BindingServiceServer::new(binding)
+                    .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                    .max_encoding_message_size(MESSAGE_BYTES_MAX),
+            );
+        let broker_addr = embedded.as_ref().map(EmbeddedBroker::addr);
+        let end = shutdown.clone();
+        let served = shutdown.spawn(async move {
+            let served = router.serve_with_incoming_shutdown(bound.incoming, end.wait()).await;
+            if let Some(broker) = embedded {
+                broker.stop().await?;
+            }
+            served.context("the device listener failed")
+        });
+        tracing::info!(line = namespace, devices = %bound.addr, broker = ?broker_addr, "agent is up");
+        Ok(Handle { devices_addr: bound.addr, broker_addr, store, served })
+    }
+}
+
+async fn start_transport(
+    config: &broker::Config,
+    line: &'static str,
+    registry: &Registry,
+    delivery: &Delivery,
+    bells: &Bells,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Option<EmbeddedBroker>> {
+    let (embedded, endpoint) = match config {
+        broker::Config::Embedded { listen } => {
+            let embedded = EmbeddedBroker::start(*listen, line, registry.clone()).await?;
+            let endpoint = embedded.agent_endpoint();
+            (Some(embedded), endpoint)
+        }
+        broker::Config::External(endpoint) => (None, endpoint.clone()),
+    };
+    mqtt::line::start(endpoint, line, delivery.clone(), bells, shutdown)?;
+    Ok(embedded)
+}

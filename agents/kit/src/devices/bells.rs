@@ -1,0 +1,74 @@
+//! Who wants to know that a device is owed something.
+//!
+//! A ring carries no news: whoever hears it looks in the database. Losing one costs a while, never an order.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tokio::sync::{Notify, mpsc};
+
+/// Devices that may wait for the doorbell of a whole line; beyond it, the slow timer finds them.
+pub(super) const RINGS_MAX: usize = 4096;
+
+/// The doorbells of an agent.
+#[derive(Clone, Debug, Default)]
+pub struct Bells {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    next: AtomicU64,
+    sessions: Mutex<HashMap<String, Vec<(u64, Arc<Notify>)>>>,
+    line: OnceLock<mpsc::Sender<String>>,
+}
+
+impl Bells {
+    /// Rings for a device, in every session that speaks for it.
+    pub fn ring(&self, device: &str) {
+        let sessions = self.inner.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, bell) in sessions.get(device).into_iter().flatten() {
+            bell.notify_one();
+        }
+        if let Some(line) = self.inner.line.get() {
+            // Full: the slow timer finds the device.
+            let _ = line.try_send(device.to_owned());
+        }
+    }
+
+    /// Every ring of the line, for a transport that reaches all devices through one connection. Only the first caller
+    /// gets them.
+    pub(super) fn of_line(&self) -> Option<mpsc::Receiver<String>> {
+        let (sender, receiver) = mpsc::channel(RINGS_MAX);
+        self.inner.line.set(sender).ok().map(|()| receiver)
+    }
+
+    /// Rings `bell` for `device` until the guard is dropped.
+    pub(super) fn hang(&self, device: &str, bell: Arc<Notify>) -> Hung {
+        let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
+        let mut sessions = self.inner.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.entry(device.to_owned()).or_default().push((id, bell));
+        Hung { bells: self.clone(), device: device.to_owned(), id }
+    }
+}
+
+/// A bell that hangs. Dropping it takes it down.
+#[derive(Debug)]
+pub(super) struct Hung {
+    bells: Bells,
+    device: String,
+    id: u64,
+}
+
+impl Drop for Hung {
+    fn drop(&mut self) {
+        let mut sessions = self.bells.inner.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(hung) = sessions.get_mut(&self.device) {
+            hung.retain(|(id, _)| *id != self.id);
+            if hung.is_empty() {
+                sessions.remove(&self.device);
+            }
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! What every product line's agent shares: who owns which device, which orders are owed to it, and how they get there.
+//!
+//! The database is the truth and a transport is only its doorbell. An order is written before anything is sent, every
+//! contact of a device starts with what the device says it has done, and what is still owed is read from the database
+//! again. A lost message therefore costs a while and never an order.
+//!
+//! What is absent: no order is ever addressed to "all devices", and no function takes an account and wipes what it
+//! finds there. Devices are named one by one, each with the epoch of the binding that was sealed.
+
+pub mod agent;
+pub mod attach;
+mod bells;
+pub mod broker;
+mod contact;
+pub mod delivery;
+mod erasure;
+pub mod mqtt;
+pub mod names;
+pub mod order;
+mod outbox;
+pub mod participant;
+pub mod registry;
+pub mod schema;
+pub mod service;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use agent::{Agent, Handle};
+pub use bells::Bells;
+pub use delivery::Delivery;
+pub use order::{Order, State, Verb};
+pub use participant::{DeviceLine, Duty, LeftOver, Line, Terms, left_over};
+pub use registry::{Binding, NewBinding, Refusal, Registry, Via};

@@ -1,0 +1,59 @@
+//! Ids and the paths that they travel in.
+
+/// Longest device id. It is a topic level, a user name and a file name.
+pub const DEVICE_BYTES_MAX: usize = 64;
+/// Longest account id.
+pub const ACCOUNT_BYTES_MAX: usize = 128;
+/// Longest model name, serial number and machine word of a device.
+pub const TEXT_BYTES_MAX: usize = 128;
+
+/// The id in `devices/{device}`: 1 to 64 characters of `[A-Za-z0-9_-]`, so that no id can be a topic wildcard or a path.
+pub fn device_of(name: &str) -> Option<&str> {
+    name.strip_prefix("devices/").filter(|id| is_device_id(id))
+}
+
+/// Whether a device id is sound.
+pub fn is_device_id(id: &str) -> bool {
+    (1..=DEVICE_BYTES_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+/// `devices/{device}`.
+pub fn device(id: &str) -> String {
+    format!("devices/{id}")
+}
+
+/// The id in `accounts/{account}`.
+pub fn account_of(name: &str) -> Option<&str> {
+    name.strip_prefix("accounts/")
+        .filter(|id| (1..=ACCOUNT_BYTES_MAX).contains(&id.len()))
+        .filter(|id| !id.contains('/') && !id.chars().any(char::is_control))
+}
+
+/// `accounts/{account}`.
+pub fn account(id: &str) -> String {
+    format!("accounts/{id}")
+}
+
+/// The id in `orders/{order}`.
+pub fn order_of(name: &str) -> Option<&str> {
+    name.strip_prefix("orders/").filter(|id| is_device_id(id))
+}
+
+/// `orders/{order}`.
+pub fn order(id: &str) -> String {
+    format!("orders/{id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_could_be_a_wildcard_a_path_or_nothing_is_no_device() {
+        for bad in ["", "+", "#", "a/b", "a b", "ä", "..", &"x".repeat(65)] {
+            assert_eq!(device_of(&device(bad)), None, "{bad:?}");
+        }
+        assert_eq!(device_of("phone-1"), None, "the path is required");
+        assert_eq!(device_of("devices/Phone_1-a"), Some("Phone_1-a"));
+    }
+}

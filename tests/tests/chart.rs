@@ -1,0 +1,357 @@
+//! Holds the chart to its promises: rendered without a cluster for each set of values, every manifest checked against
+//! the strict schemas of Kubernetes by `tests/chart/render.py`.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+const DEFAULT: &str = "";
+const MINIMAL: &str = "ci/minimal-values.yaml";
+const PRODUCTION: &str = "ci/production-values.yaml";
+const VALUES: [&str; 3] = [DEFAULT, MINIMAL, PRODUCTION];
+
+const ROLES: [(&str, &[&str]); 8] = [
+    ("coordinator", &["coordinator"]),
+    ("identity", &["service", "identity"]),
+    ("cloud", &["service", "cloud"]),
+    ("store", &["service", "store"]),
+    ("community", &["service", "community"]),
+    ("phones", &["agent", "phones"]),
+    ("wearables", &["agent", "wearables"]),
+    ("smarthome", &["agent", "smarthome"]),
+];
+
+/// What `render.py` exits with when the schema refuses the values.
+const REFUSED: i32 = 2;
+
+/// What remains after the drain for the pause before it and the last spans, in seconds.
+const GRACE_OVER_DRAIN_SECONDS: u64 = 15;
+
+#[test]
+fn every_role_is_present_and_runs_with_its_own_configuration() -> Result<()> {
+    let Some(chart) = Chart::found()? else {
+        return Ok(());
+    };
+    for values in VALUES {
+        let manifests = chart.render(values)?;
+        for (role, words) in ROLES {
+            let file = format!("{role}.toml");
+            let mut args: Vec<&str> = words.to_vec();
+            let path = format!("/etc/farewell/{file}");
+            args.extend(["--config", &path]);
+            let container =
+                &one(&manifests, "StatefulSet", role)?["spec"]["template"]["spec"]["containers"][0];
+            assert_eq!(container["args"], json!(args), "{values}");
+            assert_eq!(
+                container["image"]
+                    .as_str()
+                    .and_then(|image| image.rsplit_once(':'))
+                    .map(|(_, tag)| tag),
+                Some("0.1.0")
+            );
+
+            let mut section = &one(&manifests, "ConfigMap", role)?["toml"][&file];
+            for word in words {
+                section = &section[word];
+            }
+            assert!(section.is_object(), "{values} {role}: no section {words:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_participant_is_told_of_every_coordinator() -> Result<()> {
+    let Some(chart) = Chart::found()? else {
+        return Ok(());
+    };
+    let manifests = chart.render(PRODUCTION)?;
+    let expected: Vec<String> = (0..3)
+        .map(|i| format!("https://farewell-coordinator-{i}.farewell-coordinator-peers.accounts-gone.svc.cluster.local:7401"))
+        .collect();
+    for (role, words) in ROLES.into_iter().filter(|(role, _)| *role != "coordinator") {
+        let config = &one(&manifests, "ConfigMap", role)?["toml"][format!("{role}.toml")][words[0]]
+            [words[1]];
+        assert_eq!(config["coordinators"], json!(expected), "{role}");
+    }
+    let workload = &one(&manifests, "StatefulSet", "coordinator")?["spec"];
+    assert_eq!(workload["replicas"], 3);
+    let service = find(&manifests, "Service")
+        .find(|service| service["metadata"]["name"] == workload["serviceName"])
+        .context("no headless service of the coordinators")?;
+    assert_eq!(service["spec"]["clusterIP"], "None");
+    assert_eq!(service["spec"]["ports"][0]["port"], 7401);
+    Ok(())
+}
+
+#[test]
+fn no_pod_may_do_more_than_it_needs() -> Result<()> {
+    let Some(chart) = Chart::found()? else {
+        return Ok(());
+    };
+    for values in VALUES {
+        let manifests = chart.render(values)?;
+        for (role, _) in ROLES {
+            let pod = &one(&manifests, "StatefulSet", role)?["spec"]["template"]["spec"];
+            let container = &pod["containers"][0];
+            assert_eq!(pod["automountServiceAccountToken"], false);
+            assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+            assert_eq!(
+                pod["securityContext"]["seccompProfile"]["type"],
+                "RuntimeDefault"
+            );
+            assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+            assert_eq!(
+                container["securityContext"]["allowPrivilegeEscalation"],
+                false
+            );
+            assert_eq!(
+                container["securityContext"]["capabilities"]["drop"],
+                json!(["ALL"])
+            );
+            assert!(
+                container["resources"]["limits"]["memory"].is_string(),
+                "{values} {role}"
+            );
+            assert_eq!(
+                container["ports"].is_array(),
+                container["readinessProbe"].is_object(),
+                "{values} {role}"
+            );
+            let scratch = pod["volumes"].as_array().context("volumes")?;
+            let disk = scratch.iter().any(|volume| volume["name"] == "data");
+            assert!(
+                !disk || values == MINIMAL,
+                "{values} {role} keeps accepted requests in a folder of the pod"
+            );
+        }
+        for account in find(&manifests, "ServiceAccount") {
+            assert_eq!(account["automountServiceAccountToken"], false);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_pod_has_time_to_drain() -> Result<()> {
+    let Some(chart) = Chart::found()? else {
+        return Ok(());
+    };
+    let manifests = chart.render_with(DEFAULT, &json!({"drainSeconds": 90}))?;
+    for (role, words) in ROLES {
+        let pod = &one(&manifests, "StatefulSet", role)?["spec"]["template"]["spec"];
+        assert_eq!(
+            pod["terminationGracePeriodSeconds"],
+            90 + GRACE_OVER_DRAIN_SECONDS,
+            "{role}"
+        );
+        let mut section = &one(&manifests, "ConfigMap", role)?["toml"][format!("{role}.toml")];
+        for word in words {
+            section = &section[word];
+        }
+        assert_eq!(section["drain"], "90s", "{role}");
+    }
+    Ok(())
+}
+
+#[test]
+fn no_secret_is_written_into_a_manifest() -> Result<()> {
+    let Some(chart) = Chart::found()? else {
+        return Ok(());
+    };
+    for values in VALUES {
+        let manifests = chart.render(values)?;
+        assert_eq!(
+            find(&manifests, "Secret").count(),
+            0,
+            "secrets are somebody else's to make"
+        );
+        for (role, _) in ROLES {
+            let container =
+                &one(&manifests, "StatefulSet", role)?["spec"]["template"]["spec"]["containers"][0];
+            for variable in container["env"].as_array().into_iter().flatten() {
+                assert!(
+                    variable["valueFrom"]["secretKeyRef"].is_object(),
+                    "{values} {role}: {variable}"
+                );
+            }
+        }
+        assert!(
+            !Value::from(manifests).to_string().contains("postgres://"),
+            "{values}"
+        );
+    }
+    let production = chart.render(PRODUCTION)?;
+    let names = |role| -> Result<BTreeSet<String>> {
+        let container =
+            &one(&production, "StatefulSet", role)?["spec"]["template"]["spec"]["containers"][0];
+        let env = container["env"].as_array().into_iter().flatten();
+        Ok(env
+            .filter_map(|variable| Some(variable["name"].as_str()?.to_owned()))
+            .collect())
+    };
+    assert!(names("coordinator")?.contains("FAREWELL_LEDGER"));
+    assert!(names("smarthome")?.contains("FAREWELL_BROKER__PASSWORD"));
+    Ok(())
+}
+
+#[test]
+fn everything_is_denied_that_is_not_named() -> Result<()> {
+    let Some(chart) = Chart::found()? else {
+        return Ok(());
+    };
+    for values in [DEFAULT, PRODUCTION] {
+        let manifests = chart.render(values)?;
+        let policies: Vec<&Value> = find(&manifests, "NetworkPolicy").collect();
+        assert_eq!(policies.len(), ROLES.len() + 1);
+        for policy in &policies {
+            assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress", "Egress"]));
+            // A rule without peers is a rule for everybody.
+            for (rules, peers) in [("ingress", "from"), ("egress", "to")] {
+                for rule in policy["spec"][rules].as_array().into_iter().flatten() {
+                    assert!(
+                        rule[peers]
+                            .as_array()
+                            .is_some_and(|peers| !peers.is_empty()),
+                        "{values}: {rule}"
+                    );
+                    assert!(
+                        rule["ports"]
+                            .as_array()
+                            .is_some_and(|ports| !ports.is_empty()),
+                        "{values}: {rule}"
+                    );
+                }
+            }
+        }
+        let doors = one(&manifests, "NetworkPolicy", "coordinator")?["spec"]["ingress"]
+            .as_array()
+            .map_or(0, Vec::len);
+        assert_eq!(
+            doors,
+            if values == DEFAULT { 1 } else { 3 },
+            "by default only our own participants come in"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_wrong_value_is_refused_by_its_name() -> Result<()> {
+    let Some(chart) = Chart::found()? else {
+        return Ok(());
+    };
+    for (wrong, named) in [
+        (json!({"coordinater": {}}), "coordinater"),
+        (json!({"coordinator": {"replicaz": 3}}), "replicaz"),
+        (json!({"coordinator": {"replicas": "3"}}), "replicas"),
+        (json!({"coordinator": {"enabled": false}}), "enabled"),
+        (
+            json!({"coordinator": {"database": {"url": "postgres://user:word@host/db"}}}),
+            "url",
+        ),
+        (json!({"services": {"billing": {}}}), "billing"),
+        (
+            json!({"agents": {"phones": {"extraEnv": [{"name": "lower"}]}}}),
+            "extraEnv",
+        ),
+        (json!({"networkPolicy": {"callers": [{}]}}), "callers"),
+        (json!({"drainSeconds": 0}), "drainSeconds"),
+    ] {
+        let output = chart.run(DEFAULT, &wrong)?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(
+            output.status.code(),
+            Some(REFUSED),
+            "{wrong} was not refused: {said}"
+        );
+        assert!(
+            said.contains(named),
+            "{wrong} was refused without naming {named}: {said}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn sqlite_is_never_shared_by_two_pods() -> Result<()> {
+    let Some(chart) = Chart::found()? else {
+        return Ok(());
+    };
+    let output = chart.run(DEFAULT, &json!({"coordinator": {"replicas": 2}}))?;
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("coordinator: 2 replicas need database.existingSecret"),
+        "{said}"
+    );
+    Ok(())
+}
+
+/// The chart and the Python that can render it.
+struct Chart {
+    python: String,
+}
+
+impl Chart {
+    /// `None` where the tools are missing and nobody insists.
+    fn found() -> Result<Option<Self>> {
+        if let Ok(python) = std::env::var("FAREWELL_TEST_PYTHON") {
+            return Ok(Some(Self { python }));
+        }
+        let required = ["CI", "FAREWELL_TEST_REQUIRED"]
+            .iter()
+            .any(|name| std::env::var(name).is_ok_and(|value| value == "true" || value == "1"));
+        ensure!(
+            !required,
+            "FAREWELL_TEST_PYTHON is not set: run the tests with tests/run, which installs what they need"
+        );
+        println!("skipped: FAREWELL_TEST_PYTHON is not set; tests/run sets it");
+        Ok(None)
+    }
+
+    fn render(&self, values: &str) -> Result<Vec<Value>> {
+        self.render_with(values, &json!({}))
+    }
+
+    fn render_with(&self, values: &str, overrides: &Value) -> Result<Vec<Value>> {
+        let output = self.run(values, overrides)?;
+        ensure!(
+            output.status.success(),
+            "{values}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_slice(&output.stdout).context("reading what render.py printed")
+    }
+
+    fn run(&self, values: &str, overrides: &Value) -> Result<Output> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let chart = root.join("../helm/farewell");
+        let values = if values.is_empty() {
+            String::new()
+        } else {
+            chart.join(values).display().to_string()
+        };
+        Command::new(&self.python)
+            .arg(root.join("chart/render.py"))
+            .arg(&chart)
+            .args([values, overrides.to_string()])
+            .output()
+            .with_context(|| format!("starting {}", self.python))
+    }
+}
+
+fn find<'a>(manifests: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Value> {
+    manifests
+        .iter()
+        .filter(move |manifest| manifest["kind"] == kind)
+}
+
+fn one<'a>(manifests: &'a [Value], kind: &'a str, role: &str) -> Result<&'a Value> {
+    find(manifests, kind)
+        .find(|manifest| manifest["metadata"]["labels"]["app.kubernetes.io/component"] == role)
+        .with_context(|| format!("no {kind} for {role}"))
+}

@@ -1,1 +1,92 @@
+//! The store: orders, what an account has left to spend, and subscriptions.
+//!
+//! Completed orders outlive the account as law demands, and only as law demands: under a pseudonym, without name and
+//! address, for three years from the completion of each order. So do six months of the access log.
 
+mod access;
+mod coupon;
+mod eligibility;
+mod holding;
+mod order;
+mod participant;
+mod points;
+mod retention;
+mod sample;
+#[cfg(test)]
+mod scratch;
+mod subscription;
+mod wallet;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use farewell_kit::store::Store;
+use farewell_kit::{journal, seal, session};
+use farewell_runtime::shutdown::Shutdown;
+
+pub use self::access::log_access;
+pub use self::coupon::{forfeit_coupons, grant_coupon};
+pub use self::holding::left_over;
+pub use self::order::{NewOrder, close_dispute, complete_order, open_dispute, place_order};
+pub use self::participant::Shop;
+pub use self::points::{credit_points, forfeit_points};
+pub use self::retention::{Period, Retention, kept};
+pub use self::sample::sample;
+pub use self::subscription::{cancel_subscriptions, subscribe};
+pub use self::wallet::{pay_out, top_up};
+
+/// The tables: each file of a noun says what its own hold.
+pub const SCHEMA: &[&str] = &[
+    journal::SCHEMA,
+    seal::SCHEMA,
+    order::SCHEMA,
+    wallet::SCHEMA,
+    coupon::SCHEMA,
+    points::SCHEMA,
+    subscription::SCHEMA,
+    access::SCHEMA,
+    retention::SCHEMA,
+];
+
+/// The name space in a PostgreSQL that services share.
+pub const NAMESPACE: &str = "farewell_store";
+
+/// How long commands that are being carried out may take to end.
+const DRAIN_LIMIT: Duration = Duration::from_secs(20);
+
+/// What the store needs to run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `sqlite:path` or `postgres://…`.
+    pub database: String,
+    /// How coordinators are reached.
+    pub session: session::Config,
+    /// What is kept under law, and how long.
+    pub retention: Retention,
+}
+
+/// Opens the database and puts the schema in place.
+///
+/// Errors: a URL that can't be used, or a database that stays away for 60 s.
+pub async fn open(url: &str) -> Result<Store, sqlx::Error> {
+    Store::open(url, NAMESPACE, SCHEMA).await
+}
+
+/// Takes part in deletions until `shutdown`, then lets commands end that are being carried out.
+///
+/// Errors: the database can't be opened. Everything later is retried.
+pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
+    let store = open(&config.database)
+        .await
+        .context("opening the store's database")?;
+    let shutdown = shutdown.child();
+    let shop = Arc::new(Shop::new(store.clone(), config.retention));
+    let _session = session::start(config.session, shop, shutdown.clone());
+    shutdown.wait().await;
+    if !shutdown.drain(DRAIN_LIMIT).await {
+        tracing::warn!("ending with commands under way; they will be delivered again");
+    }
+    store.pool().close().await;
+    Ok(())
+}

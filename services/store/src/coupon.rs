@@ -1,0 +1,69 @@
+//! Coupons: left until used or explicitly given up.
+
+use farewell_kit::seal;
+use farewell_kit::store::Store;
+use sqlx::AnyConnection;
+use uuid::Uuid;
+
+pub(crate) const SCHEMA: &str = "\
+    CREATE TABLE IF NOT EXISTS coupon (id TEXT PRIMARY KEY, account TEXT NOT NULL, \
+        state TEXT NOT NULL CHECK (state IN ('LEFT', 'USED', 'FORFEITED')), worth_cents BIGINT NOT NULL); \
+    CREATE INDEX IF NOT EXISTS coupon_by_account ON coupon (account)";
+
+/// Gives the account a coupon, worth so many hundredths of the currency, and gives its id.
+///
+/// Errors: [`seal::Error::Sealed`], [`seal::Error::Erased`].
+pub async fn grant_coupon(
+    store: &Store,
+    account: &str,
+    worth_cents: u32,
+) -> Result<String, seal::Error> {
+    let id = Uuid::now_v7().to_string();
+    let mut tx = store.pool().begin().await?;
+    seal::admit(&mut tx, account).await?;
+    insert(&mut tx, &id, account, "LEFT", worth_cents).await?;
+    tx.commit().await?;
+    Ok(id)
+}
+
+/// The person gives up every coupon that is left. Also while sealed: it removes a blocker.
+///
+/// Errors: [`seal::Error::Erased`].
+pub async fn forfeit_coupons(store: &Store, account: &str) -> Result<(), seal::Error> {
+    let mut tx = store.pool().begin().await?;
+    seal::admit_though_sealed(&mut tx, account).await?;
+    sqlx::query("UPDATE coupon SET state = 'FORFEITED' WHERE account = $1 AND state = 'LEFT'")
+        .bind(account)
+        .execute(&mut *tx)
+        .await?;
+    Ok(tx.commit().await?)
+}
+
+/// Writes the row; the same id again changes nothing.
+pub(crate) async fn insert(
+    connection: &mut AnyConnection,
+    id: &str,
+    account: &str,
+    state: &str,
+    worth_cents: u32,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("INSERT INTO coupon (id, account, state, worth_cents) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING")
+        .bind(id)
+        .bind(account)
+        .bind(state)
+        .bind(i64::from(worth_cents))
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+pub(crate) async fn erase(
+    connection: &mut AnyConnection,
+    account: &str,
+) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query("DELETE FROM coupon WHERE account = $1")
+        .bind(account)
+        .execute(connection)
+        .await?;
+    Ok(deleted.rows_affected())
+}

@@ -1,0 +1,63 @@
+//! Loyalty points. They go with the account; giving them up beforehand is the person's own decision.
+
+use farewell_kit::seal;
+use farewell_kit::store::Store;
+use sqlx::AnyConnection;
+
+pub(crate) const SCHEMA: &str = "\
+    CREATE TABLE IF NOT EXISTS points (account TEXT PRIMARY KEY, points BIGINT NOT NULL, forfeited BIGINT NOT NULL)";
+
+/// Credits points. What comes after a forfeit was not given up by it.
+///
+/// Errors: [`seal::Error::Sealed`], [`seal::Error::Erased`].
+pub async fn credit_points(store: &Store, account: &str, points: u32) -> Result<(), seal::Error> {
+    let mut tx = store.pool().begin().await?;
+    seal::admit(&mut tx, account).await?;
+    sqlx::query(
+        "INSERT INTO points (account, points, forfeited) VALUES ($1, $2, 0) \
+         ON CONFLICT (account) DO UPDATE SET points = points.points + excluded.points, forfeited = 0",
+    )
+    .bind(account)
+    .bind(i64::from(points))
+    .execute(&mut *tx)
+    .await?;
+    Ok(tx.commit().await?)
+}
+
+/// The person gives up every point. Also while sealed: it removes a blocker.
+///
+/// Errors: [`seal::Error::Erased`].
+pub async fn forfeit_points(store: &Store, account: &str) -> Result<(), seal::Error> {
+    let mut tx = store.pool().begin().await?;
+    seal::admit_though_sealed(&mut tx, account).await?;
+    sqlx::query("UPDATE points SET forfeited = 1 WHERE account = $1")
+        .bind(account)
+        .execute(&mut *tx)
+        .await?;
+    Ok(tx.commit().await?)
+}
+
+/// Points that were given up already; a second time changes nothing.
+pub(crate) async fn insert_forfeited(
+    connection: &mut AnyConnection,
+    account: &str,
+    points: u32,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("INSERT INTO points (account, points, forfeited) VALUES ($1, $2, 1) ON CONFLICT (account) DO NOTHING")
+        .bind(account)
+        .bind(i64::from(points))
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+pub(crate) async fn erase(
+    connection: &mut AnyConnection,
+    account: &str,
+) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query("DELETE FROM points WHERE account = $1")
+        .bind(account)
+        .execute(connection)
+        .await?;
+    Ok(deleted.rows_affected())
+}

@@ -1,0 +1,53 @@
+//! A believable account for the demo and the tests.
+
+use std::time::{Duration, SystemTime};
+
+use farewell_kit::seal;
+use farewell_kit::store::Store;
+
+use crate::order::NewOrder;
+use crate::{access, coupon, order, points, subscription, wallet};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What, for how much, and completed how many days ago. The last is past its three years.
+const ORDERS: [(&str, i64, u32); 4] = [
+    ("Phone 14, 256 GB", 499_900, 40),
+    ("Watch S, graphite", 129_900, 300),
+    ("Hub with four lamps", 89_900, 700),
+    ("Earphones", 19_900, 1200),
+];
+/// What was asked for, and how many days ago. The last is past its six months.
+const ACCESSES: [(&str, u32); 3] = [("/orders", 3), ("/wallet", 60), ("/cart", 250)];
+
+/// Gives the account four completed orders (one past its retention), an empty wallet, a used coupon, points that were
+/// given up, an ended subscription and three log entries: much to erase, and nothing that stands in the way. Repeating it
+/// changes nothing.
+///
+/// Errors: the account is sealed or erased; the database is away.
+pub async fn sample(store: &Store, account: &str) -> anyhow::Result<()> {
+    let mark = seal::mark(account);
+    let now = SystemTime::now();
+    let mut tx = store.pool().begin().await?;
+    seal::admit(&mut tx, account).await?;
+    for (number, (item, amount_cents, days)) in ORDERS.into_iter().enumerate() {
+        let id = format!("{mark}-{number}");
+        let new = NewOrder {
+            item,
+            amount_cents,
+            recipient: "Li Na",
+            address: "88 Garden Road, Hangzhou",
+        };
+        order::insert(&mut tx, &id, account, &new, now - DAY * (days + 4)).await?;
+        order::complete(&mut tx, account, &id, now - DAY * days).await?;
+    }
+    for (number, (path, days)) in ACCESSES.into_iter().enumerate() {
+        let id = format!("{mark}-{number}");
+        access::insert(&mut tx, &id, account, "203.0.113.7", path, now - DAY * days).await?;
+    }
+    wallet::add(&mut tx, account, 0).await?;
+    coupon::insert(&mut tx, &format!("{mark}-0"), account, "USED", 2_000).await?;
+    points::insert_forfeited(&mut tx, account, 1_280).await?;
+    subscription::insert_ended(&mut tx, account, "music").await?;
+    Ok(tx.commit().await?)
+}

@@ -1,0 +1,66 @@
+//! Subscriptions: paid again and again until they are cancelled.
+
+use farewell_kit::seal;
+use farewell_kit::store::Store;
+use sqlx::AnyConnection;
+
+pub(crate) const SCHEMA: &str = "\
+    CREATE TABLE IF NOT EXISTS subscription (account TEXT NOT NULL, plan TEXT NOT NULL, active BIGINT NOT NULL, \
+        PRIMARY KEY (account, plan))";
+
+/// Subscribes to a plan, again if it was cancelled.
+///
+/// Errors: [`seal::Error::Sealed`], [`seal::Error::Erased`].
+pub async fn subscribe(store: &Store, account: &str, plan: &str) -> Result<(), seal::Error> {
+    let mut tx = store.pool().begin().await?;
+    seal::admit(&mut tx, account).await?;
+    sqlx::query(
+        "INSERT INTO subscription (account, plan, active) VALUES ($1, $2, 1) \
+         ON CONFLICT (account, plan) DO UPDATE SET active = 1",
+    )
+    .bind(account)
+    .bind(plan)
+    .execute(&mut *tx)
+    .await?;
+    Ok(tx.commit().await?)
+}
+
+/// Cancels every subscription. Also while sealed: it removes a blocker.
+///
+/// Errors: [`seal::Error::Erased`].
+pub async fn cancel_subscriptions(store: &Store, account: &str) -> Result<(), seal::Error> {
+    let mut tx = store.pool().begin().await?;
+    seal::admit_though_sealed(&mut tx, account).await?;
+    sqlx::query("UPDATE subscription SET active = 0 WHERE account = $1")
+        .bind(account)
+        .execute(&mut *tx)
+        .await?;
+    Ok(tx.commit().await?)
+}
+
+/// A subscription that ended already; a second time changes nothing.
+pub(crate) async fn insert_ended(
+    connection: &mut AnyConnection,
+    account: &str,
+    plan: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO subscription (account, plan, active) VALUES ($1, $2, 0) ON CONFLICT (account, plan) DO NOTHING",
+    )
+    .bind(account)
+    .bind(plan)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+pub(crate) async fn erase(
+    connection: &mut AnyConnection,
+    account: &str,
+) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query("DELETE FROM subscription WHERE account = $1")
+        .bind(account)
+        .execute(connection)
+        .await?;
+    Ok(deleted.rows_affected())
+}

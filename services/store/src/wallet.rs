@@ -1,0 +1,64 @@
+//! The wallet: money of the account's that the store holds.
+
+use farewell_kit::seal;
+use farewell_kit::store::Store;
+use sqlx::AnyConnection;
+
+pub(crate) const SCHEMA: &str = "\
+    CREATE TABLE IF NOT EXISTS wallet (account TEXT PRIMARY KEY, balance_cents BIGINT NOT NULL CHECK (balance_cents >= 0))";
+
+/// Adds to the balance, in hundredths of the currency.
+///
+/// Errors: [`seal::Error::Sealed`], [`seal::Error::Erased`].
+pub async fn top_up(store: &Store, account: &str, amount_cents: u32) -> Result<(), seal::Error> {
+    let mut tx = store.pool().begin().await?;
+    seal::admit(&mut tx, account).await?;
+    add(&mut tx, account, amount_cents).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Pays the whole balance out and gives its amount. Also while sealed: it removes a blocker.
+///
+/// Errors: [`seal::Error::Erased`].
+pub async fn pay_out(store: &Store, account: &str) -> Result<i64, seal::Error> {
+    let mut tx = store.pool().begin().await?;
+    seal::admit_though_sealed(&mut tx, account).await?;
+    let balance: Option<(i64,)> =
+        sqlx::query_as("SELECT balance_cents FROM wallet WHERE account = $1")
+            .bind(account)
+            .fetch_optional(&mut *tx)
+            .await?;
+    sqlx::query("UPDATE wallet SET balance_cents = 0 WHERE account = $1")
+        .bind(account)
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(balance.map_or(0, |(cents,)| cents))
+}
+
+pub(crate) async fn add(
+    connection: &mut AnyConnection,
+    account: &str,
+    amount_cents: u32,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO wallet (account, balance_cents) VALUES ($1, $2) \
+         ON CONFLICT (account) DO UPDATE SET balance_cents = wallet.balance_cents + excluded.balance_cents",
+    )
+    .bind(account)
+    .bind(i64::from(amount_cents))
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+pub(crate) async fn erase(
+    connection: &mut AnyConnection,
+    account: &str,
+) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query("DELETE FROM wallet WHERE account = $1")
+        .bind(account)
+        .execute(connection)
+        .await?;
+    Ok(deleted.rows_affected())
+}

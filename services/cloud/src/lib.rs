@@ -1,1 +1,83 @@
+//! The cloud: photos on disk, contacts, notes and backups.
+//!
+//! Erasing unlinks every file and removes every row; nothing is retained.
 
+mod backup;
+mod contact;
+mod files;
+mod holding;
+mod note;
+mod participant;
+mod photo;
+mod sample;
+#[cfg(test)]
+mod scratch;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use farewell_kit::store::Store;
+use farewell_kit::{journal, seal, session};
+use farewell_runtime::shutdown::Shutdown;
+
+pub use self::backup::add_backup;
+pub use self::contact::add_contact;
+pub use self::holding::left_over;
+pub use self::note::add_note;
+pub use self::participant::Cloud;
+pub use self::photo::{PhotoError, add_photo};
+pub use self::sample::sample;
+
+/// The tables: each file of a noun says what its own hold.
+pub const SCHEMA: &[&str] = &[
+    journal::SCHEMA,
+    seal::SCHEMA,
+    photo::SCHEMA,
+    contact::SCHEMA,
+    note::SCHEMA,
+    backup::SCHEMA,
+];
+
+/// The name space in a PostgreSQL that services share.
+pub const NAMESPACE: &str = "farewell_cloud";
+
+/// How long commands that are being carried out may take to end.
+const DRAIN_LIMIT: Duration = Duration::from_secs(20);
+
+/// What the cloud needs to run. There are no retention periods: nothing is retained.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `sqlite:path` or `postgres://…`.
+    pub database: String,
+    /// Where photos lie, in a folder for each account; made if missing.
+    pub files: PathBuf,
+    /// How coordinators are reached.
+    pub session: session::Config,
+}
+
+/// Opens the database and puts the schema in place.
+///
+/// Errors: a URL that can't be used, or a database that stays away for 60 s.
+pub async fn open(url: &str) -> Result<Store, sqlx::Error> {
+    Store::open(url, NAMESPACE, SCHEMA).await
+}
+
+/// Takes part in deletions until `shutdown`, then lets commands end that are being carried out.
+///
+/// Errors: the database can't be opened. Everything later is retried.
+pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
+    let store = open(&config.database)
+        .await
+        .context("opening the cloud's database")?;
+    let shutdown = shutdown.child();
+    let cloud = Arc::new(Cloud::new(store.clone(), config.files));
+    let _session = session::start(config.session, cloud, shutdown.clone());
+    shutdown.wait().await;
+    if !shutdown.drain(DRAIN_LIMIT).await {
+        tracing::warn!("ending with commands under way; they will be delivered again");
+    }
+    store.pool().close().await;
+    Ok(())
+}

@@ -1,1 +1,69 @@
+//! The agent of phones: each comes by itself over gRPC and is reset when its account dies.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use farewell_kit::devices::{Agent, Binding, Duty, Line, Terms, Verb, Via};
+use farewell_kit::session;
+use farewell_runtime::server::Security;
+use farewell_runtime::shutdown::Shutdown;
+
+pub use farewell_kit::devices::{Handle, LeftOver, left_over};
+
+/// What the agent needs to run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `sqlite:path` or `postgres://…`.
+    pub database: String,
+    /// Where phones attach and callers bind them.
+    pub devices_listen: SocketAddr,
+    /// Protection of that listener.
+    pub security: Security,
+    /// How the coordinators are reached.
+    pub session: session::Config,
+    /// How long phones are waited for.
+    pub terms: Terms,
+}
+
+/// Starts the agent. Returns once phones can attach.
+pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Handle> {
+    let Config {
+        database,
+        devices_listen,
+        security,
+        session,
+        terms,
+    } = config;
+    let agent = Agent {
+        database,
+        devices_listen,
+        security,
+        session,
+        terms,
+        broker: None,
+    };
+    agent.start(Arc::new(Phones), shutdown).await
+}
+
+/// Runs the agent until `shutdown`.
+pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
+    start(config, shutdown).await?.join().await
+}
+
+/// What is special about phones: nothing but that they are wiped.
+struct Phones;
+
+impl Line for Phones {
+    fn name(&self) -> &'static str {
+        "phones"
+    }
+
+    fn via(&self) -> Via {
+        Via::Never
+    }
+
+    fn duty(&self, _binding: &Binding) -> Duty {
+        // It works on locally afterwards, without the account.
+        Duty::Own(Verb::Reset)
+    }
+}

@@ -1,1 +1,79 @@
+//! The agent of the smart home: hubs on MQTT, and their children, whom only the hub can tell to go.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use farewell_kit::devices::{Agent, Binding, Duty, Line, Terms, Verb, Via};
+use farewell_kit::session;
+use farewell_runtime::server::Security;
+use farewell_runtime::shutdown::Shutdown;
+
+pub use farewell_kit::devices::broker::Config as Broker;
+pub use farewell_kit::devices::mqtt::Endpoint;
+pub use farewell_kit::devices::{Handle, LeftOver, left_over};
+
+/// What the agent needs to run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `sqlite:path` or `postgres://…`.
+    pub database: String,
+    /// Where callers bind hubs and children.
+    pub devices_listen: SocketAddr,
+    /// Protection of that listener.
+    pub security: Security,
+    /// How the coordinators are reached.
+    pub session: session::Config,
+    /// How long hubs are waited for.
+    pub terms: Terms,
+    /// The broker that hubs connect to: the embedded one, or somebody else's.
+    ///
+    /// An external broker must hold each device to `farewell/v1/smarthome/{its own id}/cmd|ack|sync`, for instance with
+    /// Mosquitto's `pattern read farewell/v1/smarthome/%u/cmd`, and the agent to the same topics of all devices.
+    pub broker: Broker,
+}
+
+/// Starts the agent. Returns once hubs can connect to the embedded broker, or the external one is being dialled.
+pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Handle> {
+    let Config {
+        database,
+        devices_listen,
+        security,
+        session,
+        terms,
+        broker,
+    } = config;
+    let agent = Agent {
+        database,
+        devices_listen,
+        security,
+        session,
+        terms,
+        broker: Some(broker),
+    };
+    agent.start(Arc::new(SmartHome), shutdown).await
+}
+
+/// Runs the agent until `shutdown`.
+pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
+    start(config, shutdown).await?.join().await
+}
+
+struct SmartHome;
+
+impl Line for SmartHome {
+    fn name(&self) -> &'static str {
+        "smarthome"
+    }
+
+    fn via(&self) -> Via {
+        Via::Hub
+    }
+
+    fn duty(&self, binding: &Binding) -> Duty {
+        match binding.via {
+            // A hub that was reset first would leave its children bound to nobody's account.
+            Some(_) => Duty::ThroughHub,
+            None => Duty::Own(Verb::Reset),
+        }
+    }
+}

@@ -53,7 +53,9 @@ pub struct Handle {
 impl Handle {
     /// Waits until the agent has ended.
     pub async fn join(self) -> anyhow::Result<()> {
-        self.served.await.context("the agent's listener ended badly")?
+        self.served
+            .await
+            .context("the agent's listener ended badly")?
     }
 }
 
@@ -62,7 +64,9 @@ impl Agent {
     pub async fn start(self, line: Arc<dyn Line>, shutdown: Shutdown) -> anyhow::Result<Handle> {
         self.security.check(self.devices_listen)?;
         let namespace = line.name();
-        let store = Store::open(&self.database, namespace, SCHEMA).await.context("cannot open the agent's database")?;
+        let store = Store::open(&self.database, namespace, SCHEMA)
+            .await
+            .context("cannot open the agent's database")?;
         let registry = Registry::new(store.clone(), line.via(), self.broker.is_some());
         let bells = Bells::default();
         let session: Arc<OnceLock<Session>> = Arc::default();
@@ -80,15 +84,28 @@ impl Agent {
             .await
             .with_context(|| format!("cannot listen on {}", self.devices_listen))?;
         let embedded = match &self.broker {
-            Some(config) => start_transport(config, namespace, &registry, &delivery, &bells, &shutdown).await?,
+            Some(config) => {
+                start_transport(config, namespace, &registry, &delivery, &bells, &shutdown).await?
+            }
             None => None,
         };
 
-        let participant = DeviceLine::new(registry.clone(), line.clone(), self.terms, bells.clone());
+        let participant =
+            DeviceLine::new(registry.clone(), line.clone(), self.terms, bells.clone());
         // Set before any command can arrive and be settled; a wake-up lost in between costs a retry.
-        let _ = session.set(session::start(self.session, Arc::new(participant), shutdown.clone()));
+        let _ = session.set(session::start(
+            self.session,
+            Arc::new(participant),
+            shutdown.clone(),
+        ));
 
-        let attach = attach::Service::new(registry.clone(), line.via(), delivery, bells.clone(), shutdown.clone());
+        let attach = attach::Service::new(
+            registry.clone(),
+            line.via(),
+            delivery,
+            bells.clone(),
+            shutdown.clone(),
+        );
         let binding = service::Service::new(registry, bells, settled);
         let router = self
             .security
@@ -106,14 +123,21 @@ impl Agent {
         let broker_addr = embedded.as_ref().map(EmbeddedBroker::addr);
         let end = shutdown.clone();
         let served = shutdown.spawn(async move {
-            let served = router.serve_with_incoming_shutdown(bound.incoming, end.wait()).await;
+            let served = router
+                .serve_with_incoming_shutdown(bound.incoming, end.wait())
+                .await;
             if let Some(broker) = embedded {
                 broker.stop().await?;
             }
             served.context("the device listener failed")
         });
         tracing::info!(line = namespace, devices = %bound.addr, broker = ?broker_addr, "agent is up");
-        Ok(Handle { devices_addr: bound.addr, broker_addr, store, served })
+        Ok(Handle {
+            devices_addr: bound.addr,
+            broker_addr,
+            store,
+            served,
+        })
     }
 }
 

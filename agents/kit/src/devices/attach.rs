@@ -45,31 +45,61 @@ pub struct Service {
 
 impl Service {
     /// A service whose sessions end at `shutdown`.
-    pub fn new(registry: Registry, via: Via, delivery: Delivery, bells: Bells, shutdown: Shutdown) -> Self {
-        Self { registry, via, delivery, bells, shutdown }
+    pub fn new(
+        registry: Registry,
+        via: Via,
+        delivery: Delivery,
+        bells: Bells,
+        shutdown: Shutdown,
+    ) -> Self {
+        Self {
+            registry,
+            via,
+            delivery,
+            bells,
+            shutdown,
+        }
     }
 
     /// Which devices may be spoken for: the attached one, and of the relayed those that it is the companion of.
-    async fn admit(&self, attachment: wire::Attachment, peer: Option<&str>) -> Result<Admitted, Status> {
-        let own = attachment.device.ok_or_else(|| Status::invalid_argument("attach.device must be given"))?;
+    async fn admit(
+        &self,
+        attachment: wire::Attachment,
+        peer: Option<&str>,
+    ) -> Result<Admitted, Status> {
+        let own = attachment
+            .device
+            .ok_or_else(|| Status::invalid_argument("attach.device must be given"))?;
         let device = names::device_of(&own.device)
-            .ok_or_else(|| Status::invalid_argument("attach.device.device must be devices/{device}"))?
+            .ok_or_else(|| {
+                Status::invalid_argument("attach.device.device must be devices/{device}")
+            })?
             .to_owned();
         if peer.is_some_and(|peer| peer != device) {
-            return Err(Status::permission_denied("attach.device is not the device of the certificate"));
+            return Err(Status::permission_denied(
+                "attach.device is not the device of the certificate",
+            ));
         }
         if attachment.relayed.len() > RELAYED_MAX {
             return Err(Status::invalid_argument("attach.relayed holds at most 16"));
         }
-        let mut admitted = Admitted { syncs: vec![own], refused: 0 };
+        let mut admitted = Admitted {
+            syncs: vec![own],
+            refused: 0,
+        };
         for sync in attachment.relayed {
             let companion = match (self.via, names::device_of(&sync.device)) {
-                (Via::Companion, Some(wearable)) => {
-                    self.registry.is_companion(&device, wearable).await.map_err(|fault| {
-                        tracing::warn!(error = &fault as &dyn std::error::Error, "a relay can't be checked");
+                (Via::Companion, Some(wearable)) => self
+                    .registry
+                    .is_companion(&device, wearable)
+                    .await
+                    .map_err(|fault| {
+                        tracing::warn!(
+                            error = &fault as &dyn std::error::Error,
+                            "a relay can't be checked"
+                        );
                         Status::unavailable("the agent's database is away")
-                    })?
-                }
+                    })?,
                 (Via::Companion | Via::Never | Via::Hub, _) => false,
             };
             if companion {
@@ -97,10 +127,13 @@ impl DeviceService for Service {
     ) -> Result<Response<Self::AttachStream>, Status> {
         let peer = device_of_peer(&request)?;
         let mut up = request.into_inner();
-        let first = timeout(ATTACH_WAIT, up.message())
-            .await
-            .map_err(|_| Status::deadline_exceeded("the first message is `attach`, within 10 s"))??;
-        let Some(wire::AttachRequest { message: Some(Up::Attach(attachment)) }) = first else {
+        let first = timeout(ATTACH_WAIT, up.message()).await.map_err(|_| {
+            Status::deadline_exceeded("the first message is `attach`, within 10 s")
+        })??;
+        let Some(wire::AttachRequest {
+            message: Some(Up::Attach(attachment)),
+        }) = first
+        else {
             return Err(Status::invalid_argument("the first message is `attach`"));
         };
         let admitted = self.admit(attachment, peer.as_deref()).await?;
@@ -124,7 +157,8 @@ impl DeviceService for Service {
             session.refuse("NOT_THE_COMPANION");
         }
         // In its own task: a session that ends takes nothing with it, and the shutdown waits for what it is writing.
-        self.shutdown.spawn(session.run(admitted.syncs, up, bell, self.shutdown.clone()));
+        self.shutdown
+            .spawn(session.run(admitted.syncs, up, bell, self.shutdown.clone()));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 }
@@ -152,7 +186,8 @@ impl Session {
                 self.refuse(word);
             }
         }
-        let mut resend = tokio::time::interval_at(Instant::now() + RESEND_INTERVAL, RESEND_INTERVAL);
+        let mut resend =
+            tokio::time::interval_at(Instant::now() + RESEND_INTERVAL, RESEND_INTERVAL);
         loop {
             tokio::select! {
                 () = shutdown.wait() => break,
@@ -179,7 +214,8 @@ impl Session {
     }
 
     async fn report(&mut self, report: wire::OrderReport) {
-        let ours = names::device_of(&report.device).is_some_and(|device| self.devices.iter().any(|d| d == device));
+        let ours = names::device_of(&report.device)
+            .is_some_and(|device| self.devices.iter().any(|d| d == device));
         if !ours {
             return self.refuse("NOT_YOUR_ORDER");
         }
@@ -205,18 +241,26 @@ impl Session {
         if orders.is_empty() {
             return;
         }
-        let Ok(room) = self.down.try_reserve() else { return };
+        let Ok(room) = self.down.try_reserve() else {
+            return;
+        };
         let ids: Vec<String> = orders.iter().map(|order| order.id.clone()).collect();
         self.sent.extend(ids.iter().cloned());
         // Written, then sent.
         self.delivery.sent(ids).await;
-        let envelope = wire::OrderEnvelope { orders: orders.iter().map(super::order::Order::to_wire).collect() };
-        room.send(Ok(wire::AttachResponse { message: Some(Down::Orders(envelope)) }));
+        let envelope = wire::OrderEnvelope {
+            orders: orders.iter().map(super::order::Order::to_wire).collect(),
+        };
+        room.send(Ok(wire::AttachResponse {
+            message: Some(Down::Orders(envelope)),
+        }));
     }
 
     fn refuse(&self, word: &str) {
         // A device that doesn't read misses it, and repeats its answer at the next contact anyway.
-        let _ = self.down.try_send(Ok(wire::AttachResponse { message: Some(Down::Refused(word.to_owned())) }));
+        let _ = self.down.try_send(Ok(wire::AttachResponse {
+            message: Some(Down::Refused(word.to_owned())),
+        }));
     }
 }
 

@@ -27,7 +27,11 @@ struct Inner {
 impl Bells {
     /// Rings for a device, in every session that speaks for it.
     pub fn ring(&self, device: &str) {
-        let sessions = self.inner.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let sessions = self
+            .inner
+            .sessions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         for (_, bell) in sessions.get(device).into_iter().flatten() {
             bell.notify_one();
         }
@@ -47,9 +51,20 @@ impl Bells {
     /// Rings `bell` for `device` until the guard is dropped.
     pub(super) fn hang(&self, device: &str, bell: Arc<Notify>) -> Hung {
         let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
-        let mut sessions = self.inner.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.entry(device.to_owned()).or_default().push((id, bell));
-        Hung { bells: self.clone(), device: device.to_owned(), id }
+        let mut sessions = self
+            .inner
+            .sessions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        sessions
+            .entry(device.to_owned())
+            .or_default()
+            .push((id, bell));
+        Hung {
+            bells: self.clone(),
+            device: device.to_owned(),
+            id,
+        }
     }
 }
 
@@ -63,7 +78,12 @@ pub(super) struct Hung {
 
 impl Drop for Hung {
     fn drop(&mut self) {
-        let mut sessions = self.bells.inner.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sessions = self
+            .bells
+            .inner
+            .sessions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(hung) = sessions.get_mut(&self.device) {
             hung.retain(|(id, _)| *id != self.id);
             if hung.is_empty() {

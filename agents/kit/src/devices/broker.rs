@@ -68,13 +68,25 @@ pub struct EmbeddedBroker {
 
 impl EmbeddedBroker {
     /// Opens the port. Devices log in with their id as user name and client id, and the secret of their binding.
-    pub async fn start(listen: SocketAddr, line: &'static str, registry: Registry) -> anyhow::Result<Self> {
-        Security::PlainLoopback.check(listen).context("the embedded broker has no TLS")?;
+    pub async fn start(
+        listen: SocketAddr,
+        line: &'static str,
+        registry: Registry,
+    ) -> anyhow::Result<Self> {
+        Security::PlainLoopback
+            .check(listen)
+            .context("the embedded broker has no TLS")?;
         let secret = hex(&rand::rng().random::<[u8; 32]>());
-        let auth = DeviceAuth { line, registry, agent_secret: secret.clone() };
+        let auth = DeviceAuth {
+            line,
+            registry,
+            agent_secret: secret.clone(),
+        };
         let storage = StorageConfig::new()
             .with_backend(StorageBackend::Memory)
-            .with_max_queued_messages_per_client(QUEUED_MESSAGES_MAX.max(OUTBOUND_INFLIGHT_MAX.into()))
+            .with_max_queued_messages_per_client(
+                QUEUED_MESSAGES_MAX.max(OUTBOUND_INFLIGHT_MAX.into()),
+            )
             .with_max_queued_bytes_per_client(QUEUED_BYTES_MAX);
         let config = BrokerConfig::default()
             .with_bind_address(listen)
@@ -91,7 +103,9 @@ impl EmbeddedBroker {
             .await
             .with_context(|| format!("the embedded broker can't listen on {listen}"))?
             .with_auth_provider(Arc::new(auth));
-        let addr = broker.local_addr().context("the embedded broker has no address")?;
+        let addr = broker
+            .local_addr()
+            .context("the embedded broker has no address")?;
         let stop = broker.shutdown_handle();
         let mut ready = broker.ready_receiver();
         let served = tokio::spawn(async move { broker.run().await });
@@ -99,7 +113,12 @@ impl EmbeddedBroker {
             .await
             .context("the embedded broker did not start in time")?
             .context("the embedded broker ended at once")?;
-        Ok(Self { addr, secret, stop, served })
+        Ok(Self {
+            addr,
+            secret,
+            stop,
+            served,
+        })
     }
 
     /// Where it listens.
@@ -122,7 +141,10 @@ impl EmbeddedBroker {
     /// Ends the broker. Awaited, because it flushes.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.stop.shutdown();
-        self.served.await.context("the embedded broker ended badly")?.context("the embedded broker failed")
+        self.served
+            .await
+            .context("the embedded broker ended badly")?
+            .context("the embedded broker failed")
     }
 }
 
@@ -141,7 +163,10 @@ impl DeviceAuth {
         match self.registry.is_secret(user, password).await {
             Ok(known) => known,
             Err(fault) => {
-                tracing::warn!(error = &fault as &dyn std::error::Error, "a log-in can't be checked");
+                tracing::warn!(
+                    error = &fault as &dyn std::error::Error,
+                    "a log-in can't be checked"
+                );
                 false
             }
         }
@@ -157,7 +182,9 @@ impl DeviceAuth {
 
     fn may_subscribe(&self, user: Option<&str>, filter: &str) -> bool {
         match user {
-            Some(AGENT) => [Channel::Ack, Channel::Sync].iter().any(|channel| topic::all(self.line, *channel) == filter),
+            Some(AGENT) => [Channel::Ack, Channel::Sync]
+                .iter()
+                .any(|channel| topic::all(self.line, *channel) == filter),
             Some(user) => topic::parse(self.line, filter) == Some((user, Channel::Cmd)),
             None => false,
         }
@@ -167,9 +194,15 @@ impl DeviceAuth {
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 impl AuthProvider for DeviceAuth {
-    fn authenticate<'a>(&'a self, connect: &'a ConnectPacket, _: SocketAddr) -> Boxed<'a, mqtt5::Result<AuthResult>> {
+    fn authenticate<'a>(
+        &'a self,
+        connect: &'a ConnectPacket,
+        _: SocketAddr,
+    ) -> Boxed<'a, mqtt5::Result<AuthResult>> {
         Box::pin(async move {
-            let (Some(user), Some(password)) = (connect.username.as_deref(), connect.password.as_deref()) else {
+            let (Some(user), Some(password)) =
+                (connect.username.as_deref(), connect.password.as_deref())
+            else {
                 return Ok(AuthResult::fail(ReasonCode::NotAuthorized));
             };
             // The client id is bound to the user: nobody takes over another's session.
@@ -182,11 +215,21 @@ impl AuthProvider for DeviceAuth {
         })
     }
 
-    fn authorize_publish<'a>(&'a self, _: &str, user: Option<&'a str>, topic: &'a str) -> Boxed<'a, bool> {
+    fn authorize_publish<'a>(
+        &'a self,
+        _: &str,
+        user: Option<&'a str>,
+        topic: &'a str,
+    ) -> Boxed<'a, bool> {
         Box::pin(ready(self.may_publish(user, topic)))
     }
 
-    fn authorize_subscribe<'a>(&'a self, _: &str, user: Option<&'a str>, filter: &'a str) -> Boxed<'a, bool> {
+    fn authorize_subscribe<'a>(
+        &'a self,
+        _: &str,
+        user: Option<&'a str>,
+        filter: &'a str,
+    ) -> Boxed<'a, bool> {
         Box::pin(ready(self.may_subscribe(user, filter)))
     }
 }

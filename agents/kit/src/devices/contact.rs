@@ -31,13 +31,22 @@ pub(super) struct Contact {
 impl Contact {
     /// Errors: a stable machine word.
     pub fn parse(sync: wire::Sync) -> Result<Self, &'static str> {
-        let device = names::device_of(&sync.device).ok_or("INVALID_DEVICE")?.to_owned();
+        let device = names::device_of(&sync.device)
+            .ok_or("INVALID_DEVICE")?
+            .to_owned();
         if sync.done_orders.len() > DONE_ORDERS_MAX {
             return Err("TOO_MANY_DONE_ORDERS");
         }
-        let done: Option<Vec<_>> =
-            sync.done_orders.iter().map(|name| names::order_of(name).map(str::to_owned)).collect();
-        Ok(Self { device, epoch: sync.binding_epoch, done: done.ok_or("INVALID_ORDER")? })
+        let done: Option<Vec<_>> = sync
+            .done_orders
+            .iter()
+            .map(|name| names::order_of(name).map(str::to_owned))
+            .collect();
+        Ok(Self {
+            device,
+            epoch: sync.binding_epoch,
+            done: done.ok_or("INVALID_ORDER")?,
+        })
     }
 }
 
@@ -54,13 +63,18 @@ pub(super) struct Report {
 impl Report {
     /// Errors: a stable machine word.
     pub fn parse(report: wire::OrderReport) -> Result<Self, &'static str> {
-        let state = wire::OrderState::try_from(report.state).unwrap_or(wire::OrderState::Unspecified);
+        let state =
+            wire::OrderState::try_from(report.state).unwrap_or(wire::OrderState::Unspecified);
         if state == wire::OrderState::Unspecified {
             return Err("STATE_MISSING");
         }
         Ok(Self {
-            order: names::order_of(&report.order).ok_or("INVALID_ORDER")?.to_owned(),
-            device: names::device_of(&report.device).ok_or("INVALID_DEVICE")?.to_owned(),
+            order: names::order_of(&report.order)
+                .ok_or("INVALID_ORDER")?
+                .to_owned(),
+            device: names::device_of(&report.device)
+                .ok_or("INVALID_DEVICE")?
+                .to_owned(),
             epoch: report.binding_epoch,
             state,
             reason: word(report.reason),
@@ -105,13 +119,26 @@ pub(super) async fn settle(
         return Ok(());
     };
     for id in &contact.done {
-        let Some(entry) = outbox::find(tx, id).await? else { continue };
+        let Some(entry) = outbox::find(tx, id).await? else {
+            continue;
+        };
         if entry.order.device != contact.device {
             continue;
         }
         // A device that has done it and still names the binding is at work; seen without it, it is confirmed.
         let gone = entry.order.verb.unbinds() && contact.epoch != entry.order.epoch;
-        advance(tx, &entry, if gone { Event::SeenUnbound } else { Event::Executed }, "", effects).await?;
+        advance(
+            tx,
+            &entry,
+            if gone {
+                Event::SeenUnbound
+            } else {
+                Event::Executed
+            },
+            "",
+            effects,
+        )
+        .await?;
     }
     for entry in outbox::moving(tx, &contact.device).await? {
         let gone = contact.epoch == 0 || contact.epoch > entry.order.epoch;
@@ -132,7 +159,9 @@ pub(super) async fn report(
     report: &Report,
     effects: &mut Effects,
 ) -> Result<Option<&'static str>, Fault> {
-    let Some(entry) = outbox::find(tx, &report.order).await? else { return Ok(Some("UNKNOWN_ORDER")) };
+    let Some(entry) = outbox::find(tx, &report.order).await? else {
+        return Ok(Some("UNKNOWN_ORDER"));
+    };
     if entry.order.device != report.device {
         return Ok(Some("NOT_YOUR_ORDER"));
     }
@@ -164,7 +193,9 @@ async fn advance(
     reason: &str,
     effects: &mut Effects,
 ) -> Result<(), Fault> {
-    let Some(next) = outbox::advance(tx, entry, event, reason).await? else { return Ok(()) };
+    let Some(next) = outbox::advance(tx, entry, event, reason).await? else {
+        return Ok(());
+    };
     effects.note(entry, next);
     // Where the server half is gone already (a tombstone, a plain unbinding) nobody else will revoke the log-in.
     let done = matches!(next, State::Executed | State::Confirmed);
@@ -181,18 +212,26 @@ async fn advance(
 async fn seen(tx: &mut AnyConnection, contact: &Contact) -> Result<Option<u64>, Fault> {
     // A device may claim any number; one that doesn't fit is no epoch of ours.
     let epoch = i64::try_from(contact.epoch).unwrap_or(i64::MAX);
-    let row: Option<(i64,)> =
-        sqlx::query_as("UPDATE devices SET seen_at = $2, seen_epoch = $3 WHERE device = $1 RETURNING epoch")
-            .bind(&contact.device)
-            .bind(micros(SystemTime::now()))
-            .bind(epoch)
-            .fetch_optional(&mut *tx)
-            .await?;
+    let row: Option<(i64,)> = sqlx::query_as(
+        "UPDATE devices SET seen_at = $2, seen_epoch = $3 WHERE device = $1 RETURNING epoch",
+    )
+    .bind(&contact.device)
+    .bind(micros(SystemTime::now()))
+    .bind(epoch)
+    .fetch_optional(&mut *tx)
+    .await?;
     row.map(|(epoch,)| outbox::epoch(epoch)).transpose()
 }
 
 /// Free text from a device may hold anything; only a machine word is kept.
 fn word(text: String) -> String {
-    let sound = text.len() <= WORD_BYTES_MAX && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
-    if sound { text } else { "UNREADABLE_REASON".to_owned() }
+    let sound = text.len() <= WORD_BYTES_MAX
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+    if sound {
+        text
+    } else {
+        "UNREADABLE_REASON".to_owned()
+    }
 }

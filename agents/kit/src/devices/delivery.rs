@@ -47,7 +47,10 @@ enum Entry {
 /// What an entry of a batch is told once the batch is committed.
 enum Reply {
     Orders(oneshot::Sender<Result<Vec<Order>, ()>>, Vec<Order>),
-    Word(oneshot::Sender<Result<Option<&'static str>, ()>>, Option<&'static str>),
+    Word(
+        oneshot::Sender<Result<Option<&'static str>, ()>>,
+        Option<&'static str>,
+    ),
     Devices(oneshot::Sender<Result<Vec<String>, ()>>, Vec<String>),
     Nobody,
 }
@@ -67,7 +70,11 @@ impl Delivery {
     /// Starts the lane.
     pub fn start(registry: Registry, bells: Bells, settled: Settled, shutdown: &Shutdown) -> Self {
         let (entries, waiting) = mpsc::channel(WAITING_ENTRIES_MAX);
-        let lane = Lane { registry, bells: bells.clone(), settled };
+        let lane = Lane {
+            registry,
+            bells: bells.clone(),
+            settled,
+        };
         shutdown.spawn(lane.run(waiting));
         Self { entries, bells }
     }
@@ -89,7 +96,8 @@ impl Delivery {
 
     /// What a device is owed now.
     pub async fn owed(&self, device: &str) -> Result<Vec<Order>, Trouble> {
-        self.ask(|reply| Entry::Owed(device.to_owned(), reply)).await
+        self.ask(|reply| Entry::Owed(device.to_owned(), reply))
+            .await
     }
 
     /// Orders were handed to a transport that took them. Nothing is acknowledged by that.
@@ -100,15 +108,26 @@ impl Delivery {
 
     /// Rings for devices whose open orders no transport was given for `age`. Returns how many.
     pub async fn remind(&self, age: Duration) -> Result<usize, Trouble> {
-        let devices = self.ask(|reply| Entry::Forgotten(SystemTime::now() - age, reply)).await?;
+        let devices = self
+            .ask(|reply| Entry::Forgotten(SystemTime::now() - age, reply))
+            .await?;
         devices.iter().for_each(|device| self.bells.ring(device));
         Ok(devices.len())
     }
 
-    async fn ask<T>(&self, entry: impl FnOnce(oneshot::Sender<Result<T, ()>>) -> Entry) -> Result<T, Trouble> {
+    async fn ask<T>(
+        &self,
+        entry: impl FnOnce(oneshot::Sender<Result<T, ()>>) -> Entry,
+    ) -> Result<T, Trouble> {
         let (reply, answer) = oneshot::channel();
-        self.entries.send(entry(reply)).await.map_err(|_| Trouble::Away)?;
-        answer.await.map_err(|_| Trouble::Away)?.map_err(|()| Trouble::Away)
+        self.entries
+            .send(entry(reply))
+            .await
+            .map_err(|_| Trouble::Away)?;
+        answer
+            .await
+            .map_err(|_| Trouble::Away)?
+            .map_err(|()| Trouble::Away)
     }
 }
 
@@ -127,7 +146,10 @@ impl Lane {
             // The sort is stable, so that what one device said stays in its order.
             batch.sort_by(|a, b| a.device().cmp(b.device()));
             if let Err(fault) = self.flush(&mut batch).await {
-                tracing::warn!(error = &fault as &dyn std::error::Error, "device reports are not kept, devices repeat them");
+                tracing::warn!(
+                    error = &fault as &dyn std::error::Error,
+                    "device reports are not kept, devices repeat them"
+                );
                 // Dropping the reply channels tells everybody.
                 batch.clear();
             }
@@ -168,7 +190,11 @@ async fn settled(tx: &mut AnyConnection, effects: &Effects) -> Result<BTreeSet<S
 async fn unlocked(tx: &mut AnyConnection, effects: &Effects) -> Result<Vec<String>, Fault> {
     let mut unlocked = Vec::new();
     for device in &effects.devices {
-        if owed(tx, device).await?.iter().any(|order| order.state == State::Queued) {
+        if owed(tx, device)
+            .await?
+            .iter()
+            .any(|order| order.state == State::Queued)
+        {
             unlocked.push(device.clone());
         }
     }
@@ -191,7 +217,9 @@ impl Entry {
                 contact::settle(tx, &contact, effects).await?;
                 Reply::Orders(reply, owed(tx, &contact.device).await?)
             }
-            Self::Report(report, reply) => Reply::Word(reply, contact::report(tx, &report, effects).await?),
+            Self::Report(report, reply) => {
+                Reply::Word(reply, contact::report(tx, &report, effects).await?)
+            }
             Self::Owed(device, reply) => Reply::Orders(reply, owed(tx, &device).await?),
             Self::Sent(orders) => {
                 for id in &orders {
@@ -199,15 +227,20 @@ impl Entry {
                 }
                 Reply::Nobody
             }
-            Self::Forgotten(before, reply) => {
-                Reply::Devices(reply, outbox::forgotten(tx, before, FORGOTTEN_DEVICES_MAX).await?)
-            }
+            Self::Forgotten(before, reply) => Reply::Devices(
+                reply,
+                outbox::forgotten(tx, before, FORGOTTEN_DEVICES_MAX).await?,
+            ),
         })
     }
 }
 
 async fn owed(tx: &mut AnyConnection, device: &str) -> Result<Vec<Order>, Fault> {
-    Ok(outbox::owed(tx, device).await?.into_iter().map(|entry| entry.order).collect())
+    Ok(outbox::owed(tx, device)
+        .await?
+        .into_iter()
+        .map(|entry| entry.order)
+        .collect())
 }
 
 impl Reply {

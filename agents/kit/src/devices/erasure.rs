@@ -30,14 +30,21 @@ pub(super) struct Refused {
 
 /// The erasure that `command` began, held until the transaction ends.
 pub(super) async fn find(tx: &mut AnyConnection, command: &str) -> Result<Option<Erasure>, Fault> {
-    let row: Option<(i64, i64)> =
-        sqlx::query_as("UPDATE erasures SET refused = refused WHERE command = $1 RETURNING begun_at, refused")
-            .bind(command)
-            .fetch_optional(&mut *tx)
-            .await?;
-    let Some((begun, refused)) = row else { return Ok(None) };
+    let row: Option<(i64, i64)> = sqlx::query_as(
+        "UPDATE erasures SET refused = refused WHERE command = $1 RETURNING begun_at, refused",
+    )
+    .bind(command)
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some((begun, refused)) = row else {
+        return Ok(None);
+    };
     let entries = outbox::of_command(tx, command).await?;
-    Ok(Some(Erasure { entries, begun: time(begun), refused: refused != 0 }))
+    Ok(Some(Erasure {
+        entries,
+        begun: time(begun),
+        refused: refused != 0,
+    }))
 }
 
 /// Suspends the server half of every device of the order and queues what each is to be told: for those devices and
@@ -65,20 +72,27 @@ pub(super) async fn begin(
     }
     let bindings = by_device(registry::of_account(tx, &order.account).await?);
     for (task, last) in tasks.iter().zip(last_epochs) {
-        let binding = bindings.get(&task.device).filter(|binding| binding.epoch == task.binding_epoch);
-        if last == task.binding_epoch && binding.is_none() && registry::find(tx, &task.device).await?.is_some() {
+        let binding = bindings
+            .get(&task.device)
+            .filter(|binding| binding.epoch == task.binding_epoch);
+        if last == task.binding_epoch
+            && binding.is_none()
+            && registry::find(tx, &task.device).await?.is_some()
+        {
             // The epoch is right and the account is not: somebody else's device.
             return Ok(Err(refuse("ACCOUNT_MISMATCH", &task.device)));
         }
         queue(tx, line, order, task, last, binding).await?;
         registry::suspend(tx, &task.device, task.binding_epoch).await?;
     }
-    sqlx::query("INSERT INTO erasures (command, account_mark, refused, begun_at) VALUES ($1, $2, 0, $3)")
-        .bind(&order.command)
-        .bind(seal::mark(&order.account))
-        .bind(micros(SystemTime::now()))
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query(
+        "INSERT INTO erasures (command, account_mark, refused, begun_at) VALUES ($1, $2, 0, $3)",
+    )
+    .bind(&order.command)
+    .bind(seal::mark(&order.account))
+    .bind(micros(SystemTime::now()))
+    .execute(&mut *tx)
+    .await?;
     Ok(Ok(()))
 }
 
@@ -91,7 +105,9 @@ async fn queue(
     binding: Option<&Binding>,
 ) -> Result<(), Fault> {
     let duty = binding.map_or(Duty::Own(Verb::Reset), |binding| line.duty(binding));
-    let via = binding.and_then(|binding| binding.via.as_deref()).unwrap_or_default();
+    let via = binding
+        .and_then(|binding| binding.via.as_deref())
+        .unwrap_or_default();
     let mut draft = Draft {
         device: &task.device,
         epoch: task.binding_epoch,
@@ -151,7 +167,10 @@ pub(super) async fn detach_absent(
 impl Erasure {
     /// Devices of the roster that have ended.
     pub fn ended(&self, terms: &Terms, now: SystemTime) -> usize {
-        self.entries.iter().filter(|entry| ended(entry, terms, now)).count()
+        self.entries
+            .iter()
+            .filter(|entry| ended(entry, terms, now))
+            .count()
     }
 
     /// Whether all that is left waits for a person: refused orders, and hubs' own behind refused children's.
@@ -165,9 +184,16 @@ impl Erasure {
         let moving = self.entries.iter().any(|entry| {
             !ended(entry, terms, now)
                 && entry.order.state != State::Refused
-                && !(entry.order.verb != Verb::RemoveChild && refused.contains(entry.order.device.as_str()))
+                && !(entry.order.verb != Verb::RemoveChild
+                    && refused.contains(entry.order.device.as_str()))
         });
-        if moving { None } else { self.entries.iter().find(|entry| entry.order.state == State::Refused) }
+        if moving {
+            None
+        } else {
+            self.entries
+                .iter()
+                .find(|entry| entry.order.state == State::Refused)
+        }
     }
 
     /// The longest that a confirmation is still waited for, if nothing else is.
@@ -178,7 +204,11 @@ impl Erasure {
         self.entries
             .iter()
             .filter(|entry| !ended(entry, terms, now))
-            .map(|entry| terms.confirm_wait.saturating_sub(now.duration_since(entry.moved).unwrap_or_default()))
+            .map(|entry| {
+                terms
+                    .confirm_wait
+                    .saturating_sub(now.duration_since(entry.moved).unwrap_or_default())
+            })
             .max()
     }
 }
@@ -209,7 +239,11 @@ pub(super) async fn finish(
     order: &Order,
     erasure: &Erasure,
 ) -> Result<Taken, Fault> {
-    let mut taken = Taken { results: Vec::with_capacity(erasure.entries.len()), bindings: 0, credentials: 0 };
+    let mut taken = Taken {
+        results: Vec::with_capacity(erasure.entries.len()),
+        bindings: 0,
+        credentials: 0,
+    };
     for entry in &erasure.entries {
         let (device, epoch) = (&entry.subject, entry.subject_epoch);
         taken.bindings += registry::remove(tx, device, epoch).await?;
@@ -217,9 +251,16 @@ pub(super) async fn finish(
             taken.credentials += registry::revoke(tx, device, epoch).await?;
         }
         let outcome = Some(outcome(tx, entry).await?);
-        taken.results.push(DeviceResult { device: device.clone(), binding_epoch: epoch, outcome });
+        taken.results.push(DeviceResult {
+            device: device.clone(),
+            binding_epoch: epoch,
+            outcome,
+        });
     }
-    sqlx::query("DELETE FROM erasures WHERE command = $1").bind(&order.command).execute(&mut *tx).await?;
+    sqlx::query("DELETE FROM erasures WHERE command = $1")
+        .bind(&order.command)
+        .execute(&mut *tx)
+        .await?;
     Ok(taken)
 }
 
@@ -234,7 +275,11 @@ pub(super) async fn ask_again(tx: &mut AnyConnection, erasure: &Erasure) -> Resu
 }
 
 /// Remembers whether the last answer was a refusal.
-pub(super) async fn set_refused(tx: &mut AnyConnection, command: &str, refused: bool) -> Result<(), Fault> {
+pub(super) async fn set_refused(
+    tx: &mut AnyConnection,
+    command: &str,
+    refused: bool,
+) -> Result<(), Fault> {
     sqlx::query("UPDATE erasures SET refused = $2 WHERE command = $1")
         .bind(command)
         .bind(i64::from(refused))
@@ -250,7 +295,9 @@ async fn outcome(tx: &mut AnyConnection, entry: &Entry) -> Result<DeviceOutcome,
         State::Unsupported => DeviceOutcome::Unsupported,
         State::Detached => DeviceOutcome::Detached,
         // A child whose hub went to somebody else is out of reach, but not somebody else's itself.
-        State::Superseded if registry::last_epoch(tx, &entry.subject).await? <= entry.subject_epoch => {
+        State::Superseded
+            if registry::last_epoch(tx, &entry.subject).await? <= entry.subject_epoch =>
+        {
             DeviceOutcome::Detached
         }
         State::Superseded => DeviceOutcome::Superseded,
@@ -271,5 +318,8 @@ fn sound(task: &DeviceTask) -> Result<(), Refused> {
 }
 
 fn refuse(reason: &'static str, device: &str) -> Refused {
-    Refused { reason, detail: format!("devices/{device}") }
+    Refused {
+        reason,
+        detail: format!("devices/{device}"),
+    }
 }

@@ -14,7 +14,10 @@ pub fn device_of(name: &str) -> Option<&str> {
 
 /// Whether a device id is sound.
 pub fn is_device_id(id: &str) -> bool {
-    (1..=DEVICE_BYTES_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    (1..=DEVICE_BYTES_MAX).contains(&id.len())
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
 /// `devices/{device}`.

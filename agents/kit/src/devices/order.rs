@@ -157,7 +157,8 @@ impl State {
     /// Never backwards. What is done stays done, whatever is said afterwards.
     pub fn after(self, event: Event) -> Option<Self> {
         use State::{
-            Confirmed, Detached, Executed, Executing, Queued, Received, Refused, Sent, Superseded, Unsupported,
+            Confirmed, Detached, Executed, Executing, Queued, Received, Refused, Sent, Superseded,
+            Unsupported,
         };
         match (self, event) {
             (Queued, Event::Sent) => Some(Sent),
@@ -165,13 +166,17 @@ impl State {
             (Queued | Sent | Received, Event::Executing) => Some(Executing),
             // A tombstone fires; and it is not promoted by less than an execution.
             (Queued | Sent | Received | Executing | Detached, Event::Executed) => Some(Executed),
-            (Queued | Sent | Received | Executing | Executed | Detached, Event::SeenUnbound) => Some(Confirmed),
-            (Queued | Sent | Received | Executing | Detached, Event::NewBinding) => Some(Superseded),
+            (Queued | Sent | Received | Executing | Executed | Detached, Event::SeenUnbound) => {
+                Some(Confirmed)
+            }
+            (Queued | Sent | Received | Executing | Detached, Event::NewBinding) => {
+                Some(Superseded)
+            }
             (Queued | Sent | Received | Executing, Event::Refused) => Some(Refused),
             (Queued | Sent | Received | Executing, Event::Horizon) => Some(Detached),
             (
-                Sent | Received | Executing | Executed | Confirmed | Superseded | Detached | Unsupported
-                | Refused,
+                Sent | Received | Executing | Executed | Confirmed | Superseded | Detached
+                | Unsupported | Refused,
                 Event::Sent
                 | Event::Received
                 | Event::Executing
@@ -186,7 +191,10 @@ impl State {
 
     /// Whether the device is still to act and the leg still waits for it.
     pub fn is_open(self) -> bool {
-        matches!(self, Self::Queued | Self::Sent | Self::Received | Self::Executing)
+        matches!(
+            self,
+            Self::Queued | Self::Sent | Self::Received | Self::Executing
+        )
     }
 
     /// Whether the order is still to be sent at a contact.
@@ -211,7 +219,10 @@ impl State {
     }
 
     pub(super) fn parse(text: &str) -> Result<Self, Unreadable> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| Unreadable(text.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or_else(|| Unreadable(text.to_owned()))
     }
 }
 
@@ -257,7 +268,9 @@ mod tests {
     }
 
     fn run(events: &[Event]) -> State {
-        events.iter().fold(State::Queued, |state, event| state.after(*event).unwrap_or(state))
+        events.iter().fold(State::Queued, |state, event| {
+            state.after(*event).unwrap_or(state)
+        })
     }
 
     proptest! {
@@ -291,7 +304,10 @@ mod tests {
         for state in State::ALL {
             assert_eq!(State::parse(state.as_str()).unwrap(), state);
         }
-        assert!(State::parse("DONE").is_err(), "an unknown word is never an end");
+        assert!(
+            State::parse("DONE").is_err(),
+            "an unknown word is never an end"
+        );
     }
 
     #[test]

@@ -94,22 +94,32 @@ pub(super) async fn settled_before(
     .bind(verb.as_str())
     .fetch_all(&mut *tx)
     .await?;
-    let states: Vec<State> = states.iter().map(|(text,)| state(text)).collect::<Result<_, _>>()?;
-    Ok([State::Confirmed, State::Executed, State::Unsupported].into_iter().find(|end| states.contains(end)))
+    let states: Vec<State> = states
+        .iter()
+        .map(|(text,)| state(text))
+        .collect::<Result<_, _>>()?;
+    Ok([State::Confirmed, State::Executed, State::Unsupported]
+        .into_iter()
+        .find(|end| states.contains(end)))
 }
 
 /// The order of this id.
 pub(super) async fn find(tx: &mut AnyConnection, id: &str) -> Result<Option<Entry>, Fault> {
-    let row = sqlx::query(select_orders!("WHERE id = $1")).bind(id).fetch_optional(&mut *tx).await?;
+    let row = sqlx::query(select_orders!("WHERE id = $1"))
+        .bind(id)
+        .fetch_optional(&mut *tx)
+        .await?;
     row.as_ref().map(entry).transpose()
 }
 
 /// Every order of a command.
 pub(super) async fn of_command(tx: &mut AnyConnection, command: &str) -> Result<Vec<Entry>, Fault> {
-    let rows = sqlx::query(select_orders!("WHERE command = $1 ORDER BY subject, subject_epoch"))
-        .bind(command)
-        .fetch_all(&mut *tx)
-        .await?;
+    let rows = sqlx::query(select_orders!(
+        "WHERE command = $1 ORDER BY subject, subject_epoch"
+    ))
+    .bind(command)
+    .fetch_all(&mut *tx)
+    .await?;
     rows.iter().map(entry).collect()
 }
 
@@ -134,7 +144,9 @@ pub(super) async fn owed(tx: &mut AnyConnection, device: &str) -> Result<Vec<Ent
 
 /// Children before hubs, and nothing that was refused.
 fn sendable(mut entries: Vec<Entry>) -> Vec<Entry> {
-    let child_open = entries.iter().any(|entry| entry.order.verb == Verb::RemoveChild);
+    let child_open = entries
+        .iter()
+        .any(|entry| entry.order.verb == Verb::RemoveChild);
     entries.retain(|entry| {
         entry.order.state.is_owed() && (entry.order.verb == Verb::RemoveChild || !child_open)
     });
@@ -185,7 +197,9 @@ pub(super) async fn advance(
     event: Event,
     reason: &str,
 ) -> Result<Option<State>, Fault> {
-    let Some(next) = entry.order.state.after(event) else { return Ok(None) };
+    let Some(next) = entry.order.state.after(event) else {
+        return Ok(None);
+    };
     let now = micros(SystemTime::now());
     // The old state in the condition makes a report that lost a race a no-op.
     let moved = sqlx::query(
@@ -253,7 +267,10 @@ pub(super) async fn open_and_unconfirmed(
     command: &str,
 ) -> Result<(usize, usize), Fault> {
     let entries = of_command(tx, command).await?;
-    let open = entries.iter().filter(|entry| entry.order.state.is_open()).count();
+    let open = entries
+        .iter()
+        .filter(|entry| entry.order.state.is_open())
+        .count();
     let unconfirmed = entries
         .iter()
         .filter(|entry| entry.order.state == State::Executed && entry.order.verb.unbinds())

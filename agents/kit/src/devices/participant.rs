@@ -14,7 +14,8 @@ use super::order::{State, Verb};
 use super::registry::{self, Binding, Registry, Via};
 use crate::journal;
 use crate::participant::{
-    Answer, Blocker, BoundDevice, Category, Deferred, DeviceResult, Done, Fault, Inventory, Order, Outcome, Participant,
+    Answer, Blocker, BoundDevice, Category, Deferred, DeviceResult, Done, Fault, Inventory, Order,
+    Outcome, Participant,
 };
 use crate::seal::{self, Begun};
 use crate::store::Store;
@@ -62,7 +63,10 @@ pub struct Terms {
 
 impl Default for Terms {
     fn default() -> Self {
-        Self { horizon: Duration::from_secs(30 * 24 * 60 * 60), confirm_wait: Duration::from_secs(5) }
+        Self {
+            horizon: Duration::from_secs(30 * 24 * 60 * 60),
+            confirm_wait: Duration::from_secs(5),
+        }
     }
 }
 
@@ -77,7 +81,12 @@ pub struct DeviceLine {
 impl DeviceLine {
     /// A participant on `registry`; `bells` ring for devices that are owed something.
     pub fn new(registry: Registry, line: Arc<dyn Line>, terms: Terms, bells: Bells) -> Self {
-        Self { registry, line, terms, bells }
+        Self {
+            registry,
+            line,
+            terms,
+            bells,
+        }
     }
 
     /// The answer to an erasure as it stands now.
@@ -105,12 +114,17 @@ impl DeviceLine {
         {
             erasure::set_refused(tx, &order.command, true).await?;
             let detail = names::device(&entry.subject);
-            return Ok(Answer::Refused { reason: "DEVICE_REFUSED".to_owned(), detail });
+            return Ok(Answer::Refused {
+                reason: "DEVICE_REFUSED".to_owned(),
+                detail,
+            });
         }
         let age = now.duration_since(erasure.begun).unwrap_or_default();
         let retry_after = erasure
             .confirmation_left(&self.terms, now)
-            .map_or((age / RETRY_AGE_DIVISOR).max(RETRY_MIN), |left| left + CONFIRMATION_SLACK)
+            .map_or((age / RETRY_AGE_DIVISOR).max(RETRY_MIN), |left| {
+                left + CONFIRMATION_SLACK
+            })
             .min(RETRY_MAX);
         Ok(Answer::Deferred(Deferred {
             retry_after,
@@ -136,13 +150,20 @@ impl Participant for DeviceLine {
         done.devices = registry::of_account(work.tx(), &order.account)
             .await?
             .into_iter()
-            .map(|binding| DeviceResult { device: binding.device, binding_epoch: binding.epoch, outcome: None })
+            .map(|binding| DeviceResult {
+                device: binding.device,
+                binding_epoch: binding.epoch,
+                outcome: None,
+            })
             .collect();
         work.finish(done).await
     }
 
     async fn unseal(&self, order: &Order) -> Result<Answer, Fault> {
-        seal::lift(self.registry.store(), order).await?.finish(Done::new(Outcome::Unsealed)).await
+        seal::lift(self.registry.store(), order)
+            .await?
+            .finish(Done::new(Outcome::Unsealed))
+            .await
     }
 
     async fn act(&self, order: &Order) -> Result<Answer, Fault> {
@@ -161,9 +182,15 @@ impl Participant for DeviceLine {
             if registry::of_account(tx, &order.account).await?.is_empty() {
                 return work.finish(Done::new(Outcome::NotFound)).await;
             }
-            return Ok(Answer::Refused { reason: "ROSTER_MISSING".to_owned(), detail: String::new() });
+            return Ok(Answer::Refused {
+                reason: "ROSTER_MISSING".to_owned(),
+                detail: String::new(),
+            });
         } else if let Err(refusal) = erasure::begin(tx, &*self.line, order).await? {
-            return Ok(Answer::Refused { reason: refusal.reason.to_owned(), detail: refusal.detail });
+            return Ok(Answer::Refused {
+                reason: refusal.reason.to_owned(),
+                detail: refusal.detail,
+            });
         }
         let Some(erasure) = erasure::find(tx, &order.command).await? else {
             return Err(Fault::plain("an erasure that vanished"));
@@ -197,8 +224,11 @@ impl Participant for DeviceLine {
     async fn inventory(&self, account: &str) -> Result<Inventory, Fault> {
         let mut connection = self.registry.store().pool().acquire().await?;
         let bindings = registry::of_account(&mut connection, account).await?;
-        let categories =
-            vec![Category { category: "bindings".to_owned(), count: items(bindings.len()), size_bytes: 0 }];
+        let categories = vec![Category {
+            category: "bindings".to_owned(),
+            count: items(bindings.len()),
+            size_bytes: 0,
+        }];
         let devices = bindings
             .into_iter()
             .map(|binding| BoundDevice {
@@ -208,7 +238,10 @@ impl Participant for DeviceLine {
                 binding_epoch: binding.epoch,
             })
             .collect();
-        Ok(Inventory { categories, devices })
+        Ok(Inventory {
+            categories,
+            devices,
+        })
     }
 }
 
@@ -232,10 +265,16 @@ impl LeftOver {
         if self.is_clean() {
             return Done::new(Outcome::Clean);
         }
-        [("bindings", self.bindings), ("credentials", self.credentials), ("orders", self.orders)]
-            .into_iter()
-            .filter(|(_, count)| *count > 0)
-            .fold(Done::new(Outcome::Residue), |done, (category, count)| done.count(category, count))
+        [
+            ("bindings", self.bindings),
+            ("credentials", self.credentials),
+            ("orders", self.orders),
+        ]
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .fold(Done::new(Outcome::Residue), |done, (category, count)| {
+            done.count(category, count)
+        })
     }
 }
 
@@ -254,12 +293,19 @@ async fn look_for(tx: &mut AnyConnection, account: &str) -> Result<LeftOver, Fau
     .bind(seal::mark(account))
     .fetch_one(&mut *tx)
     .await?;
-    Ok(LeftOver { bindings: items(bindings), credentials, orders })
+    Ok(LeftOver {
+        bindings: items(bindings),
+        credentials,
+        orders,
+    })
 }
 
 /// Devices that are to be told something.
 fn waiting(erasure: &Erasure) -> BTreeSet<String> {
-    let open = erasure.entries.iter().filter(|entry| entry.order.state == State::Queued);
+    let open = erasure
+        .entries
+        .iter()
+        .filter(|entry| entry.order.state == State::Queued);
     open.map(|entry| entry.order.device.clone()).collect()
 }
 

@@ -81,7 +81,10 @@ pub enum Refusal {
     #[error("the device is bound to another account")]
     DeviceBound,
     #[error("{field}: {problem}")]
-    InvalidField { field: &'static str, problem: &'static str },
+    InvalidField {
+        field: &'static str,
+        problem: &'static str,
+    },
     #[error("the request id was used for something else")]
     RequestIdReused,
     #[error("the device has no such binding")]
@@ -162,15 +165,31 @@ impl Registry {
         write(&mut tx, &binding).await?;
         let settled = outbox::supersede(&mut tx, &binding.device, binding.epoch).await?;
         let secret = self.new_secret(&mut tx, &binding).await?;
-        remember(&mut tx, new.request_id, &digest_of(new), &binding.device, binding.epoch).await?;
+        remember(
+            &mut tx,
+            new.request_id,
+            &digest_of(new),
+            &binding.device,
+            binding.epoch,
+        )
+        .await?;
         tx.commit().await?;
-        Ok(Bound { binding, secret, settled })
+        Ok(Bound {
+            binding,
+            secret,
+            settled,
+        })
     }
 
     /// Ends a binding: the server half at once, the device's by an order. Returns the device that is told.
     ///
     /// Errors: `BindingNotFound`, `EpochMismatch`, `HasChildren`, `RequestIdReused`.
-    pub async fn unbind(&self, request_id: uuid::Uuid, device: &str, epoch: u64) -> Result<String, Refusal> {
+    pub async fn unbind(
+        &self,
+        request_id: uuid::Uuid,
+        device: &str,
+        epoch: u64,
+    ) -> Result<String, Refusal> {
         let digest = hex(&Sha256::digest(format!("unbind\n{device}\n{epoch}")));
         let mut tx = self.store.pool().begin().await?;
         let last = hold_device(&mut tx, device).await?;
@@ -178,8 +197,10 @@ impl Registry {
             tx.commit().await?;
             return Ok(device.to_owned());
         }
-        let binding =
-            find(&mut tx, device).await?.filter(|binding| !binding.ending).ok_or(Refusal::BindingNotFound)?;
+        let binding = find(&mut tx, device)
+            .await?
+            .filter(|binding| !binding.ending)
+            .ok_or(Refusal::BindingNotFound)?;
         if binding.epoch != epoch || last != epoch {
             return Err(Refusal::EpochMismatch);
         }
@@ -215,7 +236,12 @@ impl Registry {
     }
 
     /// An account's usable bindings by device, after `after`.
-    pub async fn list(&self, account: &str, after: &str, bindings_max: u32) -> Result<Vec<Binding>, Fault> {
+    pub async fn list(
+        &self,
+        account: &str,
+        after: &str,
+        bindings_max: u32,
+    ) -> Result<Vec<Binding>, Fault> {
         let rows = sqlx::query(
             "SELECT device, account, epoch, model, serial_number, via, state FROM bindings \
              WHERE account = $1 AND device > $2 AND state = 'BOUND' ORDER BY device LIMIT $3",
@@ -231,28 +257,35 @@ impl Registry {
     /// Whether `phone` may speak for `device`: it is the companion of the current binding or, if there is none any
     /// more, of the last one that still has an order.
     pub async fn is_companion(&self, phone: &str, device: &str) -> Result<bool, Fault> {
-        let current: Option<(String,)> = sqlx::query_as("SELECT via FROM bindings WHERE device = $1")
-            .bind(device)
-            .fetch_optional(self.store.pool())
-            .await?;
-        if let Some((via,)) = current {
-            return Ok(via == phone);
-        }
-        let last: Option<(String,)> =
-            sqlx::query_as("SELECT via FROM orders WHERE device = $1 ORDER BY epoch DESC, queued_at DESC LIMIT 1")
+        let current: Option<(String,)> =
+            sqlx::query_as("SELECT via FROM bindings WHERE device = $1")
                 .bind(device)
                 .fetch_optional(self.store.pool())
                 .await?;
+        if let Some((via,)) = current {
+            return Ok(via == phone);
+        }
+        let last: Option<(String,)> = sqlx::query_as(
+            "SELECT via FROM orders WHERE device = $1 ORDER BY epoch DESC, queued_at DESC LIMIT 1",
+        )
+        .bind(device)
+        .fetch_optional(self.store.pool())
+        .await?;
         Ok(last.is_some_and(|(via,)| via == phone))
     }
 
     /// Whether `secret` is the device's.
     pub async fn is_secret(&self, device: &str, secret: &[u8]) -> Result<bool, Fault> {
-        let kept: Option<(String,)> = sqlx::query_as("SELECT secret_hash FROM credentials WHERE device = $1")
-            .bind(device)
-            .fetch_optional(self.store.pool())
-            .await?;
-        Ok(kept.is_some_and(|(hash,)| hash.as_bytes().ct_eq(secret_hash(secret).as_bytes()).into()))
+        let kept: Option<(String,)> =
+            sqlx::query_as("SELECT secret_hash FROM credentials WHERE device = $1")
+                .bind(device)
+                .fetch_optional(self.store.pool())
+                .await?;
+        Ok(
+            kept.is_some_and(|(hash,)| {
+                hash.as_bytes().ct_eq(secret_hash(secret).as_bytes()).into()
+            }),
+        )
     }
 
     fn check(&self, new: &NewBinding) -> Result<(), Refusal> {
@@ -270,9 +303,14 @@ impl Registry {
             return invalid("binding.serial_number", "is at most 128 bytes");
         }
         match (self.via, &new.via) {
-            (Via::Never, Some(_)) => invalid("binding.via", "must be empty: devices of this line come by themselves"),
+            (Via::Never, Some(_)) => invalid(
+                "binding.via",
+                "must be empty: devices of this line come by themselves",
+            ),
             (Via::Companion, None) => invalid("binding.via", "must be the companion phone"),
-            (Via::Companion | Via::Hub, Some(via)) if !names::is_device_id(via) || *via == new.device => {
+            (Via::Companion | Via::Hub, Some(via))
+                if !names::is_device_id(via) || *via == new.device =>
+            {
                 invalid("binding.via", "must be another device")
             }
             (Via::Never, None) | (Via::Companion, Some(_)) | (Via::Hub, Some(_) | None) => Ok(()),
@@ -280,9 +318,18 @@ impl Registry {
     }
 
     async fn check_via(&self, tx: &mut AnyConnection, new: &NewBinding) -> Result<(), Refusal> {
-        let (Via::Hub, Some(hub)) = (self.via, &new.via) else { return Ok(()) };
-        let invalid = |problem| Err(Refusal::InvalidField { field: "binding.via", problem });
-        let Some(binding) = find(tx, hub).await? else { return invalid("the hub is not bound") };
+        let (Via::Hub, Some(hub)) = (self.via, &new.via) else {
+            return Ok(());
+        };
+        let invalid = |problem| {
+            Err(Refusal::InvalidField {
+                field: "binding.via",
+                problem,
+            })
+        };
+        let Some(binding) = find(tx, hub).await? else {
+            return invalid("the hub is not bound");
+        };
         if binding.account != new.account || binding.ending {
             return invalid("the hub is not bound to this account");
         }
@@ -303,13 +350,23 @@ impl Registry {
         epoch: u64,
     ) -> Result<Bound, Refusal> {
         hold_device(tx, device).await?;
-        let binding =
-            find(tx, device).await?.filter(|binding| binding.epoch == epoch).ok_or(Refusal::BindingNotFound)?;
+        let binding = find(tx, device)
+            .await?
+            .filter(|binding| binding.epoch == epoch)
+            .ok_or(Refusal::BindingNotFound)?;
         let secret = self.new_secret(tx, &binding).await?;
-        Ok(Bound { binding, secret, settled: BTreeSet::new() })
+        Ok(Bound {
+            binding,
+            secret,
+            settled: BTreeSet::new(),
+        })
     }
 
-    async fn new_secret(&self, tx: &mut AnyConnection, binding: &Binding) -> Result<Option<String>, Fault> {
+    async fn new_secret(
+        &self,
+        tx: &mut AnyConnection,
+        binding: &Binding,
+    ) -> Result<Option<String>, Fault> {
         if !self.broker || binding.via.is_some() {
             return Ok(None);
         }
@@ -341,8 +398,10 @@ pub(super) async fn hold_device(tx: &mut AnyConnection, device: &str) -> Result<
 
 /// The highest epoch that the device ever had; 0 if it is unknown.
 pub(super) async fn last_epoch(tx: &mut AnyConnection, device: &str) -> Result<u64, Fault> {
-    let epoch: Option<(i64,)> =
-        sqlx::query_as("SELECT epoch FROM devices WHERE device = $1").bind(device).fetch_optional(&mut *tx).await?;
+    let epoch: Option<(i64,)> = sqlx::query_as("SELECT epoch FROM devices WHERE device = $1")
+        .bind(device)
+        .fetch_optional(&mut *tx)
+        .await?;
     epoch.map_or(Ok(0), |(epoch,)| outbox::epoch(epoch))
 }
 
@@ -357,7 +416,10 @@ pub(super) async fn find(tx: &mut AnyConnection, device: &str) -> Result<Option<
 }
 
 /// Every binding of an account, ending or not, by device.
-pub(super) async fn of_account(tx: &mut AnyConnection, account: &str) -> Result<Vec<Binding>, Fault> {
+pub(super) async fn of_account(
+    tx: &mut AnyConnection,
+    account: &str,
+) -> Result<Vec<Binding>, Fault> {
     let rows = sqlx::query(
         "SELECT device, account, epoch, model, serial_number, via, state FROM bindings WHERE account = $1 \
          ORDER BY device",
@@ -412,14 +474,19 @@ pub(super) async fn credentials_of(tx: &mut AnyConnection, account: &str) -> Res
 
 /// For look-ups by device.
 pub(super) fn by_device(bindings: Vec<Binding>) -> HashMap<String, Binding> {
-    bindings.into_iter().map(|binding| (binding.device.clone(), binding)).collect()
+    bindings
+        .into_iter()
+        .map(|binding| (binding.device.clone(), binding))
+        .collect()
 }
 
 async fn children(tx: &mut AnyConnection, hub: &str) -> Result<Vec<(String,)>, Fault> {
-    Ok(sqlx::query_as("SELECT device FROM bindings WHERE via = $1 AND state = 'BOUND' ORDER BY device")
-        .bind(hub)
-        .fetch_all(&mut *tx)
-        .await?)
+    Ok(sqlx::query_as(
+        "SELECT device FROM bindings WHERE via = $1 AND state = 'BOUND' ORDER BY device",
+    )
+    .bind(hub)
+    .fetch_all(&mut *tx)
+    .await?)
 }
 
 async fn write(tx: &mut AnyConnection, binding: &Binding) -> Result<(), Fault> {
@@ -472,7 +539,10 @@ async fn remember(
     epoch: u64,
 ) -> Result<(), Fault> {
     let now = SystemTime::now();
-    sqlx::query("DELETE FROM requests WHERE made_at < $1").bind(micros(now - REQUEST_LIFE)).execute(&mut *tx).await?;
+    sqlx::query("DELETE FROM requests WHERE made_at < $1")
+        .bind(micros(now - REQUEST_LIFE))
+        .execute(&mut *tx)
+        .await?;
     sqlx::query("INSERT INTO requests (request_id, body_digest, device, epoch, made_at) VALUES ($1, $2, $3, $4, $5)")
         .bind(request_id.to_string())
         .bind(digest)
@@ -487,7 +557,14 @@ async fn remember(
 /// The body is kept as a digest only: it names the account, and requests outlive it.
 fn digest_of(new: &NewBinding) -> String {
     let via = new.via.as_deref().unwrap_or_default();
-    let body = ["bind", &new.device, &new.account, &new.model, &new.serial_number, via];
+    let body = [
+        "bind",
+        &new.device,
+        &new.account,
+        &new.model,
+        &new.serial_number,
+        via,
+    ];
     let mut digest = Sha256::new();
     for part in body {
         digest.update((part.len() as u64).to_be_bytes());
@@ -499,11 +576,13 @@ fn digest_of(new: &NewBinding) -> String {
 /// Lower case hexadecimal.
 pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            // Writing to a String can't fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 fn secret_hash(secret: &[u8]) -> String {

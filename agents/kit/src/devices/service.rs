@@ -29,32 +29,53 @@ pub struct Service {
 impl Service {
     /// A service on `registry`; `settled` hears of commands that no longer wait because a device was bound anew.
     pub fn new(registry: Registry, bells: Bells, settled: Settled) -> Self {
-        Self { registry, bells, settled }
+        Self {
+            registry,
+            bells,
+            settled,
+        }
     }
 }
 
 #[tonic::async_trait]
 impl BindingService for Service {
-    async fn bind(&self, request: Request<wire::BindRequest>) -> Result<Response<wire::BindResponse>, Status> {
+    async fn bind(
+        &self,
+        request: Request<wire::BindRequest>,
+    ) -> Result<Response<wire::BindResponse>, Status> {
         authorise(&request)?;
         let new = parse(request.into_inner())?;
         let bound = self.registry.bind(&new).await.map_err(status)?;
-        bound.settled.iter().for_each(|command| (self.settled)(command));
+        bound
+            .settled
+            .iter()
+            .for_each(|command| (self.settled)(command));
         Ok(Response::new(wire::BindResponse {
             binding: Some(to_wire(bound.binding)),
             device_secret: bound.secret.unwrap_or_default(),
         }))
     }
 
-    async fn unbind(&self, request: Request<wire::UnbindRequest>) -> Result<Response<wire::UnbindResponse>, Status> {
+    async fn unbind(
+        &self,
+        request: Request<wire::UnbindRequest>,
+    ) -> Result<Response<wire::UnbindResponse>, Status> {
         authorise(&request)?;
         let request = request.into_inner();
         let request_id = request_id(&request.request_id)?;
-        let device = names::device_of(&request.device).ok_or_else(|| invalid("device", "must be devices/{device}"))?;
+        let device = names::device_of(&request.device)
+            .ok_or_else(|| invalid("device", "must be devices/{device}"))?;
         if request.epoch == 0 {
-            return Err(invalid("epoch", "must be the epoch of the binding, which is at least 1"));
+            return Err(invalid(
+                "epoch",
+                "must be the epoch of the binding, which is at least 1",
+            ));
         }
-        let told = self.registry.unbind(request_id, device, request.epoch).await.map_err(status)?;
+        let told = self
+            .registry
+            .unbind(request_id, device, request.epoch)
+            .await
+            .map_err(status)?;
         self.bells.ring(&told);
         Ok(Response::new(wire::UnbindResponse {}))
     }
@@ -65,8 +86,8 @@ impl BindingService for Service {
     ) -> Result<Response<wire::ListBindingsResponse>, Status> {
         authorise(&request)?;
         let request = request.into_inner();
-        let account =
-            names::account_of(&request.account).ok_or_else(|| invalid("account", "must be accounts/{account}"))?;
+        let account = names::account_of(&request.account)
+            .ok_or_else(|| invalid("account", "must be accounts/{account}"))?;
         let size = match u32::try_from(request.page_size) {
             Ok(0) => PAGE_DEFAULT,
             Ok(size @ 1..=PAGE_MAX) => size,
@@ -77,11 +98,18 @@ impl BindingService for Service {
         if !after.is_empty() && !names::is_device_id(after) {
             return Err(invalid("page_token", "is not from an earlier response"));
         }
-        let mut bindings =
-            self.registry.list(account, after, size + 1).await.map_err(|fault| status(Refusal::Fault(fault)))?;
+        let mut bindings = self
+            .registry
+            .list(account, after, size + 1)
+            .await
+            .map_err(|fault| status(Refusal::Fault(fault)))?;
         let more = bindings.len() > size as usize;
         bindings.truncate(size as usize);
-        let next = bindings.last().filter(|_| more).map(|binding| binding.device.clone()).unwrap_or_default();
+        let next = bindings
+            .last()
+            .filter(|_| more)
+            .map(|binding| binding.device.clone())
+            .unwrap_or_default();
         Ok(Response::new(wire::ListBindingsResponse {
             bindings: bindings.into_iter().map(to_wire).collect(),
             next_page_token: next,
@@ -95,24 +123,40 @@ fn authorise<T>(request: &Request<T>) -> Result<(), Status> {
         // Without TLS only loopback listens, see `Security::check`.
         None => Ok(()),
         Some(peer) if matches!(peer.role, Role::Caller | Role::Operator) => Ok(()),
-        Some(_) => Err(error(Code::PermissionDenied, "ROLE_NOT_ALLOWED", "only callers and operators bind devices")),
+        Some(_) => Err(error(
+            Code::PermissionDenied,
+            "ROLE_NOT_ALLOWED",
+            "only callers and operators bind devices",
+        )),
     }
 }
 
 fn parse(request: wire::BindRequest) -> Result<NewBinding, Status> {
     let request_id = request_id(&request.request_id)?;
-    let binding = request.binding.ok_or_else(|| invalid("binding", "must be given"))?;
+    let binding = request
+        .binding
+        .ok_or_else(|| invalid("binding", "must be given"))?;
     if binding.epoch != 0 {
         return Err(invalid("binding.epoch", "is output only"));
     }
-    let device = names::device_of(&binding.device)
-        .ok_or_else(|| invalid("binding.device", "must be devices/{device}, 1 to 64 characters of A-Z a-z 0-9 _ -"))?;
-    let account = names::account_of(&binding.account)
-        .ok_or_else(|| invalid("binding.account", "must be accounts/{account}, at most 128 bytes"))?;
+    let device = names::device_of(&binding.device).ok_or_else(|| {
+        invalid(
+            "binding.device",
+            "must be devices/{device}, 1 to 64 characters of A-Z a-z 0-9 _ -",
+        )
+    })?;
+    let account = names::account_of(&binding.account).ok_or_else(|| {
+        invalid(
+            "binding.account",
+            "must be accounts/{account}, at most 128 bytes",
+        )
+    })?;
     let via = match binding.via.as_str() {
         "" => None,
         via => Some(
-            names::device_of(via).ok_or_else(|| invalid("binding.via", "must be empty or devices/{device}"))?.to_owned(),
+            names::device_of(via)
+                .ok_or_else(|| invalid("binding.via", "must be empty or devices/{device}"))?
+                .to_owned(),
         ),
     };
     Ok(NewBinding {
@@ -139,7 +183,11 @@ fn to_wire(binding: Binding) -> wire::Binding {
         epoch: binding.epoch,
         model: binding.model,
         serial_number: binding.serial_number,
-        via: binding.via.as_deref().map(names::device).unwrap_or_default(),
+        via: binding
+            .via
+            .as_deref()
+            .map(names::device)
+            .unwrap_or_default(),
     }
 }
 
@@ -154,8 +202,15 @@ fn status(refusal: Refusal) -> Status {
         Refusal::BindingNotFound => (Code::NotFound, "BINDING_NOT_FOUND"),
         Refusal::EpochMismatch => (Code::Aborted, "EPOCH_MISMATCH"),
         Refusal::Fault(fault) => {
-            tracing::warn!(error = fault as &dyn std::error::Error, "a binding request failed");
-            return error(Code::Unavailable, "STORE_UNAVAILABLE", "the agent's database is away; try again");
+            tracing::warn!(
+                error = fault as &dyn std::error::Error,
+                "a binding request failed"
+            );
+            return error(
+                Code::Unavailable,
+                "STORE_UNAVAILABLE",
+                "the agent's database is away; try again",
+            );
         }
     };
     error(code, reason, &refusal.to_string())
@@ -163,10 +218,22 @@ fn status(refusal: Refusal) -> Status {
 
 fn invalid(field: &str, problem: &str) -> Status {
     let mut details = ErrorDetails::with_bad_request_violation(field, problem);
-    details.set_error_info("INVALID_FIELD", ERROR_DOMAIN, HashMap::from([("field".to_owned(), field.to_owned())]));
-    Status::with_error_details(Code::InvalidArgument, format!("{field}: {problem}"), details)
+    details.set_error_info(
+        "INVALID_FIELD",
+        ERROR_DOMAIN,
+        HashMap::from([("field".to_owned(), field.to_owned())]),
+    );
+    Status::with_error_details(
+        Code::InvalidArgument,
+        format!("{field}: {problem}"),
+        details,
+    )
 }
 
 fn error(code: Code, reason: &str, message: &str) -> Status {
-    Status::with_error_details(code, message, ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::new()))
+    Status::with_error_details(
+        code,
+        message,
+        ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::new()),
+    )
 }

@@ -38,15 +38,24 @@ pub(in crate::devices) fn start(
     bells: &Bells,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
-    let rings = bells.of_line().ok_or_else(|| anyhow::anyhow!("the line has a transport already"))?;
+    let rings = bells
+        .of_line()
+        .ok_or_else(|| anyhow::anyhow!("the line has a transport already"))?;
     let options = Options {
         endpoint,
-        filters: vec![topic::all(line, Channel::Ack), topic::all(line, Channel::Sync)],
+        filters: vec![
+            topic::all(line, Channel::Ack),
+            topic::all(line, Channel::Sync),
+        ],
         session_life: Some(SESSION_LIFE),
         queue: QUEUE_MESSAGES,
     };
     let (client, incoming) = connect(options, shutdown);
-    let post = Post { line, client, delivery };
+    let post = Post {
+        line,
+        client,
+        delivery,
+    };
     shutdown.spawn(run(post, incoming, rings, shutdown.clone()));
     Ok(())
 }
@@ -60,7 +69,9 @@ async fn run(
     let room = Arc::new(Semaphore::new(WORKING_MAX));
     let mut resend = tokio::time::interval_at(Instant::now() + RESEND_INTERVAL, RESEND_INTERVAL);
     loop {
-        let Ok(permit) = room.clone().acquire_owned().await else { return };
+        let Ok(permit) = room.clone().acquire_owned().await else {
+            return;
+        };
         let work = tokio::select! {
             () = shutdown.wait() => return,
             Some(message) = incoming.recv() => match message {
@@ -112,14 +123,20 @@ impl Post {
         };
         match worked {
             Ok(()) => {}
-            Err(Trouble::Word(word)) => tracing::debug!(line = self.line, word, "a device's message is not accepted"),
-            Err(Trouble::Away) => tracing::debug!(line = self.line, "the database is away; devices repeat"),
+            Err(Trouble::Word(word)) => {
+                tracing::debug!(line = self.line, word, "a device's message is not accepted")
+            }
+            Err(Trouble::Away) => {
+                tracing::debug!(line = self.line, "the database is away; devices repeat")
+            }
         }
     }
 
     /// The topic says who speaks: the broker lets nobody write to another device's.
     async fn message(&self, topic: &str, payload: Bytes) -> Result<(), Trouble> {
-        let Some((device, channel)) = topic::parse(self.line, topic) else { return Err(Trouble::Word("ODD_TOPIC")) };
+        let Some((device, channel)) = topic::parse(self.line, topic) else {
+            return Err(Trouble::Word("ODD_TOPIC"));
+        };
         match channel {
             Channel::Cmd => Err(Trouble::Word("ODD_TOPIC")),
             Channel::Sync => {
@@ -132,7 +149,8 @@ impl Post {
                 Ok(())
             }
             Channel::Ack => {
-                let envelope = wire::ReportEnvelope::decode(payload).map_err(|_| Trouble::Word("UNREADABLE"))?;
+                let envelope = wire::ReportEnvelope::decode(payload)
+                    .map_err(|_| Trouble::Word("UNREADABLE"))?;
                 if envelope.reports.len() > REPORTS_MAX {
                     return Err(Trouble::Word("TOO_MANY_REPORTS"));
                 }
@@ -151,11 +169,26 @@ impl Post {
         if orders.is_empty() {
             return;
         }
-        let envelope = wire::OrderEnvelope { orders: orders.iter().map(Order::to_wire).collect() };
-        match self.client.publish(topic::of(self.line, device, Channel::Cmd), envelope.encode_to_vec()).await {
+        let envelope = wire::OrderEnvelope {
+            orders: orders.iter().map(Order::to_wire).collect(),
+        };
+        match self
+            .client
+            .publish(
+                topic::of(self.line, device, Channel::Cmd),
+                envelope.encode_to_vec(),
+            )
+            .await
+        {
             // Sent, and no more than that.
-            Ok(()) => self.delivery.sent(orders.into_iter().map(|order| order.id).collect()).await,
-            Err(error) => tracing::debug!(line = self.line, %error, "orders wait for the slow timer"),
+            Ok(()) => {
+                self.delivery
+                    .sent(orders.into_iter().map(|order| order.id).collect())
+                    .await
+            }
+            Err(error) => {
+                tracing::debug!(line = self.line, %error, "orders wait for the slow timer")
+            }
         }
     }
 }

@@ -18,10 +18,12 @@ use std::time::Duration;
 use farewell_runtime::backoff;
 use farewell_runtime::shutdown::Shutdown;
 use rand::Rng as _;
-use rumqttc::mqttbytes::v5::{ConnAck, ConnectReturnCode, Packet, PublishProperties, SubscribeReasonCode};
+use rumqttc::mqttbytes::v5::{
+    ConnAck, ConnectReturnCode, Packet, PublishProperties, SubscribeReasonCode,
+};
 use rumqttc::{
-    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, NetworkOptions, PublishOptions, QoS, SubscribeFilter,
-    TlsConfiguration, Transport,
+    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, NetworkOptions, PublishOptions,
+    QoS, SubscribeFilter, TlsConfiguration, Transport,
 };
 use tokio::sync::mpsc;
 
@@ -58,7 +60,10 @@ pub struct Endpoint {
 
 impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Endpoint").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
+        f.debug_struct("Endpoint")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .finish_non_exhaustive()
     }
 }
 
@@ -119,10 +124,17 @@ impl Client {
         if payload.len() > self.payload_bytes_max.load(Ordering::Relaxed) {
             return Err(PublishError::TooLarge);
         }
-        let properties =
-            PublishProperties { message_expiry_interval: Some(MESSAGE_LIFE_SECS), ..PublishProperties::default() };
-        let options = PublishOptions::new(QoS::AtLeastOnce).retain(false).properties(properties);
-        let notice = self.client.try_publish_tracked(topic, payload, options).map_err(|_| PublishError::Full)?;
+        let properties = PublishProperties {
+            message_expiry_interval: Some(MESSAGE_LIFE_SECS),
+            ..PublishProperties::default()
+        };
+        let options = PublishOptions::new(QoS::AtLeastOnce)
+            .retain(false)
+            .properties(properties);
+        let notice = self
+            .client
+            .try_publish_tracked(topic, payload, options)
+            .map_err(|_| PublishError::Full)?;
         match tokio::time::timeout(NOTICE_WAIT, notice.wait_completion_async()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(PublishError::NotTaken),
@@ -133,7 +145,9 @@ impl Client {
 /// Connects and stays connected until `shutdown`. What comes in and finds the queue full is dropped: it comes again.
 pub fn connect(options: Options, shutdown: &Shutdown) -> (Client, mpsc::Receiver<Incoming>) {
     let queue = options.queue.clamp(1, 1024);
-    let (client, events) = AsyncClient::builder(mqtt_options(&options, queue)).capacity(queue.into()).build();
+    let (client, events) = AsyncClient::builder(mqtt_options(&options, queue))
+        .capacity(queue.into())
+        .build();
     let (sender, incoming) = mpsc::channel(usize::from(queue).max(16));
     let payload_bytes_max = Arc::new(AtomicUsize::new(PAYLOAD_BYTES_MAX));
     let pump = Pump {
@@ -144,12 +158,21 @@ pub fn connect(options: Options, shutdown: &Shutdown) -> (Client, mpsc::Receiver
     };
     let end = shutdown.clone();
     shutdown.spawn(pump.run(events, end));
-    (Client { client, payload_bytes_max }, incoming)
+    (
+        Client {
+            client,
+            payload_bytes_max,
+        },
+        incoming,
+    )
 }
 
 fn mqtt_options(options: &Options, queue: u16) -> MqttOptions {
     let endpoint = &options.endpoint;
-    let mut mqtt = MqttOptions::new(endpoint.client_id.clone(), (endpoint.host.clone(), endpoint.port));
+    let mut mqtt = MqttOptions::new(
+        endpoint.client_id.clone(),
+        (endpoint.host.clone(), endpoint.port),
+    );
     let mut network = NetworkOptions::new();
     network.set_tcp_nodelay(true);
     mqtt.set_keep_alive(KEEP_ALIVE_SECS)
@@ -164,11 +187,18 @@ fn mqtt_options(options: &Options, queue: u16) -> MqttOptions {
             let secs = u32::try_from(life.as_secs()).unwrap_or(u32::MAX);
             mqtt.set_clean_start(false)
                 .set_session_expiry_interval(Some(secs))
-                .set_session_store(session::Forgetful { session_expiry_secs: secs, inflight_max: queue });
+                .set_session_store(session::Forgetful {
+                    session_expiry_secs: secs,
+                    inflight_max: queue,
+                });
         }
     }
     if let Some(ca) = &endpoint.ca_pem {
-        let tls = TlsConfiguration::Simple { ca: ca.clone(), alpn: None, client_auth: None };
+        let tls = TlsConfiguration::Simple {
+            ca: ca.clone(),
+            alpn: None,
+            client_auth: None,
+        };
         mqtt.set_transport(Transport::tls_with_config(tls));
     }
     mqtt
@@ -200,8 +230,17 @@ impl Pump {
                 }
                 Ok(Event::Outgoing(_) | Event::Auth(_)) => {}
                 Err(error) => {
-                    self.say(if is_refusal(&error) { Incoming::Refused } else { Incoming::Lost });
-                    let pause = backoff::jittered(failures, RECONNECT_BASE, RECONNECT_CAP, rand::rng().random());
+                    self.say(if is_refusal(&error) {
+                        Incoming::Refused
+                    } else {
+                        Incoming::Lost
+                    });
+                    let pause = backoff::jittered(
+                        failures,
+                        RECONNECT_BASE,
+                        RECONNECT_CAP,
+                        rand::rng().random(),
+                    );
                     failures += 1;
                     tokio::select! {
                         () = shutdown.wait() => break,
@@ -217,12 +256,22 @@ impl Pump {
         match packet {
             Packet::ConnAck(ack) => self.connected(&ack),
             Packet::SubAck(ack) => {
-                let granted = ack.return_codes.iter().all(|code| matches!(code, SubscribeReasonCode::Success(_)));
-                self.say(if granted { Incoming::Connected } else { Incoming::Refused });
+                let granted = ack
+                    .return_codes
+                    .iter()
+                    .all(|code| matches!(code, SubscribeReasonCode::Success(_)));
+                self.say(if granted {
+                    Incoming::Connected
+                } else {
+                    Incoming::Refused
+                });
             }
             Packet::Publish(publish) => {
                 if let Ok(topic) = std::str::from_utf8(&publish.topic) {
-                    self.say(Incoming::Message { topic: topic.to_owned(), payload: publish.payload.clone() });
+                    self.say(Incoming::Message {
+                        topic: topic.to_owned(),
+                        payload: publish.payload.clone(),
+                    });
                 }
             }
             _ => {}
@@ -231,14 +280,29 @@ impl Pump {
 
     /// Subscribes on every connection: a broker that lost its store says nothing about lost subscriptions.
     fn connected(&self, ack: &ConnAck) {
-        let broker_max = ack.properties.as_ref().and_then(|p| p.max_packet_size).map_or(usize::MAX, |bytes| bytes as usize);
-        let payload_max = broker_max.saturating_sub(OVERHEAD_BYTES_MAX).min(PAYLOAD_BYTES_MAX);
+        let broker_max = ack
+            .properties
+            .as_ref()
+            .and_then(|p| p.max_packet_size)
+            .map_or(usize::MAX, |bytes| bytes as usize);
+        let payload_max = broker_max
+            .saturating_sub(OVERHEAD_BYTES_MAX)
+            .min(PAYLOAD_BYTES_MAX);
         self.payload_bytes_max.store(payload_max, Ordering::Relaxed);
-        let filters = self.filters.iter().map(|filter| SubscribeFilter::new(filter.clone(), QoS::AtLeastOnce));
+        let filters = self
+            .filters
+            .iter()
+            .map(|filter| SubscribeFilter::new(filter.clone(), QoS::AtLeastOnce));
         if self.filters.is_empty() {
             self.say(Incoming::Connected);
-        } else if self.client.try_subscribe_many(filters.collect::<Vec<_>>()).is_err() {
-            tracing::warn!("the MQTT queue is full, the subscription waits for the next connection");
+        } else if self
+            .client
+            .try_subscribe_many(filters.collect::<Vec<_>>())
+            .is_err()
+        {
+            tracing::warn!(
+                "the MQTT queue is full, the subscription waits for the next connection"
+            );
         }
     }
 
@@ -251,6 +315,8 @@ impl Pump {
 fn is_refusal(error: &ConnectionError) -> bool {
     matches!(
         error,
-        ConnectionError::ConnectionRefused(ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized)
+        ConnectionError::ConnectionRefused(
+            ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized
+        )
     )
 }

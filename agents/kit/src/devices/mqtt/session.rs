@@ -6,7 +6,9 @@
 use std::future::{Future, ready};
 use std::pin::Pin;
 
-use rumqttc::{PersistedAckMode, PersistedSession, SessionStore, SessionStoreError, SessionStoreKey};
+use rumqttc::{
+    PersistedAckMode, PersistedSession, SessionStore, SessionStoreError, SessionStoreKey,
+};
 
 type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, SessionStoreError>> + Send + 'a>>;
 

@@ -35,9 +35,14 @@ pub fn all(line: &str, channel: Channel) -> String {
 
 /// Device and channel of a topic of `line`. A filter with a wildcard is none.
 pub fn parse<'a>(line: &str, topic: &'a str) -> Option<(&'a str, Channel)> {
-    let rest = topic.strip_prefix("farewell/v1/")?.strip_prefix(line)?.strip_prefix('/')?;
+    let rest = topic
+        .strip_prefix("farewell/v1/")?
+        .strip_prefix(line)?
+        .strip_prefix('/')?;
     let (device, channel) = rest.split_once('/')?;
-    let channel = [Channel::Cmd, Channel::Ack, Channel::Sync].into_iter().find(|c| c.as_str() == channel)?;
+    let channel = [Channel::Cmd, Channel::Ack, Channel::Sync]
+        .into_iter()
+        .find(|c| c.as_str() == channel)?;
     names::is_device_id(device).then_some((device, channel))
 }
 
@@ -47,7 +52,10 @@ mod tests {
 
     #[test]
     fn a_wildcard_another_line_or_a_longer_topic_is_nobodys() {
-        assert_eq!(parse("smarthome", "farewell/v1/smarthome/hub-1/cmd"), Some(("hub-1", Channel::Cmd)));
+        assert_eq!(
+            parse("smarthome", "farewell/v1/smarthome/hub-1/cmd"),
+            Some(("hub-1", Channel::Cmd))
+        );
         for bad in [
             "farewell/v1/smarthome/+/cmd",
             "farewell/v1/smarthome/#",

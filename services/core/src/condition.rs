@@ -1,6 +1,6 @@
 //! What is shown beside the state: derived from what is durable and the time.
 
-use crate::deletion::{Deletion, State};
+use crate::deletion::{Deletion, ROUNDS_UNATTENDED_MAX, State};
 use crate::leg::LegIndex;
 use crate::plan::Plan;
 use crate::time::Time;
@@ -39,6 +39,7 @@ pub fn of(
     connected: impl Fn(&str) -> bool,
 ) -> Vec<Condition> {
     let mut conditions = Vec::new();
+    let phase_start = deletion.phase_start(plan);
     for blocker in &deletion.blockers {
         conditions.push(Condition {
             kind: Kind::Blocked,
@@ -46,7 +47,10 @@ pub fn of(
             message: blocker.message.clone(),
             remedy: blocker.remedy.clone(),
             participant: blocker.participant.clone(),
-            since: deletion.attention_at.unwrap_or(now).min(now),
+            since: match deletion.state {
+                State::CoolingOff { ends_at } => ends_at,
+                _ => deletion.requested_at,
+            },
         });
     }
     let say =
@@ -58,7 +62,7 @@ pub fn of(
             participant: participant.to_owned(),
             since,
         };
-    if deletion.held {
+    if deletion.held && !deletion.state.terminal() {
         let since = deletion.requested_at;
         conditions.push(say(
             Kind::Held,
@@ -69,7 +73,8 @@ pub fn of(
             since,
         ));
     }
-    if deletion.conflicts > 0 && !matches!(deletion.state, State::Purged { .. }) {
+    // Shown after the purge too: what the certificate says is then disputed.
+    if deletion.conflicts > 0 {
         let message = "A participant answered the same command in two ways.";
         conditions.push(say(
             Kind::Conflict,
@@ -77,22 +82,27 @@ pub fn of(
             message,
             "Compare its evidence and decide.",
             "",
-            now,
+            phase_start,
         ));
     }
-    let since = phase_start(deletion).max(progress_at.unwrap_or(deletion.requested_at));
+    let since = phase_start.max(progress_at.unwrap_or(deletion.requested_at));
     let patient = now.since(since) < plan.policy().stalled_after;
     let who = |leg: LegIndex| plan.leg(leg).map_or("", |leg| leg.participant.as_str());
-    for leg in deletion.refused.iter() {
-        let message = "The participant refuses its leg.";
-        conditions.push(say(
-            Kind::Stalled,
-            "LEG_REFUSED",
-            message,
-            "Clear the cause; it is asked again.",
-            who(leg),
-            since,
-        ));
+    for leg in deletion.refusals(plan).iter() {
+        let again = deletion.round > ROUNDS_UNATTENDED_MAX && plan.erases().has(leg);
+        let (reason, message, remedy) = if again {
+            let message = "The participant was erased many times and still holds something.";
+            let remedy = "Find out what writes it, then have the leg asked again.";
+            ("RESIDUE_AGAIN", message, remedy)
+        } else {
+            let message = "The participant refuses its leg.";
+            (
+                "LEG_REFUSED",
+                message,
+                "Clear the cause, then have the leg asked again.",
+            )
+        };
+        conditions.push(say(Kind::Stalled, reason, message, remedy, who(leg), since));
     }
     if !patient {
         for leg in deletion.owes(plan).iter() {
@@ -151,13 +161,4 @@ pub fn of(
         }
     }
     conditions
-}
-
-/// Since when the present phase can have been owed.
-fn phase_start(deletion: &Deletion) -> Time {
-    match deletion.state {
-        State::Erasing(begun) | State::Verifying(begun) => begun.at,
-        State::Revoked { at, .. } | State::Denied { at, .. } => at,
-        _ => deletion.requested_at,
-    }
 }

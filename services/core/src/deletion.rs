@@ -1,8 +1,8 @@
-//! A deletion and its one transition.
+//! A deletion, and what can happen to it. The one transition is [`Deletion::step`].
 
 use serde::{Deserialize, Serialize};
 
-use crate::gate::{self, PurgePermit};
+use crate::gate::PurgePermit;
 use crate::id::{AccountId, DeletionId, RequestId};
 use crate::leg::{LegIndex, Mask};
 use crate::plan::Plan;
@@ -10,8 +10,15 @@ use crate::policy::{Channel, Factor, Factors};
 use crate::refusal::{Reason, Refusal};
 use crate::time::Time;
 
+mod step;
+#[cfg(test)]
+mod tests;
+
 /// Longest W3C `traceparent`.
 pub const TRACEPARENT_BYTES_MAX: usize = 55;
+/// Rounds of erasing that need nobody. A participant that still holds something after so many erasures won't get rid of
+/// it by being asked once more: each further round waits for [`Event::Retry`].
+pub const ROUNDS_UNATTENDED_MAX: u16 = 5;
 
 /// One run of erasing one account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,7 +168,7 @@ pub enum Event {
     Deny,
     /// Time is up for verification.
     Expire,
-    /// Receipts for these legs are durable.
+    /// Receipts for these legs are durable. Without legs: look again whether the state follows ([`crate::Duty::Advance`]).
     Settled(Mask),
     /// A participant will not do its leg.
     LegRefused(LegIndex),
@@ -169,6 +176,14 @@ pub enum Event {
     Residue(LegIndex),
     /// A participant contradicted its own evidence.
     Contradicted,
+    /// A person has compared the evidence: the kept receipts stand.
+    Resolved,
+    /// A legal hold is placed: nothing irreversible goes on.
+    Hold,
+    /// The legal hold is released.
+    Release,
+    /// A person has cleared the cause of a refusal: the leg is asked again.
+    Retry(LegIndex),
 }
 
 /// What a request to delete brings.
@@ -186,7 +201,7 @@ pub struct Request {
 impl Deletion {
     /// Takes a request. Where policy asks for nothing, the deletion is opened as far as it can go at once.
     ///
-    /// Errors: `FACTOR_NOT_REQUIRED` never, `ILLEGAL_STATE` if the policy takes no requests from this channel.
+    /// Errors: `ILLEGAL_STATE` if the policy takes no requests from this channel.
     pub fn open(request: Request, plan: &Plan, now: Time) -> Result<Self, Refusal> {
         let policy = plan.policy();
         let factors = policy
@@ -234,109 +249,38 @@ impl Deletion {
         self.factors_verified.covers(self.factors_required)
     }
 
-    /// The one transition: what the deletion is after `event`. The last arms refuse.
-    pub fn step(&self, event: &Event, plan: &Plan, now: Time) -> Result<Self, Refusal> {
-        let mut next = self.clone();
-        next.revision = self.revision.wrapping_add(1);
-        match (&self.state, event) {
-            (State::AwaitingVerification { expires_at }, Event::FactorVerified(factor)) => {
-                if now >= *expires_at {
-                    return Err(Refusal::since(Reason::IllegalState, *expires_at));
-                }
-                if !self.factors_required.has(*factor) {
-                    return Err(Reason::FactorNotRequired.into());
-                }
-                next.factors_verified = self.factors_verified.with(*factor);
-                if next.verified() {
-                    next.attention_at = Some(now);
-                    if !plan.policy().eligibility {
-                        next.start_cooling_off(plan, now);
-                        next.try_begin_unasked(plan, now);
-                    }
-                }
-            }
-            (State::AwaitingVerification { expires_at }, Event::Eligible) => {
-                if !self.verified() || now >= *expires_at {
-                    return Err(Reason::IllegalState.into());
-                }
-                next.start_cooling_off(plan, now);
-            }
-            (State::CoolingOff { ends_at }, Event::Eligible) => {
-                self.may_begin(*ends_at, plan, now)?;
-                next.begin(*ends_at, plan, now);
-            }
-            (State::AwaitingVerification { expires_at }, Event::Blocked(blockers))
-                if self.verified() =>
-            {
-                next.blockers.clone_from(blockers);
-                next.attention_at = Some((now + plan.policy().recheck).min(*expires_at));
-            }
-            (State::CoolingOff { ends_at }, Event::Blocked(blockers)) if now >= *ends_at => {
-                next.blockers.clone_from(blockers);
-                next.attention_at = Some(now + plan.policy().recheck);
-            }
-            (State::AwaitingVerification { .. }, Event::Revoke) => {
-                next.end(
-                    State::Revoked {
-                        at: now,
-                        sealed: false,
-                    },
-                    now,
-                );
-            }
-            (State::CoolingOff { .. }, Event::Revoke) => {
-                let sealed = !plan.seals().is_empty();
-                next.end(State::Revoked { at: now, sealed }, now);
-            }
-            (State::AwaitingVerification { .. }, Event::Deny) => {
-                next.end(
-                    State::Denied {
-                        at: now,
-                        sealed: false,
-                    },
-                    now,
-                );
-            }
-            (State::CoolingOff { .. }, Event::Deny) => {
-                let sealed = !plan.seals().is_empty();
-                next.end(State::Denied { at: now, sealed }, now);
-            }
-            (State::AwaitingVerification { expires_at }, Event::Expire) if now >= *expires_at => {
-                next.end(State::Expired { at: now }, now);
-            }
-            (_, Event::Settled(legs)) => next.settle(*legs, plan, now),
-            (_, Event::LegRefused(leg)) if self.owes(plan).has(*leg) => {
-                next.refused = self.refused | Mask::of(*leg);
-            }
-            (State::Verifying(begun), Event::Residue(leg)) if plan.erases().has(*leg) => {
-                next.state = State::Erasing(*begun);
-                next.round = self.round.checked_add(1).ok_or(Reason::IllegalState)?;
-                next.done = self.done & !Mask::of(*leg) & !plan.probes();
-            }
-            (_, Event::Contradicted) => next.conflicts = self.conflicts.saturating_add(1),
-            (
-                State::Erasing(begun) | State::Verifying(begun) | State::Purged { begun, .. },
-                Event::Revoke | Event::Deny,
-            ) => {
-                return Err(Refusal::since(Reason::PastNoReturn, begun.at));
-            }
-            (
-                State::Revoked { at, .. }
-                | State::Denied { at, .. }
-                | State::Expired { at }
-                | State::Purged { at, .. },
-                _,
-            ) => {
-                return Err(Refusal::since(Reason::AlreadyEnded, *at));
-            }
-            _ => return Err(Reason::IllegalState.into()),
-        }
-        Ok(next)
+    /// Whether a ledger must move the deletion from `before` to this, because more changed than the done-mask: otherwise
+    /// merging receipts says it all. A refusal that a receipt overtook needs no move either, as `done` outranks it.
+    pub fn moved_from(&self, before: &Self) -> bool {
+        let same_but_mask = Self {
+            done: self.done,
+            refused: self.refused,
+            revision: self.revision,
+            ..before.clone()
+        };
+        *self != same_but_mask
     }
 
-    /// Legs that may be sent now: derived from state and done-mask, never stored.
+    /// Legs that may be sent now: derived from state and done-mask, never stored. Under a legal hold nothing is asked of
+    /// anybody past the point of no return.
     pub fn owes(&self, plan: &Plan) -> Mask {
-        let open = match &self.state {
+        if self.held && self.state.begun().is_some() {
+            return Mask::EMPTY;
+        }
+        self.open_legs(plan) & !self.refused
+    }
+
+    /// Legs that wait for a person, because their participant refuses them.
+    pub fn refusals(&self, plan: &Plan) -> Mask {
+        self.open_legs(plan) & self.refused
+    }
+
+    /// Legs that the state still wants settled, whether or not they can be sent.
+    pub(crate) fn open_legs(&self, plan: &Plan) -> Mask {
+        if plan.version() != self.policy_version {
+            return Mask::EMPTY;
+        }
+        let legs = match &self.state {
             State::AwaitingVerification { .. } | State::Purged { .. } | State::Expired { .. } => {
                 Mask::EMPTY
             }
@@ -351,98 +295,52 @@ impl Deletion {
                 }
             }
         };
-        open & !self.done & !self.refused
+        legs & !self.done
     }
 
-    /// Moves to `PURGED`. Only [`gate::purge`] makes the permit.
-    pub fn purge(&mut self, permit: PurgePermit, begun: Begun, now: Time) {
-        let PurgePermit { .. } = permit;
-        self.end(State::Purged { begun, at: now }, now);
-    }
-
-    fn start_cooling_off(&mut self, plan: &Plan, now: Time) {
-        let ends_at = now + plan.policy().cooling_off;
-        self.state = State::CoolingOff { ends_at };
-        self.blockers.clear();
-        self.attention_at = Some(if plan.seals().is_empty() {
-            ends_at
-        } else {
-            now
-        });
-    }
-
-    fn may_begin(&self, ends_at: Time, plan: &Plan, now: Time) -> Result<(), Refusal> {
-        if now < ends_at {
-            return Err(Reason::CoolingOff.into());
+    /// Legs whose commands may have been sent by now: whatever comes back for them counts, however late.
+    pub(crate) fn asked(&self, plan: &Plan) -> Mask {
+        if plan.version() != self.policy_version {
+            return Mask::EMPTY;
         }
-        if self.held {
-            return Err(Reason::Held.into());
-        }
-        if !self.done.covers(plan.seals()) {
-            return Err(Reason::SealOutstanding.into());
-        }
-        Ok(())
-    }
-
-    fn begin(&mut self, ends_at: Time, plan: &Plan, now: Time) {
-        self.state = State::Erasing(Begun {
-            cooling_off_ended_at: ends_at,
-            at: now,
-        });
-        self.need = plan.required();
-        self.blockers.clear();
-        self.attention_at = Some(now);
-    }
-
-    /// Begins without asking anybody, where the policy asks nobody.
-    fn try_begin_unasked(&mut self, plan: &Plan, now: Time) {
-        if let State::CoolingOff { ends_at } = self.state
-            && !plan.policy().eligibility
-            && self.may_begin(ends_at, plan, now).is_ok()
-        {
-            self.begin(ends_at, plan, now);
-        }
-    }
-
-    fn settle(&mut self, legs: Mask, plan: &Plan, now: Time) {
-        self.done = self.done | legs;
-        self.refused = self.refused & !legs;
-        match self.state {
-            State::CoolingOff { ends_at } if self.done.covers(plan.seals()) => {
-                self.attention_at = Some(ends_at);
-                self.try_begin_unasked(plan, now);
+        match &self.state {
+            State::AwaitingVerification { .. } | State::Expired { .. } => Mask::EMPTY,
+            State::CoolingOff { .. } => plan.seals(),
+            State::Erasing(_) => {
+                let earlier = self.done & plan.erases();
+                plan.seals() | earlier | plan.open_stage(self.done)
             }
-            State::Erasing(begun)
-                if self.done.covers(plan.erases()) && !plan.probes().is_empty() =>
-            {
-                self.state = State::Verifying(begun);
+            State::Verifying(_) | State::Purged { .. } => plan.seals() | plan.required(),
+            // A seal may have been on its way when the request was taken back.
+            State::Revoked { sealed: true, .. } | State::Denied { sealed: true, .. } => {
+                plan.seals() | plan.unseals()
             }
-            State::Erasing(begun) | State::Verifying(begun) => {
-                if let Ok(permit) = gate::purge(self, plan) {
-                    self.purge(permit, begun, now);
-                }
-            }
-            State::Revoked { .. } | State::Denied { .. }
-                if self.closed_at.is_none() && self.done.covers(plan.unseals()) =>
-            {
-                self.closed_at = Some(now);
-                self.attention_at = None;
-            }
-            _ => {}
+            State::Revoked { .. } | State::Denied { .. } => Mask::EMPTY,
         }
     }
 
-    fn end(&mut self, state: State, now: Time) {
-        self.state = state;
-        self.blockers.clear();
-        let unsealing = matches!(
-            state,
-            State::Revoked { sealed: true, .. } | State::Denied { sealed: true, .. }
-        );
-        (self.attention_at, self.closed_at) = if unsealing {
-            (Some(now), None)
-        } else {
-            (None, Some(now))
+    /// Since when the deletion has been in this phase, as far as it is on record.
+    pub(crate) fn phase_start(&self, plan: &Plan) -> Time {
+        let at = match self.state {
+            State::AwaitingVerification { .. } => self.requested_at,
+            State::CoolingOff { ends_at } => {
+                let wait = plan.policy().cooling_off.as_micros();
+                let wait = i64::try_from(wait).unwrap_or(i64::MAX);
+                Time::from_micros(ends_at.micros().saturating_sub(wait))
+            }
+            State::Erasing(begun) | State::Verifying(begun) => begun.at,
+            State::Purged { at, .. }
+            | State::Revoked { at, .. }
+            | State::Denied { at, .. }
+            | State::Expired { at } => at,
         };
+        at.max(self.requested_at)
+    }
+
+    /// Moves to `PURGED`. Only [`crate::gate::purge`] makes the permit, for one deletion; another's permit opens nothing.
+    pub fn purge(&mut self, permit: PurgePermit, begun: Begun, now: Time) {
+        if permit.opens(self) {
+            self.end(State::Purged { begun, at: now }, now);
+        }
     }
 }

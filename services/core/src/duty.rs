@@ -1,6 +1,7 @@
 //! What the owner of a deletion's slot must do next: derived, so that first try, retry and restart are one path.
 
 use crate::deletion::{Deletion, State};
+use crate::gate;
 use crate::leg::Mask;
 use crate::plan::Plan;
 use crate::time::Time;
@@ -14,11 +15,15 @@ pub enum Duty {
     Expire,
     /// Ask every participant if anything is in the way; then cooling-off starts or erasing begins.
     AskEligibility,
-    /// The wait is over and the policy asks nobody: begin.
+    /// The wait is over and the policy asks nobody: step [`crate::Event::Eligible`].
     Begin,
     /// Send the commands of these legs, and go on sending until they are settled.
     Send(Mask),
-    /// Participants refused: a person must look.
+    /// Everything is settled and the state hasn't followed, because the last receipts were merged without a move: step
+    /// [`crate::Event::Settled`] without legs.
+    Advance,
+    /// Nothing goes on without a person: a participant refused, evidence contradicts itself, or a legal hold stands.
+    /// [`crate::condition::of`] says which.
     NeedsPerson,
     /// Nothing, ever.
     Nothing,
@@ -40,16 +45,26 @@ pub fn next(deletion: &Deletion, plan: &Plan, now: Time) -> Duty {
                 Duty::Wait(expires_at)
             }
         }
-        State::CoolingOff { .. } if !deletion.refused.is_empty() => Duty::NeedsPerson,
+        State::CoolingOff { .. } if !deletion.refusals(plan).is_empty() => Duty::NeedsPerson,
         State::CoolingOff { ends_at } if now < ends_at => Duty::Wait(ends_at),
-        State::CoolingOff { .. } if deletion.held => Duty::NeedsPerson,
+        State::CoolingOff { .. } if deletion.held || deletion.conflicts > 0 => Duty::NeedsPerson,
         State::CoolingOff { .. } if plan.policy().eligibility => {
             wait_or(deletion, now, Duty::AskEligibility)
         }
         State::CoolingOff { .. } => Duty::Begin,
-        State::Erasing(_) | State::Verifying(_) => Duty::NeedsPerson,
+        State::Erasing(_) | State::Verifying(_) => {
+            if gate::verify(deletion, plan).is_ok() || gate::purge(deletion, plan).is_ok() {
+                Duty::Advance
+            } else {
+                Duty::NeedsPerson
+            }
+        }
         State::Revoked { .. } | State::Denied { .. } if deletion.closed_at.is_none() => {
-            Duty::NeedsPerson
+            if deletion.done.covers(plan.unseals()) {
+                Duty::Advance
+            } else {
+                Duty::NeedsPerson
+            }
         }
         State::Revoked { .. }
         | State::Denied { .. }

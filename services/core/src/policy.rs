@@ -240,6 +240,10 @@ impl Policy {
         if self.verification.is_zero() {
             problems.push("verification: a request needs time to be verified".to_owned());
         }
+        if self.eligibility && self.recheck.is_zero() {
+            problems
+                .push("recheck: whoever is in the way would be asked without a pause".to_owned());
+        }
         if self.deadline <= self.cooling_off {
             problems.push("deadline: must be longer than the cooling-off period".to_owned());
         }

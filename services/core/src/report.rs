@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::deletion::Deletion;
 use crate::id::{AccountId, CommandName, ParticipantId};
-use crate::leg::{LegIndex, Mask, Verb};
+use crate::leg::{LegIndex, Verb};
 use crate::plan::Plan;
-use crate::receipt::{Device, Evidence, Outcome, Receipt};
+use crate::receipt::{Device, Evidence, Outcome, Receipt, Retention};
 use crate::refusal::Reason;
 
 /// Longest deferral.
@@ -66,17 +66,27 @@ pub fn judge(
     if name.participant != *sender {
         return Err(Reason::NotYourLeg);
     }
-    if name.deletion != deletion.id || name.round > deletion.round {
+    if plan.version() != deletion.policy_version {
+        return Err(Reason::UnknownCommand);
+    }
+    // Sealing and unsealing happen once; only erasing and probing have rounds.
+    let rounds = match name.verb {
+        Verb::Seal | Verb::Unseal => 1,
+        Verb::Erase | Verb::Probe => deletion.round,
+    };
+    if name.deletion != deletion.id || name.round == 0 || name.round > rounds {
         return Err(Reason::UnknownCommand);
     }
     let leg = plan.find(sender, name.verb).ok_or(Reason::UnknownCommand)?;
     if *account != deletion.account {
         return Err(Reason::AccountMismatch);
     }
-    let earlier = name.round < deletion.round || deletion.done.has(leg);
-    if !earlier && !asked(deletion, plan).has(leg) {
+    let earlier = name.round < rounds || deletion.done.has(leg);
+    if !earlier && !deletion.asked(plan).has(leg) {
         return Err(Reason::NotAsked);
     }
+    // Asked and no longer wanted: a seal that was on its way when the request was taken back.
+    let wanted = !earlier && deletion.open_legs(plan).has(leg);
     match answer {
         Answer::Done(evidence) => {
             check(name.verb, evidence, roster)?;
@@ -95,8 +105,8 @@ pub fn judge(
                 Verdict::Settle(receipt)
             })
         }
-        // What comes late and isn't final says nothing about a settled leg.
-        _ if earlier => Ok(Verdict::Progress(leg)),
+        // What comes late and isn't evidence says nothing about a settled leg: a refusal may be older than the retry.
+        _ if !wanted => Ok(Verdict::Progress(leg)),
         Answer::Received | Answer::InProgress { .. } => Ok(Verdict::Progress(leg)),
         Answer::Deferred {
             retry_after,
@@ -111,14 +121,13 @@ pub fn judge(
         }
         Answer::Refused { reason } => {
             word(reason)?;
-            Ok(Verdict::NeedsPerson(leg))
+            Ok(if deletion.refused.has(leg) {
+                Verdict::Progress(leg)
+            } else {
+                Verdict::NeedsPerson(leg)
+            })
         }
     }
-}
-
-/// Legs whose commands may have been sent by now, refused ones included: late acknowledgements still count.
-fn asked(deletion: &Deletion, plan: &Plan) -> Mask {
-    deletion.owes(plan) | deletion.refused
 }
 
 fn word(reason: &str) -> Result<(), Reason> {
@@ -140,7 +149,11 @@ fn check(verb: Verb, evidence: &Evidence, roster: &[Device]) -> Result<(), Reaso
     if (counted && evidence.counts.is_empty()) || evidence.counts.values().any(|count| *count < 0) {
         return Err(Reason::OutcomeEmpty);
     }
-    let kept = |r: &crate::receipt::Retention| {
+    // Residue of nothing would be erased again and again.
+    if evidence.outcome == Outcome::Residue && evidence.counts.values().all(|count| *count == 0) {
+        return Err(Reason::OutcomeEmpty);
+    }
+    let kept = |r: &Retention| {
         !r.class.is_empty() && !r.legal_basis.is_empty() && r.count > 0 && r.until.micros() > 0
     };
     if !evidence.retained.iter().all(kept)

@@ -1,1 +1,5 @@
-
+mod broker;
+mod delivery;
+mod erasure;
+mod registry;
+mod session;

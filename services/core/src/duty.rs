@@ -80,3 +80,61 @@ fn wait_or(deletion: &Deletion, now: Time, duty: Duty) -> Duty {
         _ => duty,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Event;
+    use crate::fixture::*;
+
+    #[test]
+    fn an_unverified_request_waits_until_it_expires() {
+        let plan = cn();
+        let end = start() + plan.policy().verification;
+        assert_eq!(next(&opened(&plan), &plan, start()), Duty::Wait(end));
+        assert_eq!(next(&opened(&plan), &plan, end), Duty::Expire);
+        assert_eq!(next(&verified(&plan), &plan, end), Duty::Expire);
+    }
+
+    #[test]
+    fn a_verified_request_is_asked_about_at_once_and_again_at_the_end_of_the_wait() {
+        let plan = cn();
+        assert_eq!(next(&verified(&plan), &plan, start()), Duty::AskEligibility);
+        assert_eq!(next(&sealed(&plan), &plan, start()), Duty::Wait(over()));
+        assert_eq!(next(&sealed(&plan), &plan, over()), Duty::AskEligibility);
+    }
+
+    #[test]
+    fn a_seal_is_sent_at_once_and_a_stage_when_it_opens() {
+        let plan = cn();
+        let first = plan.open_stage(Mask::EMPTY);
+        assert_eq!(
+            next(&cooling(&plan), &plan, start()),
+            Duty::Send(plan.seals())
+        );
+        assert_eq!(next(&erasing(&plan), &plan, over()), Duty::Send(first));
+        assert_eq!(
+            next(&verifying(&plan), &plan, over()),
+            Duty::Send(plan.probes())
+        );
+    }
+
+    #[test]
+    fn nothing_is_owed_once_everything_has_ended() {
+        let plan = cn();
+        let revoked = verified(&plan)
+            .step(&Event::Revoke, &plan, start())
+            .unwrap();
+        for deletion in [purged(&plan), revoked] {
+            assert_eq!(next(&deletion, &plan, over()), Duty::Nothing);
+        }
+    }
+
+    #[test]
+    fn whoever_acts_on_a_duty_is_not_refused() {
+        let plan = unasked();
+        let sealed = sealed(&plan);
+        assert_eq!(next(&sealed, &plan, over()), Duty::Begin);
+        assert!(sealed.step(&Event::Eligible, &plan, over()).is_ok());
+    }
+}

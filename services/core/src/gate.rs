@@ -69,3 +69,83 @@ fn settled(deletion: &Deletion, plan: &Plan, legs: Mask) -> Result<(), Refusal> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::*;
+
+    fn ready(plan: &Plan) -> Deletion {
+        let mut deletion = verifying(plan);
+        deletion.done = deletion.done | plan.probes();
+        deletion
+    }
+
+    fn reason(deletion: &Deletion, plan: &Plan) -> Reason {
+        purge(deletion, plan).unwrap_err().reason
+    }
+
+    #[test]
+    fn the_gate_opens_when_everything_required_is_settled() {
+        assert!(purge(&ready(&cn()), &cn()).is_ok());
+    }
+
+    #[test]
+    fn every_single_outstanding_leg_keeps_the_gate_shut() {
+        let plan = cn();
+        for leg in plan.required().iter() {
+            let mut deletion = ready(&plan);
+            deletion.done = deletion.done & !Mask::of(leg);
+            assert_eq!(reason(&deletion, &plan), Reason::LegsOutstanding);
+        }
+    }
+
+    #[test]
+    fn a_refused_leg_keeps_the_gate_shut() {
+        let plan = cn();
+        let probe = plan.probes().iter().next().unwrap();
+        let mut deletion = verifying(&plan);
+        deletion.refused = Mask::of(probe);
+        assert_eq!(reason(&deletion, &plan), Reason::LegsOutstanding);
+    }
+
+    #[test]
+    fn an_empty_plan_a_hold_and_a_contradiction_keep_the_gate_shut() {
+        let plan = cn();
+        let mut empty = ready(&plan);
+        empty.need = Mask::EMPTY;
+        assert_eq!(reason(&empty, &plan), Reason::EmptyPlan);
+        let mut held = ready(&plan);
+        held.held = true;
+        assert_eq!(reason(&held, &plan), Reason::Held);
+        let mut disputed = ready(&plan);
+        disputed.conflicts = 1;
+        assert_eq!(reason(&disputed, &plan), Reason::EvidenceConflict);
+    }
+
+    #[test]
+    fn before_everyone_was_asked_what_it_still_holds_the_gate_is_shut() {
+        let plan = cn();
+        let mut deletion = erasing(&plan);
+        deletion.done = deletion.done | plan.required();
+        assert_eq!(reason(&deletion, &plan), Reason::IllegalState);
+        for other in [opened(&plan), sealed(&plan), purged(&plan)] {
+            assert_eq!(reason(&other, &plan), Reason::IllegalState);
+        }
+    }
+
+    #[test]
+    fn a_permit_opens_one_deletion_as_it_stood_and_nothing_else() {
+        let plan = cn();
+        let ready = ready(&plan);
+        let begun = ready.state.begun().unwrap();
+        let mut other = verifying(&plan);
+        other.id = DeletionId(uuid::Uuid::from_u128(2));
+        other.purge(purge(&ready, &plan).unwrap(), begun, over());
+        assert_eq!(other.state.word(), "VERIFYING");
+        let mut later = ready.clone();
+        later.revision += 1;
+        later.purge(purge(&ready, &plan).unwrap(), begun, over());
+        assert_eq!(later.state.word(), "VERIFYING");
+    }
+}

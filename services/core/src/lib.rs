@@ -23,6 +23,9 @@ pub mod report;
 pub mod retry;
 pub mod time;
 
+#[cfg(test)]
+mod fixture;
+
 pub use deletion::{Deletion, Event, State};
 pub use duty::Duty;
 pub use id::{AccountId, CommandName, DeletionId, DeviceId, ParticipantId, RequestId, Slot};

@@ -1,0 +1,317 @@
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::sync::Arc;
+use std::time::Duration;
+
+use farewell_proto::device::v1 as wire;
+use farewell_runtime::server::Security;
+use farewell_runtime::shutdown::Shutdown;
+use prost::Message as _;
+use tokio::sync::mpsc;
+
+use crate::devices::agent::Agent;
+use crate::devices::broker::{Config, EmbeddedBroker};
+use crate::devices::mqtt::topic::{self, Channel};
+use crate::devices::mqtt::{Client, Endpoint, Incoming, Options, PublishError, connect};
+use crate::devices::names;
+use crate::devices::registry::{NewBinding, Registry, Via};
+use crate::devices::schema::SCHEMA;
+use crate::devices::testing::{ACCOUNT, TestLine, agent, erase, queue_behind};
+use crate::scratch;
+use crate::store::Store;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn endpoint(port: u16, device: &str, password: &str) -> Endpoint {
+    Endpoint {
+        host: "127.0.0.1".to_owned(),
+        port,
+        ca_pem: None,
+        client_id: device.to_owned(),
+        username: device.to_owned(),
+        password: password.to_owned(),
+    }
+}
+
+fn dial(
+    endpoint: Endpoint,
+    filters: Vec<String>,
+    shutdown: &Shutdown,
+) -> (Client, mpsc::Receiver<Incoming>) {
+    connect(
+        Options {
+            endpoint,
+            filters,
+            session_life: None,
+            queue: 16,
+        },
+        shutdown,
+    )
+}
+
+async fn next(incoming: &mut mpsc::Receiver<Incoming>) -> Incoming {
+    tokio::time::timeout(PATIENCE, incoming.recv())
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+async fn bind(registry: &Registry, device: &str) -> (u64, String) {
+    let new = NewBinding {
+        request_id: uuid::Uuid::now_v7(),
+        device: device.to_owned(),
+        account: ACCOUNT.to_owned(),
+        model: String::new(),
+        serial_number: String::new(),
+        via: None,
+    };
+    let bound = registry.bind(&new).await.unwrap();
+    (bound.binding.epoch, bound.secret.unwrap())
+}
+
+#[tokio::test]
+async fn the_embedded_broker_holds_each_device_to_its_own_topics() {
+    let store = Store::open(&scratch::sqlite("acl"), "", SCHEMA)
+        .await
+        .unwrap();
+    let registry = Registry::new(store, Via::Hub, true);
+    let (_, secret) = bind(&registry, "hub-1").await;
+    let (_, other) = bind(&registry, "hub-2").await;
+    let broker = EmbeddedBroker::start(([127, 0, 0, 1], 0).into(), "test", registry)
+        .await
+        .unwrap();
+    let port = broker.addr().port();
+    let shutdown = Shutdown::new();
+
+    let own = vec![topic::of("test", "hub-1", Channel::Cmd)];
+    let (client, mut incoming) = dial(endpoint(port, "hub-1", &secret), own, &shutdown);
+    assert!(matches!(next(&mut incoming).await, Incoming::Connected));
+    client
+        .publish(topic::of("test", "hub-1", Channel::Sync), vec![1])
+        .await
+        .unwrap();
+    for foreign in [
+        topic::of("test", "hub-2", Channel::Ack),
+        topic::of("test", "hub-1", Channel::Cmd),
+        topic::of("other", "hub-1", Channel::Ack),
+        "anything".to_owned(),
+    ] {
+        let refused = client.publish(foreign.clone(), vec![1]).await;
+        assert!(matches!(refused, Err(PublishError::NotTaken)), "{foreign}");
+    }
+    for filter in [
+        "farewell/v1/test/hub-1/cmd",
+        "farewell/v1/test/+/cmd",
+        "#",
+        "$share/g/#",
+        "farewell/v1/test/hub-2/sync",
+    ] {
+        let (_client, mut incoming) = dial(
+            endpoint(port, "hub-2", &other),
+            vec![filter.to_owned()],
+            &shutdown,
+        );
+        assert!(
+            matches!(next(&mut incoming).await, Incoming::Refused),
+            "{filter}"
+        );
+    }
+    let mut takeover = endpoint(port, "hub-2", &other);
+    takeover.client_id = "hub-1".to_owned();
+    for stranger in [
+        endpoint(port, "hub-1", "wrong"),
+        endpoint(port, "farewell.agent", "wrong"),
+        takeover,
+    ] {
+        let (_client, mut incoming) = dial(stranger, Vec::new(), &shutdown);
+        assert!(matches!(next(&mut incoming).await, Incoming::Refused));
+    }
+    assert!(shutdown.drain(PATIENCE).await);
+    broker.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_embedded_broker_opens_on_loopback_only() {
+    let store = Store::open(&scratch::sqlite("exposed"), "", SCHEMA)
+        .await
+        .unwrap();
+    let registry = Registry::new(store, Via::Hub, true);
+    assert!(
+        EmbeddedBroker::start(([0, 0, 0, 0], 0).into(), "test", registry)
+            .await
+            .is_err()
+    );
+}
+
+/// A hub that was away gets its order when it says that it is there, and its answer arrives.
+async fn a_hub_is_reached(
+    agent: Agent,
+    port: impl Fn(&crate::devices::Handle) -> u16,
+    password: Option<&str>,
+) {
+    let shutdown = Shutdown::new();
+    let handle = agent
+        .start(Arc::new(TestLine(Via::Hub)), shutdown.clone())
+        .await
+        .unwrap();
+    let registry = Registry::new(handle.store.clone(), Via::Hub, true);
+    let (epoch, secret) = bind(&registry, "hub-1").await;
+    queue_behind(&handle.store, Via::Hub, &erase(&[("hub-1", epoch)])).await;
+
+    let own = vec![topic::of("test", "hub-1", Channel::Cmd)];
+    let password = password.unwrap_or(&secret);
+    let (client, mut incoming) = dial(endpoint(port(&handle), "hub-1", password), own, &shutdown);
+    assert!(matches!(next(&mut incoming).await, Incoming::Connected));
+    let sync = wire::Sync {
+        device: names::device("hub-1"),
+        binding_epoch: epoch,
+        done_orders: Vec::new(),
+    };
+    let order = loop {
+        // The agent may connect later than the hub: the hub says it again, as real ones do.
+        client
+            .publish(
+                topic::of("test", "hub-1", Channel::Sync),
+                sync.encode_to_vec(),
+            )
+            .await
+            .unwrap();
+        let answer = tokio::time::timeout(Duration::from_millis(500), incoming.recv()).await;
+        if let Ok(Some(Incoming::Message { payload, .. })) = answer {
+            break wire::OrderEnvelope::decode(payload)
+                .unwrap()
+                .orders
+                .remove(0);
+        }
+    };
+    assert_eq!(
+        (order.device.as_str(), order.binding_epoch),
+        ("devices/hub-1", epoch)
+    );
+    let report = wire::OrderReport {
+        order: order.name,
+        device: order.device,
+        binding_epoch: epoch,
+        state: wire::OrderState::Executed.into(),
+        reason: String::new(),
+    };
+    let envelope = wire::ReportEnvelope {
+        reports: vec![report],
+    };
+    client
+        .publish(
+            topic::of("test", "hub-1", Channel::Ack),
+            envelope.encode_to_vec(),
+        )
+        .await
+        .unwrap();
+    let executed = async {
+        loop {
+            let (state,): (String,) = sqlx::query_as("SELECT state FROM orders")
+                .fetch_one(handle.store.pool())
+                .await
+                .unwrap();
+            if state == "EXECUTED" {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, executed).await.unwrap();
+    assert!(shutdown.drain(PATIENCE).await);
+}
+
+#[tokio::test]
+async fn a_hub_is_reached_through_the_embedded_broker() {
+    let broker = Config::Embedded {
+        listen: ([127, 0, 0, 1], 0).into(),
+    };
+    let agent = Agent {
+        broker: Some(broker),
+        ..agent("embedded", Security::PlainLoopback)
+    };
+    a_hub_is_reached(agent, |handle| handle.broker_addr.unwrap().port(), None).await;
+}
+
+#[tokio::test]
+async fn a_hub_is_reached_through_mosquitto() {
+    let Some(mosquitto) =
+        std::env::var_os("FAREWELL_TEST_MOSQUITTO").filter(|path| !path.is_empty())
+    else {
+        println!("skipped on Mosquitto: FAREWELL_TEST_MOSQUITTO is not set");
+        return;
+    };
+    let broker = Mosquitto::start(mosquitto.into());
+    let port = broker.port;
+    let endpoint = endpoint(port, "farewell.agent", "agent-password");
+    let agent = Agent {
+        broker: Some(Config::External(endpoint)),
+        ..agent("mosquitto", Security::PlainLoopback)
+    };
+    a_hub_is_reached(agent, |_| port, Some("hub-password")).await;
+}
+
+/// A broker of our own for one test, with a password file and the topics that the agent's documentation asks for.
+struct Mosquitto {
+    process: Child,
+    port: u16,
+}
+
+impl Mosquitto {
+    fn start(binary: PathBuf) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let folder =
+            std::env::temp_dir().join(format!("farewell-mosquitto-{}", uuid::Uuid::now_v7()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = |name: &str, text: String| {
+            let path = folder.join(name);
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let passwords = file(
+            "passwords",
+            "farewell.agent:agent-password\nhub-1:hub-password\n".to_owned(),
+        );
+        let passwd = binary.with_file_name("mosquitto_passwd");
+        let passwd = if passwd.exists() {
+            passwd
+        } else {
+            PathBuf::from("mosquitto_passwd")
+        };
+        assert!(
+            Command::new(passwd)
+                .args(["-U", &passwords])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let topics = file(
+            "topics",
+            "pattern read farewell/v1/test/%u/cmd\npattern write farewell/v1/test/%u/ack\n\
+             pattern write farewell/v1/test/%u/sync\nuser farewell.agent\ntopic write farewell/v1/test/+/cmd\n\
+             topic read farewell/v1/test/+/ack\ntopic read farewell/v1/test/+/sync\n"
+                .to_owned(),
+        );
+        let config = file(
+            "mosquitto.conf",
+            format!(
+                "listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\nacl_file {topics}\n\
+                 set_tcp_nodelay true\nuser root\n"
+            ),
+        );
+        let process = Command::new(binary).args(["-c", &config]).spawn().unwrap();
+        Self { process, port }
+    }
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -12,7 +12,10 @@ use crate::participant::DeviceOutcome;
 async fn obey(bench: &Bench, device: &str, epoch: u64) {
     let orders = bench.contact(device, epoch, &[]).await;
     assert_eq!(orders.len(), 1, "{device}");
-    bench.report(&orders[0], OrderState::Executed).await.unwrap();
+    bench
+        .report(&orders[0], OrderState::Executed)
+        .await
+        .unwrap();
     bench.contact(device, 0, &[&orders[0]]).await;
 }
 
@@ -33,10 +36,16 @@ async fn reports_that_come_twice_late_or_in_another_order_change_nothing() {
         ] {
             bench.report(&owed[0], state).await.unwrap();
         }
-        assert!(bench.contact("phone-1", epoch, &[]).await.is_empty(), "an executed order is not sent again");
+        assert!(
+            bench.contact("phone-1", epoch, &[]).await.is_empty(),
+            "an executed order is not sent again"
+        );
         bench.contact("phone-1", 0, &[&owed[0]]).await;
         bench.report(&owed[0], OrderState::Received).await.unwrap();
-        assert_eq!(outcomes(&done(bench.act(&order).await)), [("phone-1".to_owned(), DeviceOutcome::Confirmed)]);
+        assert_eq!(
+            outcomes(&done(bench.act(&order).await)),
+            [("phone-1".to_owned(), DeviceOutcome::Confirmed)]
+        );
     }
 }
 
@@ -48,14 +57,34 @@ async fn an_order_for_an_older_binding_is_superseded_and_never_delivered() {
         deferred(bench.act(&order).await);
         // Sold on while the deletion waits: the old binding is ending, so the new owner gets the device.
         let bound = bench.try_bind("account-2", "phone-1", None).await.unwrap();
-        assert!(bound.settled.contains(&order.command), "the erasure no longer waits for it");
-        assert!(bench.contact("phone-1", bound.binding.epoch, &[]).await.is_empty());
+        assert!(
+            bound.settled.contains(&order.command),
+            "the erasure no longer waits for it"
+        );
+        assert!(
+            bench
+                .contact("phone-1", bound.binding.epoch, &[])
+                .await
+                .is_empty()
+        );
         assert!(bench.contact("phone-1", epoch, &[]).await.is_empty());
 
         let answer = done(bench.act(&order).await);
-        assert_eq!(outcomes(&answer), [("phone-1".to_owned(), DeviceOutcome::Superseded)]);
+        assert_eq!(
+            outcomes(&answer),
+            [("phone-1".to_owned(), DeviceOutcome::Superseded)]
+        );
         assert_eq!(answer.counts["bindings"], 0);
-        assert_eq!(bench.registry.list("account-2", "", 10).await.unwrap().len(), 1, "the new owner keeps it");
+        assert_eq!(
+            bench
+                .registry
+                .list("account-2", "", 10)
+                .await
+                .unwrap()
+                .len(),
+            1,
+            "the new owner keeps it"
+        );
     }
 }
 
@@ -65,7 +94,10 @@ async fn a_roster_older_than_the_binding_never_touches_the_device() {
         let old = bench.bind("phone-1", None).await;
         let new = bench.bind("phone-1", None).await;
         let answer = done(bench.act(&erase(&[("phone-1", old)])).await);
-        assert_eq!(outcomes(&answer), [("phone-1".to_owned(), DeviceOutcome::Superseded)]);
+        assert_eq!(
+            outcomes(&answer),
+            [("phone-1".to_owned(), DeviceOutcome::Superseded)]
+        );
         assert!(bench.contact("phone-1", new, &[]).await.is_empty());
     }
 }
@@ -78,7 +110,10 @@ async fn children_are_removed_before_the_hub_is_told_to_reset() {
         for child in ["lamp-1", "lamp-2"] {
             roster.push((child.to_owned(), bench.bind(child, Some("hub-1")).await));
         }
-        let roster: Vec<_> = roster.iter().map(|(device, epoch)| (device.as_str(), *epoch)).collect();
+        let roster: Vec<_> = roster
+            .iter()
+            .map(|(device, epoch)| (device.as_str(), *epoch))
+            .collect();
         let order = erase(&roster);
         deferred(bench.act(&order).await);
 
@@ -91,7 +126,10 @@ async fn children_are_removed_before_the_hub_is_told_to_reset() {
         let owed_last = bench.contact("hub-1", hub, &[&owed[0], &owed[1]]).await;
         assert_eq!(owed_last.len(), 1);
         assert_eq!(owed_last[0].verb, Verb::Reset);
-        bench.report(&owed_last[0], OrderState::Executed).await.unwrap();
+        bench
+            .report(&owed_last[0], OrderState::Executed)
+            .await
+            .unwrap();
         bench.contact("hub-1", 0, &[&owed_last[0]]).await;
 
         assert!(bench.is_woken(&order));
@@ -113,7 +151,10 @@ async fn a_device_that_comes_back_gets_its_order_even_after_a_restart_of_the_age
 
         let bench = bench.restart(Via::Never, patient()).await;
         obey(&bench, "phone-1", epoch).await;
-        assert_eq!(outcomes(&done(bench.act(&order).await)), [("phone-1".to_owned(), DeviceOutcome::Confirmed)]);
+        assert_eq!(
+            outcomes(&done(bench.act(&order).await)),
+            [("phone-1".to_owned(), DeviceOutcome::Confirmed)]
+        );
     }
 }
 
@@ -128,16 +169,28 @@ async fn a_report_counts_only_from_the_device_that_was_meant_and_for_the_binding
             Err(Trouble::Word(word)) => word,
             other => panic!("{other:?}"),
         };
-        let foreign = bench.report_as(&owed[0], "phone-2", epoch, OrderState::Executed).await;
+        let foreign = bench
+            .report_as(&owed[0], "phone-2", epoch, OrderState::Executed)
+            .await;
         assert_eq!(word(foreign), "NOT_YOUR_ORDER");
-        let other_epoch = bench.report_as(&owed[0], "phone-1", epoch + 1, OrderState::Executed).await;
+        let other_epoch = bench
+            .report_as(&owed[0], "phone-1", epoch + 1, OrderState::Executed)
+            .await;
         assert_eq!(word(other_epoch), "EPOCH_MISMATCH");
-        let unfounded = bench.report_as(&owed[0], "phone-1", epoch + 1, OrderState::Superseded).await;
+        let unfounded = bench
+            .report_as(&owed[0], "phone-1", epoch + 1, OrderState::Superseded)
+            .await;
         assert_eq!(word(unfounded), "EPOCH_UNKNOWN");
-        let unknown = bench.report_as(&owed[0], "phone-1", epoch, OrderState::Unspecified).await;
+        let unknown = bench
+            .report_as(&owed[0], "phone-1", epoch, OrderState::Unspecified)
+            .await;
         assert_eq!(word(unknown), "STATE_MISSING");
         assert!(bench.contact("phone-2", 1, &[&owed[0]]).await.is_empty());
-        assert_eq!(bench.contact("phone-1", epoch, &[]).await.len(), 1, "the order is still owed");
+        assert_eq!(
+            bench.contact("phone-1", epoch, &[]).await.len(),
+            1,
+            "the order is still owed"
+        );
     }
 }
 
@@ -149,8 +202,14 @@ async fn a_device_without_any_binding_has_nothing_left_to_undo() {
         deferred(bench.act(&order).await);
         // Reset by its owner beforehand: it knows neither the binding nor the order.
         let owed = bench.contact("phone-1", 0, &[]).await;
-        bench.report_as(&owed[0], "phone-1", 0, OrderState::Superseded).await.unwrap();
-        assert_eq!(outcomes(&done(bench.act(&order).await)), [("phone-1".to_owned(), DeviceOutcome::Confirmed)]);
+        bench
+            .report_as(&owed[0], "phone-1", 0, OrderState::Superseded)
+            .await
+            .unwrap();
+        assert_eq!(
+            outcomes(&done(bench.act(&order).await)),
+            [("phone-1".to_owned(), DeviceOutcome::Confirmed)]
+        );
     }
 }
 
@@ -160,10 +219,21 @@ async fn an_open_order_that_no_transport_took_is_rung_for_again() {
         let mut rings = bench.bells.of_line().unwrap();
         let epoch = bench.bind("hub-1", None).await;
         deferred(bench.act(&erase(&[("hub-1", epoch)])).await);
-        assert_eq!(rings.recv().await.as_deref(), Some("hub-1"), "rung when it was queued");
+        assert_eq!(
+            rings.recv().await.as_deref(),
+            Some("hub-1"),
+            "rung when it was queued"
+        );
         let owed = bench.delivery.owed("hub-1").await.unwrap();
         bench.delivery.sent(vec![owed[0].id.clone()]).await;
-        assert_eq!(bench.delivery.remind(Duration::from_secs(60)).await.unwrap(), 0);
+        assert_eq!(
+            bench
+                .delivery
+                .remind(Duration::from_secs(60))
+                .await
+                .unwrap(),
+            0
+        );
         assert_eq!(bench.delivery.remind(Duration::ZERO).await.unwrap(), 1);
         assert_eq!(rings.recv().await.as_deref(), Some("hub-1"));
     }

@@ -4,7 +4,9 @@ use farewell_proto::device::v1::OrderState;
 
 use crate::devices::participant::{Terms, left_over};
 use crate::devices::registry::Via;
-use crate::devices::testing::{ACCOUNT, benches, command, deferred, done, erase, outcomes, patient, refused};
+use crate::devices::testing::{
+    ACCOUNT, benches, command, deferred, done, erase, outcomes, patient, refused,
+};
 use crate::participant::{DeviceOutcome, Order, Outcome, Participant as _};
 
 #[tokio::test]
@@ -15,7 +17,13 @@ async fn the_seal_answers_with_the_roster_and_a_repeat_gives_the_same_answer() {
         let first = done(bench.line.seal(&seal).await.unwrap());
         assert_eq!(first.outcome, Outcome::Sealed);
         assert_eq!(first.devices.len(), 1);
-        assert_eq!((first.devices[0].device.as_str(), first.devices[0].binding_epoch), ("phone-1", epoch));
+        assert_eq!(
+            (
+                first.devices[0].device.as_str(),
+                first.devices[0].binding_epoch
+            ),
+            ("phone-1", epoch)
+        );
         assert_eq!(done(bench.line.seal(&seal).await.unwrap()), first);
     }
 }
@@ -24,7 +32,10 @@ async fn the_seal_answers_with_the_roster_and_a_repeat_gives_the_same_answer() {
 async fn a_late_seal_of_a_revoked_deletion_does_not_close_the_account() {
     for bench in benches("late_seal", Via::Never, patient()).await {
         bench.line.unseal(&command("1-unseal-test")).await.unwrap();
-        assert_eq!(refused(bench.line.seal(&command("1-seal-test")).await.unwrap()), "SEAL_LIFTED");
+        assert_eq!(
+            refused(bench.line.seal(&command("1-seal-test")).await.unwrap()),
+            "SEAL_LIFTED"
+        );
         bench.bind("phone-1", None).await;
     }
 }
@@ -47,13 +58,24 @@ async fn only_the_devices_of_the_order_are_touched() {
 async fn an_order_that_names_nothing_wrong_things_or_somebody_elses_device_touches_nothing() {
     for bench in benches("wrong", Via::Never, patient()).await {
         let mine = bench.bind("phone-1", None).await;
-        let theirs = bench.try_bind("account-2", "phone-2", None).await.unwrap().binding.epoch;
+        let theirs = bench
+            .try_bind("account-2", "phone-2", None)
+            .await
+            .unwrap()
+            .binding
+            .epoch;
         for (order, reason) in [
             (erase(&[]), "ROSTER_MISSING"),
             (erase(&[("phone-1", 0)]), "INVALID_EPOCH"),
             (erase(&[("", 1)]), "INVALID_DEVICE"),
-            (erase(&[("phone-1", mine), ("phone-9", 1)]), "UNKNOWN_BINDING"),
-            (erase(&[("phone-1", mine), ("phone-2", theirs)]), "ACCOUNT_MISMATCH"),
+            (
+                erase(&[("phone-1", mine), ("phone-9", 1)]),
+                "UNKNOWN_BINDING",
+            ),
+            (
+                erase(&[("phone-1", mine), ("phone-2", theirs)]),
+                "ACCOUNT_MISMATCH",
+            ),
         ] {
             assert_eq!(refused(bench.act(&order).await), reason);
         }
@@ -69,10 +91,16 @@ async fn the_answer_is_kept_and_nothing_of_the_account_is_left() {
         let epoch = bench.bind("hub-1", None).await;
         let order = erase(&[("hub-1", epoch)]);
         let waiting = deferred(bench.act(&order).await);
-        assert_eq!((waiting.done, waiting.total, waiting.reason.as_str()), (0, 1, "WAITING_FOR_DEVICES"));
+        assert_eq!(
+            (waiting.done, waiting.total, waiting.reason.as_str()),
+            (0, 1, "WAITING_FOR_DEVICES")
+        );
         let residue = done(bench.line.probe(&command("1-probe-test")).await.unwrap());
         assert_eq!(residue.outcome, Outcome::Residue);
-        assert_eq!((residue.counts["bindings"], residue.counts["orders"]), (1, 1));
+        assert_eq!(
+            (residue.counts["bindings"], residue.counts["orders"]),
+            (1, 1)
+        );
 
         let owed = bench.contact("hub-1", epoch, &[]).await;
         bench.report(&owed[0], OrderState::Executed).await.unwrap();
@@ -81,12 +109,26 @@ async fn the_answer_is_kept_and_nothing_of_the_account_is_left() {
         let answer = done(bench.act(&order).await);
         assert_eq!(answer.outcome, Outcome::Erased);
         assert_eq!(done(bench.act(&order).await), answer);
-        assert_eq!(done(bench.line.recall(&order.command).await.unwrap().unwrap()), answer);
+        assert_eq!(
+            done(bench.line.recall(&order.command).await.unwrap().unwrap()),
+            answer
+        );
 
-        assert_eq!(done(bench.line.probe(&command("2-probe-test")).await.unwrap()).outcome, Outcome::Clean);
-        assert!(left_over(bench.registry.store(), ACCOUNT).await.unwrap().is_clean());
-        for table in ["answered", "bindings", "erasures", "fence", "seal", "requests", "orders", "devices"] {
-            let sql = format!("SELECT COUNT(*) FROM {table} t WHERE CAST(t AS TEXT) LIKE '%{ACCOUNT}%'");
+        assert_eq!(
+            done(bench.line.probe(&command("2-probe-test")).await.unwrap()).outcome,
+            Outcome::Clean
+        );
+        assert!(
+            left_over(bench.registry.store(), ACCOUNT)
+                .await
+                .unwrap()
+                .is_clean()
+        );
+        for table in [
+            "answered", "bindings", "erasures", "fence", "seal", "requests", "orders", "devices",
+        ] {
+            let sql =
+                format!("SELECT COUNT(*) FROM {table} t WHERE CAST(t AS TEXT) LIKE '%{ACCOUNT}%'");
             // SQLite has no text of a whole row.
             if bench.url.starts_with("postgres") {
                 let (rows,): (i64,) = sqlx::query_as(sqlx::AssertSqlSafe(sql))
@@ -101,7 +143,10 @@ async fn the_answer_is_kept_and_nothing_of_the_account_is_left() {
 
 #[tokio::test]
 async fn an_execution_that_is_not_confirmed_in_time_counts_as_executed() {
-    let terms = Terms { confirm_wait: Duration::from_millis(50), ..patient() };
+    let terms = Terms {
+        confirm_wait: Duration::from_millis(50),
+        ..patient()
+    };
     for bench in benches("unconfirmed", Via::Never, terms).await {
         let epoch = bench.bind("phone-1", None).await;
         let order = erase(&[("phone-1", epoch)]);
@@ -110,13 +155,19 @@ async fn an_execution_that_is_not_confirmed_in_time_counts_as_executed() {
         bench.report(&owed[0], OrderState::Executed).await.unwrap();
         assert!(deferred(bench.act(&order).await).retry_after < Duration::from_millis(200));
         tokio::time::sleep(Duration::from_millis(100)).await;
-        assert_eq!(outcomes(&done(bench.act(&order).await)), [("phone-1".to_owned(), DeviceOutcome::Executed)]);
+        assert_eq!(
+            outcomes(&done(bench.act(&order).await)),
+            [("phone-1".to_owned(), DeviceOutcome::Executed)]
+        );
     }
 }
 
 #[tokio::test]
 async fn a_device_offline_past_the_horizon_is_detached_and_its_tombstone_fires_when_it_returns() {
-    let terms = Terms { horizon: Duration::from_millis(50), ..patient() };
+    let terms = Terms {
+        horizon: Duration::from_millis(50),
+        ..patient()
+    };
     for bench in benches("horizon", Via::Hub, terms).await {
         let bound = bench.try_bind(ACCOUNT, "hub-1", None).await.unwrap();
         let (epoch, secret) = (bound.binding.epoch, bound.secret.unwrap());
@@ -124,25 +175,58 @@ async fn a_device_offline_past_the_horizon_is_detached_and_its_tombstone_fires_w
         deferred(bench.act(&order).await);
         tokio::time::sleep(Duration::from_millis(100)).await;
         let answer = done(bench.act(&order).await);
-        assert_eq!(outcomes(&answer), [("hub-1".to_owned(), DeviceOutcome::Detached)]);
-        assert!(left_over(bench.registry.store(), ACCOUNT).await.unwrap().is_clean());
+        assert_eq!(
+            outcomes(&answer),
+            [("hub-1".to_owned(), DeviceOutcome::Detached)]
+        );
+        assert!(
+            left_over(bench.registry.store(), ACCOUNT)
+                .await
+                .unwrap()
+                .is_clean()
+        );
 
-        assert!(bench.registry.is_secret("hub-1", secret.as_bytes()).await.unwrap(), "the only way to the device");
+        assert!(
+            bench
+                .registry
+                .is_secret("hub-1", secret.as_bytes())
+                .await
+                .unwrap(),
+            "the only way to the device"
+        );
         let owed = bench.contact("hub-1", epoch, &[]).await;
         assert_eq!(owed.len(), 1);
         bench.report(&owed[0], OrderState::Executed).await.unwrap();
-        assert!(!bench.registry.is_secret("hub-1", secret.as_bytes()).await.unwrap());
-        assert_eq!(done(bench.act(&order).await), answer, "what was answered stays");
+        assert!(
+            !bench
+                .registry
+                .is_secret("hub-1", secret.as_bytes())
+                .await
+                .unwrap()
+        );
+        assert_eq!(
+            done(bench.act(&order).await),
+            answer,
+            "what was answered stays"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_tombstone_never_reaches_the_next_owner() {
-    let terms = Terms { horizon: Duration::ZERO, ..patient() };
+    let terms = Terms {
+        horizon: Duration::ZERO,
+        ..patient()
+    };
     for bench in benches("tombstone", Via::Never, terms).await {
         let epoch = bench.bind("phone-1", None).await;
         done(bench.act(&erase(&[("phone-1", epoch)])).await);
-        let new = bench.try_bind("account-2", "phone-1", None).await.unwrap().binding.epoch;
+        let new = bench
+            .try_bind("account-2", "phone-1", None)
+            .await
+            .unwrap()
+            .binding
+            .epoch;
         assert!(bench.contact("phone-1", new, &[]).await.is_empty());
         assert!(bench.contact("phone-1", 0, &[]).await.is_empty());
     }
@@ -161,8 +245,14 @@ async fn a_device_that_refuses_needs_a_person_and_is_asked_once_more_when_one_sa
 
         deferred(bench.act(&order).await);
         let second = bench.contact("lock-1", epoch, &[]).await;
-        assert_ne!(first[0].id, second[0].id, "a device repeats its answer to a name it knows");
-        bench.report(&second[0], OrderState::Executed).await.unwrap();
+        assert_ne!(
+            first[0].id, second[0].id,
+            "a device repeats its answer to a name it knows"
+        );
+        bench
+            .report(&second[0], OrderState::Executed)
+            .await
+            .unwrap();
         bench.contact("lock-1", 0, &[&second[0]]).await;
         done(bench.act(&order).await);
     }
@@ -181,7 +271,10 @@ async fn a_model_that_cannot_be_told_ends_unsupported_at_once() {
         };
         let epoch = bench.registry.bind(&new).await.unwrap().binding.epoch;
         let answer = done(bench.act(&erase(&[("phone-1", epoch)])).await);
-        assert_eq!(outcomes(&answer), [("phone-1".to_owned(), DeviceOutcome::Unsupported)]);
+        assert_eq!(
+            outcomes(&answer),
+            [("phone-1".to_owned(), DeviceOutcome::Unsupported)]
+        );
     }
 }
 
@@ -194,7 +287,13 @@ async fn a_device_wiped_in_an_earlier_round_is_not_waited_for_again() {
         let owed = bench.contact("phone-1", epoch, &[]).await;
         bench.contact("phone-1", 0, &[&owed[0]]).await;
         done(bench.act(&first).await);
-        let second = Order { command: "deletions/d1/commands/2-erase-test".to_owned(), ..first };
-        assert_eq!(outcomes(&done(bench.act(&second).await)), [("phone-1".to_owned(), DeviceOutcome::Confirmed)]);
+        let second = Order {
+            command: "deletions/d1/commands/2-erase-test".to_owned(),
+            ..first
+        };
+        assert_eq!(
+            outcomes(&done(bench.act(&second).await)),
+            [("phone-1".to_owned(), DeviceOutcome::Confirmed)]
+        );
     }
 }

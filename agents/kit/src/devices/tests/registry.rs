@@ -9,8 +9,17 @@ use crate::participant::Participant as _;
 async fn every_new_binding_of_a_device_has_a_greater_epoch_than_any_before() {
     for bench in benches("epochs", Via::Never, patient()).await {
         let first = bench.bind("phone-1", None).await;
-        bench.registry.unbind(Uuid::now_v7(), "phone-1", first).await.unwrap();
-        let second = bench.try_bind("account-2", "phone-1", None).await.unwrap().binding.epoch;
+        bench
+            .registry
+            .unbind(Uuid::now_v7(), "phone-1", first)
+            .await
+            .unwrap();
+        let second = bench
+            .try_bind("account-2", "phone-1", None)
+            .await
+            .unwrap()
+            .binding
+            .epoch;
         assert!(second > first && first > 0);
     }
 }
@@ -19,7 +28,10 @@ async fn every_new_binding_of_a_device_has_a_greater_epoch_than_any_before() {
 async fn a_sealed_account_binds_nothing_until_the_seal_is_lifted() {
     for bench in benches("sealed", Via::Never, patient()).await {
         bench.line.seal(&command("1-seal-test")).await.unwrap();
-        assert!(matches!(bench.try_bind(ACCOUNT, "phone-1", None).await, Err(Refusal::AccountSealed)));
+        assert!(matches!(
+            bench.try_bind(ACCOUNT, "phone-1", None).await,
+            Err(Refusal::AccountSealed)
+        ));
         bench.line.unseal(&command("1-unseal-test")).await.unwrap();
         bench.bind("phone-1", None).await;
     }
@@ -29,7 +41,10 @@ async fn a_sealed_account_binds_nothing_until_the_seal_is_lifted() {
 async fn an_erased_account_never_binds_a_device_again() {
     for bench in benches("fenced", Via::Never, patient()).await {
         done(bench.act(&erase(&[])).await);
-        assert!(matches!(bench.try_bind(ACCOUNT, "phone-1", None).await, Err(Refusal::AccountSealed)));
+        assert!(matches!(
+            bench.try_bind(ACCOUNT, "phone-1", None).await,
+            Err(Refusal::AccountSealed)
+        ));
     }
 }
 
@@ -37,7 +52,10 @@ async fn an_erased_account_never_binds_a_device_again() {
 async fn a_device_of_one_account_is_not_given_to_another() {
     for bench in benches("taken", Via::Never, patient()).await {
         bench.bind("phone-1", None).await;
-        assert!(matches!(bench.try_bind("account-2", "phone-1", None).await, Err(Refusal::DeviceBound)));
+        assert!(matches!(
+            bench.try_bind("account-2", "phone-1", None).await,
+            Err(Refusal::DeviceBound)
+        ));
     }
 }
 
@@ -56,10 +74,25 @@ async fn the_same_request_binds_once_and_its_id_serves_nothing_else() {
         let again = bench.registry.bind(&new).await.unwrap();
         assert_eq!(first.binding, again.binding);
         let secret = again.secret.unwrap();
-        assert!(bench.registry.is_secret("hub-1", secret.as_bytes()).await.unwrap());
-        assert!(!bench.registry.is_secret("hub-1", first.secret.unwrap().as_bytes()).await.unwrap());
+        assert!(
+            bench
+                .registry
+                .is_secret("hub-1", secret.as_bytes())
+                .await
+                .unwrap()
+        );
+        assert!(
+            !bench
+                .registry
+                .is_secret("hub-1", first.secret.unwrap().as_bytes())
+                .await
+                .unwrap()
+        );
         new.model = "other".to_owned();
-        assert!(matches!(bench.registry.bind(&new).await, Err(Refusal::RequestIdReused)));
+        assert!(matches!(
+            bench.registry.bind(&new).await,
+            Err(Refusal::RequestIdReused)
+        ));
     }
 }
 
@@ -68,9 +101,22 @@ async fn a_child_is_bound_only_behind_a_hub_of_its_own_account() {
     for bench in benches("children", Via::Hub, patient()).await {
         bench.bind("hub-1", None).await;
         bench.bind("lamp-1", Some("hub-1")).await;
-        for (account, hub) in [("account-2", "hub-1"), (ACCOUNT, "hub-2"), (ACCOUNT, "lamp-1")] {
+        for (account, hub) in [
+            ("account-2", "hub-1"),
+            (ACCOUNT, "hub-2"),
+            (ACCOUNT, "lamp-1"),
+        ] {
             let refused = bench.try_bind(account, "lamp-2", Some(hub)).await;
-            assert!(matches!(refused, Err(Refusal::InvalidField { field: "binding.via", .. })), "{hub}");
+            assert!(
+                matches!(
+                    refused,
+                    Err(Refusal::InvalidField {
+                        field: "binding.via",
+                        ..
+                    })
+                ),
+                "{hub}"
+            );
         }
     }
 }
@@ -82,21 +128,41 @@ async fn unbinding_ends_the_server_half_at_once_and_owes_the_device_an_order() {
         let child = bench.bind("lamp-1", Some("hub-1")).await;
         let hub_first = bench.registry.unbind(Uuid::now_v7(), "hub-1", epoch).await;
         assert!(matches!(hub_first, Err(Refusal::HasChildren)));
-        let stale = bench.registry.unbind(Uuid::now_v7(), "lamp-1", child + 1).await;
+        let stale = bench
+            .registry
+            .unbind(Uuid::now_v7(), "lamp-1", child + 1)
+            .await;
         assert!(matches!(stale, Err(Refusal::EpochMismatch)));
 
-        bench.registry.unbind(Uuid::now_v7(), "lamp-1", child).await.unwrap();
+        bench
+            .registry
+            .unbind(Uuid::now_v7(), "lamp-1", child)
+            .await
+            .unwrap();
         let owed = bench.contact("hub-1", epoch, &[]).await;
         assert_eq!(owed.len(), 1);
         assert_eq!(owed[0].child.as_deref(), Some("lamp-1"));
         bench.report(&owed[0], OrderState::Executed).await.unwrap();
 
-        bench.registry.unbind(Uuid::now_v7(), "hub-1", epoch).await.unwrap();
-        assert!(bench.registry.list(ACCOUNT, "", 10).await.unwrap().is_empty());
+        bench
+            .registry
+            .unbind(Uuid::now_v7(), "hub-1", epoch)
+            .await
+            .unwrap();
+        assert!(
+            bench
+                .registry
+                .list(ACCOUNT, "", 10)
+                .await
+                .unwrap()
+                .is_empty()
+        );
         let owed = bench.contact("hub-1", epoch, &[]).await;
         bench.report(&owed[0], OrderState::Executed).await.unwrap();
-        let (left,): (i64,) =
-            sqlx::query_as("SELECT COUNT(*) FROM credentials").fetch_one(bench.registry.store().pool()).await.unwrap();
+        let (left,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM credentials")
+            .fetch_one(bench.registry.store().pool())
+            .await
+            .unwrap();
         assert_eq!(left, 0, "the log-in goes once the device has answered");
     }
 }
@@ -105,10 +171,39 @@ async fn unbinding_ends_the_server_half_at_once_and_owes_the_device_an_order() {
 async fn only_the_companion_speaks_for_a_wearable() {
     for bench in benches("companion", Via::Companion, patient()).await {
         let epoch = bench.bind("watch-1", Some("phone-1")).await;
-        assert!(bench.registry.is_companion("phone-1", "watch-1").await.unwrap());
-        assert!(!bench.registry.is_companion("phone-2", "watch-1").await.unwrap());
-        assert!(!bench.registry.is_companion("phone-1", "watch-2").await.unwrap());
-        bench.registry.unbind(Uuid::now_v7(), "watch-1", epoch).await.unwrap();
-        assert!(bench.registry.is_companion("phone-1", "watch-1").await.unwrap(), "its order still has to travel");
+        assert!(
+            bench
+                .registry
+                .is_companion("phone-1", "watch-1")
+                .await
+                .unwrap()
+        );
+        assert!(
+            !bench
+                .registry
+                .is_companion("phone-2", "watch-1")
+                .await
+                .unwrap()
+        );
+        assert!(
+            !bench
+                .registry
+                .is_companion("phone-1", "watch-2")
+                .await
+                .unwrap()
+        );
+        bench
+            .registry
+            .unbind(Uuid::now_v7(), "watch-1", epoch)
+            .await
+            .unwrap();
+        assert!(
+            bench
+                .registry
+                .is_companion("phone-1", "watch-1")
+                .await
+                .unwrap(),
+            "its order still has to travel"
+        );
     }
 }

@@ -1,0 +1,291 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use farewell_proto::binding::v1 as binding;
+use farewell_proto::binding::v1::binding_service_client::BindingServiceClient;
+use farewell_proto::device::v1 as wire;
+use farewell_proto::device::v1::attach_request::Message as Up;
+use farewell_proto::device::v1::attach_response::Message as Down;
+use farewell_proto::device::v1::device_service_client::DeviceServiceClient;
+use farewell_runtime::certs::DevCa;
+use farewell_runtime::client;
+use farewell_runtime::peer::Role;
+use farewell_runtime::server::Security;
+use farewell_runtime::shutdown::Shutdown;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Code, Status, Streaming};
+use tonic_types::StatusExt as _;
+use uuid::Uuid;
+
+use crate::devices::agent::Handle;
+use crate::devices::registry::Via;
+use crate::devices::testing::{ACCOUNT, TestLine, agent, erase, queue_behind};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+struct Running {
+    handle: Handle,
+    ca: DevCa,
+    shutdown: Shutdown,
+}
+
+impl Running {
+    async fn start(name: &str, via: Via) -> Self {
+        let ca = DevCa::create().unwrap();
+        let security = Security::Mutual(ca.issue(Role::Participant, "test", &[]).unwrap());
+        let shutdown = Shutdown::new();
+        let handle = agent(name, security)
+            .start(Arc::new(TestLine(via)), shutdown.clone())
+            .await
+            .unwrap();
+        Self {
+            handle,
+            ca,
+            shutdown,
+        }
+    }
+
+    async fn dial(&self, role: Role, name: &str) -> Channel {
+        let security = Security::Mutual(self.ca.issue(role, name, &[]).unwrap());
+        client::endpoint(&self.handle.devices_addr.to_string(), &security)
+            .unwrap()
+            .connect()
+            .await
+            .unwrap()
+    }
+
+    async fn bind(&self, device: &str, via: &str) -> u64 {
+        let request = bind_request(device, via);
+        let bound = BindingServiceClient::new(self.dial(Role::Caller, "app").await)
+            .bind(request)
+            .await
+            .unwrap();
+        bound.into_inner().binding.unwrap().epoch
+    }
+
+    async fn attach(
+        &self,
+        certificate: &str,
+        attachment: wire::Attachment,
+    ) -> Result<Device, Status> {
+        let mut client = DeviceServiceClient::new(self.dial(Role::Device, certificate).await);
+        let (up, stream) = mpsc::channel(16);
+        up.send(wire::AttachRequest {
+            message: Some(Up::Attach(attachment)),
+        })
+        .await
+        .unwrap();
+        let down = client
+            .attach(ReceiverStream::new(stream))
+            .await?
+            .into_inner();
+        Ok(Device { up, down })
+    }
+
+    async fn end(self) {
+        assert!(
+            self.shutdown.drain(PATIENCE).await,
+            "the agent ends in order"
+        );
+    }
+}
+
+struct Device {
+    up: mpsc::Sender<wire::AttachRequest>,
+    down: Streaming<wire::AttachResponse>,
+}
+
+impl Device {
+    async fn next(&mut self) -> Down {
+        tokio::time::timeout(PATIENCE, self.down.message())
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap()
+            .message
+            .unwrap()
+    }
+
+    async fn orders(&mut self) -> Vec<wire::Order> {
+        match self.next().await {
+            Down::Orders(envelope) => envelope.orders,
+            Down::Refused(word) => panic!("{word}"),
+        }
+    }
+
+    async fn report(&self, order: &wire::Order, state: wire::OrderState) {
+        let report = wire::OrderReport {
+            order: order.name.clone(),
+            device: order.device.clone(),
+            binding_epoch: order.binding_epoch,
+            state: state.into(),
+            reason: String::new(),
+        };
+        self.up
+            .send(wire::AttachRequest {
+                message: Some(Up::Report(report)),
+            })
+            .await
+            .unwrap();
+    }
+}
+
+fn bind_request(device: &str, via: &str) -> binding::BindRequest {
+    binding::BindRequest {
+        request_id: Uuid::now_v7().to_string(),
+        binding: Some(binding::Binding {
+            device: device.to_owned(),
+            account: format!("accounts/{ACCOUNT}"),
+            via: via.to_owned(),
+            ..binding::Binding::default()
+        }),
+    }
+}
+
+fn sync(device: &str, epoch: u64) -> wire::Sync {
+    wire::Sync {
+        device: format!("devices/{device}"),
+        binding_epoch: epoch,
+        done_orders: Vec::new(),
+    }
+}
+
+fn alone(device: &str, epoch: u64) -> wire::Attachment {
+    wire::Attachment {
+        device: Some(sync(device, epoch)),
+        relayed: Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn an_attached_phone_gets_its_order_and_its_answer_is_kept() {
+    let running = Running::start("attached", Via::Never).await;
+    let epoch = running.bind("devices/phone-1", "").await;
+    queue_behind(
+        &running.handle.store,
+        Via::Never,
+        &erase(&[("phone-1", epoch)]),
+    )
+    .await;
+
+    let mut phone = running
+        .attach("phone-1", alone("phone-1", epoch))
+        .await
+        .unwrap();
+    let orders = phone.orders().await;
+    assert_eq!(orders[0].verb(), wire::DeviceVerb::Reset);
+    assert_eq!(
+        (orders[0].device.as_str(), orders[0].binding_epoch),
+        ("devices/phone-1", epoch)
+    );
+    phone.report(&orders[0], wire::OrderState::Executed).await;
+    // A report is answered only if it is not accepted; the foreign one behind it shows that the first was read.
+    let foreign = wire::Order {
+        device: "devices/phone-2".to_owned(),
+        ..orders[0].clone()
+    };
+    phone.report(&foreign, wire::OrderState::Executed).await;
+    assert!(matches!(phone.next().await, Down::Refused(word) if word == "NOT_YOUR_ORDER"));
+    let (state,): (String,) = sqlx::query_as("SELECT state FROM orders")
+        .fetch_one(running.handle.store.pool())
+        .await
+        .unwrap();
+    assert_eq!(state, "EXECUTED");
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_device_attaches_as_itself_only() {
+    let running = Running::start("itself", Via::Never).await;
+    let status = running
+        .attach("phone-2", alone("phone-1", 1))
+        .await
+        .err()
+        .unwrap();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    let caller = DeviceServiceClient::new(running.dial(Role::Caller, "app").await)
+        .attach(tokio_stream::iter([wire::AttachRequest {
+            message: Some(Up::Attach(alone("app", 0))),
+        }]))
+        .await;
+    assert_eq!(caller.err().unwrap().code(), Code::PermissionDenied);
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_phone_relays_for_its_own_wearable_and_for_no_other() {
+    let running = Running::start("relay", Via::Companion).await;
+    let epoch = running.bind("devices/watch-1", "devices/phone-1").await;
+    queue_behind(
+        &running.handle.store,
+        Via::Companion,
+        &erase(&[("watch-1", epoch)]),
+    )
+    .await;
+    let relayed = |phone| wire::Attachment {
+        device: Some(sync(phone, 0)),
+        relayed: vec![sync("watch-1", epoch)],
+    };
+
+    let mut foreign = running.attach("phone-2", relayed("phone-2")).await.unwrap();
+    assert!(matches!(foreign.next().await, Down::Refused(word) if word == "NOT_THE_COMPANION"));
+    let mut own = running.attach("phone-1", relayed("phone-1")).await.unwrap();
+    let orders = own.orders().await;
+    assert_eq!(orders[0].device, "devices/watch-1");
+    foreign.report(&orders[0], wire::OrderState::Executed).await;
+    assert!(matches!(foreign.next().await, Down::Refused(word) if word == "NOT_YOUR_ORDER"));
+    running.end().await;
+}
+
+#[tokio::test]
+async fn only_callers_and_operators_bind_and_errors_say_what_to_mend() {
+    let running = Running::start("binding", Via::Never).await;
+    let mut device = BindingServiceClient::new(running.dial(Role::Device, "phone-1").await);
+    let denied = device
+        .bind(bind_request("devices/phone-1", ""))
+        .await
+        .unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied);
+
+    let mut caller = BindingServiceClient::new(running.dial(Role::Caller, "app").await);
+    let mut bad = bind_request("phone-1", "");
+    let status = caller.bind(bad.clone()).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert_eq!(
+        status.get_details_error_info().unwrap().reason,
+        "INVALID_FIELD"
+    );
+    assert_eq!(
+        status.get_details_bad_request().unwrap().field_violations[0].field,
+        "binding.device"
+    );
+    bad.request_id = "again".to_owned();
+    let status = caller.bind(bad).await.unwrap_err();
+    assert_eq!(
+        status.get_details_bad_request().unwrap().field_violations[0].field,
+        "request_id"
+    );
+
+    for device in ["devices/a", "devices/b", "devices/c"] {
+        running.bind(device, "").await;
+    }
+    let mut listed = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = binding::ListBindingsRequest {
+            account: format!("accounts/{ACCOUNT}"),
+            page_size: 2,
+            page_token,
+        };
+        let page = caller.list_bindings(request).await.unwrap().into_inner();
+        listed.extend(page.bindings.into_iter().map(|binding| binding.device));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(listed, ["devices/a", "devices/b", "devices/c"]);
+    running.end().await;
+}

@@ -1,12 +1,54 @@
 //! The central deletion coordinator.
+//!
+//! A request comes in by [`service`], is opened by a [`lane`], and stands on the [`board`] while participants owe it
+//! something. [`dispatch`] sends what is owed, [`session`] hears what comes back, the settle lane makes it durable, and
+//! the last receipt purges. [`steward`] does what is not a command; [`owner`] holds the slots and fills the board from the
+//! ledger, which is the only truth here.
 
+mod board;
+mod center;
+mod clock;
 pub mod config;
+mod dispatch;
+mod error;
+mod lane;
+mod outbox;
+mod owner;
+mod plans;
+mod query;
+mod service;
+mod session;
+mod steward;
+mod wire;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use anyhow::Context;
+use farewell_proto::deletion::v1::deletion_service_server::DeletionServiceServer;
+use farewell_proto::operator::v1::operator_service_server::OperatorServiceServer;
+use farewell_proto::participant::v1::participant_service_server::ParticipantServiceServer;
+use farewell_runtime::server::{self, MESSAGE_BYTES_MAX};
 use farewell_runtime::shutdown::Shutdown;
+use tokio::sync::{Notify, broadcast, mpsc};
+use tokio::task::JoinHandle;
+use tonic::service::Routes;
+use tonic_health::server::HealthReporter;
+
+use crate::center::{CHANGES_BEHIND_MAX, Center};
+use crate::clock::Clock;
+use crate::plans::Plans;
+use crate::query::Queries;
+use crate::service::deletion::Deletions;
+use crate::service::operator::Operators;
+use crate::session::Sessions;
 
 pub use config::{Config, Listener, Pace};
+
+/// Between NOT_SERVING and closing, so that load balancers hear it first.
+const NOTICE: Duration = Duration::from_millis(200);
 
 /// A coordinator that takes requests.
 #[derive(Debug)]
@@ -17,12 +59,13 @@ pub struct Running {
     pub participants: SocketAddr,
     /// Where operators connect.
     pub operators: SocketAddr,
+    ended: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Running {
     /// Returns when the coordinator has ended, after `shutdown` was triggered and the drain is over.
     pub async fn ended(self) -> anyhow::Result<()> {
-        Ok(())
+        self.ended.await?
     }
 }
 
@@ -30,10 +73,135 @@ impl Running {
 ///
 /// Errors: a bad policy, an unreachable ledger, a port that can't be had, plain text asked for off loopback.
 pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
-    let _ = shutdown;
-    Ok(Running {
-        callers: config.callers.address,
-        participants: config.participants.address,
-        operators: config.operators.address,
+    for listener in [&config.callers, &config.participants, &config.operators] {
+        listener.security.check(listener.address)?;
+    }
+    let ledger = farewell_ledger::connect(&config.ledger).await.context("opening the ledger")?;
+    let plans = Plans::load(&*ledger, config.policy).await?;
+    let clock = Clock::new(ledger.now().await?);
+    let (open, opening) = mpsc::channel(lane::QUEUE_JOBS_MAX);
+    let (turn, turning) = mpsc::channel(lane::QUEUE_JOBS_MAX);
+    let (settle, settling) = mpsc::channel(lane::QUEUE_JOBS_MAX);
+    let (steward, attending) = mpsc::channel(steward::QUEUE_DELETIONS_MAX);
+    let center = Arc::new(Center {
+        instance: config.instance,
+        ledger,
+        clock,
+        plans,
+        pace: config.pace,
+        wake: Notify::new(),
+        changes: broadcast::Sender::new(CHANGES_BEHIND_MAX),
+        open,
+        turn,
+        settle,
+        steward,
+        queries: Queries::default(),
+        draining: AtomicBool::new(false),
+        board: Default::default(),
+        fence: Default::default(),
+        refused: Default::default(),
+    });
+    // Sessions end first; the lanes go on until what was heard is durable; then the slots are given back.
+    let work = Shutdown::new();
+    let lanes = [
+        tokio::spawn(lane::run_open(Arc::clone(&center), opening)),
+        tokio::spawn(lane::run_turn(Arc::clone(&center), turning)),
+        tokio::spawn(lane::run_settle(Arc::clone(&center), settling)),
+        tokio::spawn(steward::run(Arc::clone(&center), attending)),
+    ];
+    work.spawn(dispatch::run(Arc::clone(&center), work.clone()));
+    work.spawn(outbox::run(Arc::clone(&center), work.clone()));
+    work.spawn(owner::run(Arc::clone(&center), work.clone()));
+
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(farewell_proto::FILE_DESCRIPTOR_SET)
+            .build_v1()
+    };
+    let streams = Shutdown::new();
+    let deletions = DeletionServiceServer::new(Deletions::new(Arc::clone(&center), streams.clone()))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let sessions = ParticipantServiceServer::new(Sessions::new(Arc::clone(&center), streams.clone()))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let operators = OperatorServiceServer::new(Operators::new(Arc::clone(&center)))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<DeletionServiceServer<Deletions>>().await;
+    health.set_serving::<ParticipantServiceServer<Sessions>>().await;
+    health.set_serving::<OperatorServiceServer<Operators>>().await;
+
+    let close = Shutdown::new();
+    let callers = serve(&config.callers, &close, |routes| {
+        Ok(routes.add_service(health_service.clone()).add_service(reflection()?).add_service(deletions))
     })
+    .await
+    .context("listening for callers")?;
+    let participants = serve(&config.participants, &close, |routes| {
+        Ok(routes.add_service(health_service.clone()).add_service(sessions))
+    })
+    .await
+    .context("listening for participants")?;
+    let operators = serve(&config.operators, &close, |routes| {
+        Ok(routes.add_service(health_service.clone()).add_service(reflection()?).add_service(operators))
+    })
+    .await
+    .context("listening for operators")?;
+    tracing::info!(%callers, %participants, %operators, "serving");
+
+    let ended = tokio::spawn(async move {
+        shutdown.wait().await;
+        drain(center, health, Draining { streams, close, work, lanes }).await;
+        Ok(())
+    });
+    Ok(Running { callers, participants, operators, ended })
+}
+
+struct Draining<const N: usize> {
+    streams: Shutdown,
+    close: Shutdown,
+    work: Shutdown,
+    lanes: [JoinHandle<()>; N],
+}
+
+/// Ends in order: tell, stop sending, let what was heard become durable, close, give the slots back.
+async fn drain<const N: usize>(center: Arc<Center>, health: HealthReporter, parts: Draining<N>) {
+    let deadline = center.pace.drain;
+    health.set_not_serving::<DeletionServiceServer<Deletions>>().await;
+    health.set_not_serving::<ParticipantServiceServer<Sessions>>().await;
+    health.set_not_serving::<OperatorServiceServer<Operators>>().await;
+    center.draining.store(true, Ordering::Relaxed);
+    tokio::time::sleep(NOTICE).await;
+    let quiet = parts.streams.drain(deadline).await & parts.close.drain(deadline).await & parts.work.drain(deadline).await;
+    let settled = tokio::time::timeout(deadline, async {
+        while center.open.capacity() < center.open.max_capacity() || center.settle.capacity() < center.settle.max_capacity() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let settled = settled.await.is_ok();
+    owner::leave(&center).await;
+    parts.lanes.iter().for_each(JoinHandle::abort);
+    tracing::info!(quiet, settled, "ended");
+}
+
+/// Serves on a port until `close`.
+async fn serve(
+    listener: &Listener,
+    close: &Shutdown,
+    add: impl FnOnce(tonic::transport::server::Router) -> anyhow::Result<tonic::transport::server::Router>,
+) -> anyhow::Result<SocketAddr> {
+    let bound = server::bind(listener.address).await?;
+    let mut builder = listener.security.apply(server::builder())?;
+    let router = add(builder.add_routes(Routes::default()))?;
+    let address = bound.addr;
+    let closing = close.clone();
+    close.spawn(async move {
+        let served = router.serve_with_incoming_shutdown(bound.incoming, async move { closing.wait().await }).await;
+        if let Err(error) = served {
+            tracing::error!(error = %lane::chain(&error), "a listener failed");
+        }
+    });
+    Ok(address)
 }

@@ -1,0 +1,550 @@
+//! The board: deletions of our slots that participants owe something to, and the participants' desks.
+//!
+//! Everything here is derived from the ledger and may be thrown away at any moment. Nothing here is trusted: what counts
+//! is what a commit said.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use farewell_core::receipt::{Device, Roster};
+use farewell_core::report::{self, Answer, Verdict};
+use farewell_core::retry::Backoff;
+use farewell_core::{
+    AccountId, CommandName, Deletion, DeletionId, LegIndex, Mask, ParticipantId, Plan, Reason, Slot, Verb,
+};
+use farewell_ledger::Owed;
+use farewell_proto::participant::v1 as wire;
+use tokio::sync::mpsc;
+
+use crate::wire::verb_to_wire;
+
+/// Commands in one frame.
+pub const FRAME_COMMANDS_MAX: usize = 512;
+/// Frames that may wait in a session's queue; whatever does not fit stays on the board.
+pub const SESSION_FRAMES_MAX: usize = 64;
+/// The highest window a participant may set.
+pub const WINDOW_COMMANDS_MAX: u32 = 65_536;
+
+/// What a session is sent.
+pub type Frame = Result<wire::ConnectResponse, tonic::Status>;
+/// A session of a participant with this coordinator.
+pub type SessionId = u64;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Board {
+    slots: u64,
+    entries: HashMap<DeletionId, Entry>,
+    desks: HashMap<ParticipantId, Desk>,
+    /// When an entry must be looked at again; stale ones are dropped when they fire.
+    timers: BinaryHeap<Reverse<(Instant, DeletionId)>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    deletion: Deletion,
+    plan: Arc<Plan>,
+    rosters: Vec<Roster>,
+    legs: Vec<LegProgress>,
+}
+
+/// How far a leg is, as far as this coordinator has seen: shown, never trusted.
+#[derive(Clone, Debug, Default)]
+pub struct LegProgress {
+    pub stage: Stage,
+    /// Times sent.
+    pub attempt: u32,
+    /// Whose window it takes up.
+    session: Option<SessionId>,
+    due: Option<Instant>,
+    /// The last thing the participant said.
+    pub note: String,
+}
+
+/// Where a leg is between owed and settled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    #[default]
+    Idle,
+    Ready,
+    Sent,
+    Received,
+    InProgress,
+    Deferred,
+    /// The receipt is being made durable.
+    Settling,
+}
+
+/// Where a participant's commands wait, and its sessions.
+#[derive(Debug, Default)]
+struct Desk {
+    ready: VecDeque<(DeletionId, LegIndex)>,
+    seats: Vec<Seat>,
+    next_seat: usize,
+    deferred: u64,
+}
+
+#[derive(Debug)]
+struct Seat {
+    session: SessionId,
+    window: u32,
+    outstanding: u32,
+    frames: mpsc::Sender<Frame>,
+}
+
+/// A judged report that must be made durable.
+#[derive(Debug)]
+pub struct Heard {
+    pub verdict: Verdict,
+    pub deletion: DeletionId,
+}
+
+/// What one participant's desk looks like.
+#[derive(Clone, Debug, Default)]
+pub struct DeskView {
+    pub sessions: u32,
+    pub outstanding: u64,
+    pub waiting: u64,
+    pub deferred: u64,
+}
+
+impl Board {
+    /// Whether the deletion's slot is ours.
+    pub fn owns(&self, id: DeletionId) -> bool {
+        self.slots & (1 << id.slot().number()) != 0
+    }
+
+    /// Our slots.
+    pub fn slots(&self) -> Vec<Slot> {
+        Slot::all().filter(|slot| self.slots & (1 << slot.number()) != 0).collect()
+    }
+
+    /// Takes over slots; the ledger is asked afterwards what they owe.
+    pub fn gain(&mut self, slots: &[Slot]) {
+        for slot in slots {
+            self.slots |= 1 << slot.number();
+        }
+    }
+
+    /// Gives up slots and forgets their deletions.
+    pub fn give_up(&mut self, slots: &[Slot]) {
+        for slot in slots {
+            self.slots &= !(1 << slot.number());
+        }
+        let gone: Vec<_> = self.entries.keys().copied().filter(|id| !self.owns(*id)).collect();
+        for id in gone {
+            self.forget(id);
+        }
+    }
+
+    /// Whether a command is ready and somebody has room for it.
+    pub fn has_work(&self) -> bool {
+        let room = |seat: &Seat| seat.outstanding < seat.window && seat.frames.capacity() > 0;
+        self.desks.values().any(|desk| !desk.ready.is_empty() && desk.seats.iter().any(room))
+    }
+
+
+    /// Puts a deletion on the board, or what changed of it. An older state of it changes nothing.
+    pub fn admit(&mut self, owed: Owed, plan: Arc<Plan>) {
+        let Owed { deletion, seals } = owed;
+        let id = deletion.id;
+        let rosters = rosters(&plan, &seals);
+        match self.entries.get_mut(&id) {
+            Some(entry) if entry.deletion.revision > deletion.revision => return,
+            Some(entry) => {
+                let again = entry.deletion.round != deletion.round;
+                // Within a revision legs are only ever added; a later one may have cleared some.
+                let done = if entry.deletion.revision == deletion.revision {
+                    entry.deletion.done | deletion.done
+                } else {
+                    deletion.done
+                };
+                entry.deletion = deletion;
+                entry.deletion.done = done;
+                if !rosters.is_empty() {
+                    entry.rosters = rosters;
+                }
+                if again {
+                    entry.legs.iter_mut().for_each(|leg| *leg = LegProgress::default());
+                }
+            }
+            None => {
+                let legs = vec![LegProgress::default(); plan.legs().count()];
+                self.entries.insert(id, Entry { deletion, plan, rosters, legs });
+            }
+        }
+        self.refresh(id);
+    }
+
+    /// Takes a deletion off the board and frees the windows that it took up.
+    pub fn forget(&mut self, id: DeletionId) {
+        let Some(entry) = self.entries.remove(&id) else {
+            return;
+        };
+        for (index, leg) in entry.plan.legs() {
+            if let Some(progress) = entry.legs.get(index.place()) {
+                release(&mut self.desks, &leg.participant, progress.session);
+            }
+        }
+    }
+
+    /// Forgets everything, as after a crash.
+    pub fn clear(&mut self) {
+        self.give_up(&Slot::all().collect::<Vec<_>>());
+    }
+
+    /// The deletion as this coordinator knows it.
+    pub fn deletion(&self, id: DeletionId) -> Option<(&Deletion, &Arc<Plan>)> {
+        self.entries.get(&id).map(|entry| (&entry.deletion, &entry.plan))
+    }
+
+    /// The progress of a deletion's legs.
+    pub fn progress(&self, id: DeletionId) -> Vec<LegProgress> {
+        self.entries.get(&id).map(|entry| entry.legs.clone()).unwrap_or_default()
+    }
+
+    /// Whether the participant has a session here.
+    pub fn connected(&self, participant: &str) -> bool {
+        self.desks.iter().any(|(name, desk)| name.as_str() == participant && !desk.seats.is_empty())
+    }
+
+    /// A participant's desk, in numbers.
+    pub fn desk(&self, participant: &ParticipantId) -> DeskView {
+        self.desks.get(participant).map_or_else(DeskView::default, |desk| DeskView {
+            sessions: u32::try_from(desk.seats.len()).unwrap_or(u32::MAX),
+            outstanding: desk.seats.iter().map(|seat| u64::from(seat.outstanding)).sum(),
+            waiting: desk.ready.len() as u64,
+            deferred: desk.deferred,
+        })
+    }
+
+    /// Legs that the participant refuses, of the deletions on the board.
+    pub fn refused(&self, participant: &ParticipantId) -> u64 {
+        let refuses = |entry: &&Entry| {
+            entry.deletion.refused.iter().any(|leg| entry.plan.leg(leg).is_some_and(|leg| leg.participant == *participant))
+        };
+        self.entries.values().filter(refuses).count() as u64
+    }
+
+    /// Adds a session; nothing is sent before it sets a window.
+    pub fn seat(&mut self, participant: &ParticipantId, session: SessionId, frames: mpsc::Sender<Frame>) {
+        let desk = self.desks.entry(participant.clone()).or_default();
+        desk.seats.push(Seat { session, window: 0, outstanding: 0, frames });
+    }
+
+    /// Sets a session's window.
+    pub fn set_window(&mut self, participant: &ParticipantId, session: SessionId, commands: u32) {
+        if let Some(seat) = seat(&mut self.desks, participant, session) {
+            seat.window = commands.min(WINDOW_COMMANDS_MAX);
+        }
+    }
+
+    /// A queue to one session of the participant, for a question.
+    pub fn ask(&self, participant: &ParticipantId) -> Option<mpsc::Sender<Frame>> {
+        self.desks.get(participant)?.seats.last().map(|seat| seat.frames.clone())
+    }
+
+    /// Removes a session. What it had not answered is owed again at once.
+    pub fn unseat(&mut self, participant: &ParticipantId, session: SessionId) {
+        let Some(desk) = self.desks.get_mut(participant) else {
+            return;
+        };
+        desk.seats.retain(|seat| seat.session != session);
+        for (id, entry) in &mut self.entries {
+            for (index, leg) in entry.plan.legs() {
+                let Some(progress) = entry.legs.get_mut(index.place()) else {
+                    continue;
+                };
+                if progress.session == Some(session) {
+                    progress.session = None;
+                    progress.due = None;
+                    if progress.stage != Stage::Settling {
+                        progress.stage = Stage::Ready;
+                        if let Some(desk) = self.desks.get_mut(&leg.participant) {
+                            desk.ready.push_back((*id, index));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes every owed leg that nobody works on ready to be sent.
+    fn refresh(&mut self, id: DeletionId) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        for index in entry.deletion.owes(&entry.plan).iter() {
+            let (Some(leg), Some(progress)) = (entry.plan.leg(index), entry.legs.get_mut(index.place())) else {
+                continue;
+            };
+            if progress.stage == Stage::Idle {
+                progress.stage = Stage::Ready;
+                self.desks.entry(leg.participant.clone()).or_default().ready.push_back((id, index));
+            }
+        }
+    }
+
+    /// Fires the timers that are due and returns when the next one is.
+    pub fn tick(&mut self, now: Instant) -> Option<Instant> {
+        while let Some(Reverse((at, id))) = self.timers.peek().copied() {
+            if at > now {
+                return Some(at);
+            }
+            self.timers.pop();
+            let Some(entry) = self.entries.get_mut(&id) else {
+                continue;
+            };
+            let mut next = None::<Instant>;
+            for (index, leg) in entry.plan.legs() {
+                let Some(progress) = entry.legs.get_mut(index.place()) else {
+                    continue;
+                };
+                match progress.due {
+                    Some(due) if due <= now => {
+                        release(&mut self.desks, &leg.participant, progress.session.take());
+                        progress.due = None;
+                        let desk = self.desks.entry(leg.participant.clone()).or_default();
+                        if progress.stage == Stage::Deferred {
+                            desk.deferred = desk.deferred.saturating_sub(1);
+                        }
+                        progress.stage = Stage::Ready;
+                        desk.ready.push_back((id, index));
+                    }
+                    Some(due) => next = Some(next.map_or(due, |next| next.min(due))),
+                    None => {}
+                }
+            }
+            if let Some(next) = next {
+                self.timers.push(Reverse((next, id)));
+            }
+        }
+        None
+    }
+
+    /// Hands every session as many commands as its window and queue have room for. Returns how many.
+    pub fn dispatch(&mut self, now: Instant, backoff: &Backoff, traceparent: &str) -> usize {
+        let mut sent = 0;
+        let (desks, entries, timers) = (&mut self.desks, &mut self.entries, &mut self.timers);
+        for desk in desks.values_mut() {
+            while !desk.ready.is_empty() {
+                let seats = desk.seats.len();
+                let Some(place) = (0..seats).map(|step| (desk.next_seat + step) % seats).find(|place| {
+                    let seat = &desk.seats[*place];
+                    seat.outstanding < seat.window && seat.frames.capacity() > 0
+                }) else {
+                    break;
+                };
+                desk.next_seat = place + 1;
+                let seat = &mut desk.seats[place];
+                let room = usize::try_from(seat.window - seat.outstanding).unwrap_or(0).min(FRAME_COMMANDS_MAX);
+                let mut commands = Vec::with_capacity(room.min(desk.ready.len()));
+                while commands.len() < room {
+                    let Some((id, index)) = desk.ready.pop_front() else {
+                        break;
+                    };
+                    let Some(entry) = entries.get_mut(&id) else {
+                        continue;
+                    };
+                    let Some(command) = entry.send(index, seat.session, now, backoff, traceparent) else {
+                        continue;
+                    };
+                    if let Some(due) = entry.legs.get(index.place()).and_then(|progress| progress.due) {
+                        timers.push(Reverse((due, id)));
+                    }
+                    commands.push(command);
+                }
+                if commands.is_empty() {
+                    continue;
+                }
+                sent += commands.len();
+                seat.outstanding += u32::try_from(commands.len()).unwrap_or(u32::MAX);
+                let message = wire::connect_response::Message::Commands(wire::Commands { commands });
+                // There is room: `capacity` was looked at under the same lock that all senders of commands hold. If a query
+                // took it in the meantime, the retry timer sends the commands again.
+                let _ = seat.frames.try_send(Ok(wire::ConnectResponse { message: Some(message) }));
+            }
+        }
+        sent
+    }
+
+    /// Judges a report and notes the progress. What must be kept is returned to be made durable; `None` means that nothing is.
+    ///
+    /// Errors: the reason to refuse it. `DELETION_NOT_FOUND`: it is not on the board, the ledger may know it.
+    pub fn hear(
+        &mut self,
+        sender: &ParticipantId,
+        name: &CommandName,
+        account: &AccountId,
+        answer: &Answer,
+        now: Instant,
+    ) -> Result<Option<Heard>, Reason> {
+        if name.participant != *sender {
+            return Err(Reason::NotYourLeg);
+        }
+        let entry = self.entries.get_mut(&name.deletion).ok_or(Reason::DeletionNotFound)?;
+        let roster = entry.rosters.iter().find(|roster| roster.participant == *sender);
+        let roster: &[Device] = roster.map_or(&[], |roster| &roster.devices);
+        let verdict = report::judge(sender, name, account, answer, &entry.deletion, &entry.plan, roster)?;
+        let (leg, stage) = match &verdict {
+            Verdict::Progress(leg) if matches!(answer, Answer::Received) => (*leg, Stage::Received),
+            Verdict::Progress(leg) => (*leg, Stage::InProgress),
+            Verdict::Defer(leg, _) => (*leg, Stage::Deferred),
+            Verdict::Settle(receipt) | Verdict::Residue { probe: receipt, .. } => (receipt.leg, Stage::Settling),
+            Verdict::NeedsPerson(leg) => (*leg, Stage::Settling),
+            Verdict::Compare(_) => return Ok(Some(Heard { verdict, deletion: name.deletion })),
+        };
+        if entry.deletion.done.has(leg) {
+            return Ok(None);
+        }
+        let Some(progress) = entry.legs.get_mut(leg.place()) else {
+            return Err(Reason::UnknownCommand);
+        };
+        if progress.stage == Stage::Settling && matches!(verdict, Verdict::Progress(_) | Verdict::Defer(..)) {
+            return Ok(None);
+        }
+        let was_deferred = progress.stage == Stage::Deferred;
+        progress.stage = stage;
+        progress.note = note(answer);
+        if stage == Stage::Settling || stage == Stage::Deferred {
+            release(&mut self.desks, sender, progress.session.take());
+            progress.due = None;
+        }
+        if let Verdict::Defer(_, retry_after) = &verdict {
+            progress.due = Some(now + *retry_after);
+            self.timers.push(Reverse((now + *retry_after, name.deletion)));
+        }
+        if let Some(desk) = self.desks.get_mut(sender) {
+            desk.deferred = desk.deferred.saturating_sub(u64::from(was_deferred)) + u64::from(stage == Stage::Deferred);
+        }
+        let keep = !matches!(verdict, Verdict::Progress(_) | Verdict::Defer(..));
+        Ok(keep.then_some(Heard { verdict, deletion: name.deletion }))
+    }
+
+    /// What the deletion would be after these legs are settled, if that moves it.
+    pub fn advance(&self, id: DeletionId, legs: Mask, now: farewell_core::Time) -> Option<Deletion> {
+        let entry = self.entries.get(&id)?;
+        let next = entry.deletion.step(&farewell_core::Event::Settled(legs), &entry.plan, now).ok()?;
+        next.moved_from(&entry.deletion).then_some(next)
+    }
+
+    /// Takes over what a commit said: the merged done-mask, and the deletion as it moved.
+    pub fn settled(&mut self, id: DeletionId, done: Mask, moved: Option<Deletion>, seals: Vec<Roster>) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        if let Some(moved) = moved {
+            entry.deletion = moved;
+        }
+        entry.deletion.refused = entry.deletion.refused & !done;
+        entry.deletion.done = done;
+        for roster in seals {
+            entry.rosters.retain(|known| known.participant != roster.participant);
+            entry.rosters.push(roster);
+        }
+        self.refresh(id);
+    }
+
+    /// The legs' receipts could not be made durable: they are owed again.
+    pub fn unsettle(&mut self, id: DeletionId) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            for progress in &mut entry.legs {
+                if progress.stage == Stage::Settling {
+                    progress.stage = Stage::Idle;
+                }
+            }
+        }
+        self.refresh(id);
+    }
+}
+
+impl Entry {
+    /// The command of a ready leg, noted as sent. `None` if the leg isn't owed any more.
+    fn send(
+        &mut self,
+        index: LegIndex,
+        session: SessionId,
+        now: Instant,
+        backoff: &Backoff,
+        traceparent: &str,
+    ) -> Option<wire::Command> {
+        let owed = self.deletion.owes(&self.plan).has(index);
+        let leg = self.plan.leg(index)?;
+        let progress = self.legs.get_mut(index.place())?;
+        if !owed || progress.stage != Stage::Ready {
+            if progress.stage == Stage::Ready {
+                progress.stage = Stage::Idle;
+            }
+            return None;
+        }
+        progress.attempt = progress.attempt.saturating_add(1);
+        progress.stage = Stage::Sent;
+        progress.session = Some(session);
+        progress.due = Some(now + backoff.after(progress.attempt, rand::random()));
+        let name = CommandName {
+            deletion: self.deletion.id,
+            round: self.deletion.round,
+            verb: leg.verb,
+            participant: leg.participant.clone(),
+        };
+        let roster = self.rosters.iter().find(|roster| roster.participant == leg.participant);
+        let devices = roster.filter(|_| leg.verb == Verb::Erase).map_or_else(Vec::new, |roster| {
+            let task = |device: &Device| wire::DeviceTask {
+                device: format!("devices/{}", device.device.as_str()),
+                binding_epoch: device.binding_epoch,
+            };
+            roster.devices.iter().map(task).collect()
+        });
+        Some(wire::Command {
+            name: name.to_string(),
+            verb: verb_to_wire(leg.verb).into(),
+            account: format!("accounts/{}", self.deletion.account.as_str()),
+            deadline: Some(crate::wire::timestamp(self.deletion.deadline)),
+            traceparent: if traceparent.is_empty() { self.deletion.traceparent.clone() } else { traceparent.to_owned() },
+            devices,
+        })
+    }
+}
+
+/// The rosters in a deletion's seal receipts.
+pub fn rosters(plan: &Plan, seals: &[farewell_core::receipt::Kept]) -> Vec<Roster> {
+    seals
+        .iter()
+        .filter_map(|kept| {
+            let leg = plan.leg(kept.receipt.leg).filter(|leg| leg.verb == Verb::Seal)?;
+            let devices = kept.receipt.read().ok()?.devices;
+            Some(Roster { participant: leg.participant.clone(), devices })
+        })
+        .collect()
+}
+
+fn seat<'a>(
+    desks: &'a mut HashMap<ParticipantId, Desk>,
+    participant: &ParticipantId,
+    session: SessionId,
+) -> Option<&'a mut Seat> {
+    desks.get_mut(participant)?.seats.iter_mut().find(|seat| seat.session == session)
+}
+
+/// Gives back the room that a command took in its session's window.
+fn release(desks: &mut HashMap<ParticipantId, Desk>, participant: &ParticipantId, session: Option<SessionId>) {
+    if let Some(session) = session
+        && let Some(seat) = seat(desks, participant, session)
+    {
+        seat.outstanding = seat.outstanding.saturating_sub(1);
+    }
+}
+
+fn note(answer: &Answer) -> String {
+    match answer {
+        Answer::Received | Answer::Done(_) => String::new(),
+        Answer::InProgress { done, total } => format!("{done}/{total}"),
+        Answer::Deferred { reason, done, total, .. } => format!("{reason} {done}/{total}"),
+        Answer::Refused { reason } => reason.clone(),
+    }
+}
+
+/// How long the dispatcher sleeps when nothing is due.
+pub const IDLE_MAX: Duration = Duration::from_secs(1);

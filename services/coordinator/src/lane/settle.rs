@@ -1,0 +1,251 @@
+//! Acknowledgements, made durable by sets; the last one of a deletion purges it in the same transaction.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use farewell_core::receipt::{Kept, Receipt};
+use farewell_core::{Deletion, DeletionId, Event, LegIndex, Mask, Plan, Reason, State};
+use farewell_ledger::{BATCH_ROWS_MAX, Error, Settled, Settlement};
+use farewell_proto::participant::v1 as wire;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use super::open::chain;
+use super::AWAY_PAUSE;
+use crate::board::{Frame, rosters};
+use crate::center::Center;
+
+/// A judged report.
+pub struct SettleJob {
+    pub deletion: DeletionId,
+    pub work: Work,
+    /// For the refusal, if its evidence contradicts what is kept: the session's queue and the command's name.
+    pub sender: (mpsc::Sender<Frame>, String),
+    /// The participant, for counting.
+    pub participant: Arc<str>,
+}
+
+/// What a judged report asks of the ledger.
+pub enum Work {
+    /// Keep the receipt; its leg is done.
+    Settle(Receipt),
+    /// The leg was done before: compare the evidence.
+    Compare(Receipt),
+    /// Keep the probe's receipt; the leg must be erased again.
+    Residue { probe: Receipt, erase: LegIndex },
+    /// The participant won't.
+    Refused(LegIndex),
+}
+
+#[derive(Default)]
+struct Group {
+    receipts: Vec<Receipt>,
+    legs: Mask,
+    /// Turns that follow from it.
+    events: Vec<Event>,
+    jobs: Vec<SettleJob>,
+}
+
+/// Runs until the queue is closed and empty.
+pub async fn run(center: Arc<Center>, mut queue: mpsc::Receiver<SettleJob>) {
+    let mut jobs = Vec::with_capacity(BATCH_ROWS_MAX);
+    while queue.recv_many(&mut jobs, BATCH_ROWS_MAX).await > 0 {
+        flush(&center, jobs.drain(..)).await;
+    }
+}
+
+async fn flush(center: &Arc<Center>, jobs: impl Iterator<Item = SettleJob>) {
+    let mut groups: HashMap<DeletionId, Group> = HashMap::new();
+    for job in jobs {
+        groups.entry(job.deletion).or_default().add(job, center);
+    }
+    let now = center.clock.now();
+    let (ids, batch): (Vec<_>, Vec<_>) = {
+        let board = center.board();
+        groups
+            .iter()
+            .map(|(id, group)| {
+                // Whoever contradicts itself, finds residue or refuses moves nothing forward in this batch.
+                let calm = group.events.is_empty();
+                let advance = if calm { board.advance(*id, group.legs, now) } else { None };
+                let (receipts, legs) = (group.receipts.clone(), group.legs);
+                (*id, Settlement { deletion: *id, receipts, legs, advance })
+            })
+            .unzip()
+    };
+    let Some(settled) = write(center, &batch).await else {
+        // Our lease is gone: whoever has the slots now asks the participants again.
+        let mut board = center.board();
+        ids.into_iter().for_each(|id| board.unsettle(id));
+        return;
+    };
+    let mut stale = Vec::new();
+    let mut changes = Vec::new();
+    let mut ended = Vec::new();
+    {
+        let mut board = center.board();
+        for (settlement, outcome) in batch.into_iter().zip(settled) {
+            let Some(group) = groups.get_mut(&settlement.deletion) else {
+                continue;
+            };
+            let Settled { done, revision: _, advanced, conflicts } = outcome;
+            for receipt in conflicts {
+                group.contradicted(&receipt, center);
+            }
+            let id = settlement.deletion;
+            let seals = board.deletion(id).map_or_else(Vec::new, |(_, plan)| seal_rosters(plan, &settlement.receipts));
+            if settlement.advance.is_some() && !advanced {
+                stale.push(id);
+            }
+            let moved = settlement.advance.filter(|_| advanced);
+            if let Some(moved) = &moved {
+                changes.push((id, moved.state.code()));
+            }
+            let over = moved.as_ref().is_some_and(rests);
+            board.settled(id, done, moved, seals);
+            if over {
+                ended.push(id);
+            }
+        }
+        ended.iter().for_each(|id| board.forget(*id));
+    }
+    purge_span(&changes);
+    center.announce(changes);
+    center.wake.notify_one();
+    if !stale.is_empty() {
+        reload(center, &stale).await;
+    }
+    for (id, group) in groups {
+        if !group.events.is_empty() {
+            let center = Arc::clone(center);
+            // A turn waits for its own lane, and this lane must not.
+            tokio::spawn(async move { follow(&center, id, group.events).await });
+        }
+    }
+}
+
+impl Group {
+    fn add(&mut self, job: SettleJob, center: &Center) {
+        match &job.work {
+            Work::Settle(receipt) => {
+                let (receipt, leg) = (receipt.clone(), receipt.leg);
+                if self.keep(receipt, &job, center) {
+                    self.legs = self.legs | Mask::of(leg);
+                }
+            }
+            Work::Compare(receipt) => {
+                let receipt = receipt.clone();
+                self.keep(receipt, &job, center);
+            }
+            Work::Residue { probe, erase } => {
+                let (probe, erase) = (probe.clone(), *erase);
+                if self.keep(probe, &job, center) {
+                    self.events.push(Event::Residue(erase));
+                }
+            }
+            Work::Refused(leg) => self.events.push(Event::LegRefused(*leg)),
+        }
+        self.jobs.push(job);
+    }
+
+    /// Adds the receipt unless its leg has one in this batch: the first one counts, another one is a contradiction.
+    fn keep(&mut self, receipt: Receipt, job: &SettleJob, center: &Center) -> bool {
+        let twin = self.receipts.iter().find(|kept| kept.leg == receipt.leg && kept.round == receipt.round);
+        match twin.map(|twin| twin.fingerprint == receipt.fingerprint) {
+            None => {
+                self.receipts.push(receipt);
+                true
+            }
+            Some(true) => false,
+            Some(false) => {
+                self.events.push(Event::Contradicted);
+                refuse(job, center);
+                false
+            }
+        }
+    }
+
+    /// The ledger keeps other evidence for this leg.
+    fn contradicted(&mut self, receipt: &Receipt, center: &Center) {
+        self.events.push(Event::Contradicted);
+        let said = |job: &&SettleJob| match &job.work {
+            Work::Settle(said) | Work::Compare(said) | Work::Residue { probe: said, .. } => said == receipt,
+            Work::Refused(_) => false,
+        };
+        if let Some(job) = self.jobs.iter().find(said) {
+            refuse(job, center);
+        }
+    }
+}
+
+fn refuse(job: &SettleJob, center: &Center) {
+    let reason = Reason::OutcomeConflict;
+    center.count_refusal(&job.participant, reason);
+    tracing::warn!(command = job.sender.1, reason = reason.word(), "a participant contradicts its own evidence");
+    let refusal = wire::ReportRefusal { command: job.sender.1.clone(), reason: reason.word().to_owned() };
+    let message = wire::connect_response::Message::Refusals(wire::Refusals { refusals: vec![refusal] });
+    // To a session that has no room the refusal is lost; it is counted and logged.
+    let _ = job.sender.0.try_send(Ok(wire::ConnectResponse { message: Some(message) }));
+}
+
+/// Writes the batch until it is durable. `None` if another coordinator has taken over.
+async fn write(center: &Center, batch: &[Settlement]) -> Option<Vec<Settled>> {
+    loop {
+        let fence = center.fence()?;
+        match center.ledger.settle(&fence, batch.to_vec()).await {
+            Ok(settled) => return Some(settled),
+            Err(Error::Fenced) => return None,
+            Err(error @ (Error::Unreachable(_) | Error::Unknown(_))) => {
+                tracing::warn!(error = %chain(&error), deletions = batch.len(), "settling again");
+            }
+            Err(error) => {
+                tracing::error!(error = %chain(&error), deletions = batch.len(), "settling was refused");
+                return None;
+            }
+        }
+        if center.draining() {
+            return None;
+        }
+        sleep(AWAY_PAUSE).await;
+    }
+}
+
+/// Whether nothing is to be done for now, so that it needs no place on the board.
+fn rests(deletion: &Deletion) -> bool {
+    deletion.closed_at.is_some() || matches!(deletion.state, State::CoolingOff { .. })
+}
+
+fn seal_rosters(plan: &Plan, receipts: &[Receipt]) -> Vec<farewell_core::receipt::Roster> {
+    if plan.seals().is_empty() {
+        return Vec::new();
+    }
+    let kept = |receipt: &Receipt| Kept { receipt: receipt.clone(), settled_at: farewell_core::Time::default() };
+    let seals: Vec<_> = receipts.iter().filter(|receipt| plan.seals().has(receipt.leg)).map(kept).collect();
+    rosters(plan, &seals)
+}
+
+/// One short span for each batch that purges, linked from nothing: a deletion lives too long for one open span.
+fn purge_span(changes: &[(DeletionId, i16)]) {
+    const PURGED: i16 = 5;
+    let purged = changes.iter().filter(|(_, state)| *state == PURGED).count();
+    if purged > 0 {
+        let _span = tracing::info_span!("purge", deletions = purged).entered();
+    }
+}
+
+/// Reads deletions again whose stored revision is another than the board's.
+async fn reload(center: &Center, ids: &[DeletionId]) {
+    match center.ledger.get(ids).await {
+        Ok(owed) => center.admit(owed),
+        Err(error) => tracing::warn!(error = %chain(&error), deletions = ids.len(), "left to the next poll"),
+    }
+}
+
+/// Turns that follow from reports: decided on what is stored, again if somebody else was first.
+async fn follow(center: &Arc<Center>, id: DeletionId, events: Vec<Event>) {
+    for event in events {
+        if let Err(error) = crate::steward::turn(center, id, &event, true).await {
+            tracing::warn!(deletion = %id, ?event, %error, "left to the next report");
+        }
+    }
+}

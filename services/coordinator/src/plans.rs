@@ -1,0 +1,65 @@
+//! Every plan that a deletion may still run under, by policy version.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use farewell_core::{ParticipantId, Plan, Policy};
+use farewell_ledger::Ledger;
+
+/// Plans by version, and the version for new deletions.
+#[derive(Debug)]
+pub struct Plans {
+    current: Arc<Plan>,
+    all: RwLock<HashMap<u32, Arc<Plan>>>,
+}
+
+impl Plans {
+    /// Adopts `policy` for new deletions and loads all older ones.
+    pub async fn load(ledger: &dyn Ledger, policy: Policy) -> anyhow::Result<Self> {
+        let problems = policy.problems();
+        anyhow::ensure!(problems.is_empty(), "the policy can't be used: {}", problems.join("; "));
+        let version = ledger.adopt(&policy).await?;
+        let plan = |version, policy| {
+            Plan::new(version, policy)
+                .map(Arc::new)
+                .map_err(|problems| anyhow::anyhow!("policy version {version}: {}", problems.join("; ")))
+        };
+        let current = plan(version, policy)?;
+        let mut all = HashMap::from([(version, Arc::clone(&current))]);
+        for (version, policy) in ledger.policies().await? {
+            all.insert(version, plan(version, policy)?);
+        }
+        Ok(Self { current, all: RwLock::new(all) })
+    }
+
+    /// The plan for new deletions.
+    pub fn current(&self) -> &Arc<Plan> {
+        &self.current
+    }
+
+    /// The plan of a version. `None` if another coordinator adopted it after this one loaded: [`Plans::reload`].
+    pub fn get(&self, version: u32) -> Option<Arc<Plan>> {
+        if version == self.current.version() {
+            return Some(Arc::clone(&self.current));
+        }
+        self.all.read().unwrap_or_else(PoisonError::into_inner).get(&version).cloned()
+    }
+
+    /// Loads versions that other coordinators adopted.
+    pub async fn reload(&self, ledger: &dyn Ledger) -> Result<(), farewell_ledger::Error> {
+        for (version, policy) in ledger.policies().await? {
+            if self.get(version).is_none()
+                && let Ok(plan) = Plan::new(version, policy)
+            {
+                self.all.write().unwrap_or_else(PoisonError::into_inner).insert(version, Arc::new(plan));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether any plan names this participant.
+    pub fn know(&self, participant: &ParticipantId) -> bool {
+        let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
+        all.values().any(|plan| plan.policy().participants().any(|name| name == participant))
+    }
+}

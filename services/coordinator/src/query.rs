@@ -1,0 +1,117 @@
+//! Short questions to participants, with a deadline. No answer is no answer.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use farewell_core::deletion::Blocker;
+use farewell_core::{AccountId, ParticipantId, Plan};
+use farewell_proto::participant::v1::query::Question;
+use farewell_proto::participant::v1::reply::Answer;
+use farewell_proto::participant::v1::{self as wire, connect_response::Message};
+use futures_util::future::join_all;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::center::Center;
+
+/// Blockers that one participant may name.
+const BLOCKERS_MAX: usize = 64;
+/// Questions that may be open at a time in this coordinator.
+const OPEN_MAX: usize = 65_536;
+
+/// Questions that wait for their answer.
+#[derive(Debug, Default)]
+pub struct Queries {
+    last: AtomicU64,
+    open: Mutex<HashMap<u64, (ParticipantId, oneshot::Sender<Answer>)>>,
+}
+
+impl Queries {
+    /// Asks one participant. `None`: not connected, no room, unanswerable, or no answer in time.
+    pub async fn ask(
+        &self,
+        center: &Center,
+        participant: &ParticipantId,
+        account: &AccountId,
+        question: Question,
+        patience: Duration,
+    ) -> Option<Answer> {
+        let id = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let frames = center.board().ask(participant)?;
+        let (sender, answer) = oneshot::channel();
+        {
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            if open.len() >= OPEN_MAX {
+                return None;
+            }
+            open.insert(id, (participant.clone(), sender));
+        }
+        let query = wire::Query {
+            id,
+            timeout: prost_types::Duration::try_from(patience).ok(),
+            account: format!("accounts/{}", account.as_str()),
+            traceparent: farewell_runtime::telemetry::traceparent_of(&tracing::Span::current()),
+            question: Some(question),
+        };
+        let asked = async {
+            let frame = wire::ConnectResponse { message: Some(Message::Query(query)) };
+            frames.send(Ok(frame)).await.ok()?;
+            answer.await.ok()
+        };
+        let answer = timeout(patience, asked).await.ok().flatten();
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        answer.filter(|answer| !matches!(answer, Answer::Unanswerable(_)))
+    }
+
+    /// Takes a reply. One that nobody waits for, or from another participant than was asked, is dropped.
+    pub fn reply(&self, sender: &ParticipantId, reply: wire::Reply) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.get(&reply.query_id).is_some_and(|(asked, _)| asked == sender)
+            && let (Some((_, waiting)), Some(answer)) = (open.remove(&reply.query_id), reply.answer)
+        {
+            let _ = waiting.send(answer);
+        }
+    }
+
+    /// Asks all participants of a plan at the same time.
+    pub async fn ask_all(
+        &self,
+        center: &Center,
+        plan: &Plan,
+        account: &AccountId,
+        question: Question,
+    ) -> Vec<(ParticipantId, Option<Answer>)> {
+        let asked = plan.policy().participants().map(|participant| async {
+            let answer = self.ask(center, participant, account, question.clone(), center.pace.query).await;
+            (participant.clone(), answer)
+        });
+        join_all(asked).await
+    }
+
+    /// Every blocker of every participant. One that does not answer is itself a blocker.
+    pub async fn eligibility(&self, center: &Center, plan: &Plan, account: &AccountId) -> Vec<Blocker> {
+        let question = Question::Eligibility(wire::EligibilityQuery {});
+        let mut blockers = Vec::new();
+        for (participant, answer) in self.ask_all(center, plan, account, question).await {
+            match answer {
+                Some(Answer::Eligibility(reply)) => {
+                    blockers.extend(reply.blockers.into_iter().take(BLOCKERS_MAX).map(|blocker| Blocker {
+                        code: blocker.code,
+                        message: blocker.message,
+                        remedy: blocker.remedy,
+                        participant: participant.to_string(),
+                    }));
+                }
+                _ => blockers.push(Blocker {
+                    code: "PARTICIPANT_UNREACHABLE".to_owned(),
+                    message: "A service that must be asked first gives no answer.".to_owned(),
+                    remedy: "Nothing for you to do: it is asked again.".to_owned(),
+                    participant: participant.to_string(),
+                }),
+            }
+        }
+        blockers
+    }
+}

@@ -1,0 +1,29 @@
+//! What callers and operators can ask for.
+
+pub mod deletion;
+pub mod operator;
+mod page;
+mod parse;
+mod present;
+mod watch;
+
+use std::time::Duration;
+
+use tonic::Status;
+
+use crate::error;
+
+/// How long a read may take.
+pub const READ_MAX: Duration = Duration::from_secs(5);
+/// How long a change may take: a commit, and before it perhaps a question to every participant.
+pub const CHANGE_MAX: Duration = Duration::from_secs(20);
+/// Largest request of a caller. Larger ones are refused as `MESSAGE_TOO_LARGE`; those above 4 MiB by the transport, `OUT_OF_RANGE`.
+pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
+
+/// A handler that ends in time.
+async fn within<T>(limit: Duration, handler: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    match tokio::time::timeout(limit, handler).await {
+        Ok(answer) => answer,
+        Err(_) => Err(error::deadline("the request took too long; the same request may be sent again")),
+    }
+}

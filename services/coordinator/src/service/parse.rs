@@ -1,0 +1,94 @@
+//! From requests to values of core, or an error that names the field.
+
+use farewell_core::deletion::Consent;
+use farewell_core::policy::{Channel, Factor};
+use farewell_core::{AccountId, DeletionId, RequestId};
+use farewell_proto::deletion::v1 as api;
+use prost::Message;
+use sha2::{Digest, Sha256};
+use tonic::Status;
+
+use super::REQUEST_BYTES_MAX;
+use crate::{error, wire};
+
+/// Consents in one request.
+const CONSENTS_MAX: usize = 32;
+/// Longest name of a consent's text.
+const CONSENT_BYTES_MAX: usize = 64;
+/// Longest proof.
+const PROOF_BYTES_MAX: usize = 256;
+
+/// Refuses a request that is too large to be meant.
+pub fn size(request: &impl Message) -> Result<(), Status> {
+    if request.encoded_len() > REQUEST_BYTES_MAX {
+        return Err(error::bad_request("MESSAGE_TOO_LARGE", "request", "must be at most 65536 bytes"));
+    }
+    Ok(())
+}
+
+/// `accounts/{account}`.
+pub fn account(field: &str, name: &str) -> Result<AccountId, Status> {
+    let id = name.strip_prefix("accounts/").ok_or_else(|| error::invalid(field, "must be accounts/{account}"))?;
+    id.parse().map_err(|bad: farewell_core::id::BadId| error::invalid(field, bad.0))
+}
+
+/// `deletions/{deletion}`.
+pub fn deletion(field: &str, name: &str) -> Result<DeletionId, Status> {
+    let id = name.strip_prefix("deletions/").ok_or_else(|| error::invalid(field, "must be deletions/{deletion}"))?;
+    id.parse().map_err(|bad: farewell_core::id::BadId| error::invalid(field, bad.0))
+}
+
+/// The caller's request id.
+pub fn request_id(text: &str) -> Result<RequestId, Status> {
+    text.parse().map_err(|bad: farewell_core::id::BadId| error::invalid("request_id", bad.0))
+}
+
+/// A channel that is named.
+pub fn channel(channel: api::Channel) -> Result<Channel, Status> {
+    wire::channel(channel).ok_or_else(|| error::invalid("channel", "must be a known channel"))
+}
+
+/// A factor that is named.
+pub fn factor(factor: api::Factor) -> Result<Factor, Status> {
+    wire::factor(factor).ok_or_else(|| error::invalid("factor", "must be a known factor"))
+}
+
+/// A proof of sensible length.
+pub fn proof(proof: &str) -> Result<(), Status> {
+    if proof.is_empty() || proof.len() > PROOF_BYTES_MAX {
+        return Err(error::invalid("proof", "must be 1 to 256 bytes"));
+    }
+    Ok(())
+}
+
+/// Consents, each complete.
+pub fn consents(consents: &[api::Consent]) -> Result<Vec<Consent>, Status> {
+    if consents.len() > CONSENTS_MAX {
+        return Err(error::invalid("consents", "must be at most 32"));
+    }
+    consents.iter().enumerate().map(|(place, consent)| one_consent(place, consent)).collect()
+}
+
+fn one_consent(place: usize, consent: &api::Consent) -> Result<Consent, Status> {
+    let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if consent.text.is_empty() || consent.text.len() > CONSENT_BYTES_MAX || !consent.text.bytes().all(legal) {
+        return Err(error::invalid(&format!("consents[{place}].text"), "must be 1 to 64 characters of a-z 0-9 -"));
+    }
+    if consent.version == 0 {
+        return Err(error::invalid(&format!("consents[{place}].version"), "must be at least 1"));
+    }
+    let at = consent.time.and_then(wire::time).filter(|at| at.micros() > 0);
+    let at = at.ok_or_else(|| error::invalid(&format!("consents[{place}].time"), "must be set"))?;
+    Ok(Consent { text: consent.text.clone(), version: consent.version, at })
+}
+
+/// A digest of method and body, by which another body under the same request id is seen.
+pub fn digest(method: &str, body: &impl Message) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    hash.update(method.as_bytes());
+    hash.update([0]);
+    hash.update(body.encode_to_vec());
+    let mut digest = [0; 16];
+    digest.copy_from_slice(&hash.finalize()[..16]);
+    digest
+}

@@ -1,0 +1,166 @@
+//! From what is stored to what callers see.
+
+use std::collections::HashMap;
+
+use farewell_core::condition::{self, Condition, Kind};
+use farewell_core::receipt::{Evidence, Kept};
+use farewell_core::{CommandName, Deletion, Mask, Plan, State, Time, Verb};
+use farewell_proto::deletion::v1 as api;
+
+use crate::board::{LegProgress, Stage};
+use crate::center::Center;
+use crate::wire::{channel_to_wire, factor_to_wire, timestamp};
+
+/// The deletion without legs and conditions.
+pub fn brief(deletion: &Deletion) -> api::Deletion {
+    let begun = deletion.state.begun();
+    let cooling_off_end = match deletion.state {
+        State::CoolingOff { ends_at } => Some(ends_at),
+        _ => begun.map(|begun| begun.cooling_off_ended_at),
+    };
+    let purged = match deletion.state {
+        State::Purged { at, .. } => Some(at),
+        _ => None,
+    };
+    let factor = |factor| api::FactorProgress {
+        factor: factor_to_wire(factor).into(),
+        verified: deletion.factors_verified.has(factor),
+    };
+    let consent = |consent: &farewell_core::deletion::Consent| api::Consent {
+        text: consent.text.clone(),
+        version: consent.version,
+        time: Some(timestamp(consent.at)),
+    };
+    api::Deletion {
+        name: format!("deletions/{}", deletion.id),
+        account: format!("accounts/{}", deletion.account.as_str()),
+        state: i32::from(deletion.state.code()),
+        channel: channel_to_wire(deletion.channel).into(),
+        factors: deletion.factors_required.iter().map(factor).collect(),
+        policy_version: deletion.policy_version,
+        create_time: Some(timestamp(deletion.requested_at)),
+        cooling_off_end_time: cooling_off_end.map(timestamp),
+        deadline: Some(timestamp(deletion.deadline)),
+        erase_time: begun.map(|begun| timestamp(begun.at)),
+        purge_time: purged.map(timestamp),
+        close_time: deletion.closed_at.map(timestamp),
+        consents: deletion.consents.iter().map(consent).collect(),
+        traceparent: deletion.traceparent.clone(),
+        conditions: Vec::new(),
+        legs: Vec::new(),
+    }
+}
+
+/// The deletion with legs and conditions.
+pub fn full(center: &Center, deletion: &Deletion, plan: &Plan, receipts: &[Kept]) -> api::Deletion {
+    let progress = center.board().progress(deletion.id);
+    let last = receipts.iter().map(|kept| kept.settled_at).max();
+    let connected = |participant: &str| center.board().connected(participant);
+    let conditions = condition::of(deletion, plan, center.clock.now(), last, connected);
+    api::Deletion {
+        legs: legs(deletion, plan, receipts, &progress),
+        conditions: conditions.into_iter().map(present_condition).collect(),
+        ..brief(deletion)
+    }
+}
+
+fn legs(deletion: &Deletion, plan: &Plan, receipts: &[Kept], progress: &[LegProgress]) -> Vec<api::Leg> {
+    let sealed = matches!(deletion.state, State::Revoked { sealed: true, .. } | State::Denied { sealed: true, .. });
+    let shown = if sealed { plan.seals() | plan.unseals() } else { plan.seals() | plan.required() };
+    let owed = deletion.owes(plan);
+    plan.legs()
+        .filter(|(index, _)| shown.has(*index))
+        .map(|(index, leg)| {
+            let kept = receipts.iter().rfind(|kept| kept.receipt.leg == index);
+            let round = kept.map_or(deletion.round, |kept| kept.receipt.round);
+            let command =
+                CommandName { deletion: deletion.id, round, verb: leg.verb, participant: leg.participant.clone() };
+            let progress = progress.get(index.place());
+            let state = leg_state(deletion.done.has(index), deletion.refused, owed, index, progress);
+            let base = api::Leg {
+                command: command.to_string(),
+                participant: leg.participant.to_string(),
+                verb: word(leg.verb),
+                stage: leg.stage.clone(),
+                state: state.into(),
+                progress: progress.map(|progress| progress.note.clone()).unwrap_or_default(),
+                ..api::Leg::default()
+            };
+            match kept.filter(|_| deletion.done.has(index)).and_then(|kept| Some((kept, kept.receipt.read().ok()?))) {
+                Some((kept, evidence)) => with_evidence(base, kept.settled_at, evidence),
+                None => base,
+            }
+        })
+        .collect()
+}
+
+fn word(verb: Verb) -> String {
+    verb.word().to_uppercase()
+}
+
+fn leg_state(
+    done: bool,
+    refused: Mask,
+    owed: Mask,
+    index: farewell_core::LegIndex,
+    progress: Option<&LegProgress>,
+) -> api::LegState {
+    if done {
+        return api::LegState::Done;
+    }
+    if refused.has(index) {
+        return api::LegState::Refused;
+    }
+    if !owed.has(index) {
+        return api::LegState::Planned;
+    }
+    match progress.map(|progress| progress.stage) {
+        None | Some(Stage::Idle | Stage::Ready) => api::LegState::Owed,
+        Some(Stage::Sent) => api::LegState::Sent,
+        Some(Stage::Received) => api::LegState::Received,
+        Some(Stage::InProgress | Stage::Settling) => api::LegState::InProgress,
+        Some(Stage::Deferred) => api::LegState::Deferred,
+    }
+}
+
+fn with_evidence(leg: api::Leg, settled_at: Time, evidence: Evidence) -> api::Leg {
+    let retained = evidence.retained.into_iter().map(|retention| api::Retention {
+        class: retention.class,
+        legal_basis: retention.legal_basis,
+        count: retention.count,
+        until_time: Some(timestamp(retention.until)),
+    });
+    let devices = evidence.devices.into_iter().map(|device| api::LegDevice {
+        device: format!("devices/{}", device.device.as_str()),
+        binding_epoch: device.binding_epoch,
+        outcome: device.outcome.map_or("", |outcome| outcome.word()).to_owned(),
+    });
+    api::Leg {
+        outcome: evidence.outcome.word().to_owned(),
+        counts: evidence.counts.into_iter().collect::<HashMap<_, _>>(),
+        retained: retained.collect(),
+        devices: devices.collect(),
+        settle_time: Some(timestamp(settled_at)),
+        progress: String::new(),
+        ..leg
+    }
+}
+
+fn present_condition(condition: Condition) -> api::Condition {
+    let kind = match condition.kind {
+        Kind::Blocked => api::ConditionKind::Blocked,
+        Kind::Held => api::ConditionKind::Held,
+        Kind::Stalled => api::ConditionKind::Stalled,
+        Kind::OverdueSoon => api::ConditionKind::OverdueSoon,
+        Kind::Overdue => api::ConditionKind::Overdue,
+        Kind::Conflict => api::ConditionKind::Conflict,
+    };
+    api::Condition {
+        kind: kind.into(),
+        reason: condition.reason,
+        message: condition.message,
+        remedy: condition.remedy,
+        participant: condition.participant,
+        since_time: Some(timestamp(condition.since)),
+    }
+}

@@ -1,0 +1,132 @@
+//! Does what a deletion needs beside commands: asks for eligibility, begins, expires, and makes decided turns.
+
+use std::sync::Arc;
+
+use farewell_core::deletion::Blocker;
+use farewell_core::{Deletion, DeletionId, Duty, Event, Mask, Plan, Refusal, Time};
+use farewell_ledger::{Error, Turn, Turned};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::center::Center;
+use crate::lane::{Failed, TurnJob};
+
+/// Deletions that may wait for the steward; the ledger remembers the rest.
+pub const QUEUE_DELETIONS_MAX: usize = 4_096;
+/// Deletions that are looked after at a time.
+const AT_ONCE_MAX: usize = 256;
+/// How often a decision is made again because somebody else was first.
+const TRIES_MAX: u32 = 8;
+
+/// Why a turn was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum NotTurned {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("there is no such deletion")]
+    NotFound,
+    #[error("the ledger is not available")]
+    Unavailable,
+}
+
+impl From<Failed> for NotTurned {
+    fn from(_: Failed) -> Self {
+        Self::Unavailable
+    }
+}
+
+impl From<Error> for NotTurned {
+    fn from(_: Error) -> Self {
+        Self::Unavailable
+    }
+}
+
+/// Runs until the queue is closed.
+pub async fn run(center: Arc<Center>, mut queue: mpsc::Receiver<(DeletionId, Duty)>) {
+    let room = Arc::new(Semaphore::new(AT_ONCE_MAX));
+    while let Some((id, duty)) = queue.recv().await {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
+            return;
+        };
+        let center = Arc::clone(&center);
+        tokio::spawn(async move {
+            let _permit = permit;
+            if let Err(error) = attend(&center, id, duty).await {
+                // It still wants attention, so the next poll brings it back.
+                tracing::debug!(deletion = %id, %error, "not yet");
+            }
+        });
+    }
+}
+
+async fn attend(center: &Arc<Center>, id: DeletionId, duty: Duty) -> Result<(), NotTurned> {
+    match duty {
+        Duty::Expire => turn(center, id, &Event::Expire, true).await.map(drop),
+        Duty::Begin => turn(center, id, &Event::Eligible, true).await.map(drop),
+        Duty::Advance => turn(center, id, &Event::Settled(Mask::EMPTY), true).await.map(drop),
+        Duty::AskEligibility => {
+            let (deletion, plan) = read(center, id).await?;
+            let event = eligibility(center, &deletion, &plan).await;
+            turn(center, id, &event, true).await.map(drop)
+        }
+        Duty::Wait(_) | Duty::Send(_) | Duty::NeedsPerson | Duty::Nothing => Ok(()),
+    }
+}
+
+/// Asks every participant if anything is in the way. No answer is a blocker, never "fine".
+pub async fn eligibility(center: &Center, deletion: &Deletion, plan: &Plan) -> Event {
+    let blockers: Vec<Blocker> = center.queries.eligibility(center, plan, &deletion.account).await;
+    if blockers.is_empty() { Event::Eligible } else { Event::Blocked(blockers) }
+}
+
+/// Decides `event` on what is stored and writes it; if somebody else was first, decides again.
+pub async fn turn(center: &Arc<Center>, id: DeletionId, event: &Event, fenced: bool) -> Result<Deletion, NotTurned> {
+    for _ in 0..TRIES_MAX {
+        let (deletion, plan) = read(center, id).await?;
+        let turn = decide(&deletion, &plan, event, center.clock.now())?;
+        let (answer, answered) = oneshot::channel();
+        let job = TurnJob { turn, fenced, answer };
+        center.turn.send(job).await.map_err(|_| NotTurned::Unavailable)?;
+        match answered.await.map_err(|_| NotTurned::Unavailable)?? {
+            Turned::Done(deletion) => return Ok(deletion),
+            Turned::Lost => {}
+        }
+    }
+    Err(NotTurned::Unavailable)
+}
+
+/// A deletion as stored, with its plan.
+pub async fn read(center: &Center, id: DeletionId) -> Result<(Deletion, Arc<Plan>), NotTurned> {
+    let owed = center.ledger.get(&[id]).await?.pop().ok_or(NotTurned::NotFound)?;
+    let version = owed.deletion.policy_version;
+    if center.plans.get(version).is_none() {
+        center.plans.reload(&*center.ledger).await?;
+    }
+    let plan = center.plans.get(version).ok_or(NotTurned::Unavailable)?;
+    Ok((owed.deletion, plan))
+}
+
+/// The turn of `event` on the deletion as stored.
+fn decide(deletion: &Deletion, plan: &Plan, event: &Event, now: Time) -> Result<Turn, Refusal> {
+    let after = deletion.step(event, plan, now)?;
+    Ok(Turn { before: deletion.revision, clear: deletion.done & !after.done, after, note: note(event) })
+}
+
+/// The word for the history.
+const fn note(event: &Event) -> &'static str {
+    match event {
+        Event::FactorVerified(_) => "FACTOR_VERIFIED",
+        Event::Eligible => "ELIGIBLE",
+        Event::Blocked(_) => "BLOCKED",
+        Event::Revoke => "REVOKED",
+        Event::Deny => "DENIED",
+        Event::Expire => "EXPIRED",
+        Event::Settled(_) => "SETTLED",
+        Event::LegRefused(_) => "LEG_REFUSED",
+        Event::Residue(_) => "RESIDUE",
+        Event::Contradicted => "CONTRADICTED",
+        Event::Resolved => "RESOLVED",
+        Event::Hold => "HELD",
+        Event::Release => "RELEASED",
+        Event::Retry(_) => "LEG_RETRIED",
+    }
+}

@@ -76,3 +76,41 @@ pub fn issue(deletion: &Deletion, plan: &Plan, receipts: &[Kept]) -> Result<Stri
     };
     serde_json::to_string_pretty(&document).map_err(|_| Reason::EvidenceConflict.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::*;
+    use crate::leg::Verb;
+    use crate::receipt::{Outcome, Receipt};
+
+    fn receipts(plan: &Plan) -> Vec<Kept> {
+        let kept = |leg| Kept {
+            receipt: Receipt::new(leg, 1, counted(Outcome::Erased, 2)),
+            settled_at: over(),
+        };
+        plan.erases().iter().map(kept).collect()
+    }
+
+    #[test]
+    fn nothing_is_certified_before_it_is_purged() {
+        let plan = cn();
+        for deletion in [opened(&plan), erasing(&plan), verifying(&plan)] {
+            let refusal = issue(&deletion, &plan, &receipts(&plan)).unwrap_err();
+            assert_eq!(refusal.reason, Reason::NotPurged);
+        }
+    }
+
+    #[test]
+    fn a_certificate_issued_again_is_the_same_to_the_byte() {
+        let plan = cn();
+        let mut shuffled = receipts(&plan);
+        shuffled.reverse();
+        let first = issue(&purged(&plan), &plan, &receipts(&plan)).unwrap();
+        assert_eq!(issue(&purged(&plan), &plan, &shuffled).unwrap(), first);
+        let legs = plan.legs().filter(|(_, leg)| leg.verb == Verb::Erase);
+        for (_, leg) in legs {
+            assert!(first.contains(leg.participant.as_str()));
+        }
+    }
+}

@@ -162,3 +162,97 @@ pub fn of(
     }
     conditions
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Event;
+    use crate::fixture::*;
+    use crate::leg::Verb;
+
+    fn words(deletion: &Deletion, now: Time, connected: bool) -> Vec<String> {
+        let conditions = of(deletion, &cn(), now, None, |_| connected);
+        conditions.into_iter().map(|c| c.reason).collect()
+    }
+
+    #[test]
+    fn a_healthy_deletion_has_no_condition() {
+        for deletion in [opened(&cn()), cooling(&cn()), erasing(&cn()), purged(&cn())] {
+            assert_eq!(words(&deletion, start(), true), Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn somebody_who_owes_for_long_is_named_with_what_to_do() {
+        let late = over() + cn().policy().stalled_after;
+        assert_eq!(words(&erasing(&cn()), late, true), ["LEG_OWED"]);
+        assert_eq!(
+            words(&erasing(&cn()), late, false),
+            ["PARTICIPANT_NOT_CONNECTED"]
+        );
+        let conditions = of(&erasing(&cn()), &cn(), late, Some(late), |_| true);
+        assert!(conditions.is_empty(), "progress starts the patience again");
+    }
+
+    #[test]
+    fn patience_with_seals_starts_with_the_cooling_off_period() {
+        let plan = cn();
+        let later = start() + 2 * DAY;
+        let cooling = verified(&plan)
+            .step(&Event::Eligible, &plan, later)
+            .unwrap();
+        assert_eq!(words(&cooling, later, true), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_refusal_shows_at_once_and_only_while_its_leg_is_wanted() {
+        let plan = cn();
+        let seal = leg(&plan, Verb::Seal, "store");
+        let refused = cooling(&plan)
+            .step(&Event::LegRefused(seal), &plan, start())
+            .unwrap();
+        assert_eq!(words(&refused, start(), true), ["LEG_REFUSED"]);
+        let revoked = refused.step(&Event::Revoke, &plan, start()).unwrap();
+        assert_eq!(words(&revoked, start(), true), Vec::<String>::new());
+    }
+
+    #[test]
+    fn blockers_holds_and_contradictions_show_since_a_moment_that_stands_still() {
+        let plan = cn();
+        let events = [
+            Event::Blocked(vec![blocker()]),
+            Event::Hold,
+            Event::Contradicted,
+        ];
+        for (event, word) in
+            events
+                .into_iter()
+                .zip(["OPEN_ORDER", "LEGAL_HOLD", "EVIDENCE_CONFLICT"])
+        {
+            let deletion = sealed(&plan).step(&event, &plan, over()).unwrap();
+            let see = |now| of(&deletion, &plan, now, None, |_| true).swap_remove(0);
+            assert_eq!(see(over()).reason, word);
+            assert_eq!(see(over()).since, see(over() + DAY).since);
+        }
+    }
+
+    #[test]
+    fn a_contradiction_after_the_purge_still_shows() {
+        let plan = cn();
+        let disputed = purged(&plan)
+            .step(&Event::Contradicted, &plan, over())
+            .unwrap();
+        assert_eq!(words(&disputed, over(), true), ["EVIDENCE_CONFLICT"]);
+    }
+
+    #[test]
+    fn the_deadline_warns_before_it_passes() {
+        let deletion = opened(&cn());
+        let soon = start() + 18 * DAY;
+        assert_eq!(words(&deletion, soon, true), ["DEADLINE_NEAR"]);
+        assert_eq!(
+            words(&deletion, deletion.deadline, true),
+            ["DEADLINE_PASSED"]
+        );
+    }
+}

@@ -182,3 +182,42 @@ pub struct Roster {
     pub participant: ParticipantId,
     pub devices: Vec<Device>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_evidence_in_another_order_is_the_same_receipt() {
+        let device = |name: &str| Device {
+            device: name.parse().unwrap(),
+            binding_epoch: 1,
+            outcome: Some(DeviceOutcome::Confirmed),
+        };
+        let evidence = |devices| Evidence {
+            devices,
+            ..Evidence::of(Outcome::NotFound)
+        };
+        let leg = LegIndex::new(0).unwrap();
+        let one = Receipt::new(leg, 1, evidence(vec![device("a"), device("b")]));
+        let two = Receipt::new(leg, 1, evidence(vec![device("b"), device("a")]));
+        assert_eq!(one, two);
+        let other = Receipt::new(leg, 1, evidence(vec![device("a")]));
+        assert_ne!(one.fingerprint, other.fingerprint);
+    }
+
+    #[test]
+    fn every_verb_has_an_outcome_and_none_answers_everything() {
+        let all = [
+            Outcome::Erased,
+            Outcome::NotFound,
+            Outcome::Sealed,
+            Outcome::Unsealed,
+            Outcome::Clean,
+        ];
+        for verb in Verb::ALL {
+            assert!(all.iter().any(|outcome| outcome.answers(verb)));
+            assert!(all.iter().any(|outcome| !outcome.answers(verb)));
+        }
+    }
+}

@@ -195,3 +195,6 @@ fn check_devices(results: &[Device], roster: &[Device]) -> Result<(), Reason> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,449 @@
+use super::*;
+use crate::deletion::{Event, State};
+use crate::fixture::*;
+use crate::receipt::DeviceOutcome;
+use crate::time::Time;
+
+fn device(name: &str, binding_epoch: u64, outcome: Option<DeviceOutcome>) -> Device {
+    let device = name.parse().unwrap();
+    Device {
+        device,
+        binding_epoch,
+        outcome,
+    }
+}
+
+fn roster() -> Vec<Device> {
+    vec![device("watch-1", 3, None), device("watch-2", 1, None)]
+}
+
+fn wiped() -> Vec<Device> {
+    let wiped = Some(DeviceOutcome::Confirmed);
+    vec![device("watch-1", 3, wiped), device("watch-2", 1, wiped)]
+}
+
+/// What `name` answers to its command of `verb`.
+fn answer(deletion: &Deletion, verb: Verb, name: &str, answer: &Answer) -> Result<Verdict, Reason> {
+    let command = command(deletion, verb, name);
+    judge(
+        &who(name),
+        &command,
+        &deletion.account,
+        answer,
+        deletion,
+        &cn(),
+        &[],
+    )
+}
+
+fn done(
+    deletion: &Deletion,
+    verb: Verb,
+    name: &str,
+    evidence: Evidence,
+) -> Result<Verdict, Reason> {
+    answer(deletion, verb, name, &Answer::Done(evidence))
+}
+
+fn no() -> Answer {
+    Answer::Refused {
+        reason: "DISK_FULL".to_owned(),
+    }
+}
+
+#[test]
+fn a_complete_answer_of_the_right_participant_settles_its_leg() {
+    let plan = cn();
+    let verdict = done(
+        &erasing(&plan),
+        Verb::Erase,
+        "wearables",
+        counted(Outcome::Erased, 3),
+    );
+    let receipt = Receipt::new(
+        leg(&plan, Verb::Erase, "wearables"),
+        1,
+        counted(Outcome::Erased, 3),
+    );
+    assert_eq!(verdict, Ok(Verdict::Settle(receipt)));
+}
+
+#[test]
+fn an_acknowledgement_is_never_matched_by_name_only() {
+    let plan = cn();
+    let deletion = erasing(&plan);
+    let name = command(&deletion, Verb::Erase, "wearables");
+    let answer = Answer::Done(counted(Outcome::Erased, 3));
+    let hear = |sender: &str, name: &CommandName, account: &AccountId| {
+        judge(&who(sender), name, account, &answer, &deletion, &plan, &[])
+    };
+    assert_eq!(
+        hear("cloud", &name, &deletion.account),
+        Err(Reason::NotYourLeg)
+    );
+    assert_eq!(
+        hear("wearables", &name, &account("bob")),
+        Err(Reason::AccountMismatch)
+    );
+    let mut other = name.clone();
+    other.deletion = crate::DeletionId(uuid::Uuid::from_u128(2));
+    assert_eq!(
+        hear("wearables", &other, &deletion.account),
+        Err(Reason::UnknownCommand)
+    );
+    let mut stranger = name.clone();
+    stranger.participant = who("stranger");
+    assert_eq!(
+        hear("stranger", &stranger, &deletion.account),
+        Err(Reason::UnknownCommand)
+    );
+    let later = Plan::new(2, plan.policy().clone()).unwrap();
+    let verdict = judge(
+        &who("wearables"),
+        &name,
+        &deletion.account,
+        &answer,
+        &deletion,
+        &later,
+        &[],
+    );
+    assert_eq!(verdict, Err(Reason::UnknownCommand));
+}
+
+#[test]
+fn a_round_that_never_was_has_no_commands() {
+    let plan = cn();
+    let deletion = erasing(&plan);
+    for (verb, round) in [(Verb::Erase, 0), (Verb::Erase, 2), (Verb::Seal, 2)] {
+        let name = CommandName {
+            round,
+            ..command(&deletion, verb, "wearables")
+        };
+        let answer = Answer::Done(counted(Outcome::Erased, 3));
+        let verdict = judge(
+            &who("wearables"),
+            &name,
+            &deletion.account,
+            &answer,
+            &deletion,
+            &plan,
+            &[],
+        );
+        assert_eq!(verdict, Err(Reason::UnknownCommand), "{name}");
+    }
+    let again = Event::Residue(leg(&plan, Verb::Erase, "cloud"));
+    let second = verifying(&plan).step(&again, &plan, over()).unwrap();
+    let name = CommandName {
+        round: 2,
+        ..command(&second, Verb::Seal, "cloud")
+    };
+    let answer = Answer::Done(Evidence::of(Outcome::Sealed));
+    let verdict = judge(
+        &who("cloud"),
+        &name,
+        &second.account,
+        &answer,
+        &second,
+        &plan,
+        &[],
+    );
+    assert_eq!(
+        verdict,
+        Err(Reason::UnknownCommand),
+        "a seal has no second round"
+    );
+}
+
+#[test]
+fn a_leg_that_was_not_asked_cannot_be_settled() {
+    let plan = cn();
+    let erased = || counted(Outcome::Erased, 3);
+    for deletion in [opened(&plan), sealed(&plan), erasing(&plan)] {
+        assert_eq!(
+            done(&deletion, Verb::Erase, "identity", erased()),
+            Err(Reason::NotAsked)
+        );
+    }
+    let clean = Evidence::of(Outcome::Clean);
+    assert_eq!(
+        done(&erasing(&plan), Verb::Probe, "cloud", clean),
+        Err(Reason::NotAsked)
+    );
+    let unsealed = Evidence::of(Outcome::Unsealed);
+    assert_eq!(
+        done(&sealed(&plan), Verb::Unseal, "cloud", unsealed),
+        Err(Reason::NotAsked)
+    );
+}
+
+#[test]
+fn an_empty_answer_is_never_counted_as_erased() {
+    let plan = cn();
+    let deletion = erasing(&plan);
+    for outcome in [
+        Outcome::Erased,
+        Outcome::Anonymised,
+        Outcome::CryptoShredded,
+    ] {
+        let verdict = done(&deletion, Verb::Erase, "wearables", Evidence::of(outcome));
+        assert_eq!(verdict, Err(Reason::OutcomeEmpty), "{outcome:?}");
+    }
+    let less = done(
+        &deletion,
+        Verb::Erase,
+        "wearables",
+        counted(Outcome::Erased, -1),
+    );
+    assert_eq!(less, Err(Reason::OutcomeEmpty));
+    for residue in [Evidence::of(Outcome::Residue), counted(Outcome::Residue, 0)] {
+        let verdict = done(&verifying(&plan), Verb::Probe, "cloud", residue);
+        assert_eq!(verdict, Err(Reason::OutcomeEmpty), "residue of nothing");
+    }
+}
+
+#[test]
+fn an_outcome_answers_only_its_own_verb() {
+    let plan = cn();
+    let wrong = [
+        (cooling(&plan), Verb::Seal, counted(Outcome::Erased, 1)),
+        (erasing(&plan), Verb::Erase, Evidence::of(Outcome::Sealed)),
+        (erasing(&plan), Verb::Erase, Evidence::of(Outcome::Clean)),
+        (verifying(&plan), Verb::Probe, counted(Outcome::Erased, 1)),
+    ];
+    for (deletion, verb, evidence) in wrong {
+        let verdict = done(&deletion, verb, "wearables", evidence);
+        assert_eq!(verdict, Err(Reason::OutcomeNotAllowed), "{verb:?}");
+    }
+}
+
+#[test]
+fn receiving_working_and_deferring_are_never_acknowledgements() {
+    let deletion = erasing(&cn());
+    let watch = leg(&cn(), Verb::Erase, "wearables");
+    for progress in [Answer::Received, Answer::InProgress { done: 9, total: 9 }] {
+        let verdict = answer(&deletion, Verb::Erase, "wearables", &progress);
+        assert_eq!(verdict, Ok(Verdict::Progress(watch)));
+    }
+    let defer = |retry_after: Duration, reason: &str| {
+        let reason = reason.to_owned();
+        let later = Answer::Deferred {
+            retry_after,
+            reason,
+            done: 1,
+            total: 1,
+        };
+        answer(&deletion, Verb::Erase, "wearables", &later)
+    };
+    assert_eq!(defer(SECOND, "OFFLINE"), Ok(Verdict::Defer(watch, SECOND)));
+    assert_eq!(defer(SECOND, ""), Err(Reason::ReasonMissing));
+    assert_eq!(
+        defer(Duration::ZERO, "OFFLINE"),
+        Err(Reason::DeferralOutOfRange)
+    );
+    assert_eq!(defer(8 * DAY, "OFFLINE"), Err(Reason::DeferralOutOfRange));
+}
+
+#[test]
+fn a_refusal_needs_a_reason_and_a_person_and_is_counted_once() {
+    let plan = cn();
+    let watch = leg(&plan, Verb::Erase, "wearables");
+    let silent = Answer::Refused {
+        reason: "disk full".to_owned(),
+    };
+    let deletion = erasing(&plan);
+    assert_eq!(
+        answer(&deletion, Verb::Erase, "wearables", &silent),
+        Err(Reason::ReasonMissing)
+    );
+    assert_eq!(
+        answer(&deletion, Verb::Erase, "wearables", &no()),
+        Ok(Verdict::NeedsPerson(watch))
+    );
+    let refused = deletion
+        .step(&Event::LegRefused(watch), &plan, over())
+        .unwrap();
+    assert_eq!(
+        answer(&refused, Verb::Erase, "wearables", &no()),
+        Ok(Verdict::Progress(watch))
+    );
+}
+
+#[test]
+fn a_late_acknowledgement_still_counts_after_a_refusal_a_revoke_and_a_hold() {
+    let plan = cn();
+    let settled = |verdict| matches!(verdict, Ok(Verdict::Settle(_)));
+    let watch = leg(&plan, Verb::Erase, "wearables");
+    let erased = || counted(Outcome::Erased, 3);
+    let refused = erasing(&plan)
+        .step(&Event::LegRefused(watch), &plan, over())
+        .unwrap();
+    assert!(settled(done(&refused, Verb::Erase, "wearables", erased())));
+    let held = erasing(&plan).step(&Event::Hold, &plan, over()).unwrap();
+    assert!(settled(done(&held, Verb::Erase, "wearables", erased())));
+    let revoked = cooling(&plan).step(&Event::Revoke, &plan, start()).unwrap();
+    assert!(settled(done(
+        &revoked,
+        Verb::Seal,
+        "wearables",
+        Evidence::of(Outcome::Sealed)
+    )));
+}
+
+#[test]
+fn what_is_late_and_no_evidence_changes_nothing() {
+    let plan = cn();
+    let verifying = verifying(&plan);
+    let watch = leg(&plan, Verb::Erase, "wearables");
+    assert_eq!(
+        answer(&verifying, Verb::Erase, "wearables", &no()),
+        Ok(Verdict::Progress(watch))
+    );
+    let revoked = cooling(&plan).step(&Event::Revoke, &plan, start()).unwrap();
+    let seal = leg(&plan, Verb::Seal, "wearables");
+    assert_eq!(
+        answer(&revoked, Verb::Seal, "wearables", &no()),
+        Ok(Verdict::Progress(seal))
+    );
+}
+
+#[test]
+fn a_second_answer_is_compared_with_the_first_whenever_it_comes() {
+    let plan = cn();
+    for deletion in [verifying(&plan), purged(&plan)] {
+        let verdict = done(
+            &deletion,
+            Verb::Erase,
+            "wearables",
+            counted(Outcome::Erased, 4),
+        );
+        assert!(
+            matches!(verdict, Ok(Verdict::Compare(_))),
+            "{:?}",
+            deletion.state
+        );
+    }
+}
+
+#[test]
+fn residue_of_an_earlier_round_is_compared_and_reopens_nothing() {
+    let plan = cn();
+    let first = verifying(&plan);
+    let residue = || counted(Outcome::Residue, 2);
+    let cloud = leg(&plan, Verb::Erase, "cloud");
+    let verdict = done(&first, Verb::Probe, "cloud", residue());
+    assert!(matches!(verdict, Ok(Verdict::Residue { erase, .. }) if erase == cloud));
+    let second = first.step(&Event::Residue(cloud), &plan, over()).unwrap();
+    let name = command(&first, Verb::Probe, "store");
+    let late = Answer::Done(residue());
+    let verdict = judge(
+        &who("store"),
+        &name,
+        &second.account,
+        &late,
+        &second,
+        &plan,
+        &[],
+    );
+    assert!(matches!(verdict, Ok(Verdict::Compare(_))));
+    assert!(matches!(second.state, State::Erasing(_)));
+}
+
+#[test]
+fn what_is_retained_names_its_class_its_law_and_its_end() {
+    let plan = cn();
+    let until = over() + 1000 * DAY;
+    let invoice = Retention {
+        class: "invoice".to_owned(),
+        legal_basis: "tax".to_owned(),
+        count: 2,
+        until,
+    };
+    let say = |retained: Vec<Retention>| {
+        let evidence = Evidence {
+            retained,
+            ..Evidence::of(Outcome::Retained)
+        };
+        done(&erasing(&plan), Verb::Erase, "wearables", evidence)
+    };
+    assert!(matches!(say(vec![invoice.clone()]), Ok(Verdict::Settle(_))));
+    let bad = [
+        vec![],
+        vec![Retention {
+            class: String::new(),
+            ..invoice.clone()
+        }],
+        vec![Retention {
+            legal_basis: String::new(),
+            ..invoice.clone()
+        }],
+        vec![Retention {
+            count: 0,
+            ..invoice.clone()
+        }],
+        vec![Retention {
+            until: Time::default(),
+            ..invoice.clone()
+        }],
+    ];
+    for retained in bad {
+        assert_eq!(say(retained), Err(Reason::RetentionIncomplete));
+    }
+}
+
+#[test]
+fn every_device_of_the_roster_has_one_result_of_its_own_epoch() {
+    let plan = cn();
+    let deletion = erasing(&plan);
+    let name = command(&deletion, Verb::Erase, "wearables");
+    let say = |devices: Vec<Device>| {
+        let answer = Answer::Done(Evidence {
+            devices,
+            ..counted(Outcome::Erased, 1)
+        });
+        judge(
+            &who("wearables"),
+            &name,
+            &deletion.account,
+            &answer,
+            &deletion,
+            &plan,
+            &roster(),
+        )
+    };
+    assert!(matches!(say(wiped()), Ok(Verdict::Settle(_))));
+    assert_eq!(say(vec![]), Err(Reason::DeviceMissing));
+    assert_eq!(say(wiped()[..1].to_vec()), Err(Reason::DeviceMissing));
+    assert_eq!(
+        say(vec![wiped()[0].clone(), wiped()[0].clone()]),
+        Err(Reason::DeviceMissing)
+    );
+    assert_eq!(say(roster()), Err(Reason::DeviceOutcomeMissing));
+    let mut newer = wiped();
+    newer[0].binding_epoch = 4;
+    assert_eq!(
+        say(newer),
+        Err(Reason::DeviceUnknown),
+        "another owner's binding"
+    );
+    let mut zero = wiped();
+    zero[0].binding_epoch = 0;
+    assert_eq!(say(zero), Err(Reason::DeviceOutcomeMissing));
+}
+
+#[test]
+fn a_participant_with_devices_cannot_say_that_it_found_nothing() {
+    let plan = cn();
+    let deletion = erasing(&plan);
+    let name = command(&deletion, Verb::Erase, "wearables");
+    let answer = Answer::Done(Evidence::of(Outcome::NotFound));
+    let verdict = judge(
+        &who("wearables"),
+        &name,
+        &deletion.account,
+        &answer,
+        &deletion,
+        &plan,
+        &roster(),
+    );
+    assert_eq!(verdict, Err(Reason::DeviceMissing));
+}

@@ -1,0 +1,77 @@
+//! No-op participants over the real SDK: they acknowledge as a participant would, and hold nothing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use farewell_core::Policy;
+use farewell_kit::session::{self, Config};
+use farewell_kit::{Answer, Blocker, Done, Fault, Inventory, Order, Outcome, Participant};
+use farewell_runtime::server::Security;
+use farewell_runtime::shutdown::Shutdown;
+use farewell_runtime::tls::Credentials;
+
+use super::stage::{ParticipantsArgs, end_of_input, policy};
+
+/// Commands under way at a participant: enough that the window is never what is measured.
+const WINDOW_COMMANDS: u32 = 8_192;
+
+struct NoOp;
+
+#[async_trait]
+impl Participant for NoOp {
+    async fn recall(&self, _command: &str) -> Result<Option<Answer>, Fault> {
+        Ok(None)
+    }
+
+    async fn seal(&self, _order: &Order) -> Result<Answer, Fault> {
+        Ok(Answer::Done(Done::new(Outcome::Sealed)))
+    }
+
+    async fn unseal(&self, _order: &Order) -> Result<Answer, Fault> {
+        Ok(Answer::Done(Done::new(Outcome::Unsealed)))
+    }
+
+    async fn act(&self, _order: &Order) -> Result<Answer, Fault> {
+        Ok(Answer::Done(Done::new(Outcome::Erased).count("records", 1)))
+    }
+
+    async fn probe(&self, _order: &Order) -> Result<Answer, Fault> {
+        Ok(Answer::Done(Done::new(Outcome::Clean)))
+    }
+
+    async fn eligibility(&self, _account: &str) -> Result<Vec<Blocker>, Fault> {
+        Ok(Vec::new())
+    }
+
+    async fn inventory(&self, _account: &str) -> Result<Inventory, Fault> {
+        Ok(Inventory::default())
+    }
+}
+
+/// Plays every participant of the plan until the input ends.
+pub async fn run(args: ParticipantsArgs) -> anyhow::Result<()> {
+    let shutdown = Shutdown::new();
+    let policy: Policy = policy(args.plan);
+    for participant in policy.participants() {
+        let security = security(args.dir.as_ref(), participant.as_str())?;
+        let config = Config {
+            participant: participant.to_string(),
+            coordinators: vec![args.coordinator.clone()],
+            security,
+            window_commands: WINDOW_COMMANDS,
+        };
+        session::start(config, Arc::new(NoOp), shutdown.clone());
+    }
+    end_of_input().await;
+    shutdown.trigger();
+    Ok(())
+}
+
+/// The certificate of this name, or plain text if there is no folder of certificates.
+pub fn security(dir: Option<&PathBuf>, name: &str) -> anyhow::Result<Security> {
+    Ok(match dir {
+        Some(dir) => Security::Mutual(Credentials::from_dir(dir, name)?),
+        None => Security::PlainLoopback,
+    })
+}

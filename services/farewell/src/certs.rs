@@ -1,0 +1,97 @@
+//! A development authority and a certificate for every role. Production brings its own, for instance from cert-manager.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use farewell_runtime::certs::{DevCa, write};
+use farewell_runtime::peer::Role;
+use serde_json::json;
+
+use crate::output::{Output, Rows};
+
+/// Who gets a certificate, under the file name that is also its name in it.
+pub const PEERS: [(Role, &str); 10] = [
+    (Role::Coordinator, "coordinator"),
+    (Role::Operator, "operator"),
+    (Role::Caller, "caller"),
+    (Role::Participant, "identity"),
+    (Role::Participant, "cloud"),
+    (Role::Participant, "store"),
+    (Role::Participant, "community"),
+    (Role::Participant, "phones"),
+    (Role::Participant, "wearables"),
+    (Role::Participant, "smarthome"),
+];
+
+/// `farewell certs`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where ca.pem, ca.key and the certificates go; an authority that is there already is used
+    #[arg(default_value = "certs")]
+    dir: PathBuf,
+    /// A name or address that coordinators and agents listen under, beside localhost
+    #[arg(long = "host", value_name = "HOST")]
+    hosts: Vec<String>,
+    /// One more device with a certificate
+    #[arg(long = "device", value_name = "ID")]
+    devices: Vec<String>,
+}
+
+/// Makes the files and lists them.
+///
+/// Errors: a name that can't stand in a certificate, a folder that can't be written.
+pub fn run(args: Args, output: Output) -> anyhow::Result<()> {
+    let hosts: Vec<&str> = args.hosts.iter().map(String::as_str).collect();
+    let ca = make(&args.dir, &hosts)?;
+    for device in &args.devices {
+        write(&args.dir, device, &ca.issue(Role::Device, device, &[])?)?;
+    }
+    let devices = args
+        .devices
+        .iter()
+        .map(|name| (Role::Device, name.as_str()));
+    let mut rows = Rows::new("", &["certificate", "names"]);
+    let mut list = Vec::new();
+    for (role, name) in PEERS.into_iter().chain(devices) {
+        let file = args.dir.join(format!("{name}.pem"));
+        let uri = format!("spiffe://farewell/{role}/{name}");
+        list.push(json!({"certificate": file, "names": uri}));
+        rows.push([file.display().to_string(), uri]);
+    }
+    output.write(&json!({"certificates": list}), &[rows])
+}
+
+/// The authority in `dir` and everybody's certificate; `hosts` come beside `localhost`, and only for those who listen.
+///
+/// Errors: a name that can't stand in a certificate, a folder that can't be written.
+pub fn make(dir: &Path, hosts: &[&str]) -> anyhow::Result<DevCa> {
+    let ca = DevCa::open_or_create(dir).context("the development authority")?;
+    for (role, name) in PEERS {
+        let hosts = match role {
+            Role::Coordinator | Role::Participant => hosts,
+            Role::Operator | Role::Caller | Role::Device => &[],
+        };
+        let credentials = ca
+            .issue(role, name, hosts)
+            .with_context(|| format!("the certificate of {name}"))?;
+        write(dir, name, &credentials)?;
+    }
+    Ok(ca)
+}
+
+#[cfg(test)]
+mod tests {
+    use farewell_runtime::tls::Credentials;
+
+    use super::*;
+
+    #[test]
+    fn everybody_finds_a_certificate_of_the_same_authority() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = make(dir.path(), &["farewell.example"]).unwrap();
+        for (_, name) in PEERS {
+            let credentials = Credentials::from_dir(dir.path(), name).unwrap();
+            assert_eq!(credentials.ca_pem, ca.pem());
+        }
+    }
+}

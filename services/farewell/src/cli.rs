@@ -1,0 +1,53 @@
+//! The command line: which words there are, and who carries them out.
+
+use clap::{Parser, Subcommand};
+
+use crate::output::{Format, Output};
+use crate::{certs, deletion, operator};
+
+const AFTER_HELP: &str = "\
+Results go to standard output, progress and errors to standard error. Tables are drawn on a terminal only; elsewhere a
+row is a line of values separated by tabs.
+
+Exit codes:
+  0  done
+  1  any other error
+  2  wrong usage or configuration
+  3  not found
+  4  refused: the state of things does not allow it
+  5  unavailable or too late: try again
+  6  invalid argument
+  7  not allowed, or nobody knows who is asking";
+
+/// Deletes an account everywhere: every product line, every service, every device, and proves it.
+#[derive(Debug, Parser)]
+#[command(name = "farewell", version, after_long_help = AFTER_HELP, after_help = "Exit codes: see --help")]
+pub struct Cli {
+    /// How results are written.
+    #[arg(short, long, global = true, value_enum, default_value_t)]
+    output: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Ask for deletions, follow them, take them back.
+    Deletion(deletion::Args),
+    /// What waits, and for whom.
+    Operator(operator::Args),
+    /// Make a development authority and a certificate for every role.
+    Certs(certs::Args),
+}
+
+/// Carries out a command line.
+///
+/// Errors: anything; [`crate::failure`] has words and an exit code for each.
+pub async fn run(cli: Cli) -> anyhow::Result<()> {
+    let output = Output::new(cli.output);
+    match cli.command {
+        Command::Deletion(args) => deletion::run(args, output).await,
+        Command::Operator(args) => operator::run(args, output).await,
+        Command::Certs(args) => certs::run(args, output),
+    }
+}

@@ -1,0 +1,119 @@
+//! Dialling a coordinator from the command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use farewell_proto::deletion::v1::deletion_service_client::DeletionServiceClient;
+use farewell_proto::operator::v1::operator_service_client::OperatorServiceClient;
+use farewell_runtime::client::endpoint;
+use farewell_runtime::config::Human;
+use farewell_runtime::server::{MESSAGE_BYTES_MAX, Security};
+use farewell_runtime::tls::Credentials;
+use tonic::transport::Channel;
+
+use crate::failure::Usage;
+
+/// Where callers dial by default.
+const CALLERS: &str = "127.0.0.1:7400";
+/// Where operators dial by default.
+const OPERATORS: &str = "127.0.0.1:7402";
+
+/// How the coordinator is reached.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Connection")]
+pub struct Connection {
+    /// host:port of the coordinator [default: 127.0.0.1:7400 for deletions, 127.0.0.1:7402 for operators]
+    #[arg(long, env = "FAREWELL_ENDPOINT", global = true)]
+    pub endpoint: Option<String>,
+    /// Folder with ca.pem, NAME.pem and NAME.key
+    #[arg(long, env = "FAREWELL_TLS_DIR", global = true, value_name = "DIR")]
+    pub tls_dir: Option<PathBuf>,
+    /// Which certificate of the folder to show [default: caller for deletions, operator for operators]
+    #[arg(long, env = "FAREWELL_TLS_NAME", global = true, value_name = "NAME")]
+    pub tls_name: Option<String>,
+    /// Plain text, to this machine only
+    #[arg(long, global = true, conflicts_with = "tls_dir")]
+    pub plain: bool,
+    /// How long to wait for an answer
+    #[arg(long, global = true, default_value = "30s", value_name = "DURATION")]
+    pub timeout: Human,
+}
+
+/// A client of the callers' API.
+pub type Deletions = DeletionServiceClient<Channel>;
+/// A client of the operators' API.
+pub type Operators = OperatorServiceClient<Channel>;
+
+impl Connection {
+    /// As a caller.
+    ///
+    /// Errors: no certificate, or nobody there.
+    pub async fn deletions(&self) -> anyhow::Result<Deletions> {
+        let security = self.security("caller")?;
+        deletions(self.endpoint.as_deref().unwrap_or(CALLERS), &security).await
+    }
+
+    /// As an operator.
+    ///
+    /// Errors: no certificate, or nobody there.
+    pub async fn operators(&self) -> anyhow::Result<Operators> {
+        let security = self.security("operator")?;
+        operators(self.endpoint.as_deref().unwrap_or(OPERATORS), &security).await
+    }
+
+    /// A request with the deadline that was asked for.
+    pub fn request<T>(&self, message: T) -> tonic::Request<T> {
+        farewell_runtime::client::request(message, self.timeout.get())
+    }
+
+    /// How long an answer is waited for.
+    pub fn patience(&self) -> Duration {
+        self.timeout.get()
+    }
+
+    fn security(&self, name: &str) -> anyhow::Result<Security> {
+        match (&self.tls_dir, self.plain) {
+            (Some(dir), _) => {
+                let name = self.tls_name.as_deref().unwrap_or(name);
+                Ok(Security::Mutual(Credentials::from_dir(dir, name)?))
+            }
+            (None, true) => Ok(Security::PlainLoopback),
+            (None, false) => Err(Usage(
+                "say who you are with --tls-dir DIR, or --plain to a coordinator on this machine"
+                    .to_owned(),
+            )
+            .into()),
+        }
+    }
+}
+
+/// Dials the callers' API.
+///
+/// Errors: nobody there.
+pub async fn deletions(address: &str, security: &Security) -> anyhow::Result<Deletions> {
+    Ok(DeletionServiceClient::new(dial(address, security).await?)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX))
+}
+
+/// Dials the operators' API.
+///
+/// Errors: nobody there.
+pub async fn operators(address: &str, security: &Security) -> anyhow::Result<Operators> {
+    Ok(OperatorServiceClient::new(dial(address, security).await?)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX))
+}
+
+/// Dials anything of ours.
+///
+/// Errors: nobody there.
+pub async fn dial(address: &str, security: &Security) -> anyhow::Result<Channel> {
+    endpoint(address, security)
+        .map_err(|error| Usage(error.to_string()))?
+        .connect()
+        .await
+        .with_context(|| format!("nobody answers at {address}"))
+}

@@ -1,0 +1,134 @@
+//! What changes something: create, send-code, verify, revoke.
+
+use std::io::{BufRead as _, IsTerminal as _, stdin};
+use std::time::SystemTime;
+
+use anyhow::Context as _;
+use farewell_proto::deletion::v1::{
+    Channel, Consent, CreateDeletionRequest, Deletion, Factor, RevokeDeletionRequest,
+    SendCodeRequest, VerifyFactorRequest,
+};
+use serde_json::json;
+
+use super::request::{Id, account_name, deletion_name};
+use super::view;
+use crate::client::Connection;
+use crate::failure::Usage;
+use crate::output::{Output, Rows};
+
+pub async fn create(
+    connection: &Connection,
+    account: &str,
+    channel: Channel,
+    consents: Vec<(String, u32)>,
+    id: &Id,
+    output: Output,
+) -> anyhow::Result<()> {
+    let now = SystemTime::now();
+    let consents = consents
+        .into_iter()
+        .map(|(text, version)| Consent {
+            text,
+            version,
+            time: Some(now.into()),
+        })
+        .collect();
+    let mut client = connection.deletions().await?;
+    let request = CreateDeletionRequest {
+        request_id: id.or_new(),
+        account: account_name(account),
+        channel: channel.into(),
+        consents,
+    };
+    let created = client
+        .create_deletion(connection.request(request))
+        .await?
+        .into_inner();
+    show(created.deletion, output)
+}
+
+pub async fn send_code(
+    connection: &Connection,
+    name: &str,
+    factor: Factor,
+    id: &Id,
+    output: Output,
+) -> anyhow::Result<()> {
+    let mut client = connection.deletions().await?;
+    let request = SendCodeRequest {
+        request_id: id.or_new(),
+        name: deletion_name(name),
+        factor: factor.into(),
+    };
+    let sent = client
+        .send_code(connection.request(request))
+        .await?
+        .into_inner();
+    let mut rows = Rows::new("", &["code expires", "next code"]);
+    rows.push([
+        view::time(sent.expire_time.as_ref()),
+        view::time(sent.next_send_time.as_ref()),
+    ]);
+    let value = json!({
+        "expire_time": view::time(sent.expire_time.as_ref()),
+        "next_send_time": view::time(sent.next_send_time.as_ref()),
+    });
+    output.write(&value, &[rows])
+}
+
+pub async fn verify(
+    connection: &Connection,
+    name: &str,
+    factor: Factor,
+    id: &Id,
+    output: Output,
+) -> anyhow::Result<()> {
+    if stdin().is_terminal() {
+        eprint!("code or password: ");
+    }
+    let mut proof = String::new();
+    stdin()
+        .lock()
+        .read_line(&mut proof)
+        .context("reading the proof")?;
+    let proof = proof.trim_end_matches(['\r', '\n']).to_owned();
+    if proof.is_empty() {
+        return Err(Usage("the code or password is read from standard input".to_owned()).into());
+    }
+    let mut client = connection.deletions().await?;
+    let request = VerifyFactorRequest {
+        request_id: id.or_new(),
+        name: deletion_name(name),
+        factor: factor.into(),
+        proof,
+    };
+    let verified = client
+        .verify_factor(connection.request(request))
+        .await?
+        .into_inner();
+    show(verified.deletion, output)
+}
+
+pub async fn revoke(
+    connection: &Connection,
+    name: &str,
+    id: &Id,
+    output: Output,
+) -> anyhow::Result<()> {
+    let mut client = connection.deletions().await?;
+    let request = RevokeDeletionRequest {
+        request_id: id.or_new(),
+        name: deletion_name(name),
+    };
+    let revoked = client
+        .revoke_deletion(connection.request(request))
+        .await?
+        .into_inner();
+    show(revoked.deletion, output)
+}
+
+/// A deletion that an answer must hold.
+pub fn show(deletion: Option<Deletion>, output: Output) -> anyhow::Result<()> {
+    let deletion = deletion.context("the answer holds no deletion")?;
+    output.write(&view::json(&deletion), &view::tables(&deletion))
+}

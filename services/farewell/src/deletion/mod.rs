@@ -1,0 +1,144 @@
+//! `farewell deletion …`: the callers' API by hand.
+
+mod ask;
+mod check;
+mod read;
+mod request;
+pub mod view;
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use farewell_proto::deletion::v1::{Channel, Factor, State};
+
+use crate::client::Connection;
+use crate::output::Output;
+
+pub use self::request::{account_name, deletion_name};
+
+/// `farewell deletion`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say everything that stands in the way of deleting an account. Changes nothing.
+    Eligibility {
+        /// The account's id
+        account: String,
+    },
+    /// Show what each participant holds of an account. Changes nothing.
+    Inventory {
+        /// The account's id
+        account: String,
+    },
+    /// Ask for the deletion of an account.
+    Create {
+        /// The account's id
+        account: String,
+        /// Where the request comes from: phone, web, support, service-centre, legacy
+        #[arg(long, value_parser = request::channel)]
+        channel: Channel,
+        /// A text that the person ticked, with its version, for instance data-loss-warning=3
+        #[arg(long = "consent", value_name = "TEXT=VERSION", value_parser = request::consent)]
+        consents: Vec<(String, u32)>,
+        #[command(flatten)]
+        id: request::Id,
+    },
+    /// Have the identity service send a verification code.
+    SendCode {
+        /// The deletion
+        name: String,
+        /// sms-code or email-code
+        #[arg(long, value_parser = request::factor)]
+        factor: Factor,
+        #[command(flatten)]
+        id: request::Id,
+    },
+    /// Verify one factor. The code or password is read from standard input, so that no process list shows it.
+    Verify {
+        /// The deletion
+        name: String,
+        /// sms-code, email-code or password
+        #[arg(long, value_parser = request::factor)]
+        factor: Factor,
+        #[command(flatten)]
+        id: request::Id,
+    },
+    /// Take a deletion back. Possible until erasing begins.
+    Revoke {
+        /// The deletion
+        name: String,
+        #[command(flatten)]
+        id: request::Id,
+    },
+    /// Show one deletion: what each participant owes and has answered.
+    Get {
+        /// The deletion
+        name: String,
+    },
+    /// List deletions, newest first.
+    List {
+        /// Only this account
+        #[arg(long)]
+        account: Option<String>,
+        /// Only these states, for instance ERASING
+        #[arg(long = "state", value_parser = request::state)]
+        states: Vec<State>,
+        /// At most so many
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Follow a deletion until nothing is owed any more; `-` follows every deletion.
+    Watch {
+        /// The deletion
+        name: String,
+    },
+    /// Write the certificate of a purged deletion, byte for byte.
+    Certificate {
+        /// The deletion
+        name: String,
+        /// A file instead of standard output
+        #[arg(long)]
+        file: Option<PathBuf>,
+    },
+}
+
+/// Carries out one command.
+///
+/// Errors: what the coordinator says.
+pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
+    let connection = &args.connection;
+    match args.command {
+        Command::Eligibility { account } => check::eligibility(connection, &account, output).await,
+        Command::Inventory { account } => check::inventory(connection, &account, output).await,
+        Command::Create {
+            account,
+            channel,
+            consents,
+            id,
+        } => ask::create(connection, &account, channel, consents, &id, output).await,
+        Command::SendCode { name, factor, id } => {
+            ask::send_code(connection, &name, factor, &id, output).await
+        }
+        Command::Verify { name, factor, id } => {
+            ask::verify(connection, &name, factor, &id, output).await
+        }
+        Command::Revoke { name, id } => ask::revoke(connection, &name, &id, output).await,
+        Command::Get { name } => read::get(connection, &name, output).await,
+        Command::List {
+            account,
+            states,
+            limit,
+        } => read::list(connection, account.as_deref(), &states, limit, output).await,
+        Command::Watch { name } => read::watch(connection, &name, output).await,
+        Command::Certificate { name, file } => {
+            read::certificate(connection, &name, file.as_deref()).await
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! A device's life: away, there, told, done, back again.
+
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use farewell_proto::device::v1 as wire;
+use farewell_proto::device::v1::OrderState;
+use farewell_runtime::backoff;
+use farewell_runtime::shutdown::Shutdown;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::config::{Device, FleetConfig};
+use super::link::{Heard, Link, NoLink};
+use super::local::{Local, Reaction, answer, unbinds};
+
+/// Devices that connect at a time: handshakes are what a fleet costs.
+const CONNECTING_MAX: usize = 64;
+/// A device says what it knows again, in case the agent was away when it first did.
+const SYNC_INTERVAL: Duration = Duration::from_secs(15);
+const RECONNECT_BASE: Duration = Duration::from_millis(200);
+const RECONNECT_CAP: Duration = Duration::from_secs(10);
+/// A flaky device does each of its tricks with this chance, each time anew: it gets through in the end.
+const TRICK_CHANCE: f64 = 0.35;
+/// How much longer than usual a late answer takes.
+const LATE_FACTOR: u32 = 8;
+
+/// What all devices of a fleet share.
+pub(super) struct Context {
+    latency: Duration,
+    offline_for: Duration,
+    seed: u64,
+    connecting: Semaphore,
+    shutdown: Shutdown,
+}
+
+impl Context {
+    pub fn new(config: &FleetConfig, shutdown: Shutdown) -> Self {
+        Self {
+            latency: config.latency,
+            offline_for: config.offline_for,
+            seed: config.seed,
+            connecting: Semaphore::new(CONNECTING_MAX),
+            shutdown,
+        }
+    }
+
+    fn rng(&self, device: &str) -> StdRng {
+        let mut hasher = DefaultHasher::new();
+        (self.seed, device).hash(&mut hasher);
+        StdRng::seed_from_u64(hasher.finish())
+    }
+}
+
+/// A device that lives.
+pub(super) struct Life {
+    pub id: String,
+    offline: bool,
+    flaky: bool,
+    online: AtomicBool,
+    local: Mutex<Local>,
+}
+
+/// How a session ended.
+enum End {
+    /// The device was unbound and comes back as a new one.
+    Unbound,
+    /// The connection is gone.
+    Lost,
+    /// The fleet ends.
+    Shutdown,
+}
+
+impl Life {
+    pub fn new(device: &Device, local: Local) -> Self {
+        Self {
+            id: device.id.clone(),
+            offline: device.offline,
+            flaky: device.flaky,
+            online: AtomicBool::new(false),
+            local: Mutex::new(local),
+        }
+    }
+
+    pub fn local(&self) -> MutexGuard<'_, Local> {
+        self.local.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn is_online(&self) -> bool {
+        self.online.load(Ordering::Relaxed)
+    }
+
+    /// Until the fleet ends, or nobody knows the device any more.
+    pub async fn live(self: Arc<Self>, mut link: impl Link, context: Arc<Context>) {
+        let mut rng = context.rng(&self.id);
+        if self.offline && !pause(&context, context.offline_for).await {
+            return;
+        }
+        let mut failures = 0;
+        loop {
+            match self.open(&mut link, &context).await {
+                Ok(()) => failures = 0,
+                // Its log-in was revoked, after it had said everything.
+                Err(NoLink::Unknown) if self.local().epoch() == 0 => return,
+                Err(NoLink::Unknown | NoLink::Away) => {
+                    let wait = backoff::jittered(failures, RECONNECT_BASE, RECONNECT_CAP, rng.random());
+                    failures += 1;
+                    if !pause(&context, wait).await {
+                        return;
+                    }
+                    continue;
+                }
+            }
+            self.online.store(true, Ordering::Relaxed);
+            let end = self.session(&mut link, &context, &mut rng).await;
+            self.online.store(false, Ordering::Relaxed);
+            link.close();
+            let wait = match end {
+                End::Shutdown => return,
+                End::Unbound => context.latency,
+                End::Lost => backoff::jittered(1, RECONNECT_BASE, RECONNECT_CAP, rng.random()),
+            };
+            if !pause(&context, wait).await {
+                return;
+            }
+        }
+    }
+
+    async fn open(&self, link: &mut impl Link, context: &Context) -> Result<(), NoLink> {
+        let Ok(_permit) = context.connecting.acquire().await else { return Err(NoLink::Away) };
+        let sync = self.local().sync();
+        tokio::select! {
+            () = context.shutdown.wait() => Err(NoLink::Away),
+            opened = link.open(sync) => opened,
+        }
+    }
+
+    async fn session(&self, link: &mut impl Link, context: &Context, rng: &mut StdRng) -> End {
+        let mut again = tokio::time::interval_at(Instant::now() + SYNC_INTERVAL, SYNC_INTERVAL);
+        loop {
+            let orders = tokio::select! {
+                () = context.shutdown.wait() => return End::Shutdown,
+                _ = again.tick() => {
+                    let sync = self.local().sync();
+                    link.say_again(sync).await;
+                    continue;
+                }
+                heard = link.hear() => match heard {
+                    Heard::Orders(orders) => orders,
+                    Heard::Lost => return End::Lost,
+                },
+            };
+            for order in orders {
+                if let Some(end) = self.obey(&order, link, context, rng).await {
+                    return end;
+                }
+            }
+        }
+    }
+
+    /// `Some` if the session is over.
+    async fn obey(
+        &self,
+        order: &wire::Order,
+        link: &mut impl Link,
+        context: &Context,
+        rng: &mut StdRng,
+    ) -> Option<End> {
+        let reaction = self.local().consider(order, SystemTime::now());
+        match reaction {
+            Reaction::Ignore => return None,
+            Reaction::Answer(report) => {
+                link.report(report).await;
+                return None;
+            }
+            Reaction::Execute => {}
+        }
+        // Said before the wipe: afterwards the device may not be able to.
+        link.report(answer(order, OrderState::Received, "")).await;
+        if !pause(context, context.latency).await {
+            return Some(End::Shutdown);
+        }
+        link.report(answer(order, OrderState::Executing, "")).await;
+        if self.trick(rng) {
+            return Some(End::Lost);
+        }
+        if !pause(context, context.latency).await {
+            return Some(End::Shutdown);
+        }
+        let report = self.local().execute(order);
+        if self.trick(rng) {
+            // Done, and the answer lost: only the next contact says so.
+            return Some(End::Lost);
+        }
+        if self.trick(rng) && !pause(context, context.latency * LATE_FACTOR).await {
+            return Some(End::Shutdown);
+        }
+        if self.trick(rng) {
+            link.report(report.clone()).await;
+        }
+        link.report(report).await;
+        unbinds(order).then_some(End::Unbound)
+    }
+
+    fn trick(&self, rng: &mut StdRng) -> bool {
+        self.flaky && rng.random_bool(TRICK_CHANCE)
+    }
+}
+
+/// `false` if the fleet ends meanwhile.
+async fn pause(context: &Context, wait: Duration) -> bool {
+    tokio::select! {
+        () = context.shutdown.wait() => false,
+        () = tokio::time::sleep(wait) => true,
+    }
+}

@@ -1,0 +1,41 @@
+//! What a device needs of its transport.
+
+use async_trait::async_trait;
+use farewell_proto::device::v1 as wire;
+
+/// What a device hears.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// Orders, in the order they are to be carried out.
+    Orders(Vec<wire::Order>),
+    /// The connection is gone.
+    Lost,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(super) enum NoLink {
+    /// The other end is away.
+    Away,
+    /// The other end doesn't know the device any more.
+    Unknown,
+}
+
+/// A way to the agent.
+#[async_trait]
+pub(super) trait Link: Send + 'static {
+    /// Connects anew and says what the device knows.
+    async fn open(&mut self, sync: wire::Sync) -> Result<(), NoLink>;
+
+    /// Says it again on an open connection, where the other end may have missed it.
+    async fn say_again(&mut self, sync: wire::Sync);
+
+    /// Waits for orders.
+    async fn hear(&mut self) -> Heard;
+
+    /// Reports. `false` if the report may be lost.
+    async fn report(&mut self, report: wire::OrderReport) -> bool;
+
+    /// Drops the connection as a lost signal would.
+    fn close(&mut self);
+}

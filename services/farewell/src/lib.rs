@@ -1,0 +1,15 @@
+//! Everything that the `farewell` binary can do, as a library, so that tests can run the roles, the fleet and the demo in
+//! their own process.
+//!
+//! What is absent: decisions about deletions (core), SQL (ledger, kit), what a participant does (its own crate). Here are
+//! settings, wiring and words for people.
+
+pub mod certs;
+pub mod cli;
+pub mod client;
+pub mod deletion;
+pub mod failure;
+pub mod operator;
+pub mod output;
+
+pub use cli::{Cli, run};

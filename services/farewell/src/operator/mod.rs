@@ -1,0 +1,176 @@
+//! `farewell operator …`: what waits, and for whom.
+
+use clap::Subcommand;
+use farewell_proto::operator::v1::{GetOverviewRequest, GetOverviewResponse, ListStalledRequest};
+use serde_json::{Value, json};
+
+use crate::client::Connection;
+use crate::deletion::view;
+use crate::output::{Output, Rows};
+
+/// `farewell operator`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Count everything that waits.
+    Overview,
+    /// List deletions that somebody owes something to for too long, oldest first, and who owes what.
+    Stalled {
+        /// At most so many, 1 to 500
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i32).range(1..=500))]
+        limit: i32,
+    },
+}
+
+/// Carries out one command.
+///
+/// Errors: what the coordinator says.
+pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
+    let connection = &args.connection;
+    let mut client = connection.operators().await?;
+    match args.command {
+        Command::Overview => {
+            let request = connection.request(GetOverviewRequest {});
+            let seen = client.get_overview(request).await?.into_inner();
+            output.write(&overview_json(&seen), &overview(&seen))
+        }
+        Command::Stalled { limit } => {
+            let request = connection.request(ListStalledRequest {
+                page_size: limit,
+                page_token: String::new(),
+            });
+            let stalled = client.list_stalled(request).await?.into_inner().deletions;
+            let all: Vec<Value> = stalled.iter().map(view::json).collect();
+            let mut owed = Rows::new(
+                "owed",
+                &["deletion", "participant", "verb", "how it stands"],
+            );
+            for (deletion, leg) in stalled
+                .iter()
+                .flat_map(|deletion| deletion.legs.iter().map(move |leg| (deletion, leg)))
+                .filter(|(_, leg)| view::is_owed(leg.state()))
+            {
+                owed.push([
+                    deletion.name.clone(),
+                    leg.participant.clone(),
+                    leg.verb.clone(),
+                    view::answer(leg),
+                ]);
+            }
+            output.write(
+                &json!({"deletions": all}),
+                &[view::heads("stalled", stalled.iter()), owed],
+            )
+        }
+    }
+}
+
+fn overview(seen: &GetOverviewResponse) -> Vec<Rows> {
+    let mut states = Rows::new("deletions", &["state", "count"]);
+    for state in &seen.states {
+        let name = view::state_name(state.state());
+        states.push([name.to_owned(), state.count.to_string()]);
+    }
+    let mut participants = Rows::new(
+        "participants",
+        &[
+            "participant",
+            "sessions",
+            "outstanding",
+            "waiting",
+            "deferred",
+            "refused",
+        ],
+    );
+    for participant in &seen.participants {
+        participants.push([
+            participant.participant.clone(),
+            participant.sessions.to_string(),
+            participant.outstanding.to_string(),
+            participant.waiting.to_string(),
+            participant.deferred.to_string(),
+            participant.refused.to_string(),
+        ]);
+    }
+    let mut coordinators = Rows::new("coordinators", &["coordinator", "slots", "lease ends"]);
+    for coordinator in &seen.coordinators {
+        coordinators.push([
+            coordinator.coordinator.clone(),
+            coordinator.slots.to_string(),
+            view::time(coordinator.lease_end_time.as_ref()),
+        ]);
+    }
+    let mut refused = Rows::new("refused reports", &["participant", "reason", "count"]);
+    for refusal in &seen.refused_reports {
+        refused.push([
+            refusal.participant.clone(),
+            refusal.reason.clone(),
+            refusal.count.to_string(),
+        ]);
+    }
+    let mut rest = Rows::new("rest", &["", ""]);
+    rest.push([
+        "oldest unfinished".to_owned(),
+        view::time(seen.oldest_unfinished_time.as_ref()),
+    ]);
+    rest.push([
+        "changes to announce".to_owned(),
+        seen.outbox_backlog.to_string(),
+    ]);
+    vec![states, participants, coordinators, refused, rest]
+}
+
+fn overview_json(seen: &GetOverviewResponse) -> Value {
+    let states: Vec<Value> = seen
+        .states
+        .iter()
+        .map(|state| json!({"state": view::state_name(state.state()), "count": state.count}))
+        .collect();
+    let participants: Vec<Value> = seen
+        .participants
+        .iter()
+        .map(|seen| {
+            json!({
+                "participant": seen.participant,
+                "sessions": seen.sessions,
+                "outstanding": seen.outstanding,
+                "waiting": seen.waiting,
+                "deferred": seen.deferred,
+                "refused": seen.refused,
+            })
+        })
+        .collect();
+    let coordinators: Vec<Value> = seen
+        .coordinators
+        .iter()
+        .map(|seen| {
+            json!({
+                "coordinator": seen.coordinator,
+                "slots": seen.slots,
+                "lease_end_time": view::time(seen.lease_end_time.as_ref()),
+            })
+        })
+        .collect();
+    let refused: Vec<Value> = seen
+        .refused_reports
+        .iter()
+        .map(|seen| {
+            json!({"participant": seen.participant, "reason": seen.reason, "count": seen.count})
+        })
+        .collect();
+    json!({
+        "states": states,
+        "participants": participants,
+        "coordinators": coordinators,
+        "refused_reports": refused,
+        "oldest_unfinished_time": view::time(seen.oldest_unfinished_time.as_ref()),
+        "outbox_backlog": seen.outbox_backlog,
+    })
+}

@@ -1,0 +1,124 @@
+//! Results for people and for programs: a table on a terminal, tabs in a pipe, JSON when asked.
+
+use std::io::{IsTerminal as _, Write as _, stdout};
+
+use clap::ValueEnum;
+use comfy_table::{ContentArrangement, Table, presets};
+use serde_json::Value;
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    #[default]
+    Table,
+    Json,
+}
+
+/// Where results go. Standard output holds results and nothing else.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    format: Format,
+    terminal: bool,
+}
+
+/// Rows under a heading. A title stands above it on a terminal, where several tables may follow each other.
+#[derive(Clone, Debug, Default)]
+pub struct Rows {
+    pub title: &'static str,
+    pub heading: Vec<&'static str>,
+    pub rows: Vec<Vec<String>>,
+}
+
+impl Rows {
+    /// No rows yet.
+    pub fn new(title: &'static str, heading: &[&'static str]) -> Self {
+        Self {
+            title,
+            heading: heading.to_vec(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// One more.
+    pub fn push<const N: usize>(&mut self, row: [String; N]) {
+        self.rows.push(row.to_vec());
+    }
+}
+
+impl Output {
+    /// On standard output.
+    pub fn new(format: Format) -> Self {
+        Self {
+            format,
+            terminal: stdout().is_terminal(),
+        }
+    }
+
+    /// Writes `value` as JSON, or else the tables, whichever was asked for.
+    ///
+    /// Errors: standard output is closed.
+    pub fn write(self, value: &Value, tables: &[Rows]) -> anyhow::Result<()> {
+        let mut out = stdout().lock();
+        match self.format {
+            Format::Json if self.terminal => writeln!(out, "{value:#}")?,
+            Format::Json => writeln!(out, "{value}")?,
+            Format::Table => {
+                for table in tables {
+                    write!(out, "{}", self.draw(table))?;
+                }
+            }
+        }
+        Ok(out.flush()?)
+    }
+
+    fn draw(self, rows: &Rows) -> String {
+        if self.terminal {
+            table(rows)
+        } else {
+            tabs(rows)
+        }
+    }
+}
+
+/// A table with its title, for terminals; empty without rows.
+pub fn table(rows: &Rows) -> String {
+    if rows.rows.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new();
+    table
+        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(rows.heading.clone())
+        .add_rows(rows.rows.clone());
+    match rows.title {
+        "" => format!("{table}\n"),
+        title => format!("{title}\n{table}\n"),
+    }
+}
+
+/// One line for each row; what would break a line is a space.
+fn tabs(rows: &Rows) -> String {
+    let flat = |cell: &String| cell.replace(['\t', '\n', '\r'], " ");
+    rows.rows
+        .iter()
+        .map(|row| row.iter().map(flat).collect::<Vec<_>>().join("\t") + "\n")
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_never_breaks_a_line_of_a_pipe() {
+        let mut rows = Rows::new("", &["a", "b"]);
+        rows.push(["one\ttwo".to_owned(), "three\nfour".to_owned()]);
+        assert_eq!(tabs(&rows), "one two\tthree four\n");
+    }
+
+    #[test]
+    fn a_table_without_rows_is_nothing() {
+        assert_eq!(table(&Rows::new("legs", &["a"])), "");
+    }
+}

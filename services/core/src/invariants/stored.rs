@@ -1,0 +1,265 @@
+//! What must hold for one deletion as it is stored.
+
+use std::collections::BTreeSet;
+
+use super::{Invariant, Violation};
+use crate::deletion::{Deletion, State};
+use crate::leg::{LegIndex, Mask, Verb};
+use crate::plan::Plan;
+use crate::receipt::{Kept, Outcome, Receipt};
+
+/// Judges one deletion with all its receipts.
+pub fn check_ledger(deletion: &Deletion, plan: &Plan, receipts: &[Kept]) -> Vec<Violation> {
+    let mut look = Look {
+        deletion,
+        plan,
+        receipts,
+        violations: Vec::new(),
+    };
+    if deletion.policy_version != plan.version() {
+        look.see(Invariant::S6, "it is judged by another plan than its own");
+        return look.violations;
+    }
+    look.plan_is_closed();
+    look.receipts_are_evidence();
+    look.done_has_receipts();
+    look.verified_first();
+    look.times_ascend();
+    look.end_is_an_end();
+    look.violations
+}
+
+struct Look<'a> {
+    deletion: &'a Deletion,
+    plan: &'a Plan,
+    receipts: &'a [Kept],
+    violations: Vec<Violation>,
+}
+
+impl Look<'_> {
+    fn see(&mut self, invariant: Invariant, what: impl Into<String>) {
+        let what = format!("{}: {}", self.deletion.id, what.into());
+        self.violations.push(Violation {
+            invariant,
+            at: 0,
+            what,
+        });
+    }
+
+    fn held_to(&mut self, holds: bool, invariant: Invariant, what: &str) {
+        if !holds {
+            self.see(invariant, what);
+        }
+    }
+
+    fn plan_is_closed(&mut self) {
+        let (deletion, plan) = (self.deletion, self.plan);
+        let all: Mask = plan.legs().map(|(leg, _)| leg).collect();
+        self.held_to(
+            all.covers(deletion.done | deletion.need),
+            Invariant::S6,
+            "a leg stands in no plan",
+        );
+        if deletion.state.begun().is_some() {
+            self.held_to(
+                !deletion.need.is_empty(),
+                Invariant::S17,
+                "nothing is needed of anybody",
+            );
+            self.held_to(
+                deletion.need == plan.required(),
+                Invariant::S6,
+                "it needs other legs than its plan says",
+            );
+            self.held_to(
+                deletion.done.covers(plan.seals()),
+                Invariant::S6,
+                "not everyone had sealed when it began",
+            );
+        } else {
+            self.held_to(
+                deletion.need.is_empty(),
+                Invariant::S5,
+                "legs are needed before the point of no return",
+            );
+            let early = deletion.done & plan.required();
+            self.held_to(
+                early.is_empty(),
+                Invariant::S5,
+                "legs are done before the point of no return",
+            );
+        }
+    }
+
+    fn receipts_are_evidence(&mut self) {
+        let mut seen = BTreeSet::new();
+        for kept in self.receipts {
+            let receipt = &kept.receipt;
+            let place = receipt.leg.place();
+            let Some(leg) = self.plan.leg(receipt.leg) else {
+                self.see(
+                    Invariant::S7,
+                    format!("a receipt of leg {place}, which nobody owes"),
+                );
+                continue;
+            };
+            if !seen.insert((receipt.leg, receipt.round)) {
+                self.see(
+                    Invariant::S10,
+                    format!("two receipts of leg {place} in a round"),
+                );
+            }
+            if receipt.round == 0 || receipt.round > self.deletion.round {
+                self.see(
+                    Invariant::S9,
+                    format!("a receipt of round {}, which never was", receipt.round),
+                );
+            }
+            if leg.verb.destructive() && self.deletion.state.begun().is_none() {
+                self.see(
+                    Invariant::S5,
+                    format!("leg {place} was erased before the point of no return"),
+                );
+            }
+            let Ok(evidence) = receipt.read() else {
+                self.see(
+                    Invariant::S16,
+                    format!("the receipt of leg {place} can't be read"),
+                );
+                continue;
+            };
+            let again = Receipt::new(receipt.leg, receipt.round, evidence.clone());
+            if again.fingerprint != receipt.fingerprint || !evidence.outcome.answers(leg.verb) {
+                self.see(
+                    Invariant::S16,
+                    format!("the receipt of leg {place} is no answer to it"),
+                );
+            }
+            let counted = matches!(
+                evidence.outcome,
+                Outcome::Erased | Outcome::Anonymised | Outcome::CryptoShredded | Outcome::Residue
+            );
+            let retained = evidence.outcome == Outcome::Retained;
+            if (counted && evidence.counts.is_empty()) || (retained && evidence.retained.is_empty())
+            {
+                self.see(
+                    Invariant::S17,
+                    format!("the receipt of leg {place} is empty"),
+                );
+            }
+        }
+    }
+
+    /// The receipt that settles a leg: the newest, and for a probe of the present round and clean.
+    fn settled(&self, index: LegIndex) -> bool {
+        let verb = self.plan.leg(index).map(|leg| leg.verb);
+        self.receipts
+            .iter()
+            .map(|kept| &kept.receipt)
+            .any(|receipt| {
+                let fits = verb != Some(Verb::Probe)
+                    || (receipt.round == self.deletion.round
+                        && receipt
+                            .read()
+                            .is_ok_and(|evidence| evidence.outcome != Outcome::Residue));
+                receipt.leg == index && fits
+            })
+    }
+
+    fn done_has_receipts(&mut self) {
+        for leg in self
+            .deletion
+            .done
+            .iter()
+            .filter(|leg| !self.settled(*leg))
+            .collect::<Vec<_>>()
+        {
+            self.see(
+                Invariant::S16,
+                format!("leg {} is done and no receipt says so", leg.place()),
+            );
+        }
+        if matches!(self.deletion.state, State::Purged { .. }) {
+            for leg in self.plan.required().iter() {
+                if !self.deletion.done.has(leg) {
+                    self.see(
+                        Invariant::S1,
+                        format!("it is purged and leg {} is owed", leg.place()),
+                    );
+                } else if !self.settled(leg) {
+                    self.see(
+                        Invariant::S2,
+                        format!("it is purged and leg {} has no receipt", leg.place()),
+                    );
+                }
+            }
+        }
+    }
+
+    fn verified_first(&mut self) {
+        let past = matches!(self.deletion.state, State::CoolingOff { .. })
+            || self.deletion.state.begun().is_some();
+        self.held_to(
+            !past || self.deletion.verified(),
+            Invariant::S17,
+            "it went on without being verified",
+        );
+    }
+
+    fn times_ascend(&mut self) {
+        let deletion = self.deletion;
+        let mut times = vec![deletion.requested_at];
+        if let Some(begun) = deletion.state.begun() {
+            times.extend([begun.cooling_off_ended_at, begun.at]);
+        }
+        match deletion.state {
+            State::Purged { at, .. }
+            | State::Revoked { at, .. }
+            | State::Denied { at, .. }
+            | State::Expired { at } => times.push(at),
+            _ => {}
+        }
+        times.extend(deletion.closed_at);
+        self.held_to(
+            times.is_sorted(),
+            Invariant::S14,
+            "its history runs backwards",
+        );
+        self.held_to(
+            deletion.deadline > deletion.requested_at,
+            Invariant::S15,
+            "its deadline is no deadline",
+        );
+    }
+
+    fn end_is_an_end(&mut self) {
+        let deletion = self.deletion;
+        if let State::Purged { .. } = deletion.state {
+            self.held_to(!deletion.held, Invariant::S22, "it is purged and held");
+        }
+        if deletion.state.terminal() {
+            let open = deletion.closed_at.is_none();
+            self.held_to(
+                open == deletion.attention_at.is_some(),
+                Invariant::S11,
+                "it is open and nobody looks after it, or closed and somebody does",
+            );
+            if let State::Revoked { sealed: true, .. } | State::Denied { sealed: true, .. } =
+                deletion.state
+            {
+                let lifted = deletion.done.covers(self.plan.unseals());
+                self.held_to(
+                    open || lifted,
+                    Invariant::S16,
+                    "it is closed and a seal was never lifted",
+                );
+            }
+        } else {
+            self.held_to(
+                deletion.attention_at.is_some() && deletion.closed_at.is_none(),
+                Invariant::S11,
+                "it is live and nobody looks after it",
+            );
+        }
+    }
+}

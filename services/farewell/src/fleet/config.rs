@@ -54,7 +54,9 @@ pub struct Broker {
 }
 
 /// What a device is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     Phone,
@@ -82,7 +84,10 @@ pub struct Device {
 
 impl fmt::Debug for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Device").field("id", &self.id).field("epoch", &self.epoch).finish_non_exhaustive()
+        f.debug_struct("Device")
+            .field("id", &self.id)
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
     }
 }
 
@@ -98,11 +103,17 @@ impl FleetConfig {
     pub(super) fn authority(&self) -> anyhow::Result<Option<DevCa>> {
         self.ca_dir
             .as_ref()
-            .map(|dir| DevCa::open_or_create(dir).context("the fleet needs the development authority"))
+            .map(|dir| {
+                DevCa::open_or_create(dir).context("the fleet needs the development authority")
+            })
             .transpose()
     }
 
-    pub(super) fn device_security(&self, ca: Option<&DevCa>, device: &str) -> anyhow::Result<Security> {
+    pub(super) fn device_security(
+        &self,
+        ca: Option<&DevCa>,
+        device: &str,
+    ) -> anyhow::Result<Security> {
         security(ca, Role::Device, device)
     }
 

@@ -38,23 +38,44 @@ impl AttachLink {
     /// A link that shows the certificate of the phone `attached`.
     pub fn new(agent: &str, security: &Security, attached: &str) -> anyhow::Result<Self> {
         let endpoint = client::endpoint(agent, security)?;
-        Ok(Self { endpoint, attached: format!("devices/{attached}"), session: None })
+        Ok(Self {
+            endpoint,
+            attached: format!("devices/{attached}"),
+            session: None,
+        })
     }
 
     async fn attach(&self, sync: wire::Sync) -> Result<Session, NoLink> {
         // A new connection each time: a device that was reset has no old one.
         let channel = self.endpoint.connect().await.map_err(|_| NoLink::Away)?;
         let attachment = if sync.device == self.attached {
-            wire::Attachment { device: Some(sync), relayed: Vec::new() }
+            wire::Attachment {
+                device: Some(sync),
+                relayed: Vec::new(),
+            }
         } else {
-            let own = wire::Sync { device: self.attached.clone(), ..wire::Sync::default() };
-            wire::Attachment { device: Some(own), relayed: vec![sync] }
+            let own = wire::Sync {
+                device: self.attached.clone(),
+                ..wire::Sync::default()
+            };
+            wire::Attachment {
+                device: Some(own),
+                relayed: vec![sync],
+            }
         };
         let (up, reports) = mpsc::channel(REPORTS_MAX);
-        let attach = wire::AttachRequest { message: Some(Up::Attach(attachment)) };
+        let attach = wire::AttachRequest {
+            message: Some(Up::Attach(attachment)),
+        };
         up.send(attach).await.map_err(|_| NoLink::Away)?;
-        match DeviceServiceClient::new(channel).attach(ReceiverStream::new(reports)).await {
-            Ok(down) => Ok(Session { up, down: down.into_inner() }),
+        match DeviceServiceClient::new(channel)
+            .attach(ReceiverStream::new(reports))
+            .await
+        {
+            Ok(down) => Ok(Session {
+                up,
+                down: down.into_inner(),
+            }),
             Err(status) if status.code() == Code::PermissionDenied => Err(NoLink::Unknown),
             Err(_) => Err(NoLink::Away),
         }
@@ -65,7 +86,11 @@ impl AttachLink {
 impl Link for AttachLink {
     async fn open(&mut self, sync: wire::Sync) -> Result<(), NoLink> {
         self.session = None;
-        self.session = Some(timeout(OPEN_WAIT, self.attach(sync)).await.map_err(|_| NoLink::Away)??);
+        self.session = Some(
+            timeout(OPEN_WAIT, self.attach(sync))
+                .await
+                .map_err(|_| NoLink::Away)??,
+        );
         Ok(())
     }
 
@@ -74,13 +99,19 @@ impl Link for AttachLink {
     }
 
     async fn hear(&mut self) -> Heard {
-        let Some(session) = &mut self.session else { return Heard::Lost };
+        let Some(session) = &mut self.session else {
+            return Heard::Lost;
+        };
         loop {
             match session.down.message().await {
-                Ok(Some(wire::AttachResponse { message: Some(Down::Orders(envelope)) })) => {
+                Ok(Some(wire::AttachResponse {
+                    message: Some(Down::Orders(envelope)),
+                })) => {
                     return Heard::Orders(envelope.orders);
                 }
-                Ok(Some(wire::AttachResponse { message: Some(Down::Refused(word)) })) => {
+                Ok(Some(wire::AttachResponse {
+                    message: Some(Down::Refused(word)),
+                })) => {
                     tracing::debug!(word, "a report was not accepted");
                 }
                 Ok(Some(wire::AttachResponse { message: None })) => {}
@@ -90,8 +121,16 @@ impl Link for AttachLink {
     }
 
     async fn report(&mut self, report: wire::OrderReport) -> bool {
-        let Some(session) = &self.session else { return false };
-        session.up.send(wire::AttachRequest { message: Some(Up::Report(report)) }).await.is_ok()
+        let Some(session) = &self.session else {
+            return false;
+        };
+        session
+            .up
+            .send(wire::AttachRequest {
+                message: Some(Up::Report(report)),
+            })
+            .await
+            .is_ok()
     }
 
     fn close(&mut self) {

@@ -107,7 +107,8 @@ impl Life {
                 // Its log-in was revoked, after it had said everything.
                 Err(NoLink::Unknown) if self.local().epoch() == 0 => return,
                 Err(NoLink::Unknown | NoLink::Away) => {
-                    let wait = backoff::jittered(failures, RECONNECT_BASE, RECONNECT_CAP, rng.random());
+                    let wait =
+                        backoff::jittered(failures, RECONNECT_BASE, RECONNECT_CAP, rng.random());
                     failures += 1;
                     if !pause(&context, wait).await {
                         return;
@@ -131,7 +132,9 @@ impl Life {
     }
 
     async fn open(&self, link: &mut impl Link, context: &Context) -> Result<(), NoLink> {
-        let Ok(_permit) = context.connecting.acquire().await else { return Err(NoLink::Away) };
+        let Ok(_permit) = context.connecting.acquire().await else {
+            return Err(NoLink::Away);
+        };
         let sync = self.local().sync();
         tokio::select! {
             () = context.shutdown.wait() => Err(NoLink::Away),

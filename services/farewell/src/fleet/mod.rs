@@ -55,7 +55,11 @@ impl Fleet {
 /// Lets the devices live until `shutdown`.
 ///
 /// Errors: certificates that can't be made, addresses that can't be dialled.
-pub fn start(config: &FleetConfig, devices: Vec<Device>, shutdown: &Shutdown) -> anyhow::Result<Fleet> {
+pub fn start(
+    config: &FleetConfig,
+    devices: Vec<Device>,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Fleet> {
     let context = Arc::new(Context::new(config, shutdown.clone()));
     let devices = Arc::new(devices);
     let ca = config.authority()?;
@@ -88,7 +92,11 @@ pub fn start(config: &FleetConfig, devices: Vec<Device>, shutdown: &Shutdown) ->
             }
         }
     }
-    Ok(Fleet { lives, devices, tasks })
+    Ok(Fleet {
+        lives,
+        devices,
+        tasks,
+    })
 }
 
 /// [`start`], telling `progress` a few times a second until `shutdown`.

@@ -39,12 +39,22 @@ impl HubLink {
             username: device.id.clone(),
             password: device.secret.clone(),
         };
-        Self { endpoint, device: device.id.clone(), shutdown, session: None }
+        Self {
+            endpoint,
+            device: device.id.clone(),
+            shutdown,
+            session: None,
+        }
     }
 
     async fn publish(&self, channel: Channel, payload: Vec<u8>) -> bool {
-        let Some((client, _)) = &self.session else { return false };
-        client.publish(topic::of(LINE, &self.device, channel), payload).await.is_ok()
+        let Some((client, _)) = &self.session else {
+            return false;
+        };
+        client
+            .publish(topic::of(LINE, &self.device, channel), payload)
+            .await
+            .is_ok()
     }
 }
 
@@ -63,10 +73,16 @@ impl Link for HubLink {
         match timeout(OPEN_WAIT, incoming.recv()).await {
             Ok(Some(Incoming::Connected)) => {}
             Ok(Some(Incoming::Refused)) => return Err(NoLink::Unknown),
-            Ok(Some(Incoming::Lost | Incoming::Message { .. }) | None) | Err(_) => return Err(NoLink::Away),
+            Ok(Some(Incoming::Lost | Incoming::Message { .. }) | None) | Err(_) => {
+                return Err(NoLink::Away);
+            }
         }
         self.session = Some((client, incoming));
-        if self.publish(Channel::Sync, sync.encode_to_vec()).await { Ok(()) } else { Err(NoLink::Away) }
+        if self.publish(Channel::Sync, sync.encode_to_vec()).await {
+            Ok(())
+        } else {
+            Err(NoLink::Away)
+        }
     }
 
     async fn say_again(&mut self, sync: wire::Sync) {
@@ -74,7 +90,9 @@ impl Link for HubLink {
     }
 
     async fn hear(&mut self) -> Heard {
-        let Some((_, incoming)) = &mut self.session else { return Heard::Lost };
+        let Some((_, incoming)) = &mut self.session else {
+            return Heard::Lost;
+        };
         match incoming.recv().await {
             Some(Incoming::Message { topic, payload }) => {
                 let own = topic::parse(LINE, &topic) == Some((&self.device, Channel::Cmd));
@@ -88,7 +106,14 @@ impl Link for HubLink {
     }
 
     async fn report(&mut self, report: wire::OrderReport) -> bool {
-        self.publish(Channel::Ack, wire::ReportEnvelope { reports: vec![report] }.encode_to_vec()).await
+        self.publish(
+            Channel::Ack,
+            wire::ReportEnvelope {
+                reports: vec![report],
+            }
+            .encode_to_vec(),
+        )
+        .await
     }
 
     fn close(&mut self) {

@@ -28,20 +28,33 @@ const RETRY_CAP: Duration = Duration::from_secs(3);
 
 /// Binds every device of the fleet. Phones before their watches and hubs before their children.
 pub async fn provision(config: &FleetConfig) -> anyhow::Result<Vec<Device>> {
-    ensure!(config.total() <= DEVICES_MAX, "a fleet has at most {DEVICES_MAX} devices");
+    ensure!(
+        config.total() <= DEVICES_MAX,
+        "a fleet has at most {DEVICES_MAX} devices"
+    );
     let ca = config.authority()?;
     let security = config.caller_security(ca.as_ref())?;
-    let dial = |url: &str| anyhow::Ok(BindingServiceClient::new(client::endpoint(url, &security)?.connect_lazy()));
+    let dial = |url: &str| {
+        anyhow::Ok(BindingServiceClient::new(
+            client::endpoint(url, &security)?.connect_lazy(),
+        ))
+    };
     let mut draw = Draw::new(config);
 
     let phones = draw.devices(Kind::Phone, config.phones, None);
     let watches: Vec<_> = (0..config.watches)
-        .filter_map(|n| phones.get(n as usize % phones.len().max(1)).map(|phone| phone.id.clone()))
+        .filter_map(|n| {
+            phones
+                .get(n as usize % phones.len().max(1))
+                .map(|phone| phone.id.clone())
+        })
         .flat_map(|phone| draw.devices(Kind::Watch, 1, Some(&phone)))
         .collect();
     let hubs = draw.devices(Kind::Hub, config.hubs, None);
-    let children: Vec<_> =
-        hubs.iter().flat_map(|hub| draw.devices(Kind::Child, config.children_per_hub, Some(&hub.id))).collect();
+    let children: Vec<_> = hubs
+        .iter()
+        .flat_map(|hub| draw.devices(Kind::Child, config.children_per_hub, Some(&hub.id)))
+        .collect();
 
     let smarthome = dial(&config.smarthome_agent)?;
     let mut bound = bind_all(dial(&config.phones_agent)?, &config.account, phones).await?;
@@ -127,14 +140,24 @@ async fn bind(
             epoch: 0,
             model: model(device.kind).to_owned(),
             serial_number: format!("SN-{}", device.id.to_uppercase()),
-            via: device.via.as_ref().map(|via| format!("devices/{via}")).unwrap_or_default(),
+            via: device
+                .via
+                .as_ref()
+                .map(|via| format!("devices/{via}"))
+                .unwrap_or_default(),
         }),
     };
     for attempt in 0..TRIES_MAX {
-        match client.bind(client::request(request.clone(), BIND_TIMEOUT)).await {
+        match client
+            .bind(client::request(request.clone(), BIND_TIMEOUT))
+            .await
+        {
             Ok(response) => {
                 let response = response.into_inner();
-                device.epoch = response.binding.context("a binding without a binding")?.epoch;
+                device.epoch = response
+                    .binding
+                    .context("a binding without a binding")?
+                    .epoch;
                 device.secret = response.device_secret;
                 return Ok(device);
             }
@@ -142,7 +165,9 @@ async fn bind(
                 let random = rand::rng().random();
                 tokio::time::sleep(backoff::jittered(attempt, RETRY_BASE, RETRY_CAP, random)).await;
             }
-            Err(status) => return Err(status).with_context(|| format!("cannot bind devices/{}", device.id)),
+            Err(status) => {
+                return Err(status).with_context(|| format!("cannot bind devices/{}", device.id));
+            }
         }
     }
     bail!("the agent of devices/{} is away", device.id)

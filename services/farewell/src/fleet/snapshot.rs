@@ -39,14 +39,19 @@ pub struct Counts {
 
 impl Snapshot {
     pub(super) fn of(devices: &[Device], lives: &[Arc<Life>]) -> Self {
-        let lives: HashMap<&str, &Arc<Life>> = lives.iter().map(|life| (life.id.as_str(), life)).collect();
-        let devices = devices.iter().filter_map(|device| holding(device, &lives)).collect();
+        let lives: HashMap<&str, &Arc<Life>> =
+            lives.iter().map(|life| (life.id.as_str(), life)).collect();
+        let devices = devices
+            .iter()
+            .filter_map(|device| holding(device, &lives))
+            .collect();
         Self { devices }
     }
 
     /// In figures.
     pub fn counts(&self) -> Counts {
-        let count = |of: fn(&Holding) -> bool| self.devices.iter().filter(|holding| of(holding)).count();
+        let count =
+            |of: fn(&Holding) -> bool| self.devices.iter().filter(|holding| of(holding)).count();
         Counts {
             total: self.devices.len(),
             online: count(|holding| holding.online),
@@ -65,7 +70,9 @@ fn holding(device: &Device, lives: &HashMap<&str, &Arc<Life>>) -> Option<Holding
     let (bound_epoch, user_data, executions) = match device.kind {
         Kind::Child if local.has_child(&device.id) => (device.epoch, false, 0),
         Kind::Child => (0, false, 0),
-        Kind::Phone | Kind::Watch | Kind::Hub => (local.epoch(), local.has_user_data(), local.executions()),
+        Kind::Phone | Kind::Watch | Kind::Hub => {
+            (local.epoch(), local.has_user_data(), local.executions())
+        }
     };
     Some(Holding {
         device: device.id.clone(),

@@ -1,6 +1,7 @@
 //! The trait that a team implements to take part in deletions.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -12,7 +13,11 @@ use async_trait::async_trait;
 /// on either side: keep the [`Answer`] in the same transaction as the work (see [`crate::journal`]) and give it again.
 ///
 /// Errors: a [`Fault`] is trouble that passes (a database away); the session answers `DEFERRED` with a backoff.
-/// What won't ever succeed without a person is [`Answer::Refused`].
+/// What won't ever succeed without a person is [`Answer::Refused`]. A panic counts as a [`Fault`].
+///
+/// Methods are polled where commands arrive: work that computes for long without waiting belongs in
+/// `tokio::task::spawn_blocking`.
+#[cfg_attr(test, mockall::automock)]
 #[async_trait]
 pub trait Participant: Send + Sync + 'static {
     /// The answer given earlier for this command, if there is one. Asked before any work.
@@ -47,8 +52,8 @@ pub trait Participant: Send + Sync + 'static {
     }
 }
 
-/// What is asked: one command.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is asked: one command. Its `Debug` never shows the account.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Order {
     /// `deletions/{deletion}/commands/{round}-{verb}-{participant}`: the idempotency key.
     pub command: String,
@@ -60,6 +65,12 @@ pub struct Order {
     pub devices: Vec<DeviceTask>,
     /// W3C trace context of the delivery; may be empty.
     pub traceparent: String,
+}
+
+impl fmt::Debug for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Order").field("command", &self.command).field("devices", &self.devices).finish_non_exhaustive()
+    }
 }
 
 /// One device of the roster.
@@ -221,8 +232,8 @@ pub struct BoundDevice {
     pub binding_epoch: u64,
 }
 
-/// "Send a code."
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// "Send a code." Its `Debug` never shows the account.
+#[derive(Clone, PartialEq, Eq)]
 pub struct SendCode {
     /// The account's id.
     pub account: String,
@@ -232,6 +243,15 @@ pub struct SendCode {
     pub channel: CodeChannel,
     /// The caller's request id: the same id sends no second code.
     pub request_id: String,
+}
+
+impl fmt::Debug for SendCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendCode")
+            .field("deletion", &self.deletion)
+            .field("channel", &self.channel)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How a code travels.
@@ -269,8 +289,8 @@ pub struct CheckProof {
     pub request_id: String,
 }
 
-impl std::fmt::Debug for CheckProof {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for CheckProof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CheckProof").field("deletion", &self.deletion).field("kind", &self.kind).finish_non_exhaustive()
     }
 }
@@ -298,6 +318,7 @@ pub enum ProofChecked {
 #[error("{what}")]
 pub struct Fault {
     what: String,
+    unsupported: bool,
     #[source]
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -305,12 +326,26 @@ pub struct Fault {
 impl Fault {
     /// Trouble with a cause.
     pub fn new(what: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { what: what.to_owned(), source: Some(source.into()) }
+        Self { what: what.to_owned(), unsupported: false, source: Some(source.into()) }
     }
 
-    /// A question that this participant can't answer.
+    /// Trouble that says enough without a cause.
+    pub fn plain(what: &str) -> Self {
+        Self { what: what.to_owned(), unsupported: false, source: None }
+    }
+
+    /// A question that this participant can't answer, now or later.
     pub fn unsupported(question: &str) -> Self {
-        Self { what: format!("{question} is not supported by this participant"), source: None }
+        Self {
+            what: format!("{question} is not supported by this participant"),
+            unsupported: true,
+            source: None,
+        }
+    }
+
+    /// Whether waiting is of no use because the question isn't this participant's to answer.
+    pub fn is_unsupported(&self) -> bool {
+        self.unsupported
     }
 }
 

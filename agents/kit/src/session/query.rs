@@ -1,0 +1,56 @@
+//! Short questions: answered in time, or said to be unanswerable. Silence and "fine" are different things.
+
+use std::time::Duration;
+
+use farewell_proto::participant::v1::{Query, Reply, reply};
+
+use super::Shared;
+use super::work::{caught, chain};
+use crate::participant::Fault;
+use crate::wire::{self, Question};
+
+/// A question that takes longer is not short; the bound is against a peer that makes them pile up.
+const TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+/// Why a question can't be answered.
+const INVALID_QUERY: &str = "INVALID_QUERY";
+const UNSUPPORTED: &str = "UNSUPPORTED";
+const PARTICIPANT_FAULT: &str = "PARTICIPANT_FAULT";
+const DEADLINE_EXCEEDED: &str = "DEADLINE_EXCEEDED";
+const TOO_MANY_QUERIES: &str = "TOO_MANY_QUERIES";
+
+impl Shared {
+    pub(super) async fn reply(&self, query: Query) -> Reply {
+        let query_id = query.id;
+        let answer = self.reply_to(query).await.unwrap_or_else(wire::unanswerable);
+        Reply { query_id, answer: Some(answer) }
+    }
+
+    async fn reply_to(&self, query: Query) -> Result<reply::Answer, &'static str> {
+        let (question, timeout) = wire::question(query).map_err(|malformed| {
+            tracing::warn!(%malformed, "a question was refused");
+            INVALID_QUERY
+        })?;
+        let _permit = self.questions.try_acquire().map_err(|_| TOO_MANY_QUERIES)?;
+        match tokio::time::timeout(timeout.min(TIMEOUT_MAX), caught(self.consider(question))).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(fault)) if fault.is_unsupported() => Err(UNSUPPORTED),
+            Ok(Err(fault)) => {
+                if let Some(unsaid) = self.lines.next() {
+                    tracing::warn!(cause = chain(&fault), unsaid, "a question met trouble");
+                }
+                Err(PARTICIPANT_FAULT)
+            }
+            Err(_) => Err(DEADLINE_EXCEEDED),
+        }
+    }
+
+    async fn consider(&self, question: Question) -> Result<reply::Answer, Fault> {
+        match question {
+            Question::Eligibility { account } => self.code.eligibility(&account).await.map(wire::eligibility),
+            Question::Inventory { account } => self.code.inventory(&account).await.map(wire::inventory),
+            Question::SendCode(request) => self.code.send_code(&request).await.map(wire::code_sent),
+            Question::CheckProof(request) => self.code.check_proof(&request).await.map(wire::proof_checked),
+        }
+    }
+}

@@ -7,10 +7,11 @@
 //!
 //! What is owed has no rows: it is the plan minus the done-mask. Receipts are appended, the mask is one column.
 
+mod columns;
+pub mod limit;
 pub mod memory;
 mod merge;
 pub mod postgres;
-pub mod sqlite;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub const BATCH_ROWS_MAX: usize = 1_000;
 pub async fn connect(url: &str) -> Result<Arc<dyn Ledger>, Error> {
     if url == "memory:" {
         Ok(Arc::new(memory::Memory::new()))
+    } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        Ok(Arc::new(postgres::Postgres::open(url).await?))
     } else {
         Err(Error::Url)
     }

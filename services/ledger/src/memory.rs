@@ -161,14 +161,10 @@ impl Ledger for Memory {
     }
 
     async fn open(&self, batch: Vec<Deletion>) -> Result<Vec<Opened>, Error> {
+        crate::named_once(batch.iter().map(|deletion| deletion.id))?;
         let mut tables = self.tables();
         let now = clock();
-        let mut ids = BTreeSet::new();
         for deletion in &batch {
-            // Refused whole, as a database does, even where the row would not have been written after all.
-            if !ids.insert(deletion.id) {
-                return Err(refused("a deletion that is there"));
-            }
             let is_new = !tables.requests.contains_key(&deletion.request)
                 && !tables.live.contains_key(&deletion.account);
             if is_new && tables.deletions.contains_key(&deletion.id) {

@@ -1,0 +1,340 @@
+//! A deletion as both databases store it, and back.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use farewell_core::deletion::Begun;
+use farewell_core::policy::{Channel, Factors, Policy};
+use farewell_core::receipt::{Kept, Receipt};
+use farewell_core::{
+    AccountId, Deletion, DeletionId, LegIndex, Mask, RequestId, Slot, State, Time,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::{Announcement, Coordinator, Cursor, Entry, Error, Owed};
+
+/// What a state carries.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Times {
+    pub expires_at: Option<i64>,
+    pub cooling_off_end: Option<i64>,
+    pub erase_at: Option<i64>,
+    pub end_at: Option<i64>,
+    pub sealed: bool,
+}
+
+impl From<&State> for Times {
+    fn from(state: &State) -> Self {
+        let (none, some) = (Self::default(), |at: Time| Some(at.micros()));
+        match *state {
+            State::AwaitingVerification { expires_at } => Self {
+                expires_at: some(expires_at),
+                ..none
+            },
+            State::CoolingOff { ends_at } => Self {
+                cooling_off_end: some(ends_at),
+                ..none
+            },
+            State::Erasing(begun) | State::Verifying(begun) => Self {
+                cooling_off_end: some(begun.cooling_off_ended_at),
+                erase_at: some(begun.at),
+                ..none
+            },
+            State::Purged { begun, at } => Self {
+                cooling_off_end: some(begun.cooling_off_ended_at),
+                erase_at: some(begun.at),
+                end_at: some(at),
+                ..none
+            },
+            State::Revoked { at, sealed } | State::Denied { at, sealed } => Self {
+                end_at: some(at),
+                sealed,
+                ..none
+            },
+            State::Expired { at } => Self {
+                end_at: some(at),
+                ..none
+            },
+        }
+    }
+}
+
+impl Times {
+    fn state(self, code: i16) -> Option<State> {
+        let time = |micros: Option<i64>| micros.map(Time::from_micros);
+        let begun = || {
+            Some(Begun {
+                cooling_off_ended_at: time(self.cooling_off_end)?,
+                at: time(self.erase_at)?,
+            })
+        };
+        let (at, sealed) = (time(self.end_at), self.sealed);
+        Some(match code {
+            1 => State::AwaitingVerification {
+                expires_at: time(self.expires_at)?,
+            },
+            2 => State::CoolingOff {
+                ends_at: time(self.cooling_off_end)?,
+            },
+            3 => State::Erasing(begun()?),
+            4 => State::Verifying(begun()?),
+            5 => State::Purged {
+                begun: begun()?,
+                at: at?,
+            },
+            6 => State::Revoked { at: at?, sealed },
+            7 => State::Denied { at: at?, sealed },
+            8 => State::Expired { at: at? },
+            _ => return None,
+        })
+    }
+}
+
+/// A row of `deletion`.
+#[derive(sqlx::FromRow)]
+pub(crate) struct DeletionRow {
+    id: Uuid,
+    account: String,
+    request: Uuid,
+    request_digest: Uuid,
+    channel: i16,
+    policy_version: i32,
+    consents: String,
+    requested_at: i64,
+    deadline: i64,
+    state: i16,
+    expires_at: Option<i64>,
+    cooling_off_end: Option<i64>,
+    erase_at: Option<i64>,
+    end_at: Option<i64>,
+    sealed: bool,
+    factors_required: i16,
+    factors_verified: i16,
+    round: i32,
+    done: i64,
+    need: i64,
+    refused: i64,
+    blockers: String,
+    held: bool,
+    conflicts: i32,
+    attention_at: Option<i64>,
+    closed_at: Option<i64>,
+    traceparent: String,
+    revision: i32,
+}
+
+impl TryFrom<DeletionRow> for Deletion {
+    type Error = Error;
+
+    fn try_from(row: DeletionRow) -> Result<Self, Error> {
+        let times = Times {
+            expires_at: row.expires_at,
+            cooling_off_end: row.cooling_off_end,
+            erase_at: row.erase_at,
+            end_at: row.end_at,
+            sealed: row.sealed,
+        };
+        Ok(Self {
+            id: DeletionId(row.id),
+            account: account(&row.account)?,
+            request: RequestId(row.request),
+            request_digest: row.request_digest.into_bytes(),
+            channel: Channel::from_code(row.channel).ok_or(Error::Corrupt { what: "channel" })?,
+            policy_version: number(row.policy_version, "policy version")?,
+            consents: read(&row.consents, "consent")?,
+            requested_at: Time::from_micros(row.requested_at),
+            deadline: Time::from_micros(row.deadline),
+            state: times
+                .state(row.state)
+                .ok_or(Error::Corrupt { what: "state" })?,
+            factors_required: Factors::from_code(row.factors_required),
+            factors_verified: Factors::from_code(row.factors_verified),
+            round: number(row.round, "round")?,
+            done: Mask::from_bits(row.done),
+            need: Mask::from_bits(row.need),
+            refused: Mask::from_bits(row.refused),
+            blockers: read(&row.blockers, "blocker")?,
+            held: row.held,
+            conflicts: number(row.conflicts, "count of conflicts")?,
+            attention_at: row.attention_at.map(Time::from_micros),
+            closed_at: row.closed_at.map(Time::from_micros),
+            traceparent: row.traceparent,
+            revision: row.revision,
+        })
+    }
+}
+
+/// A row of `receipt`.
+#[derive(sqlx::FromRow)]
+pub(crate) struct ReceiptRow {
+    pub deletion: Uuid,
+    round: i32,
+    leg: i16,
+    fingerprint: Uuid,
+    evidence: String,
+    settled_at: i64,
+}
+
+impl TryFrom<ReceiptRow> for Kept {
+    type Error = Error;
+
+    fn try_from(row: ReceiptRow) -> Result<Self, Error> {
+        let leg = usize::try_from(row.leg).ok().and_then(LegIndex::new);
+        Ok(Self {
+            receipt: Receipt {
+                leg: leg.ok_or(Error::Corrupt { what: "leg" })?,
+                round: number(row.round, "round")?,
+                evidence: row.evidence,
+                fingerprint: row.fingerprint.into_bytes(),
+            },
+            settled_at: Time::from_micros(row.settled_at),
+        })
+    }
+}
+
+/// A row of `history`.
+#[derive(sqlx::FromRow)]
+pub(crate) struct HistoryRow {
+    revision: i32,
+    at: i64,
+    state: i16,
+    note: String,
+}
+
+impl From<HistoryRow> for Entry {
+    fn from(row: HistoryRow) -> Self {
+        Self {
+            revision: row.revision,
+            at: Time::from_micros(row.at),
+            state: row.state,
+            note: row.note,
+        }
+    }
+}
+
+/// A row of `outbox`.
+#[derive(sqlx::FromRow)]
+pub(crate) struct OutboxRow {
+    deletion: Uuid,
+    state: i16,
+    at: i64,
+}
+
+impl From<OutboxRow> for Announcement {
+    fn from(row: OutboxRow) -> Self {
+        Self {
+            deletion: DeletionId(row.deletion),
+            state: row.state,
+            at: Time::from_micros(row.at),
+        }
+    }
+}
+
+pub(crate) fn slot(number: i16) -> Result<Slot, Error> {
+    u8::try_from(number)
+        .ok()
+        .and_then(Slot::new)
+        .ok_or(Error::Corrupt { what: "slot" })
+}
+
+pub(crate) fn slots(numbers: impl IntoIterator<Item = i16>) -> Result<Vec<Slot>, Error> {
+    numbers.into_iter().map(slot).collect()
+}
+
+pub(crate) fn slot_numbers(slots: &[Slot]) -> Vec<i16> {
+    slots.iter().map(|slot| i16::from(slot.number())).collect()
+}
+
+/// Small lists are JSON text: nothing is ever looked up in them.
+pub(crate) fn text<T: Serialize>(list: &[T]) -> String {
+    if list.is_empty() {
+        return "[]".to_owned();
+    }
+    serde_json::to_string(list).unwrap_or_default()
+}
+
+pub(crate) fn micros(time: Option<Time>) -> Option<i64> {
+    time.map(Time::micros)
+}
+
+/// A whole number that the database keeps as a signed one.
+pub(crate) fn stored(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+pub(crate) fn number<N, M: TryFrom<N>>(number: N, what: &'static str) -> Result<M, Error> {
+    M::try_from(number).map_err(|_| Error::Corrupt { what })
+}
+
+pub(crate) fn leg(leg: LegIndex) -> i16 {
+    i16::try_from(leg.place()).unwrap_or(i16::MAX)
+}
+
+pub(crate) fn read<T: DeserializeOwned>(text: &str, what: &'static str) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|_| Error::Corrupt { what })
+}
+
+fn account(text: &str) -> Result<AccountId, Error> {
+    text.parse().map_err(|_| Error::Corrupt { what: "account" })
+}
+
+/// A row of `coordinator` with the count of its slots.
+#[derive(sqlx::FromRow)]
+pub(crate) struct CoordinatorRow {
+    holder: String,
+    lease_until: i64,
+    slots: i64,
+}
+
+impl CoordinatorRow {
+    pub fn coordinator(self) -> Coordinator {
+        Coordinator {
+            holder: self.holder,
+            slots: u32::try_from(self.slots).unwrap_or(u32::MAX),
+            lease_until: Time::from_micros(self.lease_until),
+        }
+    }
+}
+
+/// A place that everything comes after, if there is no cursor.
+pub(crate) fn cursor(after: Option<Cursor>) -> (i64, Uuid) {
+    after.map_or((i64::MIN, Uuid::nil()), |after| {
+        (after.attention_at.micros(), after.id.0)
+    })
+}
+
+/// Deletions with their seals, which come by deletion.
+pub(crate) fn owed(deletions: Vec<Deletion>, seals: Vec<ReceiptRow>) -> Result<Vec<Owed>, Error> {
+    let mut by_deletion: HashMap<DeletionId, Vec<Kept>> = HashMap::new();
+    for row in seals {
+        by_deletion
+            .entry(DeletionId(row.deletion))
+            .or_default()
+            .push(Kept::try_from(row)?);
+    }
+    Ok(deletions
+        .into_iter()
+        .map(|deletion| Owed {
+            seals: by_deletion.get(&deletion.id).cloned().unwrap_or_default(),
+            deletion,
+        })
+        .collect())
+}
+
+/// A policy's one text, and its digest.
+pub(crate) fn document(policy: &Policy) -> (String, [u8; 32]) {
+    let doc = serde_json::to_string(policy).unwrap_or_default();
+    let digest = Sha256::digest(doc.as_bytes()).into();
+    (doc, digest)
+}
+
+pub(crate) fn policy((version, doc): (i32, String)) -> Result<(u32, Policy), Error> {
+    Ok((number(version, "policy version")?, read(&doc, "policy")?))
+}
+
+pub(crate) fn span(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX / 2)
+}

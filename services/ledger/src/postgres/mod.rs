@@ -1,0 +1,173 @@
+//! A ledger in PostgreSQL: shared by coordinators, of which none is special.
+//!
+//! Each verb that writes deletions is one set statement and so one round trip and one commit. It has a connection of its
+//! own, so that verbs don't queue behind each other; everything else goes through a small pool.
+
+mod connection;
+mod lease;
+mod open;
+mod outbox;
+mod owed;
+mod policy;
+mod read;
+mod settle;
+mod turn;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use farewell_core::policy::Policy;
+use farewell_core::receipt::Kept;
+use farewell_core::{Deletion, DeletionId, RequestId, Slot, Time};
+use sqlx::PgPool;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Executor, SqlSafeStr};
+
+use crate::{
+    Announcement, Cursor, Entry, Error, Fence, Filter, Leases, Ledger, Opened, Overview, Owed,
+    Remembered, Settled, Settlement, Turn, Turned,
+};
+use connection::Lane;
+
+/// Statements of the lanes, for a test that asks PostgreSQL how it would run them.
+#[doc(hidden)]
+pub const LANE_STATEMENTS: [(&str, &str); 3] = [
+    ("open", open::OPEN),
+    ("turn", turn::TURN),
+    ("settle", settle::SETTLE),
+];
+
+/// A ledger in PostgreSQL.
+#[derive(Debug)]
+pub struct Postgres {
+    open: Lane,
+    turn: Lane,
+    settle: Lane,
+    pool: PgPool,
+}
+
+impl Postgres {
+    /// Connects and brings the schema up to date. Errors: `Url`, `Unreachable`, `Migration`.
+    pub async fn open(url: &str) -> Result<Self, Error> {
+        let options: PgConnectOptions = url.parse().map_err(|_| Error::Url)?;
+        let pool = connection::pool(&options);
+        let mut connection = pool.acquire().await.map_err(connection::unread)?;
+        // Migrating may take longer than a statement may.
+        connection
+            .execute("SET statement_timeout = 0")
+            .await
+            .map_err(connection::unread)?;
+        Migrator::with_migrations(vec![Migration::new(
+            1,
+            "ledger".into(),
+            MigrationType::Simple,
+            include_str!("../../migrations/postgres/0001_ledger.sql").into_sql_str(),
+            false,
+        )])
+        .run(&mut *connection)
+        .await
+        .map_err(Error::Migration)?;
+        connection.close().await.map_err(connection::unread)?;
+        Ok(Self {
+            open: Lane::new(&options, "farewell open"),
+            turn: Lane::new(&options, "farewell turn"),
+            settle: Lane::new(&options, "farewell settle"),
+            pool,
+        })
+    }
+}
+
+#[async_trait]
+impl Ledger for Postgres {
+    async fn now(&self) -> Result<Time, Error> {
+        read::now(&self.pool).await
+    }
+
+    async fn adopt(&self, policy: &Policy) -> Result<u32, Error> {
+        policy::adopt(&self.pool, policy).await
+    }
+
+    async fn policies(&self) -> Result<Vec<(u32, Policy)>, Error> {
+        policy::all(&self.pool).await
+    }
+
+    async fn open(&self, batch: Vec<Deletion>) -> Result<Vec<Opened>, Error> {
+        open::open(&self.open, &self.pool, batch).await
+    }
+
+    async fn turn(&self, fence: Option<&Fence>, batch: Vec<Turn>) -> Result<Vec<Turned>, Error> {
+        turn::turn(&self.turn, fence, batch).await
+    }
+
+    async fn settle(&self, fence: &Fence, batch: Vec<Settlement>) -> Result<Vec<Settled>, Error> {
+        settle::settle(&self.settle, &self.pool, fence, batch).await
+    }
+
+    async fn remember(
+        &self,
+        request: RequestId,
+        digest: [u8; 16],
+        deletion: DeletionId,
+    ) -> Result<Remembered, Error> {
+        open::remember(&self.pool, request, digest, deletion).await
+    }
+
+    async fn join(&self, holder: &str, ttl: Duration) -> Result<Fence, Error> {
+        lease::join(&self.pool, holder, ttl).await
+    }
+
+    async fn renew(&self, fence: &Fence, ttl: Duration) -> Result<Leases, Error> {
+        lease::renew(&self.pool, fence, ttl).await
+    }
+
+    async fn claim(&self, fence: &Fence, slots: &[Slot]) -> Result<Vec<Slot>, Error> {
+        lease::claim(&self.pool, fence, slots).await
+    }
+
+    async fn release(&self, fence: &Fence, slots: &[Slot]) -> Result<(), Error> {
+        lease::release(&self.pool, fence, slots).await
+    }
+
+    async fn owed(
+        &self,
+        slots: &[Slot],
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Vec<Owed>, Error> {
+        owed::owed(&self.pool, slots, after, limit).await
+    }
+
+    async fn get(&self, ids: &[DeletionId]) -> Result<Vec<Owed>, Error> {
+        owed::get(&self.pool, ids).await
+    }
+
+    async fn receipts(&self, id: DeletionId) -> Result<Vec<Kept>, Error> {
+        read::receipts(&self.pool, id).await
+    }
+
+    async fn history(&self, id: DeletionId) -> Result<Vec<Entry>, Error> {
+        read::history(&self.pool, id).await
+    }
+
+    async fn list(
+        &self,
+        filter: &Filter,
+        before: Option<DeletionId>,
+        limit: u32,
+    ) -> Result<Vec<Deletion>, Error> {
+        read::list(&self.pool, filter, before, limit).await
+    }
+
+    async fn overview(&self) -> Result<Overview, Error> {
+        read::overview(&self.pool).await
+    }
+
+    async fn outbox(&self, slots: &[Slot], limit: u32) -> Result<Vec<Announcement>, Error> {
+        outbox::outbox(&self.pool, slots, limit).await
+    }
+
+    async fn announced(&self, fence: &Fence, deletions: &[DeletionId]) -> Result<(), Error> {
+        outbox::announced(&self.pool, fence, deletions).await
+    }
+}

@@ -1,1 +1,101 @@
+//! Identity: who an account is, how it proves that, and what it let others do in its name.
+//!
+//! Codes and passwords are never stored or logged as they are: a code as a keyed hash, a password as a slow one. Identity
+//! is erased last, because until then it answers for the person; nothing is retained.
 
+mod account;
+pub mod code;
+mod contact;
+pub mod courier;
+pub mod credential;
+mod eligibility;
+mod grant;
+mod holding;
+mod login;
+mod participant;
+mod proof;
+mod realname;
+mod rules;
+mod sample;
+#[cfg(test)]
+mod scratch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use farewell_kit::store::Store;
+use farewell_kit::{journal, seal, session};
+use farewell_runtime::shutdown::Shutdown;
+
+pub use self::account::{register, set_frozen, set_risk_lock};
+pub use self::contact::set_contact;
+pub use self::credential::change_password;
+pub use self::grant::{grant, revoke_grants};
+pub use self::holding::left_over;
+pub use self::login::{LoginError, is_logged_in, log_in};
+pub use self::participant::Identity;
+pub use self::realname::{clear_real_name, set_real_name};
+pub use self::rules::Rules;
+pub use self::sample::sample;
+
+/// The tables: each file of a noun says what its own hold.
+pub const SCHEMA: &[&str] = &[
+    journal::SCHEMA,
+    seal::SCHEMA,
+    account::SCHEMA,
+    credential::SCHEMA,
+    contact::SCHEMA,
+    login::SCHEMA,
+    grant::SCHEMA,
+    realname::SCHEMA,
+    code::SCHEMA,
+    proof::SCHEMA,
+];
+
+/// The name space in a PostgreSQL that services share.
+pub const NAMESPACE: &str = "farewell_identity";
+
+/// How long commands that are being carried out may take to end.
+const DRAIN_LIMIT: Duration = Duration::from_secs(20);
+
+/// What identity needs to run. There are no retention periods: nothing is retained.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `sqlite:path` or `postgres://…`.
+    pub database: String,
+    /// How coordinators are reached.
+    pub session: session::Config,
+    /// How codes travel.
+    pub courier: courier::Config,
+    /// The key of stored codes; the same for every process of identity, and not in its database.
+    pub pepper: code::Pepper,
+    /// Limits of codes and passwords.
+    pub rules: Rules,
+}
+
+/// Opens the database and puts the schema in place.
+///
+/// Errors: a URL that can't be used, or a database that stays away for 60 s.
+pub async fn open(url: &str) -> Result<Store, sqlx::Error> {
+    Store::open(url, NAMESPACE, SCHEMA).await
+}
+
+/// Takes part in deletions until `shutdown`, then lets commands end that are being carried out.
+///
+/// Errors: the database can't be opened, or a courier can't be used as configured. Everything later is retried.
+pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
+    let couriers = courier::Couriers::open(&config.courier)?;
+    let store = open(&config.database)
+        .await
+        .context("opening identity's database")?;
+    let shutdown = shutdown.child();
+    let identity = Identity::new(store.clone(), couriers, config.pepper, config.rules);
+    let _session = session::start(config.session, Arc::new(identity), shutdown.clone());
+    shutdown.wait().await;
+    if !shutdown.drain(DRAIN_LIMIT).await {
+        tracing::warn!("ending with commands under way; they will be delivered again");
+    }
+    store.pool().close().await;
+    Ok(())
+}

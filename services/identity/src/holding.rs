@@ -1,0 +1,54 @@
+//! What the tables really hold of an account: for the inventory, the probe and the last look.
+
+use farewell_kit::store::Store;
+use farewell_kit::{Category, Inventory};
+use sqlx::AnyConnection;
+
+/// What is held, by category; sizes are bytes of text. Categories without items are left out.
+///
+/// Errors: the database is away.
+pub async fn left_over(store: &Store, account: &str) -> anyhow::Result<Inventory> {
+    let mut connection = store.pool().acquire().await?;
+    Ok(held(&mut connection, account).await?)
+}
+
+pub(crate) async fn held(
+    connection: &mut AnyConnection,
+    account: &str,
+) -> Result<Inventory, sqlx::Error> {
+    let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+        "SELECT 'accounts', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(user_name)), 0) AS BIGINT) \
+             FROM account WHERE account = $1 \
+         UNION ALL SELECT 'credentials', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(hash)), 0) AS BIGINT) \
+             FROM credential WHERE account = $1 \
+         UNION ALL SELECT 'contacts', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(address)), 0) AS BIGINT) \
+             FROM contact WHERE account = $1 \
+         UNION ALL SELECT 'logins', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(agent)), 0) AS BIGINT) \
+             FROM login WHERE account = $1 \
+         UNION ALL SELECT 'third_party_grants', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(app)), 0) AS BIGINT) \
+             FROM app_grant WHERE account = $1 \
+         UNION ALL SELECT 'real_names', COUNT(*), \
+             CAST(COALESCE(SUM(OCTET_LENGTH(name) + OCTET_LENGTH(document)), 0) AS BIGINT) \
+             FROM real_name WHERE account = $1 \
+         UNION ALL SELECT 'codes', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(mac)), 0) AS BIGINT) \
+             FROM code WHERE account = $1 \
+         UNION ALL SELECT 'proofs', (SELECT COUNT(*) FROM proof WHERE account = $1) \
+             + (SELECT COUNT(*) FROM password_tries WHERE account = $1), CAST(0 AS BIGINT)",
+    )
+    .bind(account)
+    .fetch_all(connection)
+    .await?;
+    let categories = rows
+        .into_iter()
+        .filter(|(_, count, _)| *count > 0)
+        .map(|(category, count, size_bytes)| Category {
+            category,
+            count,
+            size_bytes,
+        })
+        .collect();
+    Ok(Inventory {
+        categories,
+        devices: Vec::new(),
+    })
+}

@@ -1,0 +1,152 @@
+//! Identity's part in a deletion.
+
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use farewell_kit::seal::{self, Begun};
+use farewell_kit::store::Store;
+use farewell_kit::{
+    Answer, Blocker, CheckProof, CodeSent, Done, Fault, Inventory, Order, Outcome, Participant,
+    ProofChecked, SendCode, journal,
+};
+use sqlx::AnyConnection;
+
+use crate::code::{self, Pepper};
+use crate::courier::Couriers;
+use crate::credential::{self, Hasher};
+use crate::rules::Rules;
+use crate::{account, contact, eligibility, grant, holding, login, proof, realname};
+
+/// Takes part in deletions for identity.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    store: Store,
+    couriers: Couriers,
+    pepper: Pepper,
+    hasher: Hasher,
+    rules: Rules,
+}
+
+impl Identity {
+    /// On an open database.
+    pub fn new(store: Store, couriers: Couriers, pepper: Pepper, rules: Rules) -> Self {
+        Self {
+            store,
+            couriers,
+            pepper,
+            hasher: Hasher::default(),
+            rules,
+        }
+    }
+
+    async fn send_code_at(&self, request: &SendCode, now: SystemTime) -> Result<CodeSent, Fault> {
+        code::send(
+            &self.store,
+            &self.couriers,
+            &self.pepper,
+            &self.rules.codes,
+            request,
+            now,
+        )
+        .await
+    }
+
+    async fn check_proof_at(
+        &self,
+        request: &CheckProof,
+        now: SystemTime,
+    ) -> Result<ProofChecked, Fault> {
+        proof::check(
+            &self.store,
+            &self.pepper,
+            &self.hasher,
+            &self.rules,
+            request,
+            now,
+        )
+        .await
+    }
+}
+
+#[async_trait]
+impl Participant for Identity {
+    async fn recall(&self, command: &str) -> Result<Option<Answer>, Fault> {
+        journal::recall(&self.store, command).await
+    }
+
+    async fn seal(&self, order: &Order) -> Result<Answer, Fault> {
+        let mut work = match seal::close(&self.store, order).await? {
+            Begun::Answered(answer) => return Ok(answer),
+            Begun::Open(work) => work,
+        };
+        login::end(work.tx(), &order.account).await?;
+        work.finish(Done::new(Outcome::Sealed)).await
+    }
+
+    async fn unseal(&self, order: &Order) -> Result<Answer, Fault> {
+        seal::lift(&self.store, order)
+            .await?
+            .finish(Done::new(Outcome::Unsealed))
+            .await
+    }
+
+    async fn act(&self, order: &Order) -> Result<Answer, Fault> {
+        let mut work = match seal::erase(&self.store, order).await? {
+            Begun::Answered(answer) => return Ok(answer),
+            Begun::Open(work) => work,
+        };
+        let counts = erase(work.tx(), &order.account).await?;
+        work.finish(seal::erased(counts, Vec::new())).await
+    }
+
+    async fn probe(&self, order: &Order) -> Result<Answer, Fault> {
+        let mut work = match seal::look(&self.store, order).await? {
+            Begun::Answered(answer) => return Ok(answer),
+            Begun::Open(work) => work,
+        };
+        let held = holding::held(work.tx(), &order.account).await?;
+        work.finish(seal::found(&held, Vec::new())).await
+    }
+
+    async fn eligibility(&self, account: &str) -> Result<Vec<Blocker>, Fault> {
+        let mut connection = self.store.pool().acquire().await?;
+        let recent = self.rules.recent_change;
+        Ok(eligibility::blockers(&mut connection, account, recent, SystemTime::now()).await?)
+    }
+
+    async fn inventory(&self, account: &str) -> Result<Inventory, Fault> {
+        let mut connection = self.store.pool().acquire().await?;
+        Ok(holding::held(&mut connection, account).await?)
+    }
+
+    async fn send_code(&self, request: &SendCode) -> Result<CodeSent, Fault> {
+        self.send_code_at(request, SystemTime::now()).await
+    }
+
+    async fn check_proof(&self, request: &CheckProof) -> Result<ProofChecked, Fault> {
+        self.check_proof_at(request, SystemTime::now()).await
+    }
+}
+
+/// The account's own row goes last.
+async fn erase(
+    connection: &mut AnyConnection,
+    account: &str,
+) -> Result<[(&'static str, u64); 8], sqlx::Error> {
+    Ok([
+        ("proofs", proof::erase(connection, account).await?),
+        ("codes", code::erase(connection, account).await?),
+        ("real_names", realname::erase(connection, account).await?),
+        (
+            "third_party_grants",
+            grant::erase(connection, account).await?,
+        ),
+        ("logins", login::erase(connection, account).await?),
+        ("contacts", contact::erase(connection, account).await?),
+        ("credentials", credential::erase(connection, account).await?),
+        ("accounts", account::erase(connection, account).await?),
+    ])
+}
+
+#[cfg(test)]
+mod tests;

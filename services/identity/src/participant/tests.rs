@@ -1,0 +1,598 @@
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use farewell_kit::{CodeChannel, ProofKind};
+
+use super::*;
+use crate::courier::{Letter, MockCourier};
+use crate::credential::Cost;
+use crate::sample::sample_with;
+use crate::{
+    LoginError, change_password, is_logged_in, left_over, log_in, register, revoke_grants, scratch,
+    set_contact, set_frozen, set_risk_lock,
+};
+
+const ACCOUNT: &str = "a-4711";
+const PHONE: &str = "+8613800000000";
+const MAIL: &str = "li@example.com";
+const PASSWORD: &str = "correct horse";
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What the courier was given, latest last.
+type Carried = Arc<Mutex<Vec<Letter>>>;
+
+struct Case {
+    store: Store,
+    identity: Identity,
+    carried: Carried,
+    now: SystemTime,
+}
+
+impl Case {
+    fn code(&self) -> String {
+        self.carried.lock().unwrap().last().unwrap().code.clone()
+    }
+
+    fn letters(&self) -> usize {
+        self.carried.lock().unwrap().len()
+    }
+
+    async fn send(&self, request_id: &str, after: Duration) -> CodeSent {
+        self.identity
+            .send_code_at(&send(request_id), self.now + after)
+            .await
+            .unwrap()
+    }
+
+    async fn check(&self, proof: &str, request_id: &str) -> ProofChecked {
+        self.identity
+            .check_proof_at(
+                &check(ProofKind::SmsCode, proof, request_id),
+                self.now + SECOND,
+            )
+            .await
+            .unwrap()
+    }
+
+    async fn password(&self, proof: &str, request_id: &str) -> ProofChecked {
+        self.identity
+            .check_proof_at(&check(ProofKind::Password, proof, request_id), self.now)
+            .await
+            .unwrap()
+    }
+
+    fn wrong(&self) -> String {
+        let right: u32 = self.code().parse().unwrap();
+        format!("{:06}", (right + 1) % 1_000_000)
+    }
+}
+
+fn hasher() -> Hasher {
+    Hasher::new(Cost {
+        memory_kib: 8,
+        passes: 1,
+    })
+}
+
+/// A courier that fails as often as it is told, and then keeps the letters.
+fn courier(failures: usize, carried: &Carried) -> Couriers {
+    let make = || {
+        let mut courier = MockCourier::new();
+        let (carried, failed) = (carried.clone(), Mutex::new(0));
+        courier.expect_carry().returning(move |letter| {
+            let mut failed = failed.lock().unwrap();
+            if *failed < failures {
+                *failed += 1;
+                return Err(Fault::new("the gateway", "down"));
+            }
+            carried.lock().unwrap().push(letter.clone());
+            Ok(())
+        });
+        Arc::new(courier)
+    };
+    Couriers::new(make(), make())
+}
+
+async fn cases(name: &str, failures: usize) -> Vec<Case> {
+    let mut all = Vec::new();
+    for store in scratch::stores(name).await {
+        sample_with(&store, &hasher(), ACCOUNT, PHONE, MAIL, PASSWORD)
+            .await
+            .unwrap();
+        let carried = Carried::default();
+        let pepper = Pepper::new(*b"sixteen bytes or more").unwrap();
+        let mut identity = Identity::new(
+            store.clone(),
+            courier(failures, &carried),
+            pepper,
+            Rules::default(),
+        );
+        identity.hasher = hasher();
+        all.push(Case {
+            store,
+            identity,
+            carried,
+            now: SystemTime::now(),
+        });
+    }
+    all
+}
+
+fn order(command: &str) -> Order {
+    Order {
+        command: format!("deletions/d1/commands/{command}"),
+        account: ACCOUNT.to_owned(),
+        deadline: None,
+        devices: Vec::new(),
+        traceparent: String::new(),
+    }
+}
+
+fn send(request_id: &str) -> SendCode {
+    SendCode {
+        account: ACCOUNT.to_owned(),
+        deletion: "deletions/d1".to_owned(),
+        channel: CodeChannel::Sms,
+        request_id: request_id.to_owned(),
+    }
+}
+
+fn check(kind: ProofKind, proof: &str, request_id: &str) -> CheckProof {
+    CheckProof {
+        account: ACCOUNT.to_owned(),
+        deletion: "deletions/d1".to_owned(),
+        kind,
+        proof: proof.to_owned(),
+        request_id: request_id.to_owned(),
+    }
+}
+
+fn done(answer: Answer) -> Done {
+    match answer {
+        Answer::Done(done) => done,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn codes(identity: &Identity) -> Vec<String> {
+    identity
+        .eligibility(ACCOUNT)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|blocker| blocker.code)
+        .collect()
+}
+
+#[tokio::test]
+async fn a_sealed_account_logs_in_no_more_and_its_sessions_end() {
+    for case in cases("sealed", 0).await {
+        let session = log_in(&case.store, &hasher(), ACCOUNT, PASSWORD, "test")
+            .await
+            .unwrap();
+        let before = left_over(&case.store, ACCOUNT).await.unwrap();
+        case.identity.seal(&order("1-seal-identity")).await.unwrap();
+        assert!(!is_logged_in(&case.store, &session).await.unwrap());
+        let refused = log_in(&case.store, &hasher(), ACCOUNT, PASSWORD, "test").await;
+        assert!(matches!(
+            refused,
+            Err(LoginError::Write(seal::Error::Sealed))
+        ));
+        let refused = set_contact(&case.store, ACCOUNT, CodeChannel::Sms, "+86").await;
+        assert!(matches!(refused, Err(seal::Error::Sealed)));
+        assert_eq!(left_over(&case.store, ACCOUNT).await.unwrap(), before);
+
+        case.identity
+            .unseal(&order("1-unseal-identity"))
+            .await
+            .unwrap();
+        assert_eq!(left_over(&case.store, ACCOUNT).await.unwrap(), before);
+        log_in(&case.store, &hasher(), ACCOUNT, PASSWORD, "test")
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn only_the_right_password_logs_in_and_only_an_open_account() {
+    for case in cases("login", 0).await {
+        let wrong = log_in(&case.store, &hasher(), ACCOUNT, "wrong", "test").await;
+        assert!(matches!(wrong, Err(LoginError::Wrong)));
+        let unknown = log_in(&case.store, &hasher(), "nobody", PASSWORD, "test").await;
+        assert!(matches!(unknown, Err(LoginError::Wrong)));
+        set_frozen(&case.store, ACCOUNT, true).await.unwrap();
+        let frozen = log_in(&case.store, &hasher(), ACCOUNT, PASSWORD, "test").await;
+        assert!(matches!(frozen, Err(LoginError::Locked)));
+    }
+}
+
+#[tokio::test]
+async fn erasing_leaves_nothing_and_nobody_registers_it_again() {
+    for case in cases("erased", 0).await {
+        case.send("r1", Duration::ZERO).await;
+        case.check(&case.wrong(), "p1").await;
+        case.password("wrong", "p2").await;
+        let answer = done(case.identity.act(&order("1-erase-identity")).await.unwrap());
+        assert_eq!(answer.outcome, Outcome::Erased);
+        assert_eq!(
+            (
+                answer.counts["accounts"],
+                answer.counts["contacts"],
+                answer.counts["codes"]
+            ),
+            (1, 2, 1)
+        );
+        assert!(
+            left_over(&case.store, ACCOUNT)
+                .await
+                .unwrap()
+                .categories
+                .is_empty()
+        );
+        assert_eq!(
+            done(
+                case.identity
+                    .probe(&order("1-probe-identity"))
+                    .await
+                    .unwrap()
+            )
+            .outcome,
+            Outcome::Clean
+        );
+
+        assert!(matches!(
+            register(&case.store, ACCOUNT, "again").await,
+            Err(seal::Error::Erased)
+        ));
+        assert_eq!(
+            case.send("r2", Duration::ZERO).await,
+            CodeSent::UnknownAccount
+        );
+        assert_eq!(
+            case.check("000000", "p3").await,
+            ProofChecked::UnknownAccount
+        );
+        assert!(
+            left_over(&case.store, ACCOUNT)
+                .await
+                .unwrap()
+                .categories
+                .is_empty()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_crash_before_the_answer_is_kept_changes_nothing() {
+    for case in cases("crash", 0).await {
+        let before = left_over(&case.store, ACCOUNT).await.unwrap();
+        let order = order("1-erase-identity");
+        let Begun::Open(mut work) = seal::erase(&case.store, &order).await.unwrap() else {
+            panic!("never answered before");
+        };
+        let counts = erase(work.tx(), ACCOUNT).await.unwrap();
+        drop(work);
+        assert_eq!(left_over(&case.store, ACCOUNT).await.unwrap(), before);
+        let first = case.identity.act(&order).await.unwrap();
+        assert_eq!(first, Answer::Done(seal::erased(counts, Vec::new())));
+        assert_eq!(case.identity.act(&order).await.unwrap(), first);
+    }
+}
+
+#[tokio::test]
+async fn every_blocker_is_told_and_goes_with_its_remedy() {
+    for case in cases("blockers", 0).await {
+        assert_eq!(
+            codes(&case.identity).await,
+            Vec::<String>::new(),
+            "the sample is free to go"
+        );
+        grant(&case.store, ACCOUNT, "an app").await.unwrap();
+        set_frozen(&case.store, ACCOUNT, true).await.unwrap();
+        set_risk_lock(&case.store, ACCOUNT, true).await.unwrap();
+        assert_eq!(
+            codes(&case.identity).await,
+            ["RISK_CONTROL_LOCK", "ACCOUNT_FROZEN", "THIRD_PARTY_GRANTS"]
+        );
+
+        case.identity.seal(&order("1-seal-identity")).await.unwrap();
+        revoke_grants(&case.store, ACCOUNT).await.unwrap();
+        set_frozen(&case.store, ACCOUNT, false).await.unwrap();
+        change_password(&case.store, &hasher(), ACCOUNT, "another")
+            .await
+            .unwrap();
+        assert_eq!(codes(&case.identity).await, ["RECENT_PASSWORD_CHANGE"]);
+        let nobody = case.identity.eligibility("nobody").await.unwrap();
+        assert_eq!(nobody[0].code, "UNKNOWN_ACCOUNT");
+    }
+}
+
+#[tokio::test]
+async fn the_right_code_is_right_once_and_its_request_always() {
+    for case in cases("right", 0).await {
+        let sent = case.send("r1", Duration::ZERO).await;
+        let expected = CodeSent::Sent {
+            expires: case.now + Duration::from_secs(600),
+            next_send: case.now + SECOND * 60,
+        };
+        assert_eq!(micros_of(sent), micros_of(expected));
+        let code = case.code();
+        assert_eq!(case.check(&code, "p1").await, ProofChecked::Right);
+        assert_eq!(case.check(&code, "p1").await, ProofChecked::Right);
+        assert_eq!(
+            case.check(&code, "p2").await,
+            ProofChecked::Expired,
+            "single use"
+        );
+        assert_eq!(case.check(&code, "p2").await, ProofChecked::Expired);
+    }
+}
+
+#[tokio::test]
+async fn a_code_is_for_its_own_deletion_channel_and_account() {
+    for case in cases("bound", 0).await {
+        case.send("r1", Duration::ZERO).await;
+        let mut other = check(ProofKind::SmsCode, &case.code(), "p1");
+        other.deletion = "deletions/d2".to_owned();
+        assert_eq!(
+            case.identity
+                .check_proof_at(&other, case.now)
+                .await
+                .unwrap(),
+            ProofChecked::Expired
+        );
+        let mail = check(ProofKind::EmailCode, &case.code(), "p1");
+        assert_eq!(
+            case.identity.check_proof_at(&mail, case.now).await.unwrap(),
+            ProofChecked::Expired
+        );
+        sample_with(&case.store, &hasher(), "another", PHONE, MAIL, PASSWORD)
+            .await
+            .unwrap();
+        let mut account = check(ProofKind::SmsCode, &case.code(), "p1");
+        account.account = "another".to_owned();
+        assert_eq!(
+            case.identity
+                .check_proof_at(&account, case.now)
+                .await
+                .unwrap(),
+            ProofChecked::Expired
+        );
+    }
+}
+
+#[tokio::test]
+async fn wrong_tries_are_counted_once_each_and_then_the_code_is_locked() {
+    for case in cases("tries", 0).await {
+        case.send("r1", Duration::ZERO).await;
+        let wrong = case.wrong();
+        for tries_left in (0..5).rev() {
+            let request_id = format!("p{tries_left}");
+            assert_eq!(
+                case.check(&wrong, &request_id).await,
+                ProofChecked::Wrong { tries_left }
+            );
+            assert_eq!(
+                case.check(&wrong, &request_id).await,
+                ProofChecked::Wrong { tries_left },
+                "counted once"
+            );
+        }
+        assert_eq!(case.check(&case.code(), "late").await, ProofChecked::Locked);
+        case.send("r2", SECOND * 61).await;
+        assert_eq!(case.check(&case.code(), "new").await, ProofChecked::Right);
+    }
+}
+
+#[tokio::test]
+async fn a_try_is_counted_before_it_is_compared() {
+    for case in cases("counted", 0).await {
+        case.send("r1", Duration::ZERO).await;
+        // The comparison fails: the stored hash is no hash.
+        sqlx::query("UPDATE credential SET hash = 'broken'")
+            .execute(case.store.pool())
+            .await
+            .unwrap();
+        let request = check(ProofKind::Password, PASSWORD, "p1");
+        assert!(
+            case.identity
+                .check_proof_at(&request, case.now)
+                .await
+                .is_err()
+        );
+        let (tries,): (i64,) = sqlx::query_as("SELECT tries FROM password_tries")
+            .fetch_one(case.store.pool())
+            .await
+            .unwrap();
+        assert_eq!(tries, 1);
+        // Healed, the same request goes on where it was, and counts no second try.
+        change_password(&case.store, &hasher(), ACCOUNT, PASSWORD)
+            .await
+            .unwrap();
+        assert_eq!(case.password(PASSWORD, "p1").await, ProofChecked::Right);
+        assert_eq!(
+            case.password("wrong", "p2").await,
+            ProofChecked::Wrong { tries_left: 3 }
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_password_has_its_own_tries_for_each_deletion() {
+    for case in cases("password", 0).await {
+        for tries_left in (0..5).rev() {
+            let answer = case.password("wrong", &format!("p{tries_left}")).await;
+            assert_eq!(answer, ProofChecked::Wrong { tries_left });
+        }
+        assert_eq!(case.password(PASSWORD, "late").await, ProofChecked::Locked);
+        let mut other = check(ProofKind::Password, PASSWORD, "p1");
+        other.deletion = "deletions/d2".to_owned();
+        assert_eq!(
+            case.identity
+                .check_proof_at(&other, case.now)
+                .await
+                .unwrap(),
+            ProofChecked::Right
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_code_expires() {
+    for case in cases("expires", 0).await {
+        case.send("r1", Duration::ZERO).await;
+        let late = check(ProofKind::SmsCode, &case.code(), "p1");
+        let answer = case
+            .identity
+            .check_proof_at(&late, case.now + SECOND * 600)
+            .await
+            .unwrap();
+        assert_eq!(answer, ProofChecked::Expired);
+        let in_time = check(ProofKind::SmsCode, &case.code(), "p2");
+        assert_eq!(
+            case.identity
+                .check_proof_at(&in_time, case.now + SECOND * 599)
+                .await
+                .unwrap(),
+            ProofChecked::Right
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_same_request_sends_one_code_and_another_has_to_wait() {
+    for case in cases("wait", 0).await {
+        let sent = case.send("r1", Duration::ZERO).await;
+        assert_eq!(micros_of(case.send("r1", SECOND).await), micros_of(sent));
+        assert!(matches!(
+            case.send("r2", SECOND * 59).await,
+            CodeSent::TooSoon { .. }
+        ));
+        assert_eq!(case.letters(), 1);
+        assert!(matches!(
+            case.send("r2", SECOND * 61).await,
+            CodeSent::Sent { .. }
+        ));
+        assert_eq!(case.letters(), 2);
+        // Only the newest counts; a repeat of the older request tells of the older code and sends nothing.
+        case.send("r1", SECOND * 62).await;
+        assert_eq!(case.letters(), 2);
+    }
+}
+
+#[tokio::test]
+async fn an_account_gets_so_many_codes_a_day_and_no_more() {
+    for case in cases("day", 0).await {
+        for number in 0..10 {
+            assert!(matches!(
+                case.send(&format!("r{number}"), SECOND * 61 * number).await,
+                CodeSent::Sent { .. }
+            ));
+        }
+        let next = case.send("r10", SECOND * 61 * 10).await;
+        let CodeSent::TooSoon { next_send } = next else {
+            panic!("{next:?}")
+        };
+        assert!(next_send > case.now + SECOND * 86_000);
+    }
+}
+
+#[tokio::test]
+async fn a_courier_that_fails_is_asked_again_by_the_same_request() {
+    for case in cases("courier", 1).await {
+        assert!(
+            case.identity
+                .send_code_at(&send("r1"), case.now)
+                .await
+                .is_err()
+        );
+        assert_eq!(case.letters(), 0);
+        assert!(matches!(
+            case.send("r1", SECOND).await,
+            CodeSent::Sent { .. }
+        ));
+        assert_eq!(case.check(&case.code(), "p1").await, ProofChecked::Right);
+    }
+}
+
+#[tokio::test]
+async fn a_crash_between_the_row_and_the_courier_is_healed_by_asking_again() {
+    for case in cases("healed", 0).await {
+        case.send("r1", Duration::ZERO).await;
+        let lost = case.code();
+        // As if the process had died before the courier answered.
+        sqlx::query("UPDATE code SET delivered = 0")
+            .execute(case.store.pool())
+            .await
+            .unwrap();
+        assert!(
+            case.identity
+                .send_code_at(&send("r1"), case.now + SECOND)
+                .await
+                .is_err(),
+            "still on its way"
+        );
+        assert!(matches!(
+            case.send("r1", SECOND * 31).await,
+            CodeSent::Sent { .. }
+        ));
+        assert_eq!(case.letters(), 2);
+        assert_eq!(case.check(&case.code(), "p1").await, ProofChecked::Right);
+        assert!(lost.len() == 6 && lost.bytes().all(|digit| digit.is_ascii_digit()));
+    }
+}
+
+#[tokio::test]
+async fn no_address_means_no_code() {
+    for case in cases("address", 0).await {
+        sqlx::query("DELETE FROM contact WHERE channel = 'SMS'")
+            .execute(case.store.pool())
+            .await
+            .unwrap();
+        assert_eq!(case.send("r1", Duration::ZERO).await, CodeSent::NoAddress);
+    }
+}
+
+#[tokio::test]
+async fn neither_code_nor_password_is_stored() {
+    for case in cases("stored", 0).await {
+        case.send("r1", Duration::ZERO).await;
+        case.password(PASSWORD, "p1").await;
+        let (mac, hash): (Vec<u8>, String) =
+            sqlx::query_as("SELECT mac, hash FROM code, credential")
+                .fetch_one(case.store.pool())
+                .await
+                .unwrap();
+        assert_eq!(mac.len(), 32);
+        assert!(hash.starts_with("$argon2id$") && !hash.contains(PASSWORD));
+    }
+}
+
+#[tokio::test]
+async fn a_sample_made_twice_is_made_once() {
+    for case in cases("sample", 0).await {
+        let before = left_over(&case.store, ACCOUNT).await.unwrap();
+        sample_with(&case.store, &hasher(), ACCOUNT, PHONE, MAIL, PASSWORD)
+            .await
+            .unwrap();
+        assert_eq!(left_over(&case.store, ACCOUNT).await.unwrap(), before);
+    }
+}
+
+#[test]
+fn a_short_pepper_is_refused_and_none_is_shown() {
+    assert!(Pepper::new(*b"fifteen bytes..").is_err());
+    let pepper = Pepper::new(*b"sixteen bytes or more").unwrap();
+    assert!(!format!("{pepper:?}").contains("115"));
+}
+
+/// The database keeps microseconds.
+fn micros_of(sent: CodeSent) -> (i64, i64) {
+    match sent {
+        CodeSent::Sent { expires, next_send } => (
+            farewell_kit::store::micros(expires),
+            farewell_kit::store::micros(next_send),
+        ),
+        other => panic!("{other:?}"),
+    }
+}

@@ -12,8 +12,8 @@ pub use farewell_kit::devices::broker::Config as Broker;
 pub use farewell_kit::devices::mqtt::Endpoint;
 pub use farewell_kit::devices::{Handle, LeftOver, left_over};
 
-/// What the agent needs to run.
-#[derive(Clone, Debug)]
+/// What the agent needs to run. No `Debug`: the database's URL may hold a password.
+#[derive(Clone)]
 pub struct Config {
     /// `sqlite:path` or `postgres://…`.
     pub database: String,

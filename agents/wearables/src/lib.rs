@@ -11,8 +11,8 @@ use farewell_runtime::shutdown::Shutdown;
 
 pub use farewell_kit::devices::{Handle, LeftOver, left_over};
 
-/// What the agent needs to run.
-#[derive(Clone, Debug)]
+/// What the agent needs to run. No `Debug`: the database's URL may hold a password.
+#[derive(Clone)]
 pub struct Config {
     /// `sqlite:path` or `postgres://…`.
     pub database: String,

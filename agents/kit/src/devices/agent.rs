@@ -21,8 +21,8 @@ use super::{attach, service};
 use crate::session::{self, Session};
 use crate::store::Store;
 
-/// What an agent needs to run.
-#[derive(Clone, Debug)]
+/// What an agent needs to run. No `Debug`: the database's URL may hold a password.
+#[derive(Clone)]
 pub struct Agent {
     /// `sqlite:path` or `postgres://…`.
     pub database: String,
@@ -107,9 +107,17 @@ impl Agent {
             shutdown.clone(),
         );
         let binding = service::Service::new(registry, bells, settled);
+        let (health, health_service) = tonic_health::server::health_reporter();
+        health
+            .set_serving::<DeviceServiceServer<attach::Service>>()
+            .await;
+        health
+            .set_serving::<BindingServiceServer<service::Service>>()
+            .await;
         let router = self
             .security
             .apply(server::builder())?
+            .add_service(health_service)
             .add_service(
                 DeviceServiceServer::new(attach)
                     .max_decoding_message_size(MESSAGE_BYTES_MAX)

@@ -17,10 +17,13 @@ pub struct Bells {
     inner: Arc<Inner>,
 }
 
+type Bell = (u64, Arc<Notify>);
+
 #[derive(Debug, Default)]
 struct Inner {
     next: AtomicU64,
-    sessions: Mutex<HashMap<String, Vec<(u64, Arc<Notify>)>>>,
+    /// By device; each bell with the number of its guard.
+    sessions: Mutex<HashMap<String, Vec<Bell>>>,
     line: OnceLock<mpsc::Sender<String>>,
 }
 

@@ -4,6 +4,7 @@
 //! PostgreSQL holds the account's or the device's row against everybody else.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use rand::Rng as _;
@@ -37,8 +38,8 @@ pub enum Via {
     Hub,
 }
 
-/// A device belongs to an account.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A device belongs to an account. Its `Debug` never shows the account.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Binding {
     pub device: String,
     pub account: String,
@@ -52,8 +53,18 @@ pub struct Binding {
     pub ending: bool,
 }
 
-/// A binding to be made.
-#[derive(Clone, Debug)]
+impl fmt::Debug for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Binding")
+            .field("device", &self.device)
+            .field("epoch", &self.epoch)
+            .field("ending", &self.ending)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A binding to be made. No `Debug`: it names an account.
+#[derive(Clone)]
 pub struct NewBinding {
     pub request_id: uuid::Uuid,
     pub device: String,
@@ -63,8 +74,7 @@ pub struct NewBinding {
     pub via: Option<String>,
 }
 
-/// A binding that was made.
-#[derive(Debug)]
+/// A binding that was made. No `Debug`: it holds a secret.
 pub struct Bound {
     pub binding: Binding,
     /// Password for the broker. Kept nowhere: a repeated request gets a new one and the old stops working.

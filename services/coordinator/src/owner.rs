@@ -16,7 +16,7 @@ const PAGE_ROWS: u32 = 1_000;
 /// How far a poll looks back: a commit may become visible later than the time that it carries.
 const OVERLAP: Duration = Duration::from_secs(2);
 /// How often everything is looked at again, whatever polls have seen.
-const SWEEP: Duration = Duration::from_secs(60);
+const SWEEP: Duration = Duration::from_secs(30);
 
 /// Runs until the shutdown, then gives the slots back.
 pub async fn run(center: Arc<Center>, shutdown: Shutdown) {

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use farewell_core::receipt::{Kept, Receipt};
-use farewell_core::{Deletion, DeletionId, Event, LegIndex, Mask, Plan, Reason, State};
-use farewell_ledger::{BATCH_ROWS_MAX, Error, Settled, Settlement};
+use farewell_core::{Deletion, DeletionId, Event, LegIndex, Mask, Plan, Reason};
+use farewell_ledger::{BATCH_ROWS_MAX, Error, Owed, Settled, Settlement};
 use farewell_proto::participant::v1 as wire;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -81,7 +81,7 @@ async fn flush(center: &Arc<Center>, jobs: impl Iterator<Item = SettleJob>) {
     };
     let mut stale = Vec::new();
     let mut changes = Vec::new();
-    let mut ended = Vec::new();
+    let mut landed = Vec::new();
     {
         let mut board = center.board();
         for (settlement, outcome) in batch.into_iter().zip(settled) {
@@ -97,18 +97,16 @@ async fn flush(center: &Arc<Center>, jobs: impl Iterator<Item = SettleJob>) {
             if settlement.advance.is_some() && !advanced {
                 stale.push(id);
             }
-            let moved = settlement.advance.filter(|_| advanced);
+            let moved = settlement.advance.filter(|_| advanced).map(|moved| Deletion { done, ..moved });
             if let Some(moved) = &moved {
                 changes.push((id, moved.state.code()));
+                landed.push(moved.clone());
             }
-            let over = moved.as_ref().is_some_and(rests);
             board.settled(id, done, moved, seals);
-            if over {
-                ended.push(id);
-            }
         }
-        ended.iter().for_each(|id| board.forget(*id));
     }
+    // What has moved may owe something else now, or nothing for a while.
+    center.admit(landed.into_iter().map(|deletion| Owed { deletion, seals: Vec::new() }));
     purge_span(&changes);
     center.announce(changes);
     center.wake.notify_one();
@@ -208,11 +206,6 @@ async fn write(center: &Center, batch: &[Settlement]) -> Option<Vec<Settled>> {
         }
         sleep(AWAY_PAUSE).await;
     }
-}
-
-/// Whether nothing is to be done for now, so that it needs no place on the board.
-fn rests(deletion: &Deletion) -> bool {
-    deletion.closed_at.is_some() || matches!(deletion.state, State::CoolingOff { .. })
 }
 
 fn seal_rosters(plan: &Plan, receipts: &[Receipt]) -> Vec<farewell_core::receipt::Roster> {

@@ -235,6 +235,73 @@ async fn a_hub_is_reached_through_the_embedded_broker() {
 }
 
 #[tokio::test]
+async fn after_a_restart_of_agent_and_broker_a_waiting_hub_gets_the_order_from_the_database() {
+    let mut agent = Agent {
+        broker: Some(Config::Embedded {
+            listen: ([127, 0, 0, 1], 0).into(),
+        }),
+        ..agent("restarted", Security::PlainLoopback)
+    };
+    let first = Shutdown::new();
+    let handle = agent
+        .clone()
+        .start(Arc::new(TestLine(Via::Hub)), first.clone())
+        .await
+        .unwrap();
+    let (epoch, secret) = bind(
+        &Registry::new(handle.store.clone(), Via::Hub, true),
+        "hub-1",
+    )
+    .await;
+    let listen = handle.broker_addr.unwrap();
+    let own = vec![topic::of("test", "hub-1", Channel::Cmd)];
+    let device = Shutdown::new();
+    let (client, mut incoming) = dial(endpoint(listen.port(), "hub-1", &secret), own, &device);
+    assert!(matches!(next(&mut incoming).await, Incoming::Connected));
+    queue_behind(&handle.store, Via::Hub, &erase(&[("hub-1", epoch)])).await;
+    handle.store.pool().close().await;
+    assert!(first.drain(PATIENCE).await);
+
+    agent.broker = Some(Config::Embedded { listen });
+    let second = Shutdown::new();
+    agent
+        .start(Arc::new(TestLine(Via::Hub)), second.clone())
+        .await
+        .unwrap();
+    let order = loop {
+        match next(&mut incoming).await {
+            Incoming::Connected => {
+                let sync = wire::Sync {
+                    device: names::device("hub-1"),
+                    binding_epoch: epoch,
+                    done_orders: Vec::new(),
+                };
+                client
+                    .publish(
+                        topic::of("test", "hub-1", Channel::Sync),
+                        sync.encode_to_vec(),
+                    )
+                    .await
+                    .unwrap();
+            }
+            Incoming::Message { payload, .. } => {
+                break wire::OrderEnvelope::decode(payload)
+                    .unwrap()
+                    .orders
+                    .remove(0);
+            }
+            Incoming::Lost | Incoming::Refused => {}
+        }
+    };
+    assert_eq!(
+        (order.device.as_str(), order.binding_epoch),
+        ("devices/hub-1", epoch)
+    );
+    assert!(device.drain(PATIENCE).await);
+    assert!(second.drain(PATIENCE).await);
+}
+
+#[tokio::test]
 async fn a_hub_is_reached_through_mosquitto() {
     let Some(mosquitto) =
         std::env::var_os("FAREWELL_TEST_MOSQUITTO").filter(|path| !path.is_empty())

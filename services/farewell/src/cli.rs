@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::output::{Format, Output};
-use crate::{certs, deletion, operator};
+use crate::settings::{Line, Name, Source};
+use crate::{bench, certs, deletion, operator, role, sample};
 
 const AFTER_HELP: &str = "\
 Results go to standard output, progress and errors to standard error. Tables are drawn on a terminal only; elsewhere a
@@ -32,12 +33,33 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a coordinator.
+    Coordinator(Source),
+    /// Run the agent of a product line.
+    Agent {
+        line: Line,
+        #[command(flatten)]
+        source: Source,
+    },
+    /// Run a service that holds an account's data.
+    Service {
+        service: Name,
+        #[command(flatten)]
+        source: Source,
+    },
     /// Ask for deletions, follow them, take them back.
     Deletion(deletion::Args),
     /// What waits, and for whom.
     Operator(operator::Args),
     /// Make a development authority and a certificate for every role.
     Certs(certs::Args),
+    /// Give an account data in the services' databases, to try things out.
+    Sample(sample::Args),
+    /// Bind simulated phones, watches and hubs to an account and let them live until a signal.
+    Fleet(role::fleet::Args),
+    /// Measure how fast deletions go.
+    #[command(subcommand)]
+    Bench(bench::Command),
 }
 
 /// Carries out a command line.
@@ -49,5 +71,11 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Deletion(args) => deletion::run(args, output).await,
         Command::Operator(args) => operator::run(args, output).await,
         Command::Certs(args) => certs::run(args, output),
+        Command::Coordinator(source) => role::coordinator::run(&source).await,
+        Command::Agent { line, source } => role::agent::run(line, &source).await,
+        Command::Service { service, source } => role::service::run(service, &source).await,
+        Command::Sample(args) => sample::run(args, output).await,
+        Command::Fleet(args) => role::fleet::run(args, output).await,
+        Command::Bench(command) => bench::run(command, output).await,
     }
 }

@@ -4,12 +4,17 @@
 //! What is absent: decisions about deletions (core), SQL (ledger, kit), what a participant does (its own crate). Here are
 //! settings, wiring and words for people.
 
+pub mod bench;
 pub mod certs;
 pub mod cli;
 pub mod client;
 pub mod deletion;
 pub mod failure;
+pub mod fleet;
 pub mod operator;
 pub mod output;
+pub mod role;
+pub mod sample;
+pub mod settings;
 
 pub use cli::{Cli, run};

@@ -1,0 +1,239 @@
+//! `[coordinator]`.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use farewell_coordinator::{Config, Listener, Pace};
+use farewell_core::Policy;
+use farewell_core::policy::{Channel, Factor, Stage};
+use farewell_core::retry::Backoff;
+use farewell_runtime::config::{Human, Problem, Problems, Validate, nested};
+use farewell_runtime::telemetry;
+use serde::Deserialize;
+
+use super::{Source, Tls, exposed, load, positive};
+
+/// What a coordinator is told.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Coordinator {
+    /// Unique among the coordinators of one ledger. Default: the host's name, as pods have one.
+    pub instance: String,
+    /// `sqlite:PATH`, `postgres://…`, or `memory:` to forget everything at the end.
+    pub ledger: String,
+    pub listen: Listen,
+    pub tls: Tls,
+    /// No TLS, on loopback only.
+    pub plain: bool,
+    pub policy: PolicyChoice,
+    pub pace: Times,
+    /// How long the end may take.
+    pub drain: Human,
+    pub telemetry: telemetry::Config,
+}
+
+/// Ports.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listen {
+    pub callers: SocketAddr,
+    pub participants: SocketAddr,
+    pub operators: SocketAddr,
+}
+
+/// A policy by name, and what is different here.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PolicyChoice {
+    pub name: String,
+    pub stages: Option<Vec<Stage>>,
+    pub channels: Option<BTreeMap<Channel, Vec<Factor>>>,
+    pub verification: Option<Human>,
+    pub cooling_off: Option<Human>,
+    pub deadline: Option<Human>,
+    pub deadline_warning: Option<Human>,
+    pub stalled_after: Option<Human>,
+    pub recheck: Option<Human>,
+}
+
+/// See [`Pace`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Times {
+    pub lease: Human,
+    pub poll: Human,
+    /// First and longest wait before a command is sent again.
+    pub retry: Human,
+    pub retry_max: Human,
+    pub query: Human,
+}
+
+impl Default for Coordinator {
+    fn default() -> Self {
+        Self {
+            instance: std::env::var("HOSTNAME")
+                .ok()
+                .filter(|name| !name.is_empty())
+                .unwrap_or_else(|| "coordinator".to_owned()),
+            ledger: "sqlite:coordinator.db".to_owned(),
+            listen: Listen::default(),
+            tls: Tls::default(),
+            plain: false,
+            policy: PolicyChoice::default(),
+            pace: Times::default(),
+            drain: Human(Pace::default().drain),
+            telemetry: telemetry::Config::default(),
+        }
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self {
+            callers: local(7400),
+            participants: local(7401),
+            operators: local(7402),
+        }
+    }
+}
+
+impl Default for PolicyChoice {
+    fn default() -> Self {
+        Self {
+            name: "cn".to_owned(),
+            stages: None,
+            channels: None,
+            verification: None,
+            cooling_off: None,
+            deadline: None,
+            deadline_warning: None,
+            stalled_after: None,
+            recheck: None,
+        }
+    }
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        let pace = Pace::default();
+        Self {
+            lease: Human(pace.lease),
+            poll: Human(pace.poll),
+            retry: Human(pace.retry.base),
+            retry_max: Human(pace.retry.cap),
+            query: Human(pace.query),
+        }
+    }
+}
+
+impl Validate for Coordinator {
+    fn problems(&self, out: &mut Vec<Problem>) {
+        if self.instance.is_empty() {
+            out.push(Problem::new("instance", "must not be empty"));
+        }
+        let schemes = ["memory:", "sqlite:", "postgres://", "postgresql://"];
+        if !schemes.iter().any(|scheme| self.ledger.starts_with(scheme)) {
+            let message = "must be sqlite:PATH, postgres://… or memory:";
+            out.push(Problem::new("ledger", message));
+        }
+        self.tls.problems(self.plain, out);
+        for (key, address) in [
+            ("listen.callers", self.listen.callers),
+            ("listen.participants", self.listen.participants),
+            ("listen.operators", self.listen.operators),
+        ] {
+            exposed(key, Some(address), self.plain, out);
+        }
+        nested("policy", &self.policy, out);
+        nested("pace", &self.pace, out);
+        nested("telemetry", &self.telemetry, out);
+    }
+}
+
+impl Validate for PolicyChoice {
+    fn problems(&self, out: &mut Vec<Problem>) {
+        match self.policy() {
+            Some(policy) => out.extend(policy.problems().into_iter().map(|problem| {
+                let (key, message) = problem.split_once(": ").unwrap_or(("", &problem));
+                Problem::new(key, message)
+            })),
+            None => out.push(Problem::new("name", "must be cn")),
+        }
+    }
+}
+
+impl Validate for Times {
+    fn problems(&self, out: &mut Vec<Problem>) {
+        for (key, duration) in [
+            ("lease", self.lease),
+            ("poll", self.poll),
+            ("retry", self.retry),
+            ("retry_max", self.retry_max),
+            ("query", self.query),
+        ] {
+            positive(key, duration, out);
+        }
+    }
+}
+
+impl PolicyChoice {
+    fn policy(&self) -> Option<Policy> {
+        let base = match self.name.as_str() {
+            "cn" => Policy::cn(),
+            _ => return None,
+        };
+        let or = |given: Option<Human>, base: Duration| given.map_or(base, Human::get);
+        Some(Policy {
+            stages: self.stages.clone().unwrap_or(base.stages),
+            channels: self.channels.clone().unwrap_or(base.channels),
+            verification: or(self.verification, base.verification),
+            cooling_off: or(self.cooling_off, base.cooling_off),
+            deadline: or(self.deadline, base.deadline),
+            deadline_warning: or(self.deadline_warning, base.deadline_warning),
+            stalled_after: or(self.stalled_after, base.stalled_after),
+            recheck: or(self.recheck, base.recheck),
+            ..base
+        })
+    }
+}
+
+impl Coordinator {
+    /// Reads the section.
+    ///
+    /// Errors: every mistake in it.
+    pub fn load(source: &Source) -> Result<Self, Problems> {
+        load(source, "coordinator")
+    }
+
+    /// What the coordinator's crate asks for.
+    ///
+    /// Errors: a certificate that can't be read.
+    pub fn config(&self) -> anyhow::Result<Config> {
+        let security = self.tls.security("coordinator")?;
+        let listener = |address| Listener {
+            address,
+            security: security.clone(),
+        };
+        Ok(Config {
+            instance: self.instance.clone(),
+            ledger: self.ledger.clone(),
+            // Validated: there is no other name.
+            policy: self.policy.policy().unwrap_or_else(Policy::cn),
+            callers: listener(self.listen.callers),
+            participants: listener(self.listen.participants),
+            operators: listener(self.listen.operators),
+            pace: Pace {
+                lease: self.pace.lease.get(),
+                poll: self.pace.poll.get(),
+                retry: Backoff {
+                    base: self.pace.retry.get(),
+                    cap: self.pace.retry_max.get(),
+                },
+                query: self.pace.query.get(),
+                drain: self.drain.get(),
+            },
+        })
+    }
+}

@@ -1,0 +1,339 @@
+//! `[service.identity]`, `[service.cloud]`, `[service.store]`, `[service.community]`.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+use farewell_identity::code::{Limits, Pepper};
+use farewell_identity::{Rules, courier};
+use farewell_kit::session::Config as SessionConfig;
+use farewell_runtime::config::{Human, Problem, Problems, Validate, nested};
+use farewell_runtime::telemetry;
+use farewell_store::{Period, Retention};
+use serde::Deserialize;
+
+use super::{
+    COORDINATOR, Source, Tls, WINDOW_COMMANDS, database, database_or_file, load, reach, session,
+};
+
+/// The services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Name {
+    Identity,
+    Cloud,
+    Store,
+    Community,
+}
+
+impl Name {
+    /// Every service.
+    pub const ALL: [Self; 4] = [Self::Identity, Self::Cloud, Self::Store, Self::Community];
+
+    /// The participant's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Cloud => "cloud",
+            Self::Store => "store",
+            Self::Community => "community",
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a service is told.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Service {
+    /// `sqlite:PATH` or `postgres://…`. Default: a file of the service's name.
+    pub database: String,
+    /// host:port of every coordinator.
+    pub coordinators: Vec<String>,
+    /// Commands that are worked on at a time.
+    pub window: u32,
+    pub tls: Tls,
+    /// No TLS, on loopback only.
+    pub plain: bool,
+    /// How long the end may take.
+    pub drain: Human,
+    pub telemetry: telemetry::Config,
+    /// Cloud only: where photos lie.
+    pub files: PathBuf,
+    /// Identity only: how codes reach people. Required there.
+    pub courier: Option<courier::Config>,
+    /// Identity only: the key of stored codes, the same for every process. Required there.
+    pub pepper: Secret,
+    /// Identity only: limits of codes and passwords.
+    pub rules: RulesChoice,
+    /// Store only: what law keeps.
+    pub retention: RetentionChoice,
+}
+
+/// Text that is never shown.
+#[derive(Clone, Default, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// See [`Rules`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RulesChoice {
+    /// How long a code is accepted.
+    pub code_valid: Human,
+    pub code_tries_max: u32,
+    /// Between two codes.
+    pub code_wait: Human,
+    pub codes_per_day_max: u32,
+    pub password_tries_max: u32,
+    /// How long a change of the password stands in the way.
+    pub recent_change: Human,
+}
+
+/// See [`Retention`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetentionChoice {
+    /// Calendar months from each order's completion; 0 keeps nothing.
+    pub transactions_months: u16,
+    pub transactions_basis: String,
+    /// Calendar months from each log entry; 0 keeps nothing.
+    pub server_logs_months: u16,
+    pub server_logs_basis: String,
+}
+
+impl Default for Service {
+    fn default() -> Self {
+        Self {
+            database: String::new(),
+            coordinators: vec![COORDINATOR.to_owned()],
+            window: WINDOW_COMMANDS,
+            tls: Tls::default(),
+            plain: false,
+            drain: Human(std::time::Duration::from_secs(20)),
+            telemetry: telemetry::Config::default(),
+            files: PathBuf::from("files"),
+            courier: None,
+            pepper: Secret::default(),
+            rules: RulesChoice::default(),
+            retention: RetentionChoice::default(),
+        }
+    }
+}
+
+impl Default for RulesChoice {
+    fn default() -> Self {
+        let rules = Rules::default();
+        Self {
+            code_valid: Human(rules.codes.valid),
+            code_tries_max: rules.codes.tries_max,
+            code_wait: Human(rules.codes.resend_wait),
+            codes_per_day_max: rules.codes.sends_per_day_max,
+            password_tries_max: rules.password_tries_max,
+            recent_change: Human(rules.recent_change),
+        }
+    }
+}
+
+impl Default for RetentionChoice {
+    fn default() -> Self {
+        let kept = Retention::default();
+        Self {
+            transactions_months: kept.transactions.months,
+            transactions_basis: kept.transactions.legal_basis,
+            server_logs_months: kept.server_logs.months,
+            server_logs_basis: kept.server_logs.legal_basis,
+        }
+    }
+}
+
+impl Validate for Service {
+    fn problems(&self, out: &mut Vec<Problem>) {
+        database("database", &self.database, out);
+        reach(&self.coordinators, self.window, out);
+        self.tls.problems(self.plain, out);
+        nested("retention", &self.retention, out);
+        nested("telemetry", &self.telemetry, out);
+    }
+}
+
+impl Validate for RetentionChoice {
+    fn problems(&self, out: &mut Vec<Problem>) {
+        for (key, months, basis) in [
+            (
+                "transactions_basis",
+                self.transactions_months,
+                &self.transactions_basis,
+            ),
+            (
+                "server_logs_basis",
+                self.server_logs_months,
+                &self.server_logs_basis,
+            ),
+        ] {
+            if months > 0 && basis.is_empty() {
+                out.push(Problem::new(key, "what is kept needs a law"));
+            }
+        }
+    }
+}
+
+/// Identity's section: the same, with what only identity can't do without.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(transparent)]
+struct Identity(Service);
+
+impl Validate for Identity {
+    fn problems(&self, out: &mut Vec<Problem>) {
+        self.0.problems(out);
+        if self.0.courier.is_none() {
+            out.push(Problem::new(
+                "courier",
+                "is required: how codes reach people, courier.sms and courier.email, each of kind webhook, smtp or file",
+            ));
+        }
+        if let Err(error) = Pepper::new(self.0.pepper.0.as_bytes()) {
+            out.push(Problem::new(
+                "pepper",
+                format!("is required, the same for every process of identity and not in its database: {error}"),
+            ));
+        }
+    }
+}
+
+impl Service {
+    /// Reads the section of a service.
+    ///
+    /// Errors: every mistake in it.
+    pub fn load(source: &Source, service: Name) -> Result<Self, Problems> {
+        let section = format!("service.{service}");
+        match service {
+            Name::Identity => load::<Identity>(source, &section).map(|identity| identity.0),
+            Name::Cloud | Name::Store | Name::Community => load(source, &section),
+        }
+    }
+
+    /// The service's database.
+    pub fn database(&self, service: Name) -> String {
+        database_or_file(&self.database, service.name())
+    }
+
+    /// What identity asks for.
+    ///
+    /// Errors: a certificate that can't be read.
+    pub fn identity(&self) -> anyhow::Result<farewell_identity::Config> {
+        Ok(farewell_identity::Config {
+            database: self.database(Name::Identity),
+            session: self.session(Name::Identity)?,
+            courier: self.courier.clone().context("identity has no courier")?,
+            pepper: Pepper::new(self.pepper.0.as_bytes())?,
+            rules: Rules {
+                codes: Limits {
+                    valid: self.rules.code_valid.get(),
+                    tries_max: self.rules.code_tries_max,
+                    resend_wait: self.rules.code_wait.get(),
+                    sends_per_day_max: self.rules.codes_per_day_max,
+                },
+                password_tries_max: self.rules.password_tries_max,
+                recent_change: self.rules.recent_change.get(),
+            },
+        })
+    }
+
+    /// What the cloud asks for.
+    ///
+    /// Errors: a certificate that can't be read.
+    pub fn cloud(&self) -> anyhow::Result<farewell_cloud::Config> {
+        Ok(farewell_cloud::Config {
+            database: self.database(Name::Cloud),
+            files: self.files.clone(),
+            session: self.session(Name::Cloud)?,
+        })
+    }
+
+    /// What the store asks for.
+    ///
+    /// Errors: a certificate that can't be read.
+    pub fn store(&self) -> anyhow::Result<farewell_store::Config> {
+        Ok(farewell_store::Config {
+            database: self.database(Name::Store),
+            session: self.session(Name::Store)?,
+            retention: self.retention(),
+        })
+    }
+
+    /// What the community asks for.
+    ///
+    /// Errors: a certificate that can't be read.
+    pub fn community(&self) -> anyhow::Result<farewell_community::Config> {
+        Ok(farewell_community::Config {
+            database: self.database(Name::Community),
+            session: self.session(Name::Community)?,
+        })
+    }
+
+    /// What law keeps.
+    pub fn retention(&self) -> Retention {
+        let kept = &self.retention;
+        let period = |months, basis: &String| Period {
+            months,
+            legal_basis: basis.clone(),
+        };
+        Retention {
+            transactions: period(kept.transactions_months, &kept.transactions_basis),
+            server_logs: period(kept.server_logs_months, &kept.server_logs_basis),
+        }
+    }
+
+    fn session(&self, service: Name) -> anyhow::Result<SessionConfig> {
+        let name = service.name();
+        let security = self.tls.security(name)?;
+        Ok(session(name, &self.coordinators, self.window, &security))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn identity_needs_a_courier_and_a_pepper_and_shows_neither() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let text = "[service.identity]\nplain = true\n[service.cloud]\nplain = true\n";
+        file.write_all(text.as_bytes()).unwrap();
+        let source = Source {
+            config: Some(file.path().to_owned()),
+            with_parent: false,
+        };
+        Service::load(&source, Name::Cloud).unwrap();
+        let problems = Service::load(&source, Name::Identity).unwrap_err();
+        let keys: Vec<&str> = problems.0.iter().map(|found| found.key.as_str()).collect();
+        assert_eq!(
+            keys,
+            ["service.identity.courier", "service.identity.pepper"]
+        );
+
+        let more = "pepper = \"0123456789abcdef\"\n\
+                    courier.sms = {kind = \"file\", path = \"c\"}\n\
+                    courier.email = {kind = \"file\", path = \"c\"}\n";
+        let text = text.replace("[service.cloud]", &format!("{more}[service.cloud]"));
+        file.as_file().set_len(0).unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let identity = Service::load(&source, Name::Identity).unwrap();
+        assert!(!format!("{identity:?}").contains("0123456789abcdef"));
+        identity.identity().unwrap();
+    }
+}

@@ -4,6 +4,9 @@
 //! creates it again. Both are looked at in the transaction of the write itself ([`admit`]), which takes the same row lock
 //! as sealing and erasing do: no write can slip in between the look and the commit.
 //!
+//! Erased means gone from the disk, too. SQLite leaves deleted rows in free pages and in its write-ahead log unless told
+//! otherwise; it is told here. PostgreSQL reuses the room of deleted rows at the next autovacuum.
+//!
 //! What is absent: account ids. Rows name an account by its [`mark`], and so does the journal for work begun here. A
 //! mark is a pseudonym, not an anonymous value: whoever knows an id can compute it, but a stolen database names nobody.
 
@@ -20,6 +23,9 @@ pub const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS fence (account TEXT PRIMARY KEY, erased BIGINT NOT NULL CHECK (erased IN (0, 1))); \
     CREATE TABLE IF NOT EXISTS seal (account TEXT NOT NULL, deletion TEXT NOT NULL, \
         lifted BIGINT NOT NULL CHECK (lifted IN (0, 1)), PRIMARY KEY (account, deletion))";
+
+/// What the driver calls it.
+const SQLITE: &str = "SQLite";
 
 /// `REFUSED`: the deletion was called off here, so its SEAL comes late and its ERASE must never come.
 pub const SEAL_LIFTED: &str = "SEAL_LIFTED";
@@ -109,6 +115,7 @@ pub struct Work {
     store: Store,
     command: String,
     account: String,
+    erases: bool,
 }
 
 /// Begins SEAL: writes of the account are refused from the commit on.
@@ -170,6 +177,12 @@ pub async fn erase(store: &Store, order: &Order) -> Result<Begun, Fault> {
         Err(answer) => return Ok(Begun::Answered(answer)),
     };
     hold(&mut work.tx, &work.account).await?;
+    work.erases = true;
+    if work.tx.backend_name() == SQLITE {
+        sqlx::query("PRAGMA secure_delete = ON")
+            .execute(&mut *work.tx)
+            .await?;
+    }
     if lifted(&mut work.tx, &work.account, &deletion).await? {
         return Ok(Begun::Answered(refused(
             SEAL_LIFTED,
@@ -188,7 +201,10 @@ pub async fn erase(store: &Store, order: &Order) -> Result<Begun, Fault> {
 }
 
 /// Begins PROBE: only looks, and keeps the answer under the command's name.
+///
+/// Errors: also if the write-ahead log can't be cleared, because it may hold what was erased.
 pub async fn look(store: &Store, order: &Order) -> Result<Begun, Fault> {
+    clear_log(store).await?;
     let mut work = match begin(store, order).await? {
         Ok((work, _)) => work,
         Err(answer) => return Ok(Begun::Answered(answer)),
@@ -258,6 +274,16 @@ impl Work {
         match journal::record(&mut self.tx, &self.command, &self.account, &done).await {
             Ok(()) => {
                 self.tx.commit().await?;
+                // A crash or a failure here is made good by the probe, which does not answer before.
+                if self.erases
+                    && let Err(fault) = clear_log(&self.store).await
+                {
+                    tracing::warn!(
+                        error = &fault as &dyn std::error::Error,
+                        command = self.command,
+                        "what was erased is still in the log"
+                    );
+                }
                 Ok(Answer::Done(done))
             }
             Err(fault) => {
@@ -292,8 +318,28 @@ async fn begin(store: &Store, order: &Order) -> Result<Result<(Work, String), An
         store: store.clone(),
         command: order.command.clone(),
         account: mark(&order.account),
+        erases: false,
     };
     Ok(Ok((work, deletion.to_owned())))
+}
+
+/// SQLite's write-ahead log holds rows as they were before they were erased: it is emptied into the database.
+async fn clear_log(store: &Store) -> Result<(), Fault> {
+    let mut connection = store.pool().acquire().await?;
+    if connection.backend_name() != SQLITE {
+        return Ok(());
+    }
+    let (busy, _, _): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)")
+        .fetch_one(&mut *connection)
+        .await?;
+    if busy == 0 {
+        Ok(())
+    } else {
+        Err(Fault::new(
+            "the write-ahead log",
+            "somebody is still reading it",
+        ))
+    }
 }
 
 /// Takes the account's row, making it if need be, and keeps it until the transaction ends. `true`: erased.
@@ -410,6 +456,23 @@ mod tests {
             assert!(matches!(write(&store).await, Err(Error::Erased)));
             let answer = done(lift(&store, &order("1-unseal-x")).await, Outcome::Unsealed).await;
             assert!(matches!(answer, Answer::Refused { reason, .. } if reason == ALREADY_ERASED));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_seal_waits_for_a_write_that_is_under_way() {
+        for store in stores("waits").await {
+            let mut tx = store.pool().begin().await.unwrap();
+            admit(&mut tx, ACCOUNT).await.unwrap();
+            let sealing = tokio::spawn({
+                let store = store.clone();
+                async move { done(close(&store, &order("1-seal-x")).await, Outcome::Sealed).await }
+            });
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            assert!(!sealing.is_finished());
+            tx.commit().await.unwrap();
+            sealing.await.unwrap();
+            assert!(matches!(write(&store).await, Err(Error::Sealed)));
         }
     }
 

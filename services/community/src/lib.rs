@@ -81,3 +81,34 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     store.pool().close().await;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use farewell_runtime::server::Security;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn it_ends_in_order_also_without_any_coordinator() {
+        let file = std::env::temp_dir().join(format!("farewell-run-{}.db", uuid::Uuid::new_v4()));
+        let config = Config {
+            database: format!("sqlite:{}", file.display()),
+            session: session::Config {
+                participant: "community".to_owned(),
+                coordinators: vec!["http://127.0.0.1:1".to_owned()],
+                security: Security::PlainLoopback,
+                window_commands: 8,
+            },
+        };
+        let shutdown = Shutdown::new();
+        let running = tokio::spawn(run(config, shutdown.clone()));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(!running.is_finished());
+        shutdown.trigger();
+        tokio::time::timeout(Duration::from_secs(10), running)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+    }
+}

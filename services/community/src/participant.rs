@@ -276,6 +276,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_erased_is_gone_from_the_disk() {
+        for (store, community) in full("disk").await {
+            let mut connection = store.pool().acquire().await.unwrap();
+            if connection.backend_name() != "SQLite" {
+                continue;
+            }
+            let (_, _, file): (i64, String, String) = sqlx::query_as("PRAGMA database_list")
+                .fetch_one(&mut *connection)
+                .await
+                .unwrap();
+            drop(connection);
+            let holds = |text: &str| {
+                [file.clone(), format!("{file}-wal")].iter().any(|file| {
+                    std::fs::read(file)
+                        .unwrap()
+                        .windows(text.len())
+                        .any(|bytes| bytes == text.as_bytes())
+                })
+            };
+            assert!(holds("tide table") && holds(ACCOUNT));
+            community.seal(&order("1-seal-community")).await.unwrap();
+            community.act(&order("1-erase-community")).await.unwrap();
+            assert!(!holds("tide table"));
+            assert!(!holds(ACCOUNT), "not even the account's id");
+        }
+    }
+
+    #[tokio::test]
     async fn nobody_was_here() {
         for store in scratch::stores("nobody").await {
             let community = Community::new(store.clone());

@@ -279,15 +279,22 @@ mod tests {
                     .is_empty()
             );
 
-            let rows: Vec<(String, String)> =
-                sqlx::query_as("SELECT pseudonym, item FROM retained_order")
-                    .fetch_all(store.pool())
-                    .await
-                    .unwrap();
-            assert!(
-                rows.iter()
-                    .all(|(pseudonym, _)| *pseudonym == rows[0].0 && !pseudonym.contains(ACCOUNT))
-            );
+            let rows: Vec<(String, String)> = sqlx::query_as(
+                "SELECT pseudonym, id FROM retained_order UNION ALL SELECT pseudonym, id FROM retained_log",
+            )
+            .fetch_all(store.pool())
+            .await
+            .unwrap();
+            assert_eq!(rows.len(), 5);
+            let mark = seal::mark(ACCOUNT);
+            for (pseudonym, id) in &rows {
+                assert_eq!(*pseudonym, rows[0].0);
+                assert!(
+                    ![pseudonym, id]
+                        .iter()
+                        .any(|text| text.contains(ACCOUNT) || text.contains(&mark))
+                );
+            }
             let probe = done(shop.probe(&command("1-probe-store")).await.unwrap());
             assert_eq!(
                 (probe.outcome, probe.retained),
@@ -364,6 +371,15 @@ mod tests {
             assert_eq!(first, Answer::Done(lost));
             assert_eq!(shop.act(&order).await.unwrap(), first);
             assert_eq!(shop.recall(&order.command).await.unwrap(), Some(first));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sample_made_twice_is_made_once() {
+        for (store, _) in shops("sample").await {
+            let before = left_over(&store, ACCOUNT).await.unwrap();
+            sample(&store, ACCOUNT).await.unwrap();
+            assert_eq!(left_over(&store, ACCOUNT).await.unwrap(), before);
         }
     }
 

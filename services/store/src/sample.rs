@@ -4,9 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use farewell_kit::seal;
 use farewell_kit::store::Store;
+use uuid::Uuid;
 
 use crate::order::NewOrder;
-use crate::{access, coupon, order, points, subscription, wallet};
+use crate::{access, coupon, holding, order, points, subscription, wallet};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -21,17 +22,20 @@ const ORDERS: [(&str, i64, u32); 4] = [
 const ACCESSES: [(&str, u32); 3] = [("/orders", 3), ("/wallet", 60), ("/cart", 250)];
 
 /// Gives the account four completed orders (one past its retention), an empty wallet, a used coupon, points that were
-/// given up, an ended subscription and three log entries: much to erase, and nothing that stands in the way. Repeating it
-/// changes nothing.
+/// given up, an ended subscription and three log entries: much to erase, and nothing that stands in the way. An account that
+/// holds anything is left as it is.
 ///
 /// Errors: the account is sealed or erased; the database is away.
 pub async fn sample(store: &Store, account: &str) -> anyhow::Result<()> {
-    let mark = seal::mark(account);
     let now = SystemTime::now();
     let mut tx = store.pool().begin().await?;
     seal::admit(&mut tx, account).await?;
-    for (number, (item, amount_cents, days)) in ORDERS.into_iter().enumerate() {
-        let id = format!("{mark}-{number}");
+    if !holding::held(&mut tx, account).await?.categories.is_empty() {
+        return Ok(());
+    }
+    for (item, amount_cents, days) in ORDERS {
+        // Random, as real ones are: the id of what is retained must not lead back to the account.
+        let id = Uuid::new_v4().to_string();
         let new = NewOrder {
             item,
             amount_cents,
@@ -41,12 +45,12 @@ pub async fn sample(store: &Store, account: &str) -> anyhow::Result<()> {
         order::insert(&mut tx, &id, account, &new, now - DAY * (days + 4)).await?;
         order::complete(&mut tx, account, &id, now - DAY * days).await?;
     }
-    for (number, (path, days)) in ACCESSES.into_iter().enumerate() {
-        let id = format!("{mark}-{number}");
+    for (path, days) in ACCESSES {
+        let id = Uuid::new_v4().to_string();
         access::insert(&mut tx, &id, account, "203.0.113.7", path, now - DAY * days).await?;
     }
     wallet::add(&mut tx, account, 0).await?;
-    coupon::insert(&mut tx, &format!("{mark}-0"), account, "USED", 2_000).await?;
+    coupon::insert(&mut tx, &Uuid::new_v4().to_string(), account, "USED", 2_000).await?;
     points::insert_forfeited(&mut tx, account, 1_280).await?;
     subscription::insert_ended(&mut tx, account, "music").await?;
     Ok(tx.commit().await?)

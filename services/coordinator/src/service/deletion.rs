@@ -345,10 +345,11 @@ fn awaiting(deletion: &Deletion, factor: Factor) -> Result<(), Status> {
 
 fn filter(request: &api::ListDeletionsRequest) -> Result<Filter, Status> {
     let mut states = Vec::with_capacity(request.states.len());
-    for state in request.states() {
-        match state {
-            api::State::Unspecified => return Err(error::invalid("states", "must be known states")),
-            state => states.push(i16::try_from(i32::from(state)).unwrap_or_default()),
+    // Not `request.states()`, which leaves out what it doesn't know: no filter at all would be left.
+    for state in &request.states {
+        match api::State::try_from(*state) {
+            Ok(api::State::Unspecified) | Err(_) => return Err(error::invalid("states", "must be known states")),
+            Ok(state) => states.push(i16::try_from(i32::from(state)).unwrap_or_default()),
         }
     }
     states.sort_unstable();

@@ -20,9 +20,15 @@ pub const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS answered (command TEXT PRIM
 ///
 /// Errors: a [`Fault`] if `command` was answered otherwise or for another account before; what was kept stays as it is,
 /// and the caller should roll back.
-pub async fn record(tx: &mut Transaction<'_, Any>, command: &str, account: &str, done: &Done) -> Result<(), Fault> {
+pub async fn record(
+    tx: &mut Transaction<'_, Any>,
+    command: &str,
+    account: &str,
+    done: &Done,
+) -> Result<(), Fault> {
     let answer = Answer::Done(done.clone());
-    let text = serde_json::to_string(&answer).map_err(|error| Fault::new("an answer as JSON", error))?;
+    let text =
+        serde_json::to_string(&answer).map_err(|error| Fault::new("an answer as JSON", error))?;
     let kept = sqlx::query(
         "INSERT INTO answered (command, account, answer, answered_at) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (command) DO NOTHING",
@@ -45,15 +51,22 @@ pub async fn record(tx: &mut Transaction<'_, Any>, command: &str, account: &str,
     if earlier_account == account && sorted(read(&earlier)?) == sorted(answer) {
         return Ok(());
     }
-    Err(Fault::new("the journal", Contradiction { command: command.to_owned() }))
+    Err(Fault::new(
+        "the journal",
+        Contradiction {
+            command: command.to_owned(),
+        },
+    ))
 }
 
 /// The answer kept for `command`.
 ///
 /// Errors: a [`Fault`] if the database is away or the text kept can't be read; never "there is none" in its place.
 pub async fn recall(store: &Store, command: &str) -> Result<Option<Answer>, Fault> {
-    let text: Option<(String,)> =
-        sqlx::query_as("SELECT answer FROM answered WHERE command = $1").bind(command).fetch_optional(store.pool()).await?;
+    let text: Option<(String,)> = sqlx::query_as("SELECT answer FROM answered WHERE command = $1")
+        .bind(command)
+        .fetch_optional(store.pool())
+        .await?;
     text.map(|(text,)| read(&text)).transpose()
 }
 
@@ -72,8 +85,11 @@ fn read(text: &str) -> Result<Answer, Fault> {
 fn sorted(answer: Answer) -> Answer {
     match answer {
         Answer::Done(mut done) => {
-            done.retained.sort_by(|a, b| (&a.class, &a.legal_basis, a.until).cmp(&(&b.class, &b.legal_basis, b.until)));
-            done.devices.sort_by(|a, b| (&a.device, a.binding_epoch).cmp(&(&b.device, b.binding_epoch)));
+            done.retained.sort_by(|a, b| {
+                (&a.class, &a.legal_basis, a.until).cmp(&(&b.class, &b.legal_basis, b.until))
+            });
+            done.devices
+                .sort_by(|a, b| (&a.device, a.binding_epoch).cmp(&(&b.device, b.binding_epoch)));
             Answer::Done(done)
         }
         answer @ (Answer::Deferred(_) | Answer::Refused { .. }) => answer,
@@ -91,7 +107,11 @@ mod tests {
     const COMMAND: &str = "deletions/d1/commands/1-erase-notes";
 
     fn device(name: &str) -> DeviceResult {
-        DeviceResult { device: name.to_owned(), binding_epoch: 3, outcome: Some(DeviceOutcome::Confirmed) }
+        DeviceResult {
+            device: name.to_owned(),
+            binding_epoch: 3,
+            outcome: Some(DeviceOutcome::Confirmed),
+        }
     }
 
     fn erased() -> Done {
@@ -109,8 +129,13 @@ mod tests {
     async fn stores(name: &str) -> Vec<Store> {
         let mut stores = Vec::new();
         for url in scratch::urls(name) {
-            let store = Store::open(&url, &format!("kit_{name}"), &[SCHEMA]).await.unwrap();
-            sqlx::query("DELETE FROM answered").execute(store.pool()).await.unwrap();
+            let store = Store::open(&url, &format!("kit_{name}"), &[SCHEMA])
+                .await
+                .unwrap();
+            sqlx::query("DELETE FROM answered")
+                .execute(store.pool())
+                .await
+                .unwrap();
             stores.push(store);
         }
         stores
@@ -127,7 +152,10 @@ mod tests {
         for store in stores("given").await {
             assert_eq!(recall(&store, COMMAND).await.unwrap(), None);
             keep(&store, "a1", &erased()).await.unwrap();
-            assert_eq!(recall(&store, COMMAND).await.unwrap(), Some(Answer::Done(erased())));
+            assert_eq!(
+                recall(&store, COMMAND).await.unwrap(),
+                Some(Answer::Done(erased()))
+            );
         }
     }
 
@@ -139,7 +167,10 @@ mod tests {
             let mut turned = erased();
             turned.devices.reverse();
             keep(&store, "a1", &turned).await.unwrap();
-            assert_eq!(recall(&store, COMMAND).await.unwrap(), Some(Answer::Done(erased())));
+            assert_eq!(
+                recall(&store, COMMAND).await.unwrap(),
+                Some(Answer::Done(erased()))
+            );
         }
     }
 
@@ -147,9 +178,19 @@ mod tests {
     async fn a_different_answer_is_refused_and_the_first_one_stands() {
         for store in stores("different").await {
             keep(&store, "a1", &erased()).await.unwrap();
-            assert!(keep(&store, "a1", &erased().count("notes", 4)).await.is_err());
-            assert!(keep(&store, "a2", &erased()).await.is_err(), "another account is another content");
-            assert_eq!(recall(&store, COMMAND).await.unwrap(), Some(Answer::Done(erased())));
+            assert!(
+                keep(&store, "a1", &erased().count("notes", 4))
+                    .await
+                    .is_err()
+            );
+            assert!(
+                keep(&store, "a2", &erased()).await.is_err(),
+                "another account is another content"
+            );
+            assert_eq!(
+                recall(&store, COMMAND).await.unwrap(),
+                Some(Answer::Done(erased()))
+            );
         }
     }
 
@@ -166,11 +207,13 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_cannot_be_read_is_trouble_and_not_absence() {
         for store in stores("unreadable").await {
-            sqlx::query("INSERT INTO answered VALUES ($1, 'a1', '{\"Done\":{\"outcome\":\"Perhaps\"}}', 1)")
-                .bind(COMMAND)
-                .execute(store.pool())
-                .await
-                .unwrap();
+            sqlx::query(
+                "INSERT INTO answered VALUES ($1, 'a1', '{\"Done\":{\"outcome\":\"Perhaps\"}}', 1)",
+            )
+            .bind(COMMAND)
+            .execute(store.pool())
+            .await
+            .unwrap();
             assert!(recall(&store, COMMAND).await.is_err());
         }
     }

@@ -1,4 +1,8 @@
-//! The participant SDK: implement [`Participant`], call [`session::start`], and take part in deletions.
+#![doc = include_str!("../README.md")]
+//!
+//! ## The whole example
+//!
+#![doc = concat!("```rust,ignore\n", include_str!("../examples/notes.rs"), "```")]
 
 pub mod devices;
 pub mod journal;
@@ -12,3 +16,10 @@ mod wire;
 mod scratch;
 
 pub use participant::*;
+
+/// What every process needs: TLS, shutdown, telemetry. [`session::Config`] and [`session::start`] take some of it.
+pub use farewell_runtime as runtime;
+
+/// In the versions that [`Participant`] and [`store::Store`] are made with.
+pub use async_trait::async_trait;
+pub use sqlx;

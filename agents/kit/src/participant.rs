@@ -69,7 +69,10 @@ pub struct Order {
 
 impl fmt::Debug for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Order").field("command", &self.command).field("devices", &self.devices).finish_non_exhaustive()
+        f.debug_struct("Order")
+            .field("command", &self.command)
+            .field("devices", &self.devices)
+            .finish_non_exhaustive()
     }
 }
 
@@ -114,7 +117,12 @@ pub struct Done {
 impl Done {
     /// A finished command without counts, retention or devices.
     pub fn new(outcome: Outcome) -> Self {
-        Self { outcome, counts: BTreeMap::new(), retained: Vec::new(), devices: Vec::new() }
+        Self {
+            outcome,
+            counts: BTreeMap::new(),
+            retained: Vec::new(),
+            devices: Vec::new(),
+        }
     }
 
     /// Adds a count.
@@ -265,7 +273,10 @@ pub enum CodeChannel {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CodeSent {
     /// Handed to the courier.
-    Sent { expires: SystemTime, next_send: SystemTime },
+    Sent {
+        expires: SystemTime,
+        next_send: SystemTime,
+    },
     /// Another was sent a moment ago.
     TooSoon { next_send: SystemTime },
     /// The account has no such address.
@@ -291,7 +302,10 @@ pub struct CheckProof {
 
 impl fmt::Debug for CheckProof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CheckProof").field("deletion", &self.deletion).field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("CheckProof")
+            .field("deletion", &self.deletion)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
     }
 }
 
@@ -326,12 +340,20 @@ pub struct Fault {
 impl Fault {
     /// Trouble with a cause.
     pub fn new(what: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self { what: what.to_owned(), unsupported: false, source: Some(source.into()) }
+        Self {
+            what: what.to_owned(),
+            unsupported: false,
+            source: Some(source.into()),
+        }
     }
 
     /// Trouble that says enough without a cause.
     pub fn plain(what: &str) -> Self {
-        Self { what: what.to_owned(), unsupported: false, source: None }
+        Self {
+            what: what.to_owned(),
+            unsupported: false,
+            source: None,
+        }
     }
 
     /// A question that this participant can't answer, now or later.

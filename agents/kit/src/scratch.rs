@@ -11,7 +11,9 @@ pub fn sqlite(name: &str) -> String {
 
 /// The test runner's PostgreSQL.
 pub fn postgres() -> Option<String> {
-    let url = env::var("FAREWELL_TEST_POSTGRES").ok().filter(|url| !url.is_empty());
+    let url = env::var("FAREWELL_TEST_POSTGRES")
+        .ok()
+        .filter(|url| !url.is_empty());
     if url.is_none() {
         println!("skipped on PostgreSQL: FAREWELL_TEST_POSTGRES is not set");
     }

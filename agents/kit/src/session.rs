@@ -118,13 +118,19 @@ impl Session {
 
     /// Coordinators with an open stream at this moment: zero means that no commands can arrive.
     pub fn connected(&self) -> usize {
-        self.shared.links.iter().filter(|link| link.is_open()).count()
+        self.shared
+            .links
+            .iter()
+            .filter(|link| link.is_open())
+            .count()
     }
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("participant", &self.shared.participant).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("participant", &self.shared.participant)
+            .finish_non_exhaustive()
     }
 }
 
@@ -139,10 +145,24 @@ pub fn start(config: Config, participant: Arc<dyn Participant>, shutdown: Shutdo
 }
 
 /// [`start`] with other [`Limits`].
-pub fn start_with(config: Config, limits: Limits, participant: Arc<dyn Participant>, shutdown: Shutdown) -> Session {
-    let Config { participant: name, mut coordinators, security, window_commands } = config;
+pub fn start_with(
+    config: Config,
+    limits: Limits,
+    participant: Arc<dyn Participant>,
+    shutdown: Shutdown,
+) -> Session {
+    let Config {
+        participant: name,
+        mut coordinators,
+        security,
+        window_commands,
+    } = config;
     if coordinators.len() > COORDINATORS_MAX {
-        tracing::error!(given = coordinators.len(), used = COORDINATORS_MAX, "too many coordinators");
+        tracing::error!(
+            given = coordinators.len(),
+            used = COORDINATORS_MAX,
+            "too many coordinators"
+        );
         coordinators.truncate(COORDINATORS_MAX);
     }
     let window_commands = window_commands.clamp(1, WINDOW_COMMANDS_MAX);
@@ -151,7 +171,11 @@ pub fn start_with(config: Config, limits: Limits, participant: Arc<dyn Participa
         code: participant,
         limits,
         window_commands,
-        links: coordinators.into_iter().enumerate().map(|(index, url)| Link::new(index, url)).collect(),
+        links: coordinators
+            .into_iter()
+            .enumerate()
+            .map(|(index, url)| Link::new(index, url))
+            .collect(),
         desk: Desk::default(),
         room: Arc::new(Semaphore::new(window_commands as usize)),
         questions: Arc::new(Semaphore::new(QUERIES_MAX)),
@@ -202,7 +226,9 @@ impl Shared {
 
     /// A deferred command that was woken: waits for room like any other.
     async fn rerun(&self, job: Arc<Job>) {
-        let Ok(_permit) = self.room.acquire().await else { return };
+        let Ok(_permit) = self.room.acquire().await else {
+            return;
+        };
         let traced = Traced::woken(&job.order, &self.participant);
         let settled = self.carry_out(job, traced).await;
         self.post(settled);
@@ -211,7 +237,8 @@ impl Shared {
 
 /// One look at everything under way, a few times in each period, instead of a timer for every command.
 async fn tell_of_slow_work(shared: Arc<Shared>) {
-    let mut look = tokio::time::interval((shared.limits.slow_after / 4).max(Duration::from_millis(10)));
+    let mut look =
+        tokio::time::interval((shared.limits.slow_after / 4).max(Duration::from_millis(10)));
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -230,7 +257,10 @@ async fn end(shared: Arc<Shared>) {
     shared.shutdown.wait().await;
     // Every command under way holds a permit until its answer is with the stream: all permits back means all is said.
     let idle = shared.room.acquire_many(shared.window_commands);
-    if tokio::time::timeout(shared.limits.drain, idle).await.is_err() {
+    if tokio::time::timeout(shared.limits.drain, idle)
+        .await
+        .is_err()
+    {
         let left = shared.desk.len();
         tracing::warn!(participant = %shared.participant, left, "commands were not done in time; they will be asked again");
     }

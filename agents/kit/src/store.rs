@@ -7,7 +7,9 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, install_default_drivers};
-use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions as _, Connection as _, Error, raw_sql};
+use sqlx::{
+    AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions as _, Connection as _, Error, raw_sql,
+};
 
 /// Connections of one participant process.
 const POOL_CONNECTIONS_MAX: u32 = 8;
@@ -23,11 +25,11 @@ const CONNECT_PAUSE: Duration = Duration::from_millis(250);
 const NAMESPACE_BYTES_MAX: usize = 63;
 
 /// WAL and `synchronous=FULL` together: a committed answer survives a loss of power, which is what makes it evidence.
-const SQLITE_SETTINGS: &str =
-    "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON";
+const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON";
 /// One starter at a time makes the schema: `IF NOT EXISTS` alone is not safe against a second one.
 const POSTGRES_SCHEMA_LOCK: &str = "SELECT pg_advisory_xact_lock(hashtext('farewell-kit schema'))";
-const POSTGRES_BLOB: &str = "DO $$ BEGIN CREATE DOMAIN blob AS BYTEA; EXCEPTION WHEN duplicate_object THEN NULL; END $$";
+const POSTGRES_BLOB: &str =
+    "DO $$ BEGIN CREATE DOMAIN blob AS BYTEA; EXCEPTION WHEN duplicate_object THEN NULL; END $$";
 
 /// An open database with its schema in place. Cheap to clone.
 ///
@@ -46,7 +48,11 @@ impl Store {
     /// A database that is away is waited for, up to 60 s.
     ///
     /// Errors: `Configuration` for a URL or name space that can't be used, at once; what the database said otherwise.
-    pub async fn open(url: &str, namespace: &str, schema: &'static [&'static str]) -> Result<Self, Error> {
+    pub async fn open(
+        url: &str,
+        namespace: &str,
+        schema: &'static [&'static str],
+    ) -> Result<Self, Error> {
         Self::open_within(CONNECT_LIMIT, url, namespace, schema).await
     }
 
@@ -68,7 +74,12 @@ impl Store {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .after_connect(move |connection, _| {
                 let settings = settings.clone();
-                Box::pin(async move { raw_sql(AssertSqlSafe(settings)).execute(connection).await.map(drop) })
+                Box::pin(async move {
+                    raw_sql(AssertSqlSafe(settings))
+                        .execute(connection)
+                        .await
+                        .map(drop)
+                })
             })
             .connect_with(options)
             .await?;
@@ -95,7 +106,9 @@ impl Kind {
             Some(("sqlite", _)) => Ok(Self::Sqlite),
             Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres),
             // The URL may hold a password: it is not repeated.
-            _ => Err(Error::Configuration("a store is `sqlite:path` or `postgres://…`".into())),
+            _ => Err(Error::Configuration(
+                "a store is `sqlite:path` or `postgres://…`".into(),
+            )),
         }
     }
 
@@ -111,9 +124,10 @@ impl Kind {
     fn pool(self) -> AnyPoolOptions {
         match self {
             // The one connection stays: closing it would drop a database in memory.
-            Self::Sqlite => {
-                AnyPoolOptions::new().max_connections(SQLITE_CONNECTIONS_MAX).idle_timeout(None).max_lifetime(None)
-            }
+            Self::Sqlite => AnyPoolOptions::new()
+                .max_connections(SQLITE_CONNECTIONS_MAX)
+                .idle_timeout(None)
+                .max_lifetime(None),
             Self::Postgres => AnyPoolOptions::new().max_connections(POOL_CONNECTIONS_MAX),
         }
     }
@@ -129,7 +143,12 @@ impl Kind {
         }
     }
 
-    async fn apply(self, pool: &AnyPool, namespace: &str, schema: &'static [&'static str]) -> Result<(), Error> {
+    async fn apply(
+        self,
+        pool: &AnyPool,
+        namespace: &str,
+        schema: &'static [&'static str],
+    ) -> Result<(), Error> {
         let mut tx = match self {
             // Asks for the write lock at once, where busy_timeout applies; a later upgrade would fail without waiting.
             Self::Sqlite => pool.begin_with("BEGIN IMMEDIATE").await?,
@@ -161,7 +180,10 @@ async fn wait_for(options: &AnyConnectOptions, limit: Duration) -> Result<(), Er
             Ok(connection) => return AnyConnection::close(connection).await,
             Err(error) if passes(&error) && Instant::now() + CONNECT_PAUSE < end => {
                 if !told {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "waiting for the database");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "waiting for the database"
+                    );
                     told = true;
                 }
                 tokio::time::sleep(CONNECT_PAUSE).await;
@@ -183,7 +205,9 @@ fn passes(error: &Error) -> bool {
 
 fn checked(namespace: &str) -> Result<&str, Error> {
     let sound = namespace.len() <= NAMESPACE_BYTES_MAX
-        && namespace.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        && namespace
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
         && !namespace.starts_with("pg_");
     if sound {
         Ok(namespace)
@@ -200,7 +224,8 @@ fn checked(namespace: &str) -> Result<&str, Error> {
 
 /// Microseconds since 1970: how times are stored.
 pub fn micros(time: SystemTime) -> i64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX))
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// The time of stored microseconds.

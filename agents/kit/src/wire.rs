@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime};
 use farewell_proto::participant::v1 as pb;
 
 use crate::participant::{
-    Answer, Blocker, CheckProof, CodeChannel, CodeSent, Deferred, DeviceOutcome, DeviceResult, DeviceTask, Done,
-    Inventory, Order, Outcome, ProofChecked, ProofKind, Retained, SendCode,
+    Answer, Blocker, CheckProof, CodeChannel, CodeSent, Deferred, DeviceOutcome, DeviceResult,
+    DeviceTask, Done, Inventory, Order, Outcome, ProofChecked, ProofKind, Retained, SendCode,
 };
 
 /// Longest id or name; the coordinator's own are at most 128.
@@ -64,10 +64,17 @@ impl Verb {
 }
 
 /// A command that may be carried out by `participant`. Taken apart only if it may: a refusal still has to name it.
-pub(crate) fn order(command: &mut pb::Command, participant: &str) -> Result<(Verb, Order), Malformed> {
+pub(crate) fn order(
+    command: &mut pb::Command,
+    participant: &str,
+) -> Result<(Verb, Order), Malformed> {
     let verb = Verb::of(command.verb)?;
     check_name(&command.name, verb, participant)?;
-    let account = id(&command.account, ACCOUNTS, "account must be accounts/{account}")?;
+    let account = id(
+        &command.account,
+        ACCOUNTS,
+        "account must be accounts/{account}",
+    )?;
     let deadline = command
         .deadline
         .take()
@@ -87,17 +94,21 @@ pub(crate) fn order(command: &mut pb::Command, participant: &str) -> Result<(Ver
 /// `deletions/{deletion}/commands/{round}-{verb}-{participant}`, of this verb and this participant: a command that was
 /// meant for somebody else, or whose name says another verb, is never carried out.
 fn check_name(name: &str, verb: Verb, participant: &str) -> Result<(), Malformed> {
-    const SHAPE: Malformed = Malformed("name must be deletions/{deletion}/commands/{round}-{verb}-{participant}");
+    const SHAPE: Malformed =
+        Malformed("name must be deletions/{deletion}/commands/{round}-{verb}-{participant}");
     if name.len() > NAME_BYTES_MAX {
         return Err(SHAPE);
     }
-    let (deletion, rest) =
-        name.strip_prefix(DELETIONS).and_then(|rest| rest.split_once("/commands/")).ok_or(SHAPE)?;
+    let (deletion, rest) = name
+        .strip_prefix(DELETIONS)
+        .and_then(|rest| rest.split_once("/commands/"))
+        .ok_or(SHAPE)?;
     let mut parts = rest.splitn(3, '-');
     let (Some(round), Some(word), Some(whom)) = (parts.next(), parts.next(), parts.next()) else {
         return Err(SHAPE);
     };
-    let counted = round.parse::<u32>().is_ok_and(|round| round > 0) && round.bytes().all(|b| b.is_ascii_digit());
+    let counted = round.parse::<u32>().is_ok_and(|round| round > 0)
+        && round.bytes().all(|b| b.is_ascii_digit());
     if !is_id(deletion) || !counted {
         return Err(SHAPE);
     }
@@ -121,7 +132,10 @@ fn device_tasks(tasks: &[pb::DeviceTask]) -> Result<Vec<DeviceTask>, Malformed> 
         if !seen.insert(device) {
             return Err(Malformed("a device is named twice"));
         }
-        read.push(DeviceTask { device: device.to_owned(), binding_epoch: task.binding_epoch });
+        read.push(DeviceTask {
+            device: device.to_owned(),
+            binding_epoch: task.binding_epoch,
+        });
     }
     Ok(read)
 }
@@ -135,7 +149,9 @@ fn id<'a>(name: &'a str, prefix: &str, otherwise: &'static str) -> Result<&'a st
 }
 
 fn is_id(id: &str) -> bool {
-    !id.is_empty() && id.len() <= NAME_BYTES_MAX && !id.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control())
+    !id.is_empty()
+        && id.len() <= NAME_BYTES_MAX
+        && !id.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control())
 }
 
 /// A report about an order that was taken.
@@ -150,7 +166,11 @@ pub(crate) fn report(order: &Order, traceparent: String, answer: pb::report::Ans
 
 /// "It takes longer": neither how much nor until when is known.
 pub(crate) fn in_progress() -> pb::report::Answer {
-    pb::report::Answer::InProgress(pb::InProgress { done: 0, total: 0, expected_by: None })
+    pb::report::Answer::InProgress(pb::InProgress {
+        done: 0,
+        total: 0,
+        expected_by: None,
+    })
 }
 
 pub(crate) fn refused(reason: &str, detail: &str) -> pb::report::Answer {
@@ -158,7 +178,10 @@ pub(crate) fn refused(reason: &str, detail: &str) -> pb::report::Answer {
         Some((end, _)) => &detail[..end],
         None => detail,
     };
-    pb::report::Answer::Refused(pb::Refused { reason: reason.to_owned(), detail: detail.to_owned() })
+    pb::report::Answer::Refused(pb::Refused {
+        reason: reason.to_owned(),
+        detail: detail.to_owned(),
+    })
 }
 
 pub(crate) fn answer(answer: Answer) -> pb::report::Answer {
@@ -217,7 +240,10 @@ fn device_result(result: DeviceResult) -> pb::DeviceResult {
     pb::DeviceResult {
         device: format!("{DEVICES}{}", result.device),
         binding_epoch: result.binding_epoch,
-        outcome: result.outcome.map_or(pb::DeviceOutcome::Unspecified, device_outcome).into(),
+        outcome: result
+            .outcome
+            .map_or(pb::DeviceOutcome::Unspecified, device_outcome)
+            .into(),
     }
 }
 
@@ -246,10 +272,19 @@ pub(crate) fn question(query: pb::Query) -> Result<(Question, Duration), Malform
         Some(Ok(timeout)) if !timeout.is_zero() => timeout,
         Some(Ok(_) | Err(_)) | None => return Err(Malformed("timeout must be above zero")),
     };
-    let account = id(&query.account, ACCOUNTS, "account must be accounts/{account}")?.to_owned();
+    let account = id(
+        &query.account,
+        ACCOUNTS,
+        "account must be accounts/{account}",
+    )?
+    .to_owned();
     let question = match query.question {
-        Some(pb::query::Question::Eligibility(pb::EligibilityQuery {})) => Question::Eligibility { account },
-        Some(pb::query::Question::Inventory(pb::InventoryQuery {})) => Question::Inventory { account },
+        Some(pb::query::Question::Eligibility(pb::EligibilityQuery {})) => {
+            Question::Eligibility { account }
+        }
+        Some(pb::query::Question::Inventory(pb::InventoryQuery {})) => {
+            Question::Inventory { account }
+        }
         Some(pb::query::Question::SendCode(asked)) => Question::SendCode(SendCode {
             account,
             deletion: deletion(asked.deletion)?,
@@ -263,7 +298,11 @@ pub(crate) fn question(query: pb::Query) -> Result<(Question, Duration), Malform
             proof: given(asked.proof, "proof is empty")?,
             request_id: given(asked.request_id, "request_id is empty")?,
         }),
-        None => return Err(Malformed("question is missing or unknown to this version of the kit")),
+        None => {
+            return Err(Malformed(
+                "question is missing or unknown to this version of the kit",
+            ));
+        }
     };
     Ok((question, timeout))
 }
@@ -274,7 +313,11 @@ fn deletion(name: String) -> Result<String, Malformed> {
 }
 
 fn given(text: String, otherwise: &'static str) -> Result<String, Malformed> {
-    if text.is_empty() { Err(Malformed(otherwise)) } else { Ok(text) }
+    if text.is_empty() {
+        Err(Malformed(otherwise))
+    } else {
+        Ok(text)
+    }
 }
 
 fn code_channel(number: i32) -> Result<CodeChannel, Malformed> {
@@ -301,7 +344,17 @@ pub(crate) fn unanswerable(word: &str) -> pb::reply::Answer {
 pub(crate) fn eligibility(blockers: Vec<Blocker>) -> pb::reply::Answer {
     let blockers = blockers
         .into_iter()
-        .map(|Blocker { code, message, remedy }| pb::EligibilityBlocker { code, message, remedy })
+        .map(
+            |Blocker {
+                 code,
+                 message,
+                 remedy,
+             }| pb::EligibilityBlocker {
+                code,
+                message,
+                remedy,
+            },
+        )
         .collect();
     pb::reply::Answer::Eligibility(pb::EligibilityReply { blockers })
 }
@@ -310,7 +363,11 @@ pub(crate) fn inventory(inventory: Inventory) -> pb::reply::Answer {
     let categories = inventory
         .categories
         .into_iter()
-        .map(|held| pb::HeldCategory { category: held.category, count: held.count, size_bytes: held.size_bytes })
+        .map(|held| pb::HeldCategory {
+            category: held.category,
+            count: held.count,
+            size_bytes: held.size_bytes,
+        })
         .collect();
     let devices = inventory
         .devices
@@ -322,7 +379,10 @@ pub(crate) fn inventory(inventory: Inventory) -> pb::reply::Answer {
             binding_epoch: bound.binding_epoch,
         })
         .collect();
-    pb::reply::Answer::Inventory(pb::InventoryReply { categories, devices })
+    pb::reply::Answer::Inventory(pb::InventoryReply {
+        categories,
+        devices,
+    })
 }
 
 pub(crate) fn code_sent(sent: CodeSent) -> pb::reply::Answer {
@@ -349,7 +409,10 @@ pub(crate) fn proof_checked(checked: ProofChecked) -> pb::reply::Answer {
         ProofChecked::Locked => (Result::Locked, 0),
         ProofChecked::UnknownAccount => (Result::UnknownAccount, 0),
     };
-    pb::reply::Answer::CheckProof(pb::CheckProofReply { result: result.into(), tries_left })
+    pb::reply::Answer::CheckProof(pb::CheckProofReply {
+        result: result.into(),
+        tries_left,
+    })
 }
 
 #[cfg(test)]
@@ -363,7 +426,10 @@ mod tests {
             account: "accounts/a1".to_owned(),
             deadline: None,
             traceparent: String::new(),
-            devices: vec![pb::DeviceTask { device: "devices/w1".to_owned(), binding_epoch: 2 }],
+            devices: vec![pb::DeviceTask {
+                device: "devices/w1".to_owned(),
+                binding_epoch: 2,
+            }],
         }
     }
 
@@ -371,25 +437,46 @@ mod tests {
     fn a_sound_command_is_an_order() {
         let (verb, order) = order(&mut command(), "notes").unwrap();
         assert_eq!((verb, order.account.as_str()), (Verb::Erase, "a1"));
-        assert_eq!(order.devices, [DeviceTask { device: "w1".to_owned(), binding_epoch: 2 }]);
-        assert!(!format!("{order:?}").contains("a1"), "an account is never printed");
+        assert_eq!(
+            order.devices,
+            [DeviceTask {
+                device: "w1".to_owned(),
+                binding_epoch: 2
+            }]
+        );
+        assert!(
+            !format!("{order:?}").contains("a1"),
+            "an account is never printed"
+        );
     }
+
+    type Spoil = fn(&mut pb::Command);
 
     #[test]
     fn what_is_empty_zero_unknown_or_somebody_elses_is_never_an_order() {
-        let spoilt: [(&str, fn(&mut pb::Command)); 18] = [
+        let spoilt: [(&str, Spoil); 18] = [
             ("verb unspecified", |c| c.verb = 0),
             ("verb unknown", |c| c.verb = 99),
             ("verb of another name", |c| c.verb = pb::Verb::Seal.into()),
             ("account empty", |c| c.account.clear()),
             ("account without id", |c| c.account = "accounts/".to_owned()),
             ("account without prefix", |c| c.account = "a1".to_owned()),
-            ("account of another kind", |c| c.account = "devices/a1".to_owned()),
-            ("account with a space", |c| c.account = "accounts/ ".to_owned()),
-            ("account with a path", |c| c.account = "accounts/a/b".to_owned()),
+            ("account of another kind", |c| {
+                c.account = "devices/a1".to_owned()
+            }),
+            ("account with a space", |c| {
+                c.account = "accounts/ ".to_owned()
+            }),
+            ("account with a path", |c| {
+                c.account = "accounts/a/b".to_owned()
+            }),
             ("name empty", |c| c.name.clear()),
-            ("name of another participant", |c| c.name = c.name.replace("notes", "cloud")),
-            ("name without deletion", |c| c.name = "deletions//commands/1-erase-notes".to_owned()),
+            ("name of another participant", |c| {
+                c.name = c.name.replace("notes", "cloud")
+            }),
+            ("name without deletion", |c| {
+                c.name = "deletions//commands/1-erase-notes".to_owned()
+            }),
             ("round zero", |c| c.name = c.name.replace("/1-", "/0-")),
             ("round signed", |c| c.name = c.name.replace("/1-", "/+1-")),
             ("name without end", |c| c.name = "x".repeat(1000)),
@@ -406,15 +493,27 @@ mod tests {
 
     #[test]
     fn a_deferral_keeps_to_the_bounds_of_the_wire() {
-        for (asked, sent) in [(Duration::ZERO, RETRY_AFTER_MIN), (Duration::MAX, RETRY_AFTER_MAX)] {
-            let pb = deferred(Deferred { retry_after: asked, reason: "R".to_owned(), done: 0, total: 0 });
+        for (asked, sent) in [
+            (Duration::ZERO, RETRY_AFTER_MIN),
+            (Duration::MAX, RETRY_AFTER_MAX),
+        ] {
+            let pb = deferred(Deferred {
+                retry_after: asked,
+                reason: "R".to_owned(),
+                done: 0,
+                total: 0,
+            });
             assert_eq!(pb.retry_after, prost_types::Duration::try_from(sent).ok());
         }
     }
 
     #[test]
     fn no_outcome_is_unspecified_but_a_device_in_a_roster() {
-        let listed = DeviceResult { device: "w1".to_owned(), binding_epoch: 1, outcome: None };
+        let listed = DeviceResult {
+            device: "w1".to_owned(),
+            binding_epoch: 1,
+            outcome: None,
+        };
         assert_eq!(device_result(listed).outcome, 0);
         assert_ne!(i32::from(outcome(Outcome::Erased)), 0);
     }
@@ -422,7 +521,9 @@ mod tests {
     #[test]
     fn a_detail_is_cut_between_characters() {
         match refused("R", &"删".repeat(1000)) {
-            pb::report::Answer::Refused(refused) => assert_eq!(refused.detail.chars().count(), DETAIL_CHARS_MAX),
+            pb::report::Answer::Refused(refused) => {
+                assert_eq!(refused.detail.chars().count(), DETAIL_CHARS_MAX)
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -431,21 +532,48 @@ mod tests {
     fn a_question_without_a_question_a_deadline_or_an_account_is_none() {
         let sound = pb::Query {
             id: 1,
-            timeout: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
+            timeout: Some(prost_types::Duration {
+                seconds: 1,
+                nanos: 0,
+            }),
             account: "accounts/a1".to_owned(),
             traceparent: String::new(),
             question: Some(pb::query::Question::Eligibility(pb::EligibilityQuery {})),
         };
         assert!(question(sound.clone()).is_ok());
-        assert!(question(pb::Query { question: None, ..sound.clone() }).is_err());
-        assert!(question(pb::Query { timeout: None, ..sound.clone() }).is_err());
-        assert!(question(pb::Query { account: String::new(), ..sound.clone() }).is_err());
+        assert!(
+            question(pb::Query {
+                question: None,
+                ..sound.clone()
+            })
+            .is_err()
+        );
+        assert!(
+            question(pb::Query {
+                timeout: None,
+                ..sound.clone()
+            })
+            .is_err()
+        );
+        assert!(
+            question(pb::Query {
+                account: String::new(),
+                ..sound.clone()
+            })
+            .is_err()
+        );
         let proof = pb::CheckProofQuery {
             deletion: "deletions/d1".to_owned(),
             kind: pb::ProofKind::Password.into(),
             proof: String::new(),
             request_id: "r".to_owned(),
         };
-        assert!(question(pb::Query { question: Some(pb::query::Question::CheckProof(proof)), ..sound }).is_err());
+        assert!(
+            question(pb::Query {
+                question: Some(pb::query::Question::CheckProof(proof)),
+                ..sound
+            })
+            .is_err()
+        );
     }
 }

@@ -9,8 +9,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use farewell_proto::participant::v1::{
-    Command, Commands, ConnectResponse, Hello, Query, Refusals, Report, Welcome, Window, connect_request,
-    connect_response::Message, participant_service_client::ParticipantServiceClient,
+    Command, Commands, ConnectResponse, Hello, Query, Refusals, Report, Welcome, Window,
+    connect_request, connect_response::Message,
+    participant_service_client::ParticipantServiceClient,
 };
 use farewell_runtime::server::MESSAGE_BYTES_MAX;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -66,7 +67,11 @@ impl From<Status> for Lost {
 }
 
 /// Opens a stream and serves it. `Ok` after an orderly end at shutdown.
-pub(super) async fn run(shared: &Arc<Shared>, link: &Link, endpoint: &Endpoint) -> Result<(), Lost> {
+pub(super) async fn run(
+    shared: &Arc<Shared>,
+    link: &Link,
+    endpoint: &Endpoint,
+) -> Result<(), Lost> {
     let open = timeout(WELCOME_TIMEOUT, Connection::open(shared, link, endpoint));
     let mut connection = tokio::select! {
         () = shared.shutdown.wait() => return Ok(()),
@@ -92,27 +97,44 @@ struct Connection<'a> {
 }
 
 impl<'a> Connection<'a> {
-    async fn open(shared: &'a Arc<Shared>, link: &'a Link, endpoint: &Endpoint) -> Result<Self, Lost> {
+    async fn open(
+        shared: &'a Arc<Shared>,
+        link: &'a Link,
+        endpoint: &Endpoint,
+    ) -> Result<Self, Lost> {
         let channel = endpoint.connect().await.map_err(Lost::Unreachable)?;
         let mut client = ParticipantServiceClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
 
         let (control, control_queue) = mpsc::channel(CONTROL_MESSAGES_MAX);
-        let (outbox, reports) = mpsc::channel(2 * shared.window_commands as usize + OUTBOX_SPARE_REPORTS);
+        let (outbox, reports) =
+            mpsc::channel(2 * shared.window_commands as usize + OUTBOX_SPARE_REPORTS);
         let reports_max = Arc::new(AtomicUsize::new(1));
-        let hello = Hello { participant: shared.participant.clone(), agent: AGENT.to_owned() };
-        let window = Window { commands: shared.window_commands };
-        for message in [connect_request::Message::Hello(hello), connect_request::Message::Window(window)] {
+        let hello = Hello {
+            participant: shared.participant.clone(),
+            agent: AGENT.to_owned(),
+        };
+        let window = Window {
+            commands: shared.window_commands,
+        };
+        for message in [
+            connect_request::Message::Hello(hello),
+            connect_request::Message::Window(window),
+        ] {
             say(&control, message);
         }
 
         let uplink = Uplink::new(control_queue, reports, Arc::clone(&reports_max));
         let mut inbound = client.connect(uplink).await?.into_inner();
-        let Some(Message::Welcome(welcome)) = inbound.message().await?.ok_or(Lost::Closed)?.message else {
+        let Some(Message::Welcome(welcome)) = inbound.message().await?.ok_or(Lost::Closed)?.message
+        else {
             return Err(Lost::Protocol("the first message was not `welcome`"));
         };
-        let Welcome { coordinator, reports_max: limit } = welcome;
+        let Welcome {
+            coordinator,
+            reports_max: limit,
+        } = welcome;
         if limit == 0 {
             return Err(Lost::Protocol("`reports_max` is zero"));
         }
@@ -156,7 +178,8 @@ impl<'a> Connection<'a> {
             match wire::order(&mut command, &self.shared.participant) {
                 Ok((verb, order)) => {
                     let traced = batch.command(&order);
-                    self.waiting.push_back((Arc::new(Job::new(verb, order)), traced));
+                    self.waiting
+                        .push_back((Arc::new(Job::new(verb, order)), traced));
                 }
                 Err(malformed) => self.refuse(command, &malformed),
             }
@@ -169,12 +192,21 @@ impl<'a> Connection<'a> {
     }
 
     fn refuse(&self, command: Command, malformed: &Malformed) {
-        let Command { name: command, account, .. } = command;
+        let Command {
+            name: command,
+            account,
+            ..
+        } = command;
         if let Some(unsaid) = self.shared.lines.next() {
             tracing::warn!(command, %malformed, unsaid, "a command was refused");
         }
         let answer = Some(wire::refused(INVALID_COMMAND, &malformed.to_string()));
-        self.link.post(Report { command, account, traceparent: String::new(), answer });
+        self.link.post(Report {
+            command,
+            account,
+            traceparent: String::new(),
+            answer,
+        });
     }
 
     /// Starts what there is room for, up to [`TURN_COMMANDS`]. `permit` is for the first.
@@ -182,16 +214,23 @@ impl<'a> Connection<'a> {
         let mut permit = Some(permit);
         let mut settled = Vec::with_capacity(TURN_COMMANDS);
         for _ in 0..TURN_COMMANDS {
-            let room = permit.take().or_else(|| Arc::clone(&self.shared.room).try_acquire_owned().ok());
+            let room = permit
+                .take()
+                .or_else(|| Arc::clone(&self.shared.room).try_acquire_owned().ok());
             let Some(room) = room else { break };
-            let Some((job, traced)) = self.waiting.pop_front() else { break };
+            let Some((job, traced)) = self.waiting.pop_front() else {
+                break;
+            };
             match self.shared.desk.begin(&job, Askers::one(self.link.index)) {
                 Begun::Start => settled.extend(self.start(job, traced, room).await),
                 Begun::Joined => permit = Some(room),
                 Begun::Contradicted => {
                     permit = Some(room);
                     let report = wire::report(&job.order, String::new(), contradiction());
-                    settled.push(Settled { askers: Askers::one(self.link.index), report });
+                    settled.push(Settled {
+                        askers: Askers::one(self.link.index),
+                        report,
+                    });
                 }
             }
         }
@@ -202,7 +241,12 @@ impl<'a> Connection<'a> {
     }
 
     /// Polls the work once. If it is done by then it never becomes a task.
-    async fn start(&self, job: Arc<Job>, traced: Traced, room: OwnedSemaphorePermit) -> Option<Settled> {
+    async fn start(
+        &self,
+        job: Arc<Job>,
+        traced: Traced,
+        room: OwnedSemaphorePermit,
+    ) -> Option<Settled> {
         let shared = Arc::clone(self.shared);
         let mut work = Box::pin(async move { shared.carry_out(job, traced).await });
         let first = poll_fn(|context| Poll::Ready(Pin::as_mut(&mut work).poll(context))).await;
@@ -233,7 +277,11 @@ impl<'a> Connection<'a> {
     }
 
     fn ask(&self, query: Query) {
-        let (shared, control, end) = (Arc::clone(self.shared), self.control.clone(), self.questions.clone());
+        let (shared, control, end) = (
+            Arc::clone(self.shared),
+            self.control.clone(),
+            self.questions.clone(),
+        );
         tokio::spawn(async move {
             if let Some(reply) = end.run_until_cancelled(shared.reply(query)).await {
                 say(&control, connect_request::Message::Reply(reply));
@@ -246,7 +294,12 @@ impl<'a> Connection<'a> {
             self.shared.refusals.count(&refusal.reason);
             if let Some(unsaid) = self.shared.lines.next() {
                 let (command, reason) = (refusal.command, refusal.reason);
-                tracing::warn!(command, reason, unsaid, "a coordinator did not accept a report");
+                tracing::warn!(
+                    command,
+                    reason,
+                    unsaid,
+                    "a coordinator did not accept a report"
+                );
             }
         }
     }
@@ -254,7 +307,10 @@ impl<'a> Connection<'a> {
     /// Lets answers of work under way go up, then closes. Commands that crossed with the zero window are not started:
     /// the coordinator asks again elsewhere.
     async fn close(&mut self) {
-        say(&self.control, connect_request::Message::Window(Window { commands: 0 }));
+        say(
+            &self.control,
+            connect_request::Message::Window(Window { commands: 0 }),
+        );
         self.waiting.clear();
         let ended = self.shared.ended.clone();
         while let Some(message) = ended.run_until_cancelled(self.inbound.message()).await {
@@ -280,7 +336,10 @@ impl<'a> Connection<'a> {
 }
 
 fn contradiction() -> farewell_proto::participant::v1::report::Answer {
-    wire::refused(INVALID_COMMAND, "a command of this name that says something else is being worked on")
+    wire::refused(
+        INVALID_COMMAND,
+        "a command of this name that says something else is being worked on",
+    )
 }
 
 /// Queues a message of ours. The queue has room for everything that can be under way; if it were full the message is

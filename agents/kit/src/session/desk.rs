@@ -118,7 +118,9 @@ impl Desk {
             working.askers = working.askers.and(asker);
             return Begun::Joined;
         }
-        let faults = places.take_deferred(&job.name).map_or(0, |deferral| deferral.faults);
+        let faults = places
+            .take_deferred(&job.name)
+            .map_or(0, |deferral| deferral.faults);
         places.start(Arc::clone(job), asker, faults);
         Begun::Start
     }
@@ -175,7 +177,10 @@ impl Desk {
     /// What has been worked on for longer than `limit` and was not told of.
     pub(super) fn slow(&self, now: Instant, limit: Duration) -> Vec<(Arc<Job>, Askers)> {
         let mut places = self.places();
-        let slow = places.working.values_mut().filter(|w| !w.told && now.duration_since(w.since) > limit);
+        let slow = places
+            .working
+            .values_mut()
+            .filter(|w| !w.told && now.duration_since(w.since) > limit);
         slow.map(|working| {
             working.told = true;
             (Arc::clone(&working.job), working.askers)
@@ -196,7 +201,14 @@ impl Desk {
 
 impl Places {
     fn start(&mut self, job: Arc<Job>, askers: Askers, faults: u32) {
-        let working = Working { askers, since: Instant::now(), told: false, woken: false, faults, job };
+        let working = Working {
+            askers,
+            since: Instant::now(),
+            told: false,
+            woken: false,
+            faults,
+            job,
+        };
         self.working.insert(Arc::clone(&working.job.name), working);
     }
 
@@ -209,7 +221,15 @@ impl Places {
         let age = self.next_age;
         self.next_age += 1;
         self.ages.insert(age, Arc::clone(&name));
-        self.deferred.insert(name, Deferral { job: working.job, askers: working.askers, age, faults });
+        self.deferred.insert(
+            name,
+            Deferral {
+                job: working.job,
+                askers: working.askers,
+                age,
+                faults,
+            },
+        );
     }
 
     fn take_deferred(&mut self, command: &str) -> Option<Deferral> {
@@ -242,7 +262,9 @@ mod tests {
         assert_eq!(desk.begin(&job("c", "a"), Askers::one(0)), Begun::Start);
         assert_eq!(desk.begin(&job("c", "a"), Askers::one(63)), Begun::Joined);
         assert_eq!(desk.begin(&job("c", "a"), Askers::one(63)), Begun::Joined);
-        let Ended::Settled(askers) = desk.end("c", How::Final) else { panic!() };
+        let Ended::Settled(askers) = desk.end("c", How::Final) else {
+            panic!()
+        };
         assert_eq!(askers.links().collect::<Vec<_>>(), [0, 63]);
         assert_eq!(desk.len(), 0);
     }
@@ -251,7 +273,10 @@ mod tests {
     fn the_same_name_for_another_account_is_contradicted() {
         let desk = Desk::default();
         desk.begin(&job("c", "a"), Askers::one(0));
-        assert_eq!(desk.begin(&job("c", "b"), Askers::one(0)), Begun::Contradicted);
+        assert_eq!(
+            desk.begin(&job("c", "b"), Askers::one(0)),
+            Begun::Contradicted
+        );
     }
 
     #[test]
@@ -268,7 +293,12 @@ mod tests {
     #[test]
     fn faults_in_a_row_are_counted_across_deliveries_until_something_else_happens() {
         let desk = Desk::default();
-        for (expected, how) in [(1, How::Faulted), (2, How::Faulted), (3, How::Deferred), (1, How::Faulted)] {
+        for (expected, how) in [
+            (1, How::Faulted),
+            (2, How::Faulted),
+            (3, How::Deferred),
+            (1, How::Faulted),
+        ] {
             desk.begin(&job("c", "a"), Askers::one(0));
             assert_eq!(desk.fault("c"), expected);
             desk.end("c", how);

@@ -26,7 +26,9 @@ impl Lines {
 
     fn at(&self, now: Instant) -> Option<u64> {
         let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = second.began.is_none_or(|began| now.duration_since(began) >= Duration::from_secs(1));
+        let fresh = second
+            .began
+            .is_none_or(|began| now.duration_since(began) >= Duration::from_secs(1));
         if fresh {
             second.began = Some(now);
             second.said = 0;

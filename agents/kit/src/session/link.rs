@@ -30,7 +30,11 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new(index: usize, url: String) -> Self {
-        Self { index, url, outbox: Mutex::new(None) }
+        Self {
+            index,
+            url,
+            outbox: Mutex::new(None),
+        }
     }
 
     /// Sends a report if there is a stream. Otherwise it is dropped: the coordinator asks again, and the participant
@@ -51,7 +55,10 @@ impl Link {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.outbox.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.outbox
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
     }
 }
 
@@ -61,7 +68,10 @@ pub(super) async fn keep(shared: Arc<Shared>, index: usize, security: Security) 
     let endpoint = match endpoint(&link.url, &security) {
         Ok(endpoint) => endpoint,
         Err(error) => {
-            tracing::error!(error = chain(&error), "a coordinator's address can't be used and is left out");
+            tracing::error!(
+                error = chain(&error),
+                "a coordinator's address can't be used and is left out"
+            );
             return;
         }
     };
@@ -88,8 +98,19 @@ pub(super) async fn keep(shared: Arc<Shared>, index: usize, security: Security) 
 fn tell(coordinator: &str, attempt: u32, lost: &Lost, pause: Duration) {
     let cause = chain(lost);
     if attempt == 0 {
-        tracing::warn!(coordinator, cause, ?pause, "no stream to a coordinator; dialling again");
+        tracing::warn!(
+            coordinator,
+            cause,
+            ?pause,
+            "no stream to a coordinator; dialling again"
+        );
     } else {
-        tracing::debug!(coordinator, attempt, cause, ?pause, "still no stream to a coordinator");
+        tracing::debug!(
+            coordinator,
+            attempt,
+            cause,
+            ?pause,
+            "still no stream to a coordinator"
+        );
     }
 }

@@ -22,8 +22,14 @@ const TOO_MANY_QUERIES: &str = "TOO_MANY_QUERIES";
 impl Shared {
     pub(super) async fn reply(&self, query: Query) -> Reply {
         let query_id = query.id;
-        let answer = self.reply_to(query).await.unwrap_or_else(wire::unanswerable);
-        Reply { query_id, answer: Some(answer) }
+        let answer = self
+            .reply_to(query)
+            .await
+            .unwrap_or_else(wire::unanswerable);
+        Reply {
+            query_id,
+            answer: Some(answer),
+        }
     }
 
     async fn reply_to(&self, query: Query) -> Result<reply::Answer, &'static str> {
@@ -32,7 +38,8 @@ impl Shared {
             INVALID_QUERY
         })?;
         let _permit = self.questions.try_acquire().map_err(|_| TOO_MANY_QUERIES)?;
-        match tokio::time::timeout(timeout.min(TIMEOUT_MAX), caught(self.consider(question))).await {
+        match tokio::time::timeout(timeout.min(TIMEOUT_MAX), caught(self.consider(question))).await
+        {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(fault)) if fault.is_unsupported() => Err(UNSUPPORTED),
             Ok(Err(fault)) => {
@@ -47,10 +54,18 @@ impl Shared {
 
     async fn consider(&self, question: Question) -> Result<reply::Answer, Fault> {
         match question {
-            Question::Eligibility { account } => self.code.eligibility(&account).await.map(wire::eligibility),
-            Question::Inventory { account } => self.code.inventory(&account).await.map(wire::inventory),
+            Question::Eligibility { account } => {
+                self.code.eligibility(&account).await.map(wire::eligibility)
+            }
+            Question::Inventory { account } => {
+                self.code.inventory(&account).await.map(wire::inventory)
+            }
             Question::SendCode(request) => self.code.send_code(&request).await.map(wire::code_sent),
-            Question::CheckProof(request) => self.code.check_proof(&request).await.map(wire::proof_checked),
+            Question::CheckProof(request) => self
+                .code
+                .check_proof(&request)
+                .await
+                .map(wire::proof_checked),
         }
     }
 }

@@ -20,12 +20,19 @@ impl Refusals {
             *count += 1;
             return;
         }
-        let reason = if counts.len() < REASONS_MAX { reason } else { OTHER };
+        let reason = if counts.len() < REASONS_MAX {
+            reason
+        } else {
+            OTHER
+        };
         *counts.entry(reason.to_owned()).or_default() += 1;
     }
 
     pub(super) fn counts(&self) -> BTreeMap<String, u64> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -40,6 +47,9 @@ mod tests {
             refusals.count(&n.to_string());
         }
         let counts = refusals.counts();
-        assert_eq!((counts.len(), counts.values().sum::<u64>()), (REASONS_MAX + 1, 1000));
+        assert_eq!(
+            (counts.len(), counts.values().sum::<u64>()),
+            (REASONS_MAX + 1, 1000)
+        );
     }
 }

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use farewell_proto::participant::v1::{
-    Command, EligibilityQuery, InventoryQuery, Outcome as Said, Report, Verb, connect_request::Message as Up,
-    query::Question, reply, report,
+    Command, EligibilityQuery, InventoryQuery, Outcome as Said, Report, Verb,
+    connect_request::Message as Up, query::Question, reply, report,
 };
 use tokio::sync::Semaphore;
 
 use self::coordinator::{Coordinator, Stream, command};
 use super::*;
-use crate::participant::{Answer, Blocker, Deferred, Done, Fault, Inventory, MockParticipant, Order, Outcome};
+use crate::participant::{
+    Answer, Blocker, Deferred, Done, Fault, Inventory, MockParticipant, Order, Outcome,
+};
 
 const WINDOW: u32 = 256;
 
@@ -33,7 +35,10 @@ fn session(coordinators: &[&Coordinator], participant: impl Participant) -> (Ses
         security: Security::PlainLoopback,
         window_commands: WINDOW,
     };
-    (start_with(config, limits(), Arc::new(participant), shutdown.clone()), shutdown)
+    (
+        start_with(config, limits(), Arc::new(participant), shutdown.clone()),
+        shutdown,
+    )
 }
 
 /// A participant that remembers nothing.
@@ -72,9 +77,10 @@ fn refusal(report: &Report) -> &str {
 
 fn deferral(report: &Report) -> (&str, Duration) {
     match &report.answer {
-        Some(report::Answer::Deferred(deferred)) => {
-            (&deferred.reason, deferred.retry_after.unwrap().try_into().unwrap())
-        }
+        Some(report::Answer::Deferred(deferred)) => (
+            &deferred.reason,
+            deferred.retry_after.unwrap().try_into().unwrap(),
+        ),
         other => panic!("expected deferred, got {other:?}"),
     }
 }
@@ -88,7 +94,10 @@ struct Slow {
 
 impl Slow {
     fn new() -> Self {
-        Self { gate: Arc::new(Semaphore::new(0)), started: Arc::default() }
+        Self {
+            gate: Arc::new(Semaphore::new(0)),
+            started: Arc::default(),
+        }
     }
 
     fn let_go(&self, commands: usize) {
@@ -103,7 +112,11 @@ impl Slow {
 
     async fn work(&self) -> Result<Answer, Fault> {
         self.started.fetch_add(1, Ordering::SeqCst);
-        self.gate.acquire().await.map_err(|error| Fault::new("the gate", error))?.forget();
+        self.gate
+            .acquire()
+            .await
+            .map_err(|error| Fault::new("the gate", error))?
+            .forget();
         Ok(erased())
     }
 }
@@ -137,10 +150,23 @@ impl Participant for Slow {
 async fn each_verb_reaches_its_method_and_its_answer_the_coordinator() {
     let mut coordinator = Coordinator::start().await;
     let mut participant = forgetful();
-    participant.expect_seal().times(1).returning(|_| Ok(Answer::Done(Done::new(Outcome::Sealed))));
-    participant.expect_unseal().times(1).returning(|_| Ok(Answer::Done(Done::new(Outcome::Unsealed))));
-    participant.expect_act().times(1).withf(|order| order.account == "a3").returning(|_| Ok(erased()));
-    participant.expect_probe().times(1).returning(|_| Ok(Answer::Done(Done::new(Outcome::Clean))));
+    participant
+        .expect_seal()
+        .times(1)
+        .returning(|_| Ok(Answer::Done(Done::new(Outcome::Sealed))));
+    participant
+        .expect_unseal()
+        .times(1)
+        .returning(|_| Ok(Answer::Done(Done::new(Outcome::Unsealed))));
+    participant
+        .expect_act()
+        .times(1)
+        .withf(|order| order.account == "a3")
+        .returning(|_| Ok(erased()));
+    participant
+        .expect_probe()
+        .times(1)
+        .returning(|_| Ok(Answer::Done(Done::new(Outcome::Clean))));
     let (session, _shutdown) = session(&[&coordinator], participant);
 
     let mut stream = coordinator.stream(WINDOW).await;
@@ -153,7 +179,10 @@ async fn each_verb_reaches_its_method_and_its_answer_the_coordinator() {
     for (n, verb, said) in cases {
         stream.command(vec![command(n, verb)]).await;
         let report = stream.report().await;
-        assert_eq!((report.command.clone(), report.account.clone()), (command(n, verb).name, format!("accounts/a{n}")));
+        assert_eq!(
+            (report.command.clone(), report.account.clone()),
+            (command(n, verb).name, format!("accounts/a{n}"))
+        );
         assert_eq!(outcome(&report), said);
     }
     assert_eq!(session.connected(), 1);
@@ -163,7 +192,10 @@ async fn each_verb_reaches_its_method_and_its_answer_the_coordinator() {
 async fn an_answer_given_before_is_given_again_and_nothing_is_done() {
     let mut coordinator = Coordinator::start().await;
     let mut participant = MockParticipant::new();
-    participant.expect_recall().times(2).returning(|_| Ok(Some(erased())));
+    participant
+        .expect_recall()
+        .times(2)
+        .returning(|_| Ok(Some(erased())));
     participant.expect_act().never();
     let (_session, _shutdown) = session(&[&coordinator], participant);
 
@@ -194,7 +226,10 @@ async fn nothing_is_done_about_a_command_that_is_empty_zero_or_somebody_elses() 
         stream.command(vec![command.clone()]).await;
         let report = stream.report().await;
         assert_eq!(refusal(&report), "INVALID_COMMAND");
-        assert_eq!((report.command, report.account), (command.name, command.account));
+        assert_eq!(
+            (report.command, report.account),
+            (command.name, command.account)
+        );
     }
 }
 
@@ -206,7 +241,13 @@ async fn many_commands_are_answered_in_few_frames() {
     let (_session, _shutdown) = session(&[&coordinator], participant);
 
     let mut stream = coordinator.stream_for(WINDOW, 100).await;
-    stream.command((0..WINDOW as usize).map(|n| command(n, Verb::Erase)).collect()).await;
+    stream
+        .command(
+            (0..WINDOW as usize)
+                .map(|n| command(n, Verb::Erase))
+                .collect(),
+        )
+        .await;
     let (mut reports, mut frames) = (Vec::new(), 0);
     while reports.len() < WINDOW as usize {
         let frame = stream.reports().await;
@@ -228,7 +269,9 @@ async fn a_command_that_comes_again_while_it_is_worked_on_is_done_once() {
     let (_session, _shutdown) = session(&[&one, &two], slow.clone());
     let (mut first, mut second) = (one.stream(WINDOW).await, two.stream(WINDOW).await);
 
-    first.command(vec![command(1, Verb::Erase), command(1, Verb::Erase)]).await;
+    first
+        .command(vec![command(1, Verb::Erase), command(1, Verb::Erase)])
+        .await;
     slow.has_started(1).await;
     second.command(vec![command(1, Verb::Erase)]).await;
     assert!(second.is_silent().await);
@@ -247,9 +290,17 @@ async fn a_name_that_comes_again_for_another_account_is_refused() {
 
     stream.command(vec![command(1, Verb::Erase)]).await;
     slow.has_started(1).await;
-    stream.command(vec![Command { account: "accounts/a2".to_owned(), ..command(1, Verb::Erase) }]).await;
+    stream
+        .command(vec![Command {
+            account: "accounts/a2".to_owned(),
+            ..command(1, Verb::Erase)
+        }])
+        .await;
     let report = stream.report().await;
-    assert_eq!((refusal(&report), report.account.as_str()), ("INVALID_COMMAND", "accounts/a2"));
+    assert_eq!(
+        (refusal(&report), report.account.as_str()),
+        ("INVALID_COMMAND", "accounts/a2")
+    );
     slow.let_go(1);
     assert_eq!(stream.report().await.account, "accounts/a1");
 }
@@ -269,11 +320,17 @@ async fn a_deferred_command_that_is_woken_is_asked_at_once_and_reported() {
     let name = command(1, Verb::Erase).name;
     session.wake(&name);
     stream.command(vec![command(1, Verb::Erase)]).await;
-    assert_eq!(deferral(&stream.report().await), ("WAITING_FOR_DEVICES", Duration::from_secs(3600)));
+    assert_eq!(
+        deferral(&stream.report().await),
+        ("WAITING_FOR_DEVICES", Duration::from_secs(3600))
+    );
     session.wake(&name);
     assert_eq!(outcome(&stream.report().await), Said::Erased);
     session.wake(&name);
-    assert!(stream.is_silent().await, "a finished command can't be woken");
+    assert!(
+        stream.is_silent().await,
+        "a finished command can't be woken"
+    );
 }
 
 #[tokio::test]
@@ -308,7 +365,9 @@ async fn opened(session: &Session, streams: usize) {
 async fn trouble_puts_a_command_off_for_longer_each_time() {
     let mut coordinator = Coordinator::start().await;
     let mut participant = forgetful();
-    participant.expect_act().returning(|_| Err(Fault::plain("the database is away")));
+    participant
+        .expect_act()
+        .returning(|_| Err(Fault::plain("the database is away")));
     let (_session, _shutdown) = session(&[&coordinator], participant);
 
     let mut stream = coordinator.stream(WINDOW).await;
@@ -317,7 +376,10 @@ async fn trouble_puts_a_command_off_for_longer_each_time() {
         let report = stream.report().await;
         let (reason, pause) = deferral(&report);
         assert_eq!(reason, "PARTICIPANT_FAULT");
-        assert!(pause >= Duration::from_millis(1) && pause <= Duration::from_millis(ceiling), "{pause:?}");
+        assert!(
+            pause >= Duration::from_millis(1) && pause <= Duration::from_millis(ceiling),
+            "{pause:?}"
+        );
     }
 }
 
@@ -325,7 +387,9 @@ async fn trouble_puts_a_command_off_for_longer_each_time() {
 async fn trouble_with_recalling_never_leads_to_doing_it_again() {
     let mut coordinator = Coordinator::start().await;
     let mut participant = MockParticipant::new();
-    participant.expect_recall().returning(|_| Err(Fault::plain("the database is away")));
+    participant
+        .expect_recall()
+        .returning(|_| Err(Fault::plain("the database is away")));
     participant.expect_act().never();
     let (_session, _shutdown) = session(&[&coordinator], participant);
 
@@ -342,7 +406,9 @@ async fn a_panic_of_the_participant_is_trouble_with_one_command_and_no_other() {
     let (_session, _shutdown) = session(&[&coordinator], slow);
 
     let mut stream = coordinator.stream(WINDOW).await;
-    stream.command(vec![command(1, Verb::Seal), command(2, Verb::Erase)]).await;
+    stream
+        .command(vec![command(1, Verb::Seal), command(2, Verb::Erase)])
+        .await;
     let reports = stream.reports().await;
     assert_eq!(deferral(&reports[0]).0, "PARTICIPANT_FAULT");
     assert_eq!(outcome(&reports[1]), Said::Erased);
@@ -356,7 +422,10 @@ async fn a_long_work_is_reported_once_as_in_progress() {
 
     let mut stream = coordinator.stream(WINDOW).await;
     stream.command(vec![command(1, Verb::Erase)]).await;
-    assert!(matches!(stream.report().await.answer, Some(report::Answer::InProgress(_))));
+    assert!(matches!(
+        stream.report().await.answer,
+        Some(report::Answer::InProgress(_))
+    ));
     tokio::time::sleep(limits().slow_after * 2).await;
     assert!(stream.is_silent().await);
     slow.let_go(1);
@@ -371,8 +440,12 @@ async fn no_more_is_worked_on_than_the_window_allows() {
     let (first, second) = (one.stream(WINDOW).await, two.stream(WINDOW).await);
 
     let half = WINDOW as usize;
-    first.command((0..half).map(|n| command(n, Verb::Erase)).collect()).await;
-    second.command((half..2 * half).map(|n| command(n, Verb::Erase)).collect()).await;
+    first
+        .command((0..half).map(|n| command(n, Verb::Erase)).collect())
+        .await;
+    second
+        .command((half..2 * half).map(|n| command(n, Verb::Erase)).collect())
+        .await;
     slow.has_started(half).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(slow.started.load(Ordering::SeqCst), half);
@@ -387,7 +460,13 @@ async fn a_coordinator_that_overruns_the_window_loses_its_stream() {
     let (_session, _shutdown) = session(&[&coordinator], slow.clone());
 
     let mut stream = coordinator.stream(WINDOW).await;
-    stream.command((0..3 * WINDOW as usize).map(|n| command(n, Verb::Erase)).collect()).await;
+    stream
+        .command(
+            (0..3 * WINDOW as usize)
+                .map(|n| command(n, Verb::Erase))
+                .collect(),
+        )
+        .await;
     assert!(stream.next().await.is_none());
     drop(coordinator.stream(WINDOW).await);
 }
@@ -468,7 +547,11 @@ async fn at_shutdown_the_window_is_closed_and_work_under_way_is_reported_first()
     tokio::time::sleep(Duration::from_millis(50)).await;
     slow.let_go(2);
     let (_, reports) = rest(&mut stream).await;
-    assert_eq!(reports.len(), 1, "what crossed with the closed window is not started");
+    assert_eq!(
+        reports.len(),
+        1,
+        "what crossed with the closed window is not started"
+    );
     assert_eq!(outcome(&reports[0]), Said::Erased);
     drop(stream);
     assert!(shutdown.drain(Duration::from_secs(5)).await);
@@ -488,7 +571,12 @@ async fn work_that_never_ends_does_not_keep_a_process_from_ending() {
     let began = Instant::now();
     shutdown.trigger();
     let (drained, reports) = rest(&mut stream).await;
-    assert!(drained && reports.iter().all(|report| !matches!(report.answer, Some(report::Answer::Done(_)))));
+    assert!(
+        drained
+            && reports
+                .iter()
+                .all(|report| !matches!(report.answer, Some(report::Answer::Done(_))))
+    );
     drop(stream);
     assert!(shutdown.drain(Duration::from_secs(5)).await);
     assert!(began.elapsed() >= limits().drain);
@@ -498,23 +586,56 @@ async fn work_that_never_ends_does_not_keep_a_process_from_ending() {
 async fn questions_are_answered_or_said_to_be_unanswerable() {
     let mut coordinator = Coordinator::start().await;
     let mut participant = forgetful();
-    participant.expect_eligibility().withf(|account| account == "a1").returning(|_| {
-        Ok(vec![Blocker { code: "UNFINISHED_ORDER".to_owned(), message: "m".to_owned(), remedy: "r".to_owned() }])
-    });
-    participant.expect_inventory().returning(|_| Err(Fault::unsupported("INVENTORY")));
+    participant
+        .expect_eligibility()
+        .withf(|account| account == "a1")
+        .returning(|_| {
+            Ok(vec![Blocker {
+                code: "UNFINISHED_ORDER".to_owned(),
+                message: "m".to_owned(),
+                remedy: "r".to_owned(),
+            }])
+        });
+    participant
+        .expect_inventory()
+        .returning(|_| Err(Fault::unsupported("INVENTORY")));
     let (_session, _shutdown) = session(&[&coordinator], participant);
     let mut stream = coordinator.stream(WINDOW).await;
     let second = Duration::from_secs(1);
 
-    stream.ask(7, second, "accounts/a1", Question::Eligibility(EligibilityQuery {})).await;
+    stream
+        .ask(
+            7,
+            second,
+            "accounts/a1",
+            Question::Eligibility(EligibilityQuery {}),
+        )
+        .await;
     let reply = stream.reply().await;
     assert_eq!(reply.query_id, 7);
-    assert!(matches!(reply.answer, Some(reply::Answer::Eligibility(e)) if e.blockers[0].code == "UNFINISHED_ORDER"));
+    assert!(
+        matches!(reply.answer, Some(reply::Answer::Eligibility(e)) if e.blockers[0].code == "UNFINISHED_ORDER")
+    );
 
-    stream.ask(8, second, "accounts/a1", Question::Inventory(InventoryQuery {})).await;
-    assert_eq!(stream.reply().await.answer, Some(wire::unanswerable("UNSUPPORTED")));
-    stream.ask(9, second, "", Question::Eligibility(EligibilityQuery {})).await;
-    assert_eq!(stream.reply().await.answer, Some(wire::unanswerable("INVALID_QUERY")));
+    stream
+        .ask(
+            8,
+            second,
+            "accounts/a1",
+            Question::Inventory(InventoryQuery {}),
+        )
+        .await;
+    assert_eq!(
+        stream.reply().await.answer,
+        Some(wire::unanswerable("UNSUPPORTED"))
+    );
+    stream
+        .ask(9, second, "", Question::Eligibility(EligibilityQuery {}))
+        .await;
+    assert_eq!(
+        stream.reply().await.answer,
+        Some(wire::unanswerable("INVALID_QUERY"))
+    );
 }
 
 #[tokio::test]
@@ -525,11 +646,31 @@ async fn a_question_that_takes_too_long_is_unanswerable_at_its_deadline() {
 
     let began = Instant::now();
     let timeout = Duration::from_millis(100);
-    stream.ask(1, timeout, "accounts/a1", Question::Eligibility(EligibilityQuery {})).await;
-    assert_eq!(stream.reply().await.answer, Some(wire::unanswerable("DEADLINE_EXCEEDED")));
+    stream
+        .ask(
+            1,
+            timeout,
+            "accounts/a1",
+            Question::Eligibility(EligibilityQuery {}),
+        )
+        .await;
+    assert_eq!(
+        stream.reply().await.answer,
+        Some(wire::unanswerable("DEADLINE_EXCEEDED"))
+    );
     assert!(began.elapsed() >= timeout && began.elapsed() < Duration::from_secs(5));
-    stream.ask(2, timeout, "accounts/a1", Question::Inventory(InventoryQuery {})).await;
-    assert_eq!(stream.reply().await.answer, Some(wire::unanswerable("PARTICIPANT_FAULT")));
+    stream
+        .ask(
+            2,
+            timeout,
+            "accounts/a1",
+            Question::Inventory(InventoryQuery {}),
+        )
+        .await;
+    assert_eq!(
+        stream.reply().await.answer,
+        Some(wire::unanswerable("PARTICIPANT_FAULT"))
+    );
 }
 
 #[tokio::test]
@@ -538,7 +679,9 @@ async fn reports_that_were_not_accepted_are_counted_by_reason() {
     let (session, _shutdown) = session(&[&coordinator], MockParticipant::new());
     let stream = coordinator.stream(WINDOW).await;
     for reason in ["OUTCOME_CONFLICT", "NOT_YOUR_LEG", "OUTCOME_CONFLICT"] {
-        stream.refuse("deletions/d1/commands/1-erase-notes", reason).await;
+        stream
+            .refuse("deletions/d1/commands/1-erase-notes", reason)
+            .await;
     }
     while session.refusals().values().sum::<u64>() < 3 {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -584,12 +727,22 @@ async fn commands_a_second() {
     let (mut sent, mut answered, mut frames) = (0, 0, 0);
     while answered < COMMANDS {
         while sent < COMMANDS && sent + FRAME - answered <= WINDOW as usize {
-            stream.command((sent..sent + FRAME).map(|n| command(n, Verb::Erase)).collect()).await;
+            stream
+                .command(
+                    (sent..sent + FRAME)
+                        .map(|n| command(n, Verb::Erase))
+                        .collect(),
+                )
+                .await;
             sent += FRAME;
         }
         answered += stream.reports().await.len();
         frames += 1;
     }
     let seconds = began.elapsed().as_secs_f64();
-    println!("{:.0} commands/s, {} reports a frame", answered as f64 / seconds, answered / frames);
+    println!(
+        "{:.0} commands/s, {} reports a frame",
+        answered as f64 / seconds,
+        answered / frames
+    );
 }

@@ -25,9 +25,16 @@ impl Traced {
     /// For a command that was woken: what sent it is long over, so it is linked and nothing more.
     pub(super) fn woken(order: &Order, participant: &str) -> Self {
         if !is_sampled(&order.traceparent) {
-            return Self { span: Span::none(), traceparent: String::new() };
+            return Self {
+                span: Span::none(),
+                traceparent: String::new(),
+            };
         }
-        let span = tracing::info_span!("carry out woken command", farewell.participant = participant, farewell.deletion = deletion(&order.command));
+        let span = tracing::info_span!(
+            "carry out woken command",
+            farewell.participant = participant,
+            farewell.deletion = deletion(&order.command)
+        );
         Self::started(span, &order.traceparent)
     }
 
@@ -47,17 +54,31 @@ pub(super) struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     pub(super) fn of(commands: &[Command], participant: &'a str) -> Self {
-        let causes: HashSet<&str> =
-            commands.iter().map(|c| c.traceparent.as_str()).filter(|t| is_sampled(t)).take(LINKS_MAX * 32).collect();
+        let causes: HashSet<&str> = commands
+            .iter()
+            .map(|c| c.traceparent.as_str())
+            .filter(|t| is_sampled(t))
+            .take(LINKS_MAX * 32)
+            .collect();
         if causes.is_empty() {
-            return Self { participant, span: None };
+            return Self {
+                participant,
+                span: None,
+            };
         }
-        let span = tracing::info_span!("handle command batch", farewell.participant = participant, commands = commands.len());
+        let span = tracing::info_span!(
+            "handle command batch",
+            farewell.participant = participant,
+            commands = commands.len()
+        );
         for cause in causes.into_iter().take(LINKS_MAX) {
             link(&span, cause);
         }
         let exported = !traceparent_of(&span).is_empty();
-        Self { participant, span: exported.then_some(span) }
+        Self {
+            participant,
+            span: exported.then_some(span),
+        }
     }
 
     pub(super) fn command(&self, order: &Order) -> Traced {
@@ -66,20 +87,32 @@ impl<'a> Batch<'a> {
                 let span = tracing::info_span!(parent: batch, "carry out command", farewell.participant = self.participant, farewell.deletion = deletion(&order.command));
                 Traced::started(span, &order.traceparent)
             }
-            Some(batch) => Traced { span: batch.clone(), traceparent: String::new() },
-            None => Traced { span: Span::none(), traceparent: String::new() },
+            Some(batch) => Traced {
+                span: batch.clone(),
+                traceparent: String::new(),
+            },
+            None => Traced {
+                span: Span::none(),
+                traceparent: String::new(),
+            },
         }
     }
 }
 
 /// Whether a traceparent's sender is recorded anywhere: only then is there something to point at.
 fn is_sampled(traceparent: &str) -> bool {
-    traceparent.len() == TRACEPARENT_BYTES && traceparent.as_bytes().last().is_some_and(|flags| flags & 1 == 1)
+    traceparent.len() == TRACEPARENT_BYTES
+        && traceparent
+            .as_bytes()
+            .last()
+            .is_some_and(|flags| flags & 1 == 1)
 }
 
 /// `deletions/{deletion}` of a command's name.
 fn deletion(command: &str) -> &str {
-    command.split_once("/commands/").map_or("", |(deletion, _)| deletion)
+    command
+        .split_once("/commands/")
+        .map_or("", |(deletion, _)| deletion)
 }
 
 #[cfg(test)]
@@ -95,6 +128,9 @@ mod tests {
 
     #[test]
     fn a_span_names_the_deletion_and_not_the_account() {
-        assert_eq!(deletion("deletions/d1/commands/1-erase-notes"), "deletions/d1");
+        assert_eq!(
+            deletion("deletions/d1/commands/1-erase-notes"),
+            "deletions/d1"
+        );
     }
 }

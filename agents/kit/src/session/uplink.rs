@@ -41,7 +41,12 @@ impl Uplink {
         reports: mpsc::Receiver<Report>,
         reports_max: Arc<AtomicUsize>,
     ) -> Self {
-        Self { control, reports, reports_max, ready: Vec::new() }
+        Self {
+            control,
+            reports,
+            reports_max,
+            ready: Vec::new(),
+        }
     }
 
     /// The next frame of what is ready, within the limits of count and size.
@@ -52,7 +57,10 @@ impl Uplink {
             let mut report_bytes = report.encoded_len();
             if report_bytes > REPORT_BYTES_MAX {
                 tracing::error!(command = %report.command, report_bytes, "an answer is too large to be sent");
-                report.answer = Some(wire::refused(ANSWER_TOO_LARGE, &format!("{report_bytes} bytes")));
+                report.answer = Some(wire::refused(
+                    ANSWER_TOO_LARGE,
+                    &format!("{report_bytes} bytes"),
+                ));
                 report_bytes = report.encoded_len();
             }
             bytes += report_bytes;
@@ -62,7 +70,9 @@ impl Uplink {
             }
         }
         let rest = self.ready.split_off(end);
-        Reports { reports: std::mem::replace(&mut self.ready, rest) }
+        Reports {
+            reports: std::mem::replace(&mut self.ready, rest),
+        }
     }
 }
 
@@ -73,12 +83,18 @@ impl Stream for Uplink {
         let this = self.get_mut();
         let control = this.control.poll_recv(context);
         if let Poll::Ready(Some(message)) = control {
-            return Poll::Ready(Some(ConnectRequest { message: Some(message) }));
+            return Poll::Ready(Some(ConnectRequest {
+                message: Some(message),
+            }));
         }
         let mut reports_over = false;
         if this.ready.is_empty() {
-            let limit = this.reports_max.load(Ordering::Acquire).clamp(1, REPORTS_MAX);
-            if let Poll::Ready(taken) = this.reports.poll_recv_many(context, &mut this.ready, limit) {
+            let limit = this
+                .reports_max
+                .load(Ordering::Acquire)
+                .clamp(1, REPORTS_MAX);
+            if let Poll::Ready(taken) = this.reports.poll_recv_many(context, &mut this.ready, limit)
+            {
                 reports_over = taken == 0;
             }
         }
@@ -86,7 +102,11 @@ impl Stream for Uplink {
             let message = Some(Message::Reports(this.frame()));
             return Poll::Ready(Some(ConnectRequest { message }));
         }
-        if control.is_ready() && reports_over { Poll::Ready(None) } else { Poll::Pending }
+        if control.is_ready() && reports_over {
+            Poll::Ready(None)
+        } else {
+            Poll::Pending
+        }
     }
 }
 
@@ -127,12 +147,21 @@ mod tests {
     async fn what_is_there_goes_into_one_frame_in_order() {
         let frames = frames((0..500).map(|n| report(n, 0)).collect(), 1024).await;
         assert_eq!(frames.len(), 1);
-        assert!(frames[0].iter().enumerate().all(|(n, report)| report.command == n.to_string()));
+        assert!(
+            frames[0]
+                .iter()
+                .enumerate()
+                .all(|(n, report)| report.command == n.to_string())
+        );
     }
 
     #[tokio::test]
     async fn a_frame_holds_no_more_than_the_coordinator_takes() {
-        let sizes: Vec<_> = frames((0..25).map(|n| report(n, 0)).collect(), 10).await.iter().map(Vec::len).collect();
+        let sizes: Vec<_> = frames((0..25).map(|n| report(n, 0)).collect(), 10)
+            .await
+            .iter()
+            .map(Vec::len)
+            .collect();
         assert_eq!(sizes, [10, 10, 5]);
     }
 

@@ -12,9 +12,9 @@ use farewell_proto::participant::v1::Report;
 use farewell_runtime::backoff::jittered;
 use tracing::Instrument as _;
 
-use super::{Limits, Shared};
 use super::desk::{Askers, Ended, How};
 use super::trace::Traced;
+use super::{Limits, Shared};
 use crate::participant::{Answer, Deferred, Fault, Order};
 use crate::wire::{self, Verb};
 
@@ -32,7 +32,11 @@ pub(super) struct Job {
 
 impl Job {
     pub(super) fn new(verb: Verb, order: Order) -> Self {
-        Self { name: order.command.as_str().into(), verb, order }
+        Self {
+            name: order.command.as_str().into(),
+            verb,
+            order,
+        }
     }
 
     /// Whether `other`, of the same name, asks for the same thing.
@@ -87,8 +91,17 @@ impl Shared {
             let cause = chain(fault);
             tracing::warn!(command = %job.name, faults, cause, unsaid, "a command met trouble and is put off");
         }
-        let Limits { fault_base, fault_cap, .. } = self.limits;
-        let pause = jittered(faults.saturating_sub(1), fault_base, fault_cap, rand::random());
+        let Limits {
+            fault_base,
+            fault_cap,
+            ..
+        } = self.limits;
+        let pause = jittered(
+            faults.saturating_sub(1),
+            fault_base,
+            fault_cap,
+            rand::random(),
+        );
         Answer::Deferred(Deferred {
             retry_after: pause.max(RETRY_AFTER_MIN),
             reason: PARTICIPANT_FAULT.to_owned(),
@@ -101,11 +114,13 @@ impl Shared {
 /// Turns a panic of the participant's code into a fault: one bad account must not end the work on all others.
 pub(super) async fn caught<T>(work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
     let mut work = pin!(work);
-    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
-        Ok(polled) => polled,
-        // What it panicked with may hold personal data; the panic hook has said where.
-        Err(_) => Poll::Ready(Err(Fault::plain("the participant's code panicked"))),
-    })
+    poll_fn(
+        |context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+            Ok(polled) => polled,
+            // What it panicked with may hold personal data; the panic hook has said where.
+            Err(_) => Poll::Ready(Err(Fault::plain("the participant's code panicked"))),
+        },
+    )
     .await
 }
 

@@ -5,7 +5,8 @@ use sqlx::Row as _;
 use super::*;
 use crate::scratch;
 
-const NOTES: &[&str] = &["CREATE TABLE IF NOT EXISTS note (id BIGINT PRIMARY KEY, text TEXT NOT NULL, body BLOB)"];
+const NOTES: &[&str] =
+    &["CREATE TABLE IF NOT EXISTS note (id BIGINT PRIMARY KEY, text TEXT NOT NULL, body BLOB)"];
 
 async fn write(store: &Store, id: i64) -> Result<(), Error> {
     sqlx::query("INSERT INTO note (id, text, body) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING")
@@ -18,12 +19,18 @@ async fn write(store: &Store, id: i64) -> Result<(), Error> {
 }
 
 async fn read(store: &Store, id: i64) -> Option<(String, Vec<u8>)> {
-    sqlx::query_as("SELECT text, body FROM note WHERE id = $1").bind(id).fetch_optional(store.pool()).await.unwrap()
+    sqlx::query_as("SELECT text, body FROM note WHERE id = $1")
+        .bind(id)
+        .fetch_optional(store.pool())
+        .await
+        .unwrap()
 }
 
 async fn pragma(store: &Store, name: &'static str) -> String {
     let row = raw_sql(name).fetch_one(store.pool()).await.unwrap();
-    row.try_get::<String, _>(0).or_else(|_| row.try_get::<i64, _>(0).map(|n| n.to_string())).unwrap()
+    row.try_get::<String, _>(0)
+        .or_else(|_| row.try_get::<i64, _>(0).map(|n| n.to_string()))
+        .unwrap()
 }
 
 #[tokio::test]
@@ -33,13 +40,18 @@ async fn what_was_written_is_there_when_the_store_is_opened_again() {
         write(&store, 1).await.unwrap();
         store.pool().close().await;
         let store = Store::open(&url, "kit_reopen", NOTES).await.unwrap();
-        assert_eq!(read(&store, 1).await, Some(("hello".to_owned(), vec![0, 255])));
+        assert_eq!(
+            read(&store, 1).await,
+            Some(("hello".to_owned(), vec![0, 255]))
+        );
     }
 }
 
 #[tokio::test]
 async fn sqlite_keeps_what_it_committed_through_a_loss_of_power() {
-    let store = Store::open(&scratch::sqlite("pragmas"), "", NOTES).await.unwrap();
+    let store = Store::open(&scratch::sqlite("pragmas"), "", NOTES)
+        .await
+        .unwrap();
     assert_eq!(pragma(&store, "PRAGMA journal_mode").await, "wal");
     assert_eq!(pragma(&store, "PRAGMA synchronous").await, "2");
     assert_eq!(pragma(&store, "PRAGMA foreign_keys").await, "1");
@@ -48,7 +60,14 @@ async fn sqlite_keeps_what_it_committed_through_a_loss_of_power() {
 
 #[tokio::test]
 async fn a_name_space_that_could_carry_sql_is_refused() {
-    for bad in ["a\"; DROP TABLE note; --", "A", "a-b", "pg_x", "a b", &"x".repeat(64)] {
+    for bad in [
+        "a\"; DROP TABLE note; --",
+        "A",
+        "a-b",
+        "pg_x",
+        "a b",
+        &"x".repeat(64),
+    ] {
         let refused = Store::open("sqlite::memory:", bad, NOTES).await;
         assert!(matches!(refused, Err(Error::Configuration(_))), "{bad}");
     }
@@ -56,13 +75,21 @@ async fn a_name_space_that_could_carry_sql_is_refused() {
 
 #[tokio::test]
 async fn a_url_of_another_kind_is_refused_without_being_repeated() {
-    let refused = Store::open("mysql://root:secret@localhost/x", "", NOTES).await.unwrap_err();
-    assert!(matches!(refused, Error::Configuration(_)) && !format!("{refused:?}").contains("secret"));
+    let refused = Store::open("mysql://root:secret@localhost/x", "", NOTES)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(refused, Error::Configuration(_)) && !format!("{refused:?}").contains("secret")
+    );
 }
 
 #[tokio::test]
 async fn a_database_that_is_away_is_waited_for_but_not_for_ever() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let began = Instant::now();
     let url = format!("postgres://nobody@127.0.0.1:{port}/nothing");
     let refused = Store::open_within(Duration::from_millis(600), &url, "", NOTES).await;
@@ -85,11 +112,16 @@ async fn many_starters_make_one_schema() {
 
 #[tokio::test]
 async fn name_spaces_do_not_see_each_other() {
-    let Some(url) = scratch::postgres() else { return };
+    let Some(url) = scratch::postgres() else {
+        return;
+    };
     let one = Store::open(&url, "kit_one", NOTES).await.unwrap();
     let two = Store::open(&url, "kit_two", NOTES).await.unwrap();
     for store in [&one, &two] {
-        sqlx::query("DELETE FROM note").execute(store.pool()).await.unwrap();
+        sqlx::query("DELETE FROM note")
+            .execute(store.pool())
+            .await
+            .unwrap();
     }
     write(&one, 7).await.unwrap();
     assert!(read(&one, 7).await.is_some() && read(&two, 7).await.is_none());
@@ -97,23 +129,36 @@ async fn name_spaces_do_not_see_each_other() {
 
 #[tokio::test]
 async fn a_database_that_was_gone_is_found_again() {
-    let Some(url) = scratch::postgres() else { return };
+    let Some(url) = scratch::postgres() else {
+        return;
+    };
     let store = Store::open(&url, "kit_gone", NOTES).await.unwrap();
     write(&store, 1).await.unwrap();
     // Ends every connection of the pool but the one that asks, as a restart of the server does.
     let ended = "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity \
                  WHERE application_name = current_setting('application_name') AND pid <> pg_backend_pid() AND datname = current_database() \
                  AND query LIKE '%INSERT INTO note%'";
-    let mut other = url.parse::<AnyConnectOptions>().unwrap().connect().await.unwrap();
+    let mut other = url
+        .parse::<AnyConnectOptions>()
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
     raw_sql(ended).execute(&mut other).await.unwrap();
     write(&store, 2).await.unwrap();
-    assert!(read(&store, 2).await.is_some(), "the name space is set on the new connection too");
+    assert!(
+        read(&store, 2).await.is_some(),
+        "the name space is set on the new connection too"
+    );
 }
 
 #[tokio::test]
 async fn a_sqlite_path_may_have_spaces_and_parameters_of_its_own() {
     let path = PathBuf::from(scratch::sqlite("odd").trim_start_matches("sqlite:"));
-    let url = format!("sqlite:{}?cache=private", path.with_file_name("a b.db").display());
+    let url = format!(
+        "sqlite:{}?cache=private",
+        path.with_file_name("a b.db").display()
+    );
     let store = Store::open(&url, "", NOTES).await.unwrap();
     write(&store, 1).await.unwrap();
     assert!(path.with_file_name("a b.db").exists());

@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use farewell_proto::participant::v1::participant_service_server::{ParticipantService, ParticipantServiceServer};
+use farewell_proto::participant::v1::participant_service_server::{
+    ParticipantService, ParticipantServiceServer,
+};
 use farewell_proto::participant::v1::{
-    Command, Commands, ConnectRequest, ConnectResponse, Query, Refusals, Reply, Report, ReportRefusal, Verb, Welcome,
-    connect_request::Message as Up, connect_response::Message as Down, query::Question,
+    Command, Commands, ConnectRequest, ConnectResponse, Query, Refusals, Reply, Report,
+    ReportRefusal, Verb, Welcome, connect_request::Message as Up,
+    connect_response::Message as Down, query::Question,
 };
 use farewell_runtime::server;
 use tokio::sync::mpsc;
@@ -42,8 +45,14 @@ impl ParticipantService for Door {
         request: Request<Streaming<ConnectRequest>>,
     ) -> Result<Response<Self::ConnectStream>, Status> {
         let (down, answers) = mpsc::channel(1024);
-        let stream = Stream { up: request.into_inner(), down };
-        self.streams.send(stream).await.map_err(|_| Status::unavailable("the test is over"))?;
+        let stream = Stream {
+            up: request.into_inner(),
+            down,
+        };
+        self.streams
+            .send(stream)
+            .await
+            .map_err(|_| Status::unavailable("the test is over"))?;
         Ok(Response::new(ReceiverStream::new(answers)))
     }
 }
@@ -60,10 +69,16 @@ impl Coordinator {
         let stopped = stop.clone();
         tokio::spawn(async move {
             let service = ParticipantServiceServer::new(Door { streams: sender });
-            let serve = server::builder().add_service(service).serve_with_incoming(bound.incoming);
+            let serve = server::builder()
+                .add_service(service)
+                .serve_with_incoming(bound.incoming);
             stopped.run_until_cancelled(serve).await;
         });
-        Self { addr: bound.addr, streams, stop }
+        Self {
+            addr: bound.addr,
+            streams,
+            stop,
+        }
     }
 
     pub fn url(&self) -> String {
@@ -72,7 +87,10 @@ impl Coordinator {
 
     /// The next stream, after `Hello`, before `Welcome`.
     pub async fn stranger(&mut self) -> Stream {
-        let mut stream = timeout(PATIENCE, self.streams.recv()).await.expect("a stream in time").unwrap();
+        let mut stream = timeout(PATIENCE, self.streams.recv())
+            .await
+            .expect("a stream in time")
+            .unwrap();
         match stream.next().await {
             Some(Up::Hello(hello)) => assert_eq!(hello.participant, "notes"),
             other => panic!("expected hello, got {other:?}"),
@@ -91,7 +109,12 @@ impl Coordinator {
             Some(Up::Window(said)) => assert_eq!(said.commands, window),
             other => panic!("expected window, got {other:?}"),
         }
-        stream.say(Down::Welcome(Welcome { coordinator: "c1".to_owned(), reports_max })).await;
+        stream
+            .say(Down::Welcome(Welcome {
+                coordinator: "c1".to_owned(),
+                reports_max,
+            }))
+            .await;
         stream
     }
 
@@ -104,7 +127,12 @@ impl Coordinator {
 
 impl Stream {
     pub async fn say(&self, message: Down) {
-        self.down.send(Ok(ConnectResponse { message: Some(message) })).await.unwrap();
+        self.down
+            .send(Ok(ConnectResponse {
+                message: Some(message),
+            }))
+            .await
+            .unwrap();
     }
 
     pub async fn command(&self, commands: Vec<Command>) {
@@ -123,14 +151,25 @@ impl Stream {
     }
 
     pub async fn refuse(&self, command: &str, reason: &str) {
-        let refusal = ReportRefusal { command: command.to_owned(), reason: reason.to_owned() };
-        self.say(Down::Refusals(Refusals { refusals: vec![refusal] })).await;
+        let refusal = ReportRefusal {
+            command: command.to_owned(),
+            reason: reason.to_owned(),
+        };
+        self.say(Down::Refusals(Refusals {
+            refusals: vec![refusal],
+        }))
+        .await;
     }
 
     /// The next message; none after the half-close or when the stream broke.
     pub async fn next(&mut self) -> Option<Up> {
-        let message = timeout(PATIENCE, self.up.message()).await.expect("a message in time");
-        message.ok().flatten().map(|request| request.message.expect("a message with content"))
+        let message = timeout(PATIENCE, self.up.message())
+            .await
+            .expect("a message in time");
+        message
+            .ok()
+            .flatten()
+            .map(|request| request.message.expect("a message with content"))
     }
 
     /// The reports of the next frame.
@@ -156,7 +195,9 @@ impl Stream {
 
     /// Whether nothing comes for a while.
     pub async fn is_silent(&mut self) -> bool {
-        timeout(Duration::from_millis(100), self.up.message()).await.is_err()
+        timeout(Duration::from_millis(100), self.up.message())
+            .await
+            .is_err()
     }
 }
 

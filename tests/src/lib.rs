@@ -1,1 +1,16 @@
+//! What the stories share: coordinators, participants that are honest or follow a script, and processes to kill.
+//!
+//! Nothing here decides what is right: that stands in the stories, and in `farewell_core::invariants`.
 
+pub mod audit;
+pub mod caller;
+pub mod cluster;
+pub mod collector;
+pub mod coordinator;
+pub mod honest;
+pub mod ledger;
+pub mod policy;
+pub mod process;
+pub mod refusal;
+pub mod scripted;
+pub mod wait;

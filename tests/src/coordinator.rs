@@ -1,0 +1,102 @@
+//! A coordinator in the story's own process.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Result;
+use farewell_coordinator::{Config, Listener, Pace, Running};
+use farewell_core::Policy;
+use farewell_core::retry::Backoff;
+use farewell_runtime::server::Security;
+use farewell_runtime::shutdown::Shutdown;
+
+use crate::caller::{Caller, Operator};
+
+/// A running coordinator. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Coordinator {
+    pub callers: String,
+    pub participants: String,
+    pub operators: String,
+    /// What the story's own participants, callers and operators show.
+    security: Security,
+    running: Option<Running>,
+    shutdown: Shutdown,
+}
+
+/// Impatient: a story waits for these.
+pub fn pace() -> Pace {
+    Pace {
+        lease: Duration::from_secs(5),
+        poll: Duration::from_millis(50),
+        retry: Backoff {
+            base: Duration::from_secs(2),
+            cap: Duration::from_secs(4),
+        },
+        query: Duration::from_millis(500),
+        drain: Duration::from_secs(2),
+    }
+}
+
+/// Ports on loopback that the system chooses.
+pub fn config(policy: Policy, ledger: &str, security: &Security) -> Config {
+    let listener = || Listener {
+        address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        security: security.clone(),
+    };
+    Config {
+        instance: "story".to_owned(),
+        ledger: ledger.to_owned(),
+        policy,
+        callers: listener(),
+        participants: listener(),
+        operators: listener(),
+        pace: pace(),
+    }
+}
+
+impl Coordinator {
+    /// Without TLS, which only loopback allows.
+    pub async fn start(policy: Policy, ledger: &str) -> Result<Self> {
+        Self::start_with(config(policy, ledger, &Security::PlainLoopback)).await
+    }
+
+    /// As told.
+    pub async fn start_with(config: Config) -> Result<Self> {
+        let shutdown = Shutdown::new();
+        let running = farewell_coordinator::start(config, shutdown.clone()).await?;
+        Ok(Self {
+            callers: running.callers.to_string(),
+            participants: running.participants.to_string(),
+            operators: running.operators.to_string(),
+            security: Security::PlainLoopback,
+            running: Some(running),
+            shutdown,
+        })
+    }
+
+    /// A caller of it.
+    pub fn caller(&self) -> Result<Caller> {
+        Caller::new(&self.callers, &self.security)
+    }
+
+    /// An operator of it.
+    pub fn operator(&self) -> Result<Operator> {
+        Operator::new(&self.operators, &self.security)
+    }
+
+    /// Ends it in order.
+    pub async fn stop(mut self) -> Result<()> {
+        self.shutdown.trigger();
+        match self.running.take() {
+            Some(running) => running.ended().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Coordinator {
+    fn drop(&mut self) {
+        self.shutdown.trigger();
+    }
+}

@@ -1,0 +1,57 @@
+//! Policies for stories: impatient, and no larger than the story needs.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use farewell_core::Policy;
+use farewell_core::policy::{Channel, Factor, Stage};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// Erases at once, stage by stage: no factors, no eligibility, no seal, no cooling-off period, no probe.
+pub fn straight(stages: &[&[&str]]) -> Policy {
+    let stage = |(place, participants): (usize, &&[&str])| Stage {
+        name: format!("STAGE_{}", ["A", "B", "C", "D", "E", "F"][place]),
+        participants: participants
+            .iter()
+            .map(|name| name.parse().expect("a participant's name"))
+            .collect(),
+    };
+    Policy {
+        name: "story".to_owned(),
+        stages: stages.iter().enumerate().map(stage).collect(),
+        seal: false,
+        probe: false,
+        eligibility: false,
+        channels: BTreeMap::from([(Channel::Phone, vec![])]),
+        verification: HOUR,
+        cooling_off: Duration::ZERO,
+        deadline: 24 * HOUR,
+        deadline_warning: HOUR,
+        stalled_after: HOUR,
+        recheck: Duration::from_millis(200),
+    }
+}
+
+/// Everything that a policy can ask for but factors: eligibility, seal, stages, probe; the wait is short.
+pub fn whole(stages: &[&[&str]]) -> Policy {
+    Policy {
+        seal: true,
+        probe: true,
+        eligibility: true,
+        cooling_off: Duration::from_millis(300),
+        ..straight(stages)
+    }
+}
+
+/// Waits for an hour once the account is sealed, asks for factors.
+pub fn verified(stages: &[&[&str]]) -> Policy {
+    Policy {
+        cooling_off: HOUR,
+        channels: BTreeMap::from([
+            (Channel::Phone, vec![Factor::SmsCode]),
+            (Channel::Web, vec![Factor::Password, Factor::EmailCode]),
+        ]),
+        ..whole(stages)
+    }
+}

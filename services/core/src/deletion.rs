@@ -261,6 +261,15 @@ impl Deletion {
         *self != same_but_mask
     }
 
+    /// Legs that a ledger must clear when it moves the deletion from `before` to this, because a new round does them
+    /// again: whatever has been merged meanwhile, too.
+    pub fn clears(&self, before: &Self, plan: &Plan) -> Mask {
+        if self.round == before.round {
+            return Mask::EMPTY;
+        }
+        (plan.erases() & !self.done) | plan.probes()
+    }
+
     /// Legs that may be sent now: derived from state and done-mask, never stored. Under a legal hold nothing is asked of
     /// anybody past the point of no return.
     pub fn owes(&self, plan: &Plan) -> Mask {

@@ -512,8 +512,15 @@ fn residue_is_erased_again_and_everyone_is_asked_again() {
     let again = go(&probed, &Event::Residue(cloud), &plan, over());
     assert_eq!((again.state.word(), again.round), ("ERASING", 2));
     assert_eq!(again.owes(&plan), Mask::of(cloud));
+    let cleared = Mask::of(cloud) | plan.probes();
+    assert_eq!(
+        again.clears(&probed, &plan),
+        cleared,
+        "probes that are merged meanwhile too"
+    );
     let erased = settle(&again, Mask::of(cloud), &plan, over()).unwrap();
     assert_eq!(erased.owes(&plan), plan.probes());
+    assert!(erased.clears(&again, &plan).is_empty());
 }
 
 #[test]

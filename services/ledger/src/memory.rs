@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use farewell_core::policy::Policy;
 use farewell_core::receipt::{Kept, Receipt};
-use farewell_core::{AccountId, Deletion, DeletionId, RequestId, Slot, Time};
+use farewell_core::{AccountId, Deletion, DeletionId, LegIndex, RequestId, Slot, Time};
 
 use crate::{
     Announcement, Coordinator, Cursor, Entry, Error, Fence, Filter, Leases, Ledger, Opened,
@@ -86,10 +86,9 @@ impl Tables {
         }
     }
 
-    fn contradicts(&self, id: DeletionId, receipt: &Receipt) -> bool {
-        self.receipts
-            .get(&(id, receipt.round, receipt.leg.place()))
-            .is_some_and(|kept| kept.receipt.fingerprint != receipt.fingerprint)
+    fn fingerprint(&self, id: DeletionId, round: u16, leg: LegIndex) -> Option<[u8; 16]> {
+        let kept = self.receipts.get(&(id, round, leg.place()))?;
+        Some(kept.receipt.fingerprint)
     }
 
     /// Writes a deletion that moved, with everything that moves with it.
@@ -237,23 +236,31 @@ impl Ledger for Memory {
                 afters.push(None);
                 continue;
             };
-            let contradicted = settlement
-                .receipts
-                .iter()
-                .any(|receipt| tables.contradicts(settlement.deletion, receipt));
-            let advanced = merge::advances(stored.into(), settlement, contradicted);
+            let conflicts = merge::conflicts(&settlement.receipts, |round, leg| {
+                tables.fingerprint(settlement.deletion, round, leg)
+            });
+            let advanced = merge::advances(stored.into(), settlement, &conflicts);
             let after = merge::settled(stored, settlement, advanced);
             if advanced {
                 tables.writable(&after)?;
             }
-            afters.push(Some((after, advanced)));
+            let answer = Settled {
+                done: after.done,
+                revision: after.revision,
+                advanced,
+                conflicts,
+            };
+            afters.push(Some((after, answer)));
         }
         let now = clock();
         Ok(batch
             .into_iter()
             .zip(afters)
             .map(|(settlement, after)| match after {
-                Some((after, advanced)) => tables.settle(settlement, after, advanced, now),
+                Some((after, answer)) => {
+                    tables.settle(settlement.receipts, after, answer.advanced, now);
+                    answer
+                }
                 None => Settled::UNKNOWN,
             })
             .collect())
@@ -474,40 +481,21 @@ impl Ledger for Memory {
 }
 
 impl Tables {
-    fn settle(
-        &mut self,
-        settlement: Settlement,
-        after: Deletion,
-        advanced: bool,
-        now: Time,
-    ) -> Settled {
-        let id = settlement.deletion;
-        let mut conflicts = Vec::new();
-        for receipt in settlement.receipts {
-            if self.contradicts(id, &receipt) {
-                conflicts.push(receipt);
-                continue;
-            }
+    fn settle(&mut self, receipts: Vec<Receipt>, after: Deletion, advanced: bool, now: Time) {
+        for receipt in receipts {
             self.receipts
-                .entry((id, receipt.round, receipt.leg.place()))
+                .entry((after.id, receipt.round, receipt.leg.place()))
                 .or_insert(Kept {
                     receipt,
                     settled_at: now,
                 });
         }
-        let settled = Settled {
-            done: after.done,
-            revision: after.revision,
-            advanced,
-            conflicts,
-        };
         if advanced {
             let note = after.state.word();
             self.put(after, note, now);
         } else {
-            self.deletions.insert(id, after);
+            self.deletions.insert(after.id, after);
         }
-        settled
     }
 }
 

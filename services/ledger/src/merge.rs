@@ -2,7 +2,7 @@
 //! the same in its statements, and one suite compares the three.
 
 use farewell_core::receipt::{Evidence, Outcome, Receipt};
-use farewell_core::{Deletion, Mask, State, Time};
+use farewell_core::{Deletion, LegIndex, Mask, State, Time};
 
 use crate::{Settlement, Turn};
 
@@ -26,13 +26,56 @@ impl From<&Deletion> for Stored {
     }
 }
 
+/// The receipts of a settlement without repeats of a key: of those the first counts.
+pub(crate) fn distinct(receipts: &[Receipt]) -> impl Iterator<Item = &Receipt> {
+    receipts
+        .iter()
+        .enumerate()
+        .filter(|(place, receipt)| first(receipts, receipt) == *place)
+        .map(|(_, receipt)| receipt)
+}
+
+/// Receipts that contradict the one that stands for their key: the kept one, or else the first of these.
+pub(crate) fn conflicts(
+    receipts: &[Receipt],
+    kept: impl Fn(u16, LegIndex) -> Option<[u8; 16]>,
+) -> Vec<Receipt> {
+    receipts
+        .iter()
+        .filter(|receipt| {
+            let stands = kept(receipt.round, receipt.leg).or_else(|| {
+                let first = receipts.get(first(receipts, receipt))?;
+                Some(first.fingerprint)
+            });
+            stands.is_some_and(|stands| stands != receipt.fingerprint)
+        })
+        .cloned()
+        .collect()
+}
+
+// Few receipts come at a time: looking through them is cheaper than a map.
+fn first(receipts: &[Receipt], receipt: &Receipt) -> usize {
+    receipts
+        .iter()
+        .position(|other| (other.round, other.leg) == (receipt.round, receipt.leg))
+        .unwrap_or_default()
+}
+
+/// Where a settlement leads if the stored deletion allows it: a purge not if its own receipts contradict each other.
+pub(crate) fn advance(settlement: &Settlement) -> Option<&Deletion> {
+    settlement.advance.as_ref().filter(|advance| {
+        !matches!(advance.state, State::Purged { .. })
+            || conflicts(&settlement.receipts, |_, _| None).is_empty()
+    })
+}
+
 /// Whether a settlement's `advance` is taken.
-pub(crate) fn advances(stored: Stored, settlement: &Settlement, contradicted: bool) -> bool {
+pub(crate) fn advances(stored: Stored, settlement: &Settlement, conflicts: &[Receipt]) -> bool {
     settlement.advance.as_ref().is_some_and(|advance| {
         let purges = matches!(advance.state, State::Purged { .. });
         advance.revision.checked_sub(1) == Some(stored.revision)
             && (stored.done | settlement.legs).covers(advance.done)
-            && !(purges && (stored.held || stored.conflicts > 0 || contradicted))
+            && !(purges && (stored.held || stored.conflicts > 0 || !conflicts.is_empty()))
     })
 }
 

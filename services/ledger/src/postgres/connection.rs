@@ -169,7 +169,9 @@ fn lost_race(error: &sqlx::Error) -> bool {
         Some("40001" | "40P01") => true,
         Some("23505") => matches!(
             refusal.constraint(),
-            Some("request_pkey" | "live_pkey" | "policy_pkey" | "policy_digest_key")
+            Some(
+                "request_pkey" | "live_pkey" | "receipt_pkey" | "policy_pkey" | "policy_digest_key"
+            )
         ),
         _ => false,
     }

@@ -101,7 +101,7 @@ impl Ledger for Postgres {
     }
 
     async fn settle(&self, fence: &Fence, batch: Vec<Settlement>) -> Result<Vec<Settled>, Error> {
-        settle::settle(&self.settle, &self.pool, fence, batch).await
+        settle::settle(&self.settle, fence, batch).await
     }
 
     async fn remember(

@@ -3,8 +3,7 @@
 //! Everything here is derived from the ledger and may be thrown away at any moment. Nothing here is trusted: what counts
 //! is what a commit said.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +17,7 @@ use farewell_ledger::Owed;
 use farewell_proto::participant::v1 as wire;
 use tokio::sync::mpsc;
 
+use crate::timers::Timers;
 use crate::wire::verb_to_wire;
 
 /// Commands in one frame.
@@ -38,8 +38,7 @@ pub struct Board {
     slots: u64,
     entries: HashMap<DeletionId, Entry>,
     desks: HashMap<ParticipantId, Desk>,
-    /// When an entry must be looked at again; stale ones are dropped when they fire.
-    timers: BinaryHeap<Reverse<(Instant, DeletionId)>>,
+    timers: Timers,
 }
 
 #[derive(Debug)]
@@ -167,7 +166,11 @@ impl Board {
                     entry.rosters = rosters;
                 }
                 if again {
-                    entry.legs.iter_mut().for_each(|leg| *leg = LegProgress::default());
+                    for (index, leg) in entry.plan.legs() {
+                        if let Some(progress) = entry.legs.get_mut(index.place()) {
+                            give_back(&mut self.desks, &leg.participant, &std::mem::take(progress));
+                        }
+                    }
                 }
             }
             None => {
@@ -185,7 +188,7 @@ impl Board {
         };
         for (index, leg) in entry.plan.legs() {
             if let Some(progress) = entry.legs.get(index.place()) {
-                release(&mut self.desks, &leg.participant, progress.session);
+                give_back(&mut self.desks, &leg.participant, progress);
             }
         }
     }
@@ -287,41 +290,29 @@ impl Board {
         }
     }
 
-    /// Fires the timers that are due and returns when the next one is.
+    /// Makes ready again what is overdue, and returns when to look next.
     pub fn tick(&mut self, now: Instant) -> Option<Instant> {
-        while let Some(Reverse((at, id))) = self.timers.peek().copied() {
-            if at > now {
-                return Some(at);
-            }
-            self.timers.pop();
+        for id in self.timers.due(now) {
             let Some(entry) = self.entries.get_mut(&id) else {
                 continue;
             };
-            let mut next = None::<Instant>;
             for (index, leg) in entry.plan.legs() {
                 let Some(progress) = entry.legs.get_mut(index.place()) else {
                     continue;
                 };
-                match progress.due {
-                    Some(due) if due <= now => {
-                        release(&mut self.desks, &leg.participant, progress.session.take());
-                        progress.due = None;
-                        let desk = self.desks.entry(leg.participant.clone()).or_default();
-                        if progress.stage == Stage::Deferred {
-                            desk.deferred = desk.deferred.saturating_sub(1);
-                        }
-                        progress.stage = Stage::Ready;
-                        desk.ready.push_back((id, index));
+                if progress.due.is_some_and(|due| due <= now) {
+                    release(&mut self.desks, &leg.participant, progress.session.take());
+                    progress.due = None;
+                    let desk = self.desks.entry(leg.participant.clone()).or_default();
+                    if progress.stage == Stage::Deferred {
+                        desk.deferred = desk.deferred.saturating_sub(1);
                     }
-                    Some(due) => next = Some(next.map_or(due, |next| next.min(due))),
-                    None => {}
+                    progress.stage = Stage::Ready;
+                    desk.ready.push_back((id, index));
                 }
             }
-            if let Some(next) = next {
-                self.timers.push(Reverse((next, id)));
-            }
         }
-        None
+        self.timers.next()
     }
 
     /// Hands every session as many commands as its window and queue have room for. Returns how many.
@@ -352,7 +343,7 @@ impl Board {
                         continue;
                     };
                     if let Some(due) = entry.legs.get(index.place()).and_then(|progress| progress.due) {
-                        timers.push(Reverse((due, id)));
+                        timers.set(due, id);
                     }
                     commands.push(command);
                 }
@@ -414,7 +405,7 @@ impl Board {
         }
         if let Verdict::Defer(_, retry_after) = &verdict {
             progress.due = Some(now + *retry_after);
-            self.timers.push(Reverse((now + *retry_after, name.deletion)));
+            self.timers.set(now + *retry_after, name.deletion);
         }
         if let Some(desk) = self.desks.get_mut(sender) {
             desk.deferred = desk.deferred.saturating_sub(u64::from(was_deferred)) + u64::from(stage == Stage::Deferred);
@@ -534,6 +525,16 @@ fn release(desks: &mut HashMap<ParticipantId, Desk>, participant: &ParticipantId
         && let Some(seat) = seat(desks, participant, session)
     {
         seat.outstanding = seat.outstanding.saturating_sub(1);
+    }
+}
+
+/// Takes a leg that is no longer waited for out of its participant's numbers.
+fn give_back(desks: &mut HashMap<ParticipantId, Desk>, participant: &ParticipantId, progress: &LegProgress) {
+    release(desks, participant, progress.session);
+    if progress.stage == Stage::Deferred
+        && let Some(desk) = desks.get_mut(participant)
+    {
+        desk.deferred = desk.deferred.saturating_sub(1);
     }
 }
 

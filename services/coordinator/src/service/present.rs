@@ -71,7 +71,8 @@ fn legs(deletion: &Deletion, plan: &Plan, receipts: &[Kept], progress: &[LegProg
     plan.legs()
         .filter(|(index, _)| shown.has(*index))
         .map(|(index, leg)| {
-            let kept = receipts.iter().rfind(|kept| kept.receipt.leg == index);
+            // A leg that was cleared is owed in this round: its older receipts speak of earlier commands.
+            let kept = receipts.iter().rfind(|kept| kept.receipt.leg == index).filter(|_| deletion.done.has(index));
             let round = kept.map_or(deletion.round, |kept| kept.receipt.round);
             let command =
                 CommandName { deletion: deletion.id, round, verb: leg.verb, participant: leg.participant.clone() };
@@ -86,7 +87,7 @@ fn legs(deletion: &Deletion, plan: &Plan, receipts: &[Kept], progress: &[LegProg
                 progress: progress.map(|progress| progress.note.clone()).unwrap_or_default(),
                 ..api::Leg::default()
             };
-            match kept.filter(|_| deletion.done.has(index)).and_then(|kept| Some((kept, kept.receipt.read().ok()?))) {
+            match kept.and_then(|kept| Some((kept, kept.receipt.read().ok()?))) {
                 Some((kept, evidence)) => with_evidence(base, kept.settled_at, evidence),
                 None => base,
             }

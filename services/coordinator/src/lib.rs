@@ -19,6 +19,7 @@ mod query;
 mod service;
 mod session;
 mod steward;
+mod timers;
 mod wire;
 
 use std::net::SocketAddr;

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::output::{Format, Output};
 use crate::settings::{Line, Name, Source};
-use crate::{bench, certs, deletion, operator, role, sample};
+use crate::{bench, certs, deletion, demo, operator, role, sample};
 
 const AFTER_HELP: &str = "\
 Results go to standard output, progress and errors to standard error. Tables are drawn on a terminal only; elsewhere a
@@ -33,6 +33,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Delete an account before your eyes: starts everything, on one machine, with nothing to install.
+    Demo(demo::Args),
     /// Run a coordinator.
     Coordinator(Source),
     /// Run the agent of a product line.
@@ -68,6 +70,7 @@ enum Command {
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     let output = Output::new(cli.output);
     match cli.command {
+        Command::Demo(args) => Box::pin(demo::run(args, output)).await,
         Command::Deletion(args) => deletion::run(args, output).await,
         Command::Operator(args) => operator::run(args, output).await,
         Command::Certs(args) => certs::run(args, output),

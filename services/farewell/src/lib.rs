@@ -9,6 +9,7 @@ pub mod certs;
 pub mod cli;
 pub mod client;
 pub mod deletion;
+pub mod demo;
 pub mod failure;
 pub mod fleet;
 pub mod operator;

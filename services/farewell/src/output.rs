@@ -71,6 +71,17 @@ impl Output {
         Ok(out.flush()?)
     }
 
+    /// Writes tables, whatever was asked for: they are part of a story.
+    ///
+    /// Errors: standard output is closed.
+    pub fn print(self, tables: &[Rows]) -> anyhow::Result<()> {
+        let mut out = stdout().lock();
+        for table in tables {
+            write!(out, "{}", self.draw(table))?;
+        }
+        Ok(out.flush()?)
+    }
+
     fn draw(self, rows: &Rows) -> String {
         if self.terminal {
             table(rows)
@@ -87,10 +98,12 @@ pub fn table(rows: &Rows) -> String {
     }
     let mut table = Table::new();
     table
-        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .load_style(presets::UTF8_BORDERS_ONLY)
         .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(rows.heading.clone())
         .add_rows(rows.rows.clone());
+    if rows.heading.iter().any(|name| !name.is_empty()) {
+        table.set_header(rows.heading.clone());
+    }
     match rows.title {
         "" => format!("{table}\n"),
         title => format!("{title}\n{table}\n"),

@@ -1,7 +1,7 @@
 //! `farewell deletion …`: the callers' API by hand.
 
 mod ask;
-mod check;
+pub mod check;
 mod read;
 mod request;
 pub mod view;

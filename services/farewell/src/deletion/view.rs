@@ -59,6 +59,19 @@ pub fn has_ended(state: State) -> bool {
     }
 }
 
+/// Whether erasing has begun.
+pub fn is_past_no_return(state: State) -> bool {
+    match state {
+        State::Erasing | State::Verifying | State::Purged => true,
+        State::Unspecified
+        | State::AwaitingVerification
+        | State::CoolingOff
+        | State::Revoked
+        | State::Denied
+        | State::Expired => false,
+    }
+}
+
 /// How a leg stands, in one cell: its outcome with counts, or the last thing that was said.
 pub fn answer(leg: &Leg) -> String {
     if leg.state() != LegState::Done {
@@ -67,11 +80,7 @@ pub fn answer(leg: &Leg) -> String {
             said => format!("{} {said}", leg_state(leg)),
         };
     }
-    let mut text = leg.outcome.clone();
-    let counts: BTreeMap<_, _> = leg.counts.iter().collect();
-    for (category, count) in counts {
-        text.push_str(&format!(" {category}={count}"));
-    }
+    let mut text = outcome(leg);
     for kept in &leg.retained {
         text.push_str(&format!(
             " retains {} {} until {}",
@@ -79,6 +88,16 @@ pub fn answer(leg: &Leg) -> String {
             kept.class,
             time(kept.until_time.as_ref())
         ));
+    }
+    text
+}
+
+/// What was done, with its counts: `ERASED notes=3 photos=12`.
+pub fn outcome(leg: &Leg) -> String {
+    let mut text = leg.outcome.clone();
+    let counts: BTreeMap<_, _> = leg.counts.iter().collect();
+    for (category, count) in counts {
+        text.push_str(&format!(" {category}={count}"));
     }
     text
 }

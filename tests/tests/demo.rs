@@ -1,0 +1,303 @@
+//! The demonstration, as somebody who tries Farewell for the first time runs it; and the binary's manners.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// Short times: the story is the same.
+const BRISK: [&str; 4] = ["--cooling-off", "2s", "--away", "5s"];
+/// Long enough for a busy machine, short enough to be noticed.
+const LIMIT: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(100);
+
+#[test]
+fn the_demo_in_one_process_ends_purged_with_a_certificate() -> Result<()> {
+    let Some(binary) = binary()? else {
+        return Ok(());
+    };
+    let dir = TempDir::new()?;
+    let told = demo(&binary, dir.path(), &[])?;
+    holds_what_was_promised(&told, dir.path())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_demo_of_separate_processes_on_postgresql_ends_purged_with_a_certificate() -> Result<()>
+{
+    let Some(binary) = binary()? else {
+        return Ok(());
+    };
+    let Some(database) = Database::create().await? else {
+        return Ok(());
+    };
+    let dir = TempDir::new()?;
+    let folder = dir.path().to_owned();
+    let url = database.url.clone();
+    let told = tokio::task::spawn_blocking(move || {
+        demo(&binary, &folder, &["--processes", "--postgres", &url])
+    })
+    .await?;
+    database.drop().await?;
+    holds_what_was_promised(&told?, dir.path())?;
+    let files = fs::read_dir(dir.path())?.collect::<Result<Vec<_>, _>>()?;
+    let sqlite = files
+        .iter()
+        .find(|file| file.path().extension().is_some_and(|end| end == "db"));
+    ensure!(
+        sqlite.is_none(),
+        "nothing may be kept beside PostgreSQL: {sqlite:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_demo_that_is_killed_takes_its_processes_with_it() -> Result<()> {
+    let Some(binary) = binary()? else {
+        return Ok(());
+    };
+    let dir = TempDir::new()?;
+    let mut demo = Command::new(binary)
+        .args(["demo", "--processes", "--dir"])
+        .arg(dir.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let settings = fs::canonicalize(dir.path())?.join("farewell.toml");
+    let came = until(|| Ok(roles_of(&settings)?.len() == 8));
+    demo.kill()?;
+    demo.wait()?;
+    came.context("eight roles should run")?;
+    until(|| Ok(roles_of(&settings)?.is_empty())).context("they should end with the demo")
+}
+
+#[test]
+fn every_mistake_of_a_settings_file_is_said_before_anything_starts() -> Result<()> {
+    let Some(binary) = binary()? else {
+        return Ok(());
+    };
+    let dir = TempDir::new()?;
+    let file = dir.path().join("farewell.toml");
+    fs::write(
+        &file,
+        "[coordinator]\nledger = \"mysql://x\"\nlisten.callers = \"somewhere\"\npolicy.name = \"mars\"\n",
+    )?;
+    let output = Command::new(binary)
+        .args(["coordinator", "--config"])
+        .arg(file)
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.code() == Some(2),
+        "{:?}: {said}",
+        output.status
+    );
+    for key in [
+        "coordinator.ledger",
+        "listen.callers",
+        "policy.name",
+        "tls.dir",
+    ] {
+        ensure!(said.contains(key), "{key} is not named: {said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_script_tells_errors_apart_by_their_exit_code() -> Result<()> {
+    let Some(binary) = binary()? else {
+        return Ok(());
+    };
+    let code = |arguments: &[&str]| -> Result<Option<i32>> {
+        Ok(Command::new(&binary)
+            .args(arguments)
+            .output()?
+            .status
+            .code())
+    };
+    // Nobody listens on port 1.
+    let nobody = ["deletion", "list", "--plain", "--endpoint", "127.0.0.1:1"];
+    ensure!(code(&nobody)? == Some(5), "unavailable");
+    ensure!(
+        code(&["deletion", "list"])? == Some(2),
+        "nobody said who asks"
+    );
+    ensure!(code(&["no-such-word"])? == Some(2), "wrong usage");
+    ensure!(code(&["--help"])? == Some(0), "help");
+    Ok(())
+}
+
+/// Standard output of a demonstration that went well.
+fn demo(binary: &Path, dir: &Path, more: &[&str]) -> Result<String> {
+    let began = Instant::now();
+    let output: Output = Command::new(binary)
+        .args(["demo", "--dir"])
+        .arg(dir)
+        .args(BRISK)
+        .args(more)
+        .stdin(Stdio::null())
+        .output()?;
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "{:?} after {:?}\n{told}\n{said}{}",
+            output.status,
+            began.elapsed(),
+            logs(dir)?
+        );
+    }
+    ensure!(began.elapsed() < LIMIT, "took {:?}", began.elapsed());
+    Ok(told)
+}
+
+/// The last lines that each process wrote.
+fn logs(dir: &Path) -> Result<String> {
+    let mut text = String::new();
+    for file in fs::read_dir(dir)? {
+        let path = file?.path();
+        if path.extension().is_some_and(|end| end == "log") {
+            let log = fs::read_to_string(&path)?;
+            let lines: Vec<&str> = log.lines().rev().take(5).collect();
+            text.push_str(&format!("\n{}\n", path.display()));
+            text.extend(lines.into_iter().rev().map(|line| format!("  {line}\n")));
+        }
+    }
+    Ok(text)
+}
+
+fn holds_what_was_promised(told: &str, dir: &Path) -> Result<()> {
+    ensure!(told.contains("PURGED: deletions/"), "{told}");
+    for participant in [
+        "identity",
+        "cloud",
+        "store",
+        "community",
+        "phones",
+        "wearables",
+        "smarthome",
+        "devices",
+    ] {
+        let row = format!("\n{participant}\t");
+        ensure!(told.contains(&row), "what became of {participant}? {told}");
+    }
+    ensure!(told.contains("8 unbound and without data"), "{told}");
+    ensure!(told.contains("3 transactions under a pseudonym"), "{told}");
+
+    let certificate: serde_json::Value =
+        serde_json::from_slice(&fs::read(dir.join("certificate.json"))?)?;
+    let name = certificate["deletion"]
+        .as_str()
+        .context("a certificate names its deletion")?;
+    ensure!(
+        told.contains(name),
+        "the certificate is another deletion's: {name}"
+    );
+    let settled = certificate["legs"].as_array().context("legs")?;
+    for verb in ["seal", "erase", "probe"] {
+        let count = settled.iter().filter(|leg| leg["verb"] == verb).count();
+        ensure!(count == 7, "{count} of 7 participants have settled {verb}");
+    }
+    Ok(())
+}
+
+/// Processes that run a role from this settings file.
+fn roles_of(settings: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for process in fs::read_dir("/proc")? {
+        let path = process?.path();
+        // A process may end while it is looked at.
+        let Ok(line) = fs::read(path.join("cmdline")) else {
+            continue;
+        };
+        let named = line
+            .split(|byte| *byte == 0)
+            .any(|argument| argument == settings.as_os_str().as_encoded_bytes());
+        if named {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+fn until(holds: impl Fn() -> Result<bool>) -> Result<()> {
+    let began = Instant::now();
+    while !holds()? {
+        ensure!(began.elapsed() < LIMIT, "not within {LIMIT:?}");
+        std::thread::sleep(POLL);
+    }
+    Ok(())
+}
+
+/// The binary under test; `None` with a line if there is none and none is required.
+fn binary() -> Result<Option<PathBuf>> {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/debug/farewell");
+    let given = std::env::var_os("FAREWELL_BIN").map_or(built, PathBuf::from);
+    if given.exists() {
+        return Ok(Some(given));
+    }
+    skip(&format!(
+        "{} is not built: cargo build -p farewell",
+        given.display()
+    ))?;
+    Ok(None)
+}
+
+/// Errors: tests/run has promised that nothing is missing.
+fn skip(why: &str) -> Result<()> {
+    ensure!(
+        std::env::var_os("FAREWELL_TEST_REQUIRED").is_none(),
+        "{why}"
+    );
+    eprintln!("skipped: {why}");
+    Ok(())
+}
+
+/// A database of one test's own.
+struct Database {
+    server: String,
+    name: String,
+    url: String,
+}
+
+impl Database {
+    /// `None` with a line if there is no server and none is required.
+    async fn create() -> Result<Option<Self>> {
+        let Some(server) = std::env::var("FAREWELL_TEST_POSTGRES")
+            .ok()
+            .filter(|url| !url.is_empty())
+        else {
+            skip("FAREWELL_TEST_POSTGRES is not set")?;
+            return Ok(None);
+        };
+        let name = format!("demo_{}", Uuid::new_v4().simple());
+        let (base, rest) = server
+            .rsplit_once('/')
+            .context("FAREWELL_TEST_POSTGRES names a database")?;
+        let options = rest
+            .split_once('?')
+            .map(|(_, options)| format!("?{options}"))
+            .unwrap_or_default();
+        let url = format!("{base}/{name}{options}");
+        let mut connection = PgConnection::connect(&server).await?;
+        connection
+            .execute(AssertSqlSafe(format!("CREATE DATABASE {name}")))
+            .await?;
+        Ok(Some(Self { server, name, url }))
+    }
+
+    async fn drop(self) -> Result<()> {
+        let mut connection = PgConnection::connect(&self.server).await?;
+        connection
+            .execute(AssertSqlSafe(format!(
+                "DROP DATABASE {} WITH (FORCE)",
+                self.name
+            )))
+            .await?;
+        Ok(())
+    }
+}

@@ -248,7 +248,7 @@ impl<'a, F: Fn(u32) -> Option<&'a Plan>> Auditor<F> {
         self.held_to(shrank.is_empty(), Invariant::S16, || {
             format!("{id}: legs are done without a receipt")
         });
-        self.moved(before, after);
+        self.moved(before, after, after);
         self.stored(after);
     }
 
@@ -268,12 +268,14 @@ impl<'a, F: Fn(u32) -> Option<&'a Plan>> Auditor<F> {
         self.held_to(after.done == merged, Invariant::S11, || {
             format!("{id}: a settled leg is lost")
         });
-        self.moved(&before, after);
+        // Receipts release no hold and resolve nothing.
+        self.moved(&before, after, &before);
         self.stored(after);
     }
 
-    /// What one change of a deletion may be.
-    fn moved(&mut self, before: &Deletion, after: &Deletion) {
+    /// What one change of a deletion may be. `free` must be neither held nor contradicted if it begins or purges: the row
+    /// after a turn, because a release may move in the same turn.
+    fn moved(&mut self, before: &Deletion, after: &Deletion, free: &Deletion) {
         let id = after.id;
         let same = before.state == after.state;
         let fixed = (
@@ -319,7 +321,7 @@ impl<'a, F: Fn(u32) -> Option<&'a Plan>> Auditor<F> {
         });
         if let Some(begun) = after.state.begun() {
             match before.state.begun() {
-                None => self.began(before, after),
+                None => self.began(before, after, free),
                 Some(earlier) => {
                     self.held_to(earlier == begun, Invariant::S14, || {
                         format!("{id} began twice")
@@ -331,17 +333,17 @@ impl<'a, F: Fn(u32) -> Option<&'a Plan>> Auditor<F> {
             }
         }
         if let (State::Purged { .. }, false) = (after.state, same) {
-            self.held_to(!before.held, Invariant::S22, || {
+            self.held_to(!free.held, Invariant::S22, || {
                 format!("{id} was purged while held")
             });
-            self.held_to(before.conflicts == 0, Invariant::S23, || {
+            self.held_to(free.conflicts == 0, Invariant::S23, || {
                 format!("{id} was purged with contradicted evidence")
             });
             self.redone(after);
         }
     }
 
-    fn began(&mut self, before: &Deletion, after: &Deletion) {
+    fn began(&mut self, before: &Deletion, after: &Deletion, free: &Deletion) {
         let id = after.id;
         let (Some(begun), State::CoolingOff { ends_at }) = (after.state.begun(), before.state)
         else {
@@ -352,10 +354,10 @@ impl<'a, F: Fn(u32) -> Option<&'a Plan>> Auditor<F> {
         self.held_to(waited, Invariant::S14, || {
             format!("{id} began before its wait was over")
         });
-        self.held_to(!before.held, Invariant::S22, || {
+        self.held_to(!free.held, Invariant::S22, || {
             format!("{id} began while held")
         });
-        self.held_to(before.conflicts == 0, Invariant::S23, || {
+        self.held_to(free.conflicts == 0, Invariant::S23, || {
             format!("{id} began with contradicted evidence")
         });
     }

@@ -633,7 +633,7 @@ const BREAKS: &[Break] = &[
             ..story.row.clone()
         };
         let next = free.step(&Event::Eligible, &story.plan, over()).unwrap();
-        story.force(Some(1), |row| *row = next);
+        story.force(Some(1), |row| *row = Deletion { held: true, ..next });
         story
     }),
     (Invariant::S23, "purged on contradicted evidence", || {
@@ -706,6 +706,21 @@ fn repeats_takeovers_and_second_rounds_are_clean() {
         .extend([Fact::Joined { epoch: 2 }, Fact::Fenced { epoch: 1 }]);
     assert_eq!(story.row.state.word(), "PURGED");
     assert_eq!(story.check(), Ok(()));
+}
+
+#[test]
+fn a_release_and_a_resolution_may_move_in_the_same_turn() {
+    for (stop, go) in [
+        (Event::Hold, Event::Release),
+        (Event::Contradicted, Event::Resolved),
+    ] {
+        let mut story = Story::verifying();
+        story.turn(&stop, over());
+        story.settle(story.plan.probes());
+        story.turn(&go, over());
+        assert_eq!(story.row.state.word(), "PURGED");
+        assert_eq!(story.check(), Ok(()));
+    }
 }
 
 #[test]

@@ -230,7 +230,7 @@ impl Run {
         let earlier = self.done.contains(&leg) || (repeats && round < self.round);
         let late_seal =
             leg.0 == Verb::Seal && matches!(self.phase, Revoked | Denied) && self.sealed;
-        let wanted = self.open().contains(&leg);
+        let wanted = !earlier && self.open().contains(&leg);
         match answer {
             Answer::Done(evidence) if earlier => {
                 let text = format!("{evidence:?}");

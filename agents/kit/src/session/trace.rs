@@ -54,12 +54,15 @@ pub(super) struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     pub(super) fn of(commands: &[Command], participant: &'a str) -> Self {
-        let causes: HashSet<&str> = commands
-            .iter()
-            .map(|c| c.traceparent.as_str())
-            .filter(|t| is_sampled(t))
-            .take(LINKS_MAX * 32)
-            .collect();
+        let mut causes = HashSet::new();
+        for command in commands {
+            if is_sampled(&command.traceparent)
+                && causes.insert(command.traceparent.as_str())
+                && causes.len() == LINKS_MAX
+            {
+                break;
+            }
+        }
         if causes.is_empty() {
             return Self {
                 participant,
@@ -71,7 +74,7 @@ impl<'a> Batch<'a> {
             farewell.participant = participant,
             commands = commands.len()
         );
-        for cause in causes.into_iter().take(LINKS_MAX) {
+        for cause in causes {
             link(&span, cause);
         }
         let exported = !traceparent_of(&span).is_empty();
@@ -117,7 +120,108 @@ fn deletion(command: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use opentelemetry::trace::TracerProvider as _;
+    use opentelemetry_sdk::error::OTelSdkResult;
+    use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
+    use tracing_subscriber::layer::SubscriberExt as _;
+
     use super::*;
+
+    #[derive(Clone, Debug, Default)]
+    struct Spans(Arc<Mutex<Vec<SpanData>>>);
+
+    impl SpanExporter for Spans {
+        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+            self.0.lock().unwrap().extend(batch);
+            Ok(())
+        }
+    }
+
+    impl Spans {
+        /// What is exported of `work`.
+        fn of(work: impl FnOnce()) -> Vec<SpanData> {
+            let spans = Self::default();
+            let provider = SdkTracerProvider::builder()
+                .with_simple_exporter(spans.clone())
+                .build();
+            let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+            tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
+            let exported = spans.0.lock().unwrap().clone();
+            exported
+        }
+    }
+
+    fn command(n: usize, traceparent: String) -> Command {
+        let name = format!("deletions/d{n}/commands/1-erase-notes");
+        Command {
+            name,
+            account: "accounts/ann".to_owned(),
+            traceparent,
+            ..Command::default()
+        }
+    }
+
+    fn order(command: &Command) -> Order {
+        Order {
+            command: command.name.clone(),
+            account: "ann".to_owned(),
+            deadline: None,
+            devices: Vec::new(),
+            traceparent: command.traceparent.clone(),
+        }
+    }
+
+    fn sampled(n: usize) -> String {
+        format!("00-{:032x}-{:016x}-01", n + 1, n + 1)
+    }
+
+    #[test]
+    fn a_batch_is_linked_to_its_causes_and_a_sampled_command_has_a_span_that_its_report_names() {
+        let mut traceparent = String::new();
+        let spans = Spans::of(|| {
+            let commands: Vec<_> = (0..100).map(|n| command(n, sampled(n))).collect();
+            let batch = Batch::of(&commands, "notes");
+            traceparent = batch.command(&order(&commands[0])).traceparent;
+            assert!(
+                batch
+                    .command(&order(&command(1, String::new())))
+                    .traceparent
+                    .is_empty()
+            );
+        });
+        let [one, batch] = spans.as_slice() else {
+            panic!("{spans:?}")
+        };
+        assert_eq!(
+            (one.name.as_ref(), batch.name.as_ref()),
+            ("carry out command", "handle command batch")
+        );
+        assert_eq!((one.links.len(), batch.links.len()), (1, LINKS_MAX));
+        assert_eq!(one.parent_span_id, batch.span_context.span_id());
+        let told = format!(
+            "00-{}-{}-01",
+            one.span_context.trace_id(),
+            one.span_context.span_id()
+        );
+        assert_eq!(traceparent, told);
+        assert!(
+            format!("{spans:?}").contains("deletions/d0") && !format!("{spans:?}").contains("ann")
+        );
+    }
+
+    #[test]
+    fn a_frame_of_which_nothing_is_sampled_makes_no_span() {
+        let spans = Spans::of(|| {
+            let commands = [
+                command(1, String::new()),
+                command(2, sampled(2).replace("-01", "-00")),
+            ];
+            Batch::of(&commands, "notes").command(&order(&commands[1]));
+        });
+        assert!(spans.is_empty());
+    }
 
     #[test]
     fn only_a_sampled_traceparent_is_pointed_at() {

@@ -277,7 +277,7 @@ pub(crate) fn read<T: DeserializeOwned>(text: &str, what: &'static str) -> Resul
     serde_json::from_str(text).map_err(|_| Error::Corrupt { what })
 }
 
-fn account(text: &str) -> Result<AccountId, Error> {
+pub(crate) fn account(text: &str) -> Result<AccountId, Error> {
     text.parse().map_err(|_| Error::Corrupt { what: "account" })
 }
 

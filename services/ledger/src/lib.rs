@@ -12,10 +12,11 @@ pub mod limit;
 pub mod memory;
 mod merge;
 pub mod postgres;
+pub mod sqlite;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use farewell_core::policy::Policy;
@@ -29,6 +30,8 @@ pub const BATCH_ROWS_MAX: usize = 1_000;
 pub async fn connect(url: &str) -> Result<Arc<dyn Ledger>, Error> {
     if url == "memory:" {
         Ok(Arc::new(memory::Memory::new()))
+    } else if url.starts_with("sqlite:") {
+        Ok(Arc::new(sqlite::Sqlite::open(url).await?))
     } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
         Ok(Arc::new(postgres::Postgres::open(url).await?))
     } else {
@@ -299,6 +302,14 @@ impl Filter {
                 .attention_before
                 .is_none_or(|time| deletion.attention_at.is_some_and(|at| at < time))
     }
+}
+
+/// This process's clock: that of the database, where the database runs in this process.
+fn clock() -> Time {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Time::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// A page's limit, within [`BATCH_ROWS_MAX`].

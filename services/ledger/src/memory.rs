@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use farewell_core::policy::Policy;
@@ -11,7 +11,7 @@ use farewell_core::{AccountId, Deletion, DeletionId, LegIndex, RequestId, Slot, 
 
 use crate::{
     Announcement, Coordinator, Cursor, Entry, Error, Fence, Filter, Leases, Ledger, Opened,
-    Overview, Owed, Remembered, Settled, Settlement, Turn, Turned, merge,
+    Overview, Owed, Remembered, Settled, Settlement, Turn, Turned, clock, merge,
 };
 
 /// A ledger in memory. Its transactions are one lock.
@@ -209,7 +209,7 @@ impl Ledger for Memory {
                 let stored = tables.deletions.get(&turn.after.id);
                 match stored.filter(|stored| first && stored.revision == turn.before) {
                     Some(stored) => {
-                        let after = merge::turned(stored, turn);
+                        let after = after(stored, turn);
                         tables.writable(&after)?;
                         Ok(Turned::Done(after))
                     }
@@ -499,11 +499,22 @@ impl Tables {
     }
 }
 
-fn clock() -> Time {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Time::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+/// The deletion after a turn whose compare-and-set held.
+fn after(stored: &Deletion, turn: &Turn) -> Deletion {
+    let (done, refused) = merge::turned(stored.done, turn);
+    Deletion {
+        done,
+        refused,
+        id: stored.id,
+        account: stored.account.clone(),
+        request: stored.request,
+        request_digest: stored.request_digest,
+        channel: stored.channel,
+        consents: stored.consents.clone(),
+        requested_at: stored.requested_at,
+        traceparent: stored.traceparent.clone(),
+        ..turn.after.clone()
+    }
 }
 
 fn version(place: usize) -> u32 {

@@ -79,23 +79,10 @@ pub(crate) fn advances(stored: Stored, settlement: &Settlement, conflicts: &[Rec
     })
 }
 
-/// The deletion after a turn whose compare-and-set held.
-pub(crate) fn turned(stored: &Deletion, turn: &Turn) -> Deletion {
-    let after = &turn.after;
-    let done = stored.done & !turn.clear;
-    Deletion {
-        done,
-        refused: after.refused & !done,
-        id: stored.id,
-        account: stored.account.clone(),
-        request: stored.request,
-        request_digest: stored.request_digest,
-        channel: stored.channel,
-        consents: stored.consents.clone(),
-        requested_at: stored.requested_at,
-        traceparent: stored.traceparent.clone(),
-        ..after.clone()
-    }
+/// The legs done and refused after a turn whose compare-and-set held.
+pub(crate) fn turned(done: Mask, turn: &Turn) -> (Mask, Mask) {
+    let done = done & !turn.clear;
+    (done, turn.after.refused & !done)
 }
 
 /// The deletion after a settlement.

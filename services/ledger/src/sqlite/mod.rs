@@ -1,0 +1,157 @@
+//! A ledger in one SQLite file, for one machine.
+//!
+//! SQLite has one writer at a time, so there is one connection that writes, and transactions stand one after another.
+//! What a batch does is therefore decided here, with what `merge` says of the rows just read, and written as sets: a
+//! set is one JSON text, as every call to the driver is a walk to its thread and back.
+
+mod connection;
+mod lease;
+mod moved;
+mod open;
+mod outbox;
+mod owed;
+mod policy;
+mod read;
+mod settle;
+mod turn;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use farewell_core::policy::Policy;
+use farewell_core::receipt::Kept;
+use farewell_core::{Deletion, DeletionId, RequestId, Slot, Time};
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{SqlSafeStr, SqlitePool};
+
+use crate::{
+    Announcement, Cursor, Entry, Error, Fence, Filter, Leases, Ledger, Opened, Overview, Owed,
+    Remembered, Settled, Settlement, Turn, Turned, clock,
+};
+use connection::Writer;
+
+/// A ledger in SQLite.
+#[derive(Debug)]
+pub struct Sqlite {
+    writer: Writer,
+    pool: SqlitePool,
+}
+
+impl Sqlite {
+    /// Opens or makes the file and brings its schema up to date. Errors: `Url`, `Unreachable`, `Migration`.
+    pub async fn open(url: &str) -> Result<Self, Error> {
+        let options: SqliteConnectOptions = url.parse().map_err(|_| Error::Url)?;
+        let options = connection::durable(options);
+        let mut migrating = connection::connect(&options).await?;
+        Migrator::with_migrations(vec![Migration::new(
+            1,
+            "ledger".into(),
+            MigrationType::Simple,
+            include_str!("../../migrations/sqlite/0001_ledger.sql").into_sql_str(),
+            false,
+        )])
+        .run(&mut migrating)
+        .await
+        .map_err(Error::Migration)?;
+        Ok(Self {
+            pool: connection::pool(&options),
+            writer: Writer::new(options, migrating),
+        })
+    }
+}
+
+#[async_trait]
+impl Ledger for Sqlite {
+    /// The database runs in this process, on this clock.
+    async fn now(&self) -> Result<Time, Error> {
+        Ok(clock())
+    }
+
+    async fn adopt(&self, policy: &Policy) -> Result<u32, Error> {
+        policy::adopt(&self.writer, policy).await
+    }
+
+    async fn policies(&self) -> Result<Vec<(u32, Policy)>, Error> {
+        policy::all(&self.pool).await
+    }
+
+    async fn open(&self, batch: Vec<Deletion>) -> Result<Vec<Opened>, Error> {
+        open::open(&self.writer, batch).await
+    }
+
+    async fn turn(&self, fence: Option<&Fence>, batch: Vec<Turn>) -> Result<Vec<Turned>, Error> {
+        turn::turn(&self.writer, fence, batch).await
+    }
+
+    async fn settle(&self, fence: &Fence, batch: Vec<Settlement>) -> Result<Vec<Settled>, Error> {
+        settle::settle(&self.writer, fence, batch).await
+    }
+
+    async fn remember(
+        &self,
+        request: RequestId,
+        digest: [u8; 16],
+        deletion: DeletionId,
+    ) -> Result<Remembered, Error> {
+        open::remember(&self.writer, request, digest, deletion).await
+    }
+
+    async fn join(&self, holder: &str, ttl: Duration) -> Result<Fence, Error> {
+        lease::join(&self.writer, holder, ttl).await
+    }
+
+    async fn renew(&self, fence: &Fence, ttl: Duration) -> Result<Leases, Error> {
+        lease::renew(&self.writer, fence, ttl).await
+    }
+
+    async fn claim(&self, fence: &Fence, slots: &[Slot]) -> Result<Vec<Slot>, Error> {
+        lease::claim(&self.writer, fence, slots).await
+    }
+
+    async fn release(&self, fence: &Fence, slots: &[Slot]) -> Result<(), Error> {
+        lease::release(&self.writer, fence, slots).await
+    }
+
+    async fn owed(
+        &self,
+        slots: &[Slot],
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Vec<Owed>, Error> {
+        owed::owed(&self.pool, slots, after, limit).await
+    }
+
+    async fn get(&self, ids: &[DeletionId]) -> Result<Vec<Owed>, Error> {
+        owed::get(&self.pool, ids).await
+    }
+
+    async fn receipts(&self, id: DeletionId) -> Result<Vec<Kept>, Error> {
+        read::receipts(&self.pool, id).await
+    }
+
+    async fn history(&self, id: DeletionId) -> Result<Vec<Entry>, Error> {
+        read::history(&self.pool, id).await
+    }
+
+    async fn list(
+        &self,
+        filter: &Filter,
+        before: Option<DeletionId>,
+        limit: u32,
+    ) -> Result<Vec<Deletion>, Error> {
+        read::list(&self.pool, filter, before, limit).await
+    }
+
+    async fn overview(&self) -> Result<Overview, Error> {
+        read::overview(&self.pool).await
+    }
+
+    async fn outbox(&self, slots: &[Slot], limit: u32) -> Result<Vec<Announcement>, Error> {
+        outbox::outbox(&self.pool, slots, limit).await
+    }
+
+    async fn announced(&self, fence: &Fence, deletions: &[DeletionId]) -> Result<(), Error> {
+        outbox::announced(&self.writer, fence, deletions).await
+    }
+}

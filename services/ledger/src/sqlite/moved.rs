@@ -1,0 +1,55 @@
+//! What is written with every change of a deletion: a step of its history, and when it ends the end.
+
+use farewell_core::{Deletion, Time};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::connection::Statement;
+use crate::merge;
+
+/// Statements for what [`Moved::bind`] binds, which are ?1 to ?3. Others follow from ?4.
+macro_rules! moved {
+    () => {
+        "
+INSERT INTO history (deletion, revision, state, note, at)
+SELECT unhex(value ->> 0, '-'), value ->> 1, value ->> 2, value ->> 3, ?3 FROM jsonb_each(?1);
+INSERT INTO outbox (slot, deletion, state, at)
+SELECT value ->> 0, unhex(value ->> 1, '-'), value ->> 2, value ->> 3 FROM jsonb_each(?2);
+DELETE FROM live WHERE account IN (SELECT value ->> 4 FROM jsonb_each(?2));
+"
+    };
+}
+pub(super) use moved;
+
+/// Changes of deletions.
+#[derive(Default)]
+pub(super) struct Moved<'a> {
+    history: Vec<(Uuid, i32, i16, &'a str)>,
+    ended: Vec<(u8, Uuid, i16, i64, &'a str)>,
+}
+
+impl<'a> Moved<'a> {
+    /// `live` says whether the deletion had not ended before.
+    pub fn push(&mut self, live: bool, after: &'a Deletion, note: &'a str) {
+        let (id, state) = (after.id.0, after.state.code());
+        self.history.push((id, after.revision, state, note));
+        if let Some(at) = merge::ended_at(&after.state)
+            && live
+        {
+            let (slot, account) = (after.id.slot().number(), after.account.as_str());
+            self.ended.push((slot, id, state, at.micros(), account));
+        }
+    }
+
+    pub fn bind(&self, statements: Statement, now: Time) -> Statement {
+        statements
+            .bind(json(&self.history))
+            .bind(json(&self.ended))
+            .bind(now.micros())
+    }
+}
+
+/// A set, as one text.
+pub(super) fn json<T: Serialize>(set: &[T]) -> String {
+    serde_json::to_string(set).unwrap_or_default()
+}

@@ -1,0 +1,256 @@
+//! New deletions, and request ids that were seen.
+
+use std::collections::HashMap;
+
+use farewell_core::deletion::{Blocker, Consent};
+use farewell_core::{AccountId, Deletion, DeletionId, RequestId};
+use serde::Serialize;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::connection::{Held, Writer};
+use super::moved::{Moved, json, moved};
+use crate::columns::{self, DeletionRow, Times};
+use crate::{Error, Opened, Remembered, clock, named_once};
+
+/// Requests and accounts of a batch that are there already.
+const THERE: &str = "
+SELECT id, digest, deletion, NULL AS account
+FROM request WHERE id IN (SELECT unhex(value, '-') FROM json_each(?1))
+UNION ALL
+SELECT NULL, NULL, deletion, account FROM live WHERE account IN (SELECT value FROM json_each(?2))";
+
+const FIRST: &str =
+    "SELECT * FROM deletion WHERE id IN (SELECT unhex(value, '-') FROM json_each(?1))";
+
+const OPEN: &str = concat!(
+    moved!(),
+    "
+INSERT INTO live (account, deletion)
+SELECT value ->> 0, unhex(value ->> 1, '-') FROM jsonb_each(?4);
+INSERT INTO request (id, digest, deletion)
+SELECT unhex(value ->> 0, '-'), unhex(value ->> 1, '-'), unhex(value ->> 2, '-') FROM jsonb_each(?5);
+INSERT INTO deletion (
+    id, slot, account, request, request_digest,
+    channel, policy_version, consents, requested_at, deadline,
+    state, expires_at, cooling_off_end, erase_at, end_at,
+    sealed, factors_required, factors_verified, round, done, need,
+    refused, blockers, held, conflicts, attention_at,
+    closed_at, traceparent, revision)
+SELECT
+    unhex(value ->> 'id', '-'), value ->> 'slot', value ->> 'account', unhex(value ->> 'request', '-'),
+    unhex(value ->> 'request_digest', '-'), value ->> 'channel', value ->> 'policy_version', value ->> 'consents',
+    value ->> 'requested_at', value ->> 'deadline', value ->> 'state', value ->> 'expires_at',
+    value ->> 'cooling_off_end', value ->> 'erase_at', value ->> 'end_at', value ->> 'sealed',
+    value ->> 'factors_required', value ->> 'factors_verified', value ->> 'round', value ->> 'done', value ->> 'need',
+    value ->> 'refused', value ->> 'blockers', value ->> 'held', value ->> 'conflicts', value ->> 'attention_at',
+    value ->> 'closed_at', value ->> 'traceparent', value ->> 'revision'
+FROM jsonb_each(?6);
+COMMIT"
+);
+
+const REMEMBERED: &str = "SELECT digest, deletion FROM request WHERE id = ?1";
+
+const REMEMBER: &str = "INSERT INTO request (id, digest, deletion) VALUES (?1, ?2, ?3); COMMIT";
+
+pub(super) async fn open(writer: &Writer, batch: Vec<Deletion>) -> Result<Vec<Opened>, Error> {
+    named_once(batch.iter().map(|deletion| deletion.id))?;
+    let mut held = writer.begin(None).await?;
+    let mut there = there(&mut held, &batch).await?;
+    let opened: Vec<Opened> = batch
+        .into_iter()
+        .map(|deletion| there.open(deletion))
+        .collect();
+    write(held, &opened).await?;
+    Ok(opened)
+}
+
+/// What a batch may meet, itself included.
+struct There {
+    requests: HashMap<RequestId, ([u8; 16], DeletionId)>,
+    live: HashMap<AccountId, DeletionId>,
+    deletions: HashMap<DeletionId, Deletion>,
+}
+
+impl There {
+    fn open(&mut self, deletion: Deletion) -> Opened {
+        if let Some((digest, first)) = self.requests.get(&deletion.request) {
+            return match self.deletions.get(first) {
+                Some(first) if *digest == deletion.request_digest => Opened::Repeat(first.clone()),
+                _ => Opened::RequestIdReused,
+            };
+        }
+        if let Some(live) = self.live.get(&deletion.account) {
+            return Opened::AccountHasLive(*live);
+        }
+        let seen = (deletion.request_digest, deletion.id);
+        self.requests.insert(deletion.request, seen);
+        if !deletion.state.terminal() {
+            self.live.insert(deletion.account.clone(), deletion.id);
+        }
+        self.deletions.insert(deletion.id, deletion.clone());
+        Opened::Created(deletion)
+    }
+}
+
+async fn there(held: &mut Held<'_>, batch: &[Deletion]) -> Result<There, Error> {
+    let requests: Vec<Uuid> = batch.iter().map(|deletion| deletion.request.0).collect();
+    let accounts: Vec<&str> = batch
+        .iter()
+        .map(|deletion| deletion.account.as_str())
+        .collect();
+    let rows = held
+        .go(sqlx::query(THERE)
+            .bind(json(&requests))
+            .bind(json(&accounts)))
+        .await?;
+    let mut there = There {
+        requests: HashMap::new(),
+        live: HashMap::new(),
+        deletions: HashMap::new(),
+    };
+    for row in rows {
+        let (id, digest, deletion, account): (Option<Uuid>, Option<Uuid>, Uuid, Option<String>) =
+            FromRow::from_row(&row).map_err(Error::Refused)?;
+        if let (Some(id), Some(digest)) = (id, digest) {
+            let seen = (digest.into_bytes(), DeletionId(deletion));
+            there.requests.insert(RequestId(id), seen);
+        }
+        if let Some(account) = account {
+            let account = columns::account(&account)?;
+            there.live.insert(account, DeletionId(deletion));
+        }
+    }
+    if !there.requests.is_empty() {
+        let first: Vec<Uuid> = there.requests.values().map(|(_, id)| id.0).collect();
+        for row in held.go(sqlx::query(FIRST).bind(json(&first))).await? {
+            let row = DeletionRow::from_row(&row).map_err(Error::Refused)?;
+            let deletion = Deletion::try_from(row)?;
+            there.deletions.insert(deletion.id, deletion);
+        }
+    }
+    Ok(there)
+}
+
+async fn write(held: Held<'_>, opened: &[Opened]) -> Result<(), Error> {
+    let mut moved = Moved::default();
+    let (mut live, mut requests, mut deletions) = (Vec::new(), Vec::new(), Vec::new());
+    for opened in opened {
+        let Opened::Created(deletion) = opened else {
+            continue;
+        };
+        moved.push(true, deletion, deletion.state.word());
+        if !deletion.state.terminal() {
+            live.push((deletion.account.as_str(), deletion.id.0));
+        }
+        let digest = Uuid::from_bytes(deletion.request_digest);
+        requests.push((deletion.request.0, digest, deletion.id.0));
+        deletions.push(Given::from(deletion));
+    }
+    let statements = moved
+        .bind(sqlx::query(OPEN), clock())
+        .bind(json(&live))
+        .bind(json(&requests))
+        .bind(json(&deletions));
+    held.end(statements).await?;
+    Ok(())
+}
+
+/// A deletion by the names of its columns.
+#[derive(Serialize)]
+struct Given<'a> {
+    id: Uuid,
+    slot: u8,
+    account: &'a str,
+    request: Uuid,
+    request_digest: Uuid,
+    channel: i16,
+    policy_version: u32,
+    consents: String,
+    requested_at: i64,
+    deadline: i64,
+    state: i16,
+    expires_at: Option<i64>,
+    cooling_off_end: Option<i64>,
+    erase_at: Option<i64>,
+    end_at: Option<i64>,
+    sealed: bool,
+    factors_required: i16,
+    factors_verified: i16,
+    round: u16,
+    done: i64,
+    need: i64,
+    refused: i64,
+    blockers: String,
+    held: bool,
+    conflicts: u32,
+    attention_at: Option<i64>,
+    closed_at: Option<i64>,
+    traceparent: &'a str,
+    revision: i32,
+}
+
+impl<'a> From<&'a Deletion> for Given<'a> {
+    fn from(deletion: &'a Deletion) -> Self {
+        let times = Times::from(&deletion.state);
+        Self {
+            id: deletion.id.0,
+            slot: deletion.id.slot().number(),
+            account: deletion.account.as_str(),
+            request: deletion.request.0,
+            request_digest: Uuid::from_bytes(deletion.request_digest),
+            channel: deletion.channel.code(),
+            policy_version: deletion.policy_version,
+            consents: columns::text::<Consent>(&deletion.consents),
+            requested_at: deletion.requested_at.micros(),
+            deadline: deletion.deadline.micros(),
+            state: deletion.state.code(),
+            expires_at: times.expires_at,
+            cooling_off_end: times.cooling_off_end,
+            erase_at: times.erase_at,
+            end_at: times.end_at,
+            sealed: times.sealed,
+            factors_required: deletion.factors_required.code(),
+            factors_verified: deletion.factors_verified.code(),
+            round: deletion.round,
+            done: deletion.done.bits(),
+            need: deletion.need.bits(),
+            refused: deletion.refused.bits(),
+            blockers: columns::text::<Blocker>(&deletion.blockers),
+            held: deletion.held,
+            conflicts: deletion.conflicts,
+            attention_at: columns::micros(deletion.attention_at),
+            closed_at: columns::micros(deletion.closed_at),
+            traceparent: &deletion.traceparent,
+            revision: deletion.revision,
+        }
+    }
+}
+
+pub(super) async fn remember(
+    writer: &Writer,
+    request: RequestId,
+    digest: [u8; 16],
+    deletion: DeletionId,
+) -> Result<Remembered, Error> {
+    let digest = Uuid::from_bytes(digest);
+    let mut held = writer.begin(None).await?;
+    let rows = held.go(sqlx::query(REMEMBERED).bind(request.0)).await?;
+    if let Some(row) = rows.first() {
+        let seen: (Uuid, Uuid) = FromRow::from_row(row).map_err(Error::Refused)?;
+        held.end(sqlx::query("ROLLBACK")).await?;
+        return Ok(if seen == (digest, deletion.0) {
+            Remembered::Repeat
+        } else {
+            Remembered::Reused
+        });
+    }
+    held.end(
+        sqlx::query(REMEMBER)
+            .bind(request.0)
+            .bind(digest)
+            .bind(deletion.0),
+    )
+    .await?;
+    Ok(Remembered::New)
+}

@@ -1,0 +1,102 @@
+//! Reads for people and for the API.
+
+use farewell_core::receipt::Kept;
+use farewell_core::{Deletion, DeletionId, Time};
+use sqlx::SqlitePool;
+
+use super::connection::unread;
+use super::moved::json;
+use crate::columns::{self, CoordinatorRow, DeletionRow, HistoryRow, ReceiptRow};
+use crate::{Entry, Error, Filter, Overview, rows};
+
+const RECEIPTS: &str = "
+SELECT deletion, round, leg, fingerprint, evidence, settled_at
+FROM receipt WHERE deletion = ?1 ORDER BY round, leg";
+
+const HISTORY: &str =
+    "SELECT revision, at, state, note FROM history WHERE deletion = ?1 ORDER BY revision";
+
+const LIST: &str = "
+SELECT * FROM deletion
+WHERE (?1 IS NULL OR id < ?1) AND (?2 = '[]' OR state IN (SELECT value FROM json_each(?2)))
+  AND (?3 IS NULL OR account = ?3) AND (?4 IS NULL OR attention_at < ?4)
+ORDER BY id DESC LIMIT ?5";
+
+const STATES: &str = "SELECT state, count(*) FROM deletion GROUP BY state ORDER BY state";
+
+const OLDEST: &str = "SELECT min(requested_at) FROM deletion WHERE attention_at IS NOT NULL";
+
+const COORDINATORS: &str = "
+SELECT c.holder, c.lease_until, (SELECT count(*) FROM slot s WHERE s.holder = c.holder) AS slots
+FROM coordinator c ORDER BY c.holder";
+
+const OUTBOX: &str = "SELECT count(*) FROM outbox";
+
+pub(super) async fn receipts(pool: &SqlitePool, id: DeletionId) -> Result<Vec<Kept>, Error> {
+    let receipts: Vec<ReceiptRow> = sqlx::query_as(RECEIPTS)
+        .bind(id.0)
+        .fetch_all(pool)
+        .await
+        .map_err(unread)?;
+    receipts.into_iter().map(Kept::try_from).collect()
+}
+
+pub(super) async fn history(pool: &SqlitePool, id: DeletionId) -> Result<Vec<Entry>, Error> {
+    let history: Vec<HistoryRow> = sqlx::query_as(HISTORY)
+        .bind(id.0)
+        .fetch_all(pool)
+        .await
+        .map_err(unread)?;
+    Ok(history.into_iter().map(Entry::from).collect())
+}
+
+pub(super) async fn list(
+    pool: &SqlitePool,
+    filter: &Filter,
+    before: Option<DeletionId>,
+    limit: u32,
+) -> Result<Vec<Deletion>, Error> {
+    let found: Vec<DeletionRow> = sqlx::query_as(LIST)
+        .bind(before.map(|id| id.0))
+        .bind(json(&filter.states))
+        .bind(
+            filter
+                .account
+                .as_ref()
+                .map(|account| account.as_str().to_owned()),
+        )
+        .bind(columns::micros(filter.attention_before))
+        .bind(i64::try_from(rows(limit)).unwrap_or(i64::MAX))
+        .fetch_all(pool)
+        .await
+        .map_err(unread)?;
+    found.into_iter().map(Deletion::try_from).collect()
+}
+
+pub(super) async fn overview(pool: &SqlitePool) -> Result<Overview, Error> {
+    let states = sqlx::query_as(STATES)
+        .fetch_all(pool)
+        .await
+        .map_err(unread)?;
+    let oldest: Option<i64> = sqlx::query_scalar(OLDEST)
+        .fetch_one(pool)
+        .await
+        .map_err(unread)?;
+    let coordinators: Vec<CoordinatorRow> = sqlx::query_as(COORDINATORS)
+        .fetch_all(pool)
+        .await
+        .map_err(unread)?;
+    let outbox = sqlx::query_scalar(OUTBOX)
+        .fetch_one(pool)
+        .await
+        .map_err(unread)?;
+    Ok(Overview {
+        states,
+        oldest_unfinished: oldest.map(Time::from_micros),
+        coordinators: coordinators
+            .into_iter()
+            .map(CoordinatorRow::coordinator)
+            .collect(),
+        outbox,
+    })
+}

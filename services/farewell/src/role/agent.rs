@@ -11,6 +11,9 @@ use crate::settings::{Agent, Line, Source};
 /// Errors: settings, the database, a port, the broker.
 pub async fn run(line: Line, source: &Source) -> anyhow::Result<()> {
     let settings = Agent::load(source, line)?;
+    if source.check {
+        return Ok(());
+    }
     let name = match line {
         Line::Phones => "farewell-phones",
         Line::Wearables => "farewell-wearables",

@@ -11,6 +11,9 @@ use crate::settings::{Coordinator, Source};
 /// Errors: settings, the ledger, a port.
 pub async fn run(source: &Source) -> anyhow::Result<()> {
     let settings = Coordinator::load(source)?;
+    if source.check {
+        return Ok(());
+    }
     process(
         "farewell-coordinator",
         &settings.instance,

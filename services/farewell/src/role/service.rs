@@ -10,6 +10,9 @@ use crate::settings::{Name, Service, Source};
 /// Errors: settings, the database.
 pub async fn run(service: Name, source: &Source) -> anyhow::Result<()> {
     let settings = Service::load(source, service)?;
+    if source.check {
+        return Ok(());
+    }
     let name = match service {
         Name::Identity => "farewell-identity",
         Name::Cloud => "farewell-cloud",

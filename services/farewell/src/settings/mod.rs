@@ -32,6 +32,9 @@ pub struct Source {
     /// Settings in TOML; a variable FAREWELL_… wins over its key
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Read the settings, say what is wrong, and end
+    #[arg(long)]
+    pub check: bool,
     /// End when standard input is closed: whoever holds the other end may die without a word
     #[arg(long, hide = true)]
     pub with_parent: bool,
@@ -152,7 +155,7 @@ mod tests {
         file.write_all(text.as_bytes()).unwrap();
         let source = Source {
             config: Some(file.path().to_owned()),
-            with_parent: false,
+            ..Source::default()
         };
         (file, source)
     }

@@ -316,7 +316,7 @@ mod tests {
         file.write_all(text.as_bytes()).unwrap();
         let source = Source {
             config: Some(file.path().to_owned()),
-            with_parent: false,
+            ..Source::default()
         };
         Service::load(&source, Name::Cloud).unwrap();
         let problems = Service::load(&source, Name::Identity).unwrap_err();

@@ -1,8 +1,8 @@
 //! Holds the chart to its promises: rendered without a cluster for each set of values, every manifest checked against
-//! the strict schemas of Kubernetes by `tests/chart/render.py`.
+//! the strict schemas of Kubernetes by `tests/chart/render.py`, every configuration by the binary that will read it.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, ensure};
@@ -24,7 +24,7 @@ const ROLES: [(&str, &[&str]); 8] = [
     ("smarthome", &["agent", "smarthome"]),
 ];
 
-/// What `render.py` exits with when the schema refuses the values.
+/// What `render.py` exits with when the schema refuses the values, and the binary when it can't live with its settings.
 const REFUSED: i32 = 2;
 
 /// What remains after the drain for the pause before it and the last spans, in seconds.
@@ -58,6 +58,11 @@ fn every_role_is_present_and_runs_with_its_own_configuration() -> Result<()> {
                 section = &section[word];
             }
             assert!(section.is_object(), "{values} {role}: no section {words:?}");
+            for port in container["ports"].as_array().into_iter().flatten() {
+                let name = port["name"].as_str().context("a port's name")?;
+                let address = json!(format!("0.0.0.0:{}", port["containerPort"]));
+                assert_eq!(section["listen"][name], address, "{values} {role} {name}");
+            }
         }
     }
     Ok(())
@@ -70,7 +75,7 @@ fn every_participant_is_told_of_every_coordinator() -> Result<()> {
     };
     let manifests = chart.render(PRODUCTION)?;
     let expected: Vec<String> = (0..3)
-        .map(|i| format!("https://farewell-coordinator-{i}.farewell-coordinator-peers.accounts-gone.svc.cluster.local:7401"))
+        .map(|i| format!("farewell-coordinator-{i}.farewell-coordinator-peers.accounts-gone.svc.cluster.local:7401"))
         .collect();
     for (role, words) in ROLES.into_iter().filter(|(role, _)| *role != "coordinator") {
         let config = &one(&manifests, "ConfigMap", role)?["toml"][format!("{role}.toml")][words[0]]
@@ -121,11 +126,21 @@ fn no_pod_may_do_more_than_it_needs() -> Result<()> {
                 container["readinessProbe"].is_object(),
                 "{values} {role}"
             );
-            let scratch = pod["volumes"].as_array().context("volumes")?;
-            let disk = scratch.iter().any(|volume| volume["name"] == "data");
+            let volumes = pod["volumes"].as_array().context("volumes")?;
+            let scratch = volumes.iter().any(|volume| volume["name"] == "data");
             assert!(
-                !disk || values == MINIMAL,
+                !scratch || values == MINIMAL,
                 "{values} {role} keeps accepted requests in a folder of the pod"
+            );
+            // The names that a role reads, from those that cert-manager writes.
+            let tls = volumes.iter().find(|volume| volume["name"] == "tls");
+            assert_eq!(
+                tls.context("no certificate")?["secret"]["items"],
+                json!([
+                    {"key": "ca.crt", "path": "ca.pem"},
+                    {"key": "tls.crt", "path": format!("{role}.pem")},
+                    {"key": "tls.key", "path": format!("{role}.key")},
+                ])
             );
         }
         for account in find(&manifests, "ServiceAccount") {
@@ -193,8 +208,9 @@ fn no_secret_is_written_into_a_manifest() -> Result<()> {
             .filter_map(|variable| Some(variable["name"].as_str()?.to_owned()))
             .collect())
     };
-    assert!(names("coordinator")?.contains("FAREWELL_LEDGER"));
-    assert!(names("smarthome")?.contains("FAREWELL_BROKER__PASSWORD"));
+    assert!(names("coordinator")?.contains("FAREWELL_COORDINATOR__LEDGER"));
+    assert!(names("identity")?.contains("FAREWELL_SERVICE__IDENTITY__PEPPER"));
+    assert!(names("smarthome")?.contains("FAREWELL_AGENT__SMARTHOME__BROKER__PASSWORD"));
     Ok(())
 }
 
@@ -258,6 +274,14 @@ fn a_wrong_value_is_refused_by_its_name() -> Result<()> {
             json!({"agents": {"phones": {"extraEnv": [{"name": "lower"}]}}}),
             "extraEnv",
         ),
+        (
+            json!({"services": {"identity": {"courier": {"sms": {"kind": "smtp"}}}}}),
+            "sms",
+        ),
+        (
+            json!({"services": {"identity": {"courier": {"email": {"kind": "smtp"}}}}}),
+            "from",
+        ),
         (json!({"networkPolicy": {"callers": [{}]}}), "callers"),
         (json!({"drainSeconds": 0}), "drainSeconds"),
     ] {
@@ -277,18 +301,102 @@ fn a_wrong_value_is_refused_by_its_name() -> Result<()> {
 }
 
 #[test]
-fn sqlite_is_never_shared_by_two_pods() -> Result<()> {
+fn what_is_one_pods_own_is_never_shared_by_two() -> Result<()> {
     let Some(chart) = Chart::found()? else {
         return Ok(());
     };
-    let output = chart.run(DEFAULT, &json!({"coordinator": {"replicas": 2}}))?;
-    assert!(!output.status.success());
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(
-        said.contains("coordinator: 2 replicas need database.existingSecret"),
-        "{said}"
-    );
+    let database = json!({"existingSecret": "some-database"});
+    for (kind, role) in [
+        ("", "coordinator"),
+        ("services", "identity"),
+        ("services", "cloud"),
+        ("services", "store"),
+        ("services", "community"),
+        ("agents", "phones"),
+        ("agents", "wearables"),
+        ("agents", "smarthome"),
+    ] {
+        let of_role = |values: Value| match kind {
+            "" => json!({role: values}),
+            _ => json!({kind: {role: values}}),
+        };
+        let sqlite = chart.run(DEFAULT, &of_role(json!({"replicas": 2})))?;
+        assert_eq!(sqlite.status.code(), Some(REFUSED), "{role}");
+        let said = String::from_utf8_lossy(&sqlite.stderr).into_owned();
+        assert!(
+            said.contains(role) && said.contains("existingSecret"),
+            "{said}"
+        );
+
+        // Photos lie on the pod's volume; a broker knows the agent by one name.
+        let alone = ["cloud", "smarthome"].contains(&role);
+        let postgres = of_role(json!({"replicas": 2, "database": database}));
+        let output = chart.run(DEFAULT, &postgres)?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.success(), !alone, "{role}: {said}");
+    }
+    let cloud = json!({"replicas": 2, "database": database, "files": {"existingClaim": "photos"}});
+    chart.render_with(DEFAULT, &json!({"services": {"cloud": cloud}}))?;
     Ok(())
+}
+
+#[test]
+fn the_binary_accepts_every_configuration() -> Result<()> {
+    let (Some(chart), Some(farewell)) = (Chart::found()?, Farewell::found()?) else {
+        return Ok(());
+    };
+    for values in VALUES {
+        let manifests = chart.render(values)?;
+        for (role, words) in ROLES {
+            let file = format!("{role}.toml");
+            let text = one(&manifests, "ConfigMap", role)?["data"][&file]
+                .as_str()
+                .context("no text")?;
+            let pod = &one(&manifests, "StatefulSet", role)?["spec"]["template"]["spec"];
+            let env = variables(&pod["containers"][0])?;
+            let output = farewell.check(words, text, &env)?;
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(0), "{values} {role}: {said}");
+
+            // It does look: a key that it doesn't know is refused, and so is a variable of ours.
+            let section = words.join(".");
+            let slip = format!("{text}\n[{section}.slip]\n");
+            let output = farewell.check(words, &slip, &env)?;
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(REFUSED), "{values} {role}");
+            assert!(said.contains(&format!("{section}.slip")), "{said}");
+            let mut slip = env;
+            let name = format!("FAREWELL_{}__SLIP", words.join("__").to_uppercase());
+            slip.insert(name.clone(), "1".to_owned());
+            let output = farewell.check(words, text, &slip)?;
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(REFUSED), "{values} {role}");
+            assert!(said.contains(&name), "{said}");
+        }
+    }
+    Ok(())
+}
+
+/// A container's variables, with something in the shape of what each secret holds.
+fn variables(container: &Value) -> Result<BTreeMap<String, String>> {
+    let mut variables = BTreeMap::new();
+    for variable in container["env"].as_array().into_iter().flatten() {
+        let name = variable["name"].as_str().context("a variable's name")?;
+        let secret = &variable["valueFrom"]["secretKeyRef"];
+        let value = match secret["key"].as_str().context("a secret's key")? {
+            "url" if name.contains("BROKER") => "mqtts://broker.internal.example:8883",
+            "url" => "postgres://farewell:hush@database.internal.example/farewell",
+            "sms-url" => "https://gateway.internal.example/sms",
+            "email-url" => "smtps://farewell:hush@mail.internal.example",
+            "pepper" => "0123456789012345",
+            // Digits only are text all the same.
+            "username" | "password" => "007",
+            "sms-token" | "email-token" => "hush",
+            other => anyhow::bail!("nobody said what {other} of {name} looks like"),
+        };
+        variables.insert(name.to_owned(), value.to_owned());
+    }
+    Ok(variables)
 }
 
 /// The chart and the Python that can render it.
@@ -302,15 +410,7 @@ impl Chart {
         if let Ok(python) = std::env::var("FAREWELL_TEST_PYTHON") {
             return Ok(Some(Self { python }));
         }
-        let required = ["CI", "FAREWELL_TEST_REQUIRED"]
-            .iter()
-            .any(|name| std::env::var(name).is_ok_and(|value| value == "true" || value == "1"));
-        ensure!(
-            !required,
-            "FAREWELL_TEST_PYTHON is not set: run the tests with tests/run, which installs what they need"
-        );
-        println!("skipped: FAREWELL_TEST_PYTHON is not set; tests/run sets it");
-        Ok(None)
+        missing("FAREWELL_TEST_PYTHON").map(|()| None)
     }
 
     fn render(&self, values: &str) -> Result<Vec<Value>> {
@@ -342,6 +442,59 @@ impl Chart {
             .output()
             .with_context(|| format!("starting {}", self.python))
     }
+}
+
+/// The binary that pods run.
+struct Farewell {
+    binary: PathBuf,
+}
+
+impl Farewell {
+    /// `None` where it is missing and nobody insists.
+    fn found() -> Result<Option<Self>> {
+        match std::env::var_os("FAREWELL_BIN") {
+            Some(binary) => Ok(Some(Self {
+                binary: binary.into(),
+            })),
+            None => missing("FAREWELL_BIN").map(|()| None),
+        }
+    }
+
+    /// Has it read a configuration, with these variables and no others.
+    fn check(
+        &self,
+        words: &[&str],
+        config: &str,
+        variables: &BTreeMap<String, String>,
+    ) -> Result<Output> {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("farewell.toml");
+        std::fs::write(&file, config)?;
+        Command::new(&self.binary)
+            .args(words)
+            .arg("--config")
+            .arg(&file)
+            .arg("--check")
+            .env_clear()
+            .envs(variables)
+            .output()
+            .with_context(|| format!("starting {}", self.binary.display()))
+    }
+}
+
+/// Says that a test is skipped for want of a variable.
+///
+/// Errors: somebody insists that nothing is skipped.
+fn missing(variable: &str) -> Result<()> {
+    let required = ["CI", "FAREWELL_TEST_REQUIRED"]
+        .iter()
+        .any(|name| std::env::var(name).is_ok_and(|value| value == "true" || value == "1"));
+    ensure!(
+        !required,
+        "{variable} is not set: run the tests with tests/run, which installs what they need"
+    );
+    println!("skipped: {variable} is not set; tests/run sets it");
+    Ok(())
 }
 
 fn find<'a>(manifests: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Value> {

@@ -1,31 +1,50 @@
 {{/*
-The configuration file of one role: {root, name, role}. Secrets are not in it; they come as variables, which win.
+The configuration file of one role: {root, name, role}. What is secret is not in it; it comes in variables, which win.
 */}}
 {{- define "farewell.config" -}}
 {{- $fullname := include "farewell.fullname" .root -}}
 {{- $role := .role -}}
+{{- $values := $role.values -}}
 [{{ $role.section }}]
-{{- if not $role.values.database.existingSecret }}
+drain = "{{ .root.Values.drainSeconds }}s"
+{{- if not $values.database.existingSecret }}
 {{ .name | eq "coordinator" | ternary "ledger" "database" }} = "sqlite:/var/lib/farewell/{{ .name }}.db"
 {{- end }}
-drain = "{{ .root.Values.drainSeconds }}s"
 {{- if ne .name "coordinator" }}
 {{- $domain := printf "%s-coordinator-peers.%s.svc.%s" $fullname .root.Release.Namespace .root.Values.clusterDomain }}
 coordinators = [
 {{- range $i := until (int .root.Values.coordinator.replicas) }}
-  "https://{{ $fullname }}-coordinator-{{ $i }}.{{ $domain }}:7401",
+  "{{ $fullname }}-coordinator-{{ $i }}.{{ $domain }}:7401",
 {{- end }}
 ]
 {{- end }}
+{{- with $values.files }}
+files = "{{ empty .existingClaim | ternary "/var/lib/farewell/files" "/var/lib/farewell-files" }}"
+{{- end }}
 
 [{{ $role.section }}.tls]
-directory = "/etc/farewell-tls"
+dir = "/etc/farewell-tls"
 name = "{{ .name }}"
 {{- with $role.ports }}
 
 [{{ $role.section }}.listen]
 {{- range $port, $number := . }}
 {{ $port }} = "0.0.0.0:{{ $number }}"
+{{- end }}
+{{- end }}
+{{- if ($values.broker | default dict).caKey }}
+
+[{{ $role.section }}.broker]
+ca = "/etc/farewell-broker/ca.pem"
+{{- end }}
+{{- range $channel, $route := $values.courier }}
+
+[{{ $role.section }}.courier.{{ $channel }}]
+kind = {{ $route.kind | quote }}
+{{- if eq $route.kind "smtp" }}
+from = {{ $route.from | quote }}
+{{- else if eq $route.kind "file" }}
+path = "/tmp/codes"
 {{- end }}
 {{- end }}
 

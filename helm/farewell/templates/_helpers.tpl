@@ -37,19 +37,46 @@ values. All templates range over this, so that no role is forgotten in one of th
 {{- end -}}
 {{- range $name, $values := .Values.agents -}}
 {{- if $values.enabled -}}
-{{- $ports := dict "devices" 7410 -}}
-{{- if and (hasKey $values "broker") (not $values.broker.existingSecret) -}}
-{{- $_ := set $ports "mqtt" 8883 -}}
-{{- end -}}
+{{- $ports := dict "devices" (get (dict "phones" 7410 "wearables" 7411 "smarthome" 7412) $name) -}}
 {{- $_ := set $roles $name (dict "args" (list "agent" $name) "section" (printf "agent.%s" $name) "ports" $ports "values" $values) -}}
 {{- end -}}
 {{- end -}}
 {{- range $name, $role := $roles -}}
-{{- if and (gt (int $role.values.replicas) 1) (not $role.values.database.existingSecret) -}}
-{{- fail (printf "%s: %d replicas need database.existingSecret, because SQLite is one pod's own" $name (int $role.values.replicas)) -}}
-{{- end -}}
-{{/* On disk is what SQLite and the embedded broker keep. */}}
-{{- $_ := set $role "disk" (or (not $role.values.database.existingSecret) (hasKey $role.ports "mqtt")) -}}
+{{/* A volume of the pod's own: for SQLite, and for the cloud's photos unless they lie on a claim that pods share. */}}
+{{- $photos := and (hasKey $role.values "files") (not ($role.values.files | default dict).existingClaim) -}}
+{{- $_ := set $role "disk" (or (not $role.values.database.existingSecret) $photos) -}}
 {{- end -}}
 {{- $roles | toJson -}}
+{{- end -}}
+
+{{/*
+A role's variables from secrets, as JSON: {root, name, role}. Each is the key of the configuration file in its long form,
+FAREWELL_SECTION__KEY: a slip in one of those is an error at the start, in the short form it would be ignored.
+*/}}
+{{- define "farewell.secrets" -}}
+{{- $fullname := include "farewell.fullname" .root -}}
+{{- $values := .role.values -}}
+{{- $list := list -}}
+{{- with $values.database.existingSecret -}}
+{{- $list = append $list (dict "path" (eq $.name "coordinator" | ternary "ledger" "database") "secret" . "key" $values.database.key) -}}
+{{- end -}}
+{{- with $values.broker -}}
+{{- $secret := default (printf "%s-%s-broker" $fullname $.name) .existingSecret -}}
+{{- range $key := list "url" "username" "password" -}}
+{{- $list = append $list (dict "path" (printf "broker.%s" $key) "secret" $secret "key" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- if eq .name "identity" -}}
+{{- $secret := default (printf "%s-%s" $fullname .name) $values.existingSecret -}}
+{{- $list = append $list (dict "path" "pepper" "secret" $secret "key" "pepper") -}}
+{{- range $channel, $route := $values.courier -}}
+{{- if ne $route.kind "file" -}}
+{{- $list = append $list (dict "path" (printf "courier.%s.url" $channel) "secret" $secret "key" (printf "%s-url" $channel)) -}}
+{{- end -}}
+{{- if eq $route.kind "webhook" -}}
+{{- $list = append $list (dict "path" (printf "courier.%s.token" $channel) "secret" $secret "key" (printf "%s-token" $channel) "optional" true) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $list | toJson -}}
 {{- end -}}

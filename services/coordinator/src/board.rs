@@ -306,9 +306,12 @@ impl Board {
                     let desk = self.desks.entry(leg.participant.clone()).or_default();
                     if progress.stage == Stage::Deferred {
                         desk.deferred = desk.deferred.saturating_sub(1);
+                        desk.ready.push_back((id, index));
+                    } else {
+                        // It is still with the participant, so its place in the window is nobody else's.
+                        desk.ready.push_front((id, index));
                     }
                     progress.stage = Stage::Ready;
-                    desk.ready.push_back((id, index));
                 }
             }
         }

@@ -2,13 +2,16 @@
 //!
 //! Nothing here decides what is right: that stands in the stories, and in `farewell_core::invariants`.
 
+pub mod aftermath;
 pub mod audit;
 pub mod caller;
 pub mod cluster;
 pub mod collector;
 pub mod coordinator;
+pub mod holder;
 pub mod honest;
 pub mod ledger;
+pub mod load;
 pub mod policy;
 pub mod process;
 pub mod refusal;

@@ -1,1 +1,246 @@
-//! Placeholder.
+//! Processes of the product, to be started, stopped, paused and killed.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use farewell_runtime::server::Security;
+
+use crate::caller::{Caller, Operator};
+use crate::wait;
+
+/// A value of the environment that the story can't do without. `None` if the story is to be skipped.
+///
+/// Panics: it is missing, and whoever runs the tests asked for all of them.
+pub fn needed(name: &str) -> Option<String> {
+    if let Ok(value) = std::env::var(name) {
+        return Some(value);
+    }
+    let required = std::env::var("FAREWELL_TEST_REQUIRED").is_ok_and(|value| value == "1");
+    assert!(!required, "{name} is not set, and no story may be skipped");
+    eprintln!("skipped: {name} is not set");
+    None
+}
+
+/// A port that is free at this moment.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// A running process. It is killed when it is dropped, and ends by itself if the story dies.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+}
+
+impl Process {
+    /// Starts a program; what it writes goes to the end of `log`.
+    pub fn start(command: &mut Command, log: &Path) -> Result<Self> {
+        let file = File::options().create(true).append(true).open(log)?;
+        let child = command
+            .stdin(Stdio::piped())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()
+            .with_context(|| format!("starting {command:?}"))?;
+        Ok(Self { child })
+    }
+
+    /// Ends it without a word, and waits until it is gone.
+    pub fn kill(mut self) -> Result<()> {
+        ensure!(self.is_running(), "it had ended before it was killed");
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        let line = format!("kill -{name} {}", self.child.id());
+        let status = Command::new("sh").args(["-c", &line]).status()?;
+        ensure!(status.success(), "{line}");
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a coordinator process is told, and where it is found however often it is started.
+#[derive(Clone, Debug)]
+pub struct CoordinatorSite {
+    program: String,
+    config: PathBuf,
+    pub log: PathBuf,
+    pub callers: String,
+    pub participants: String,
+    pub operators: String,
+}
+
+/// What differs between the stories.
+#[derive(Clone, Debug)]
+pub struct Told<'a> {
+    pub instance: &'a str,
+    pub ledger: &'a str,
+    pub lease: &'a str,
+    pub cooling_off: &'a str,
+    /// Where spans go; empty: nowhere.
+    pub collector: &'a str,
+}
+
+impl CoordinatorSite {
+    /// Writes the settings into `folder`. Stages: `cloud` and `community`, then `identity`; no factors.
+    pub fn new(program: &str, folder: &Path, told: &Told<'_>) -> Result<Self> {
+        let Told {
+            instance,
+            ledger,
+            lease,
+            cooling_off,
+            collector,
+        } = told;
+        let address = || anyhow::Ok(format!("127.0.0.1:{}", free_port()?));
+        let (callers, participants, operators) = (address()?, address()?, address()?);
+        let spans = if collector.is_empty() {
+            String::new()
+        } else {
+            format!("otlp_endpoint = \"{collector}\"")
+        };
+        let text = format!(
+            r#"
+[coordinator]
+instance = "{instance}"
+ledger = "{ledger}"
+plain = true
+drain = "3s"
+[coordinator.listen]
+callers = "{callers}"
+participants = "{participants}"
+operators = "{operators}"
+[coordinator.policy]
+name = "cn"
+stages = [
+    {{ name = "CONTENT", participants = ["cloud", "community"] }},
+    {{ name = "IDENTITY", participants = ["identity"] }},
+]
+channels = {{ phone = [] }}
+cooling_off = "{cooling_off}"
+stalled_after = "1m"
+recheck = "200ms"
+[coordinator.pace]
+lease = "{lease}"
+poll = "100ms"
+retry = "1s"
+retry_max = "2s"
+query = "2s"
+[coordinator.telemetry]
+log = "info"
+{spans}
+"#
+        );
+        let config = folder.join(format!("{instance}.toml"));
+        fs::write(&config, text)?;
+        Ok(Self {
+            program: program.to_owned(),
+            config,
+            log: folder.join(format!("{instance}.log")),
+            callers,
+            participants,
+            operators,
+        })
+    }
+
+    /// Starts the process and returns at once.
+    pub fn launch(&self) -> Result<Process> {
+        let mut command = Command::new(&self.program);
+        command
+            .args(["coordinator", "--with-parent", "--config"])
+            .arg(&self.config);
+        Process::start(&mut command, &self.log)
+    }
+
+    /// Starts the process and waits until it answers.
+    pub async fn start(&self) -> Result<Process> {
+        let mut process = self.launch()?;
+        let operator = self.operator()?;
+        let answers = wait::until("the coordinator to answer", async || {
+            ensure!(process.is_running(), "the coordinator has ended");
+            Ok(operator.overview().await.is_ok().then_some(()))
+        });
+        answers.await.with_context(|| self.words())?;
+        Ok(process)
+    }
+
+    /// What it has written, for a message.
+    pub fn words(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// A caller of it.
+    pub fn caller(&self) -> Result<Caller> {
+        Caller::new(&self.callers, &Security::PlainLoopback)
+    }
+
+    /// An operator of it.
+    pub fn operator(&self) -> Result<Operator> {
+        Operator::new(&self.operators, &Security::PlainLoopback)
+    }
+}
+
+/// The participants' process: real sessions, each with its own database.
+#[derive(Clone, Debug)]
+pub struct ParticipantsSite {
+    program: PathBuf,
+    folder: PathBuf,
+    coordinators: String,
+    pub log: PathBuf,
+}
+
+/// Who takes part in a [`CoordinatorSite`]'s plan.
+pub const PARTICIPANTS: [&str; 3] = ["cloud", "community", "identity"];
+
+impl ParticipantsSite {
+    /// `program` is the test binary `story-participants`; databases lie in `folder`.
+    pub fn new(program: &str, folder: &Path, coordinators: &[&CoordinatorSite]) -> Self {
+        let addresses: Vec<_> = coordinators
+            .iter()
+            .map(|it| it.participants.clone())
+            .collect();
+        Self {
+            program: program.into(),
+            folder: folder.to_owned(),
+            coordinators: addresses.join(","),
+            log: folder.join("participants.log"),
+        }
+    }
+
+    /// Starts the process and returns at once.
+    pub fn launch(&self) -> Result<Process> {
+        let mut command = Command::new(&self.program);
+        command
+            .arg(&self.folder)
+            .arg(&self.coordinators)
+            .args(PARTICIPANTS);
+        Process::start(&mut command, &self.log)
+    }
+
+    /// The database of a participant.
+    pub fn database(&self, name: &str) -> String {
+        database(&self.folder, name)
+    }
+}
+
+/// Where a participant keeps what it holds.
+pub fn database(folder: &Path, name: &str) -> String {
+    format!("sqlite:{}", folder.join(format!("{name}.db")).display())
+}

@@ -73,7 +73,7 @@ impl Writer {
         };
         let mut held = Held { place, connection };
         let begin = sqlx::query(
-            "BEGIN IMMEDIATE; SELECT 1 FROM coordinator WHERE holder = ?1 AND epoch = ?2",
+            "BEGIN IMMEDIATE; SELECT 1 FROM coordinator WHERE holder = $1 AND epoch = $2",
         )
         .bind(fence.map(|fence| fence.holder.clone()))
         .bind(fence.map(|fence| fence.epoch));

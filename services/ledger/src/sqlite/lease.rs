@@ -11,33 +11,33 @@ use crate::columns;
 use crate::{Error, Fence, Leases, clock};
 
 const JOIN: &str = "
-UPDATE slot SET holder = NULL WHERE holder = ?1;
-INSERT INTO coordinator (holder, epoch, lease_until) VALUES (?1, 1, ?2)
+UPDATE slot SET holder = NULL WHERE holder = $1;
+INSERT INTO coordinator (holder, epoch, lease_until) VALUES ($1, 1, $2)
 ON CONFLICT (holder) DO UPDATE SET epoch = epoch + 1, lease_until = excluded.lease_until
 RETURNING epoch;
 COMMIT";
 
 const RENEW: &str = "
-UPDATE coordinator SET lease_until = ?2 WHERE holder = ?1;
-SELECT (SELECT count(*) FROM coordinator WHERE lease_until >= ?3) AS live, s.slot, s.holder IS ?1 AS mine,
-       coalesce(c.lease_until < ?3, true) AS free
+UPDATE coordinator SET lease_until = $2 WHERE holder = $1;
+SELECT (SELECT count(*) FROM coordinator WHERE lease_until >= $3) AS live, s.slot, s.holder IS $1 AS mine,
+       coalesce(c.lease_until < $3, true) AS free
 FROM slot s LEFT JOIN coordinator c ON c.holder = s.holder ORDER BY s.slot;
 COMMIT";
 
 /// Those of the wanted slots that may be taken, and who held them.
 const FREE: &str = "
 SELECT s.slot FROM slot s LEFT JOIN coordinator c ON c.holder = s.holder
-WHERE s.slot IN (SELECT value FROM json_each(?1)) AND s.holder IS NOT ?2 AND coalesce(c.lease_until < ?3, true)
+WHERE s.slot IN (SELECT value FROM json_each($1)) AND s.holder IS NOT $2 AND coalesce(c.lease_until < $3, true)
 ORDER BY s.slot";
 
 const TAKE: &str = "
 UPDATE coordinator SET epoch = epoch + 1
-WHERE holder IN (SELECT holder FROM slot WHERE slot IN (SELECT value FROM json_each(?1)));
-UPDATE slot SET holder = ?2 WHERE slot IN (SELECT value FROM json_each(?1));
+WHERE holder IN (SELECT holder FROM slot WHERE slot IN (SELECT value FROM json_each($1)));
+UPDATE slot SET holder = $2 WHERE slot IN (SELECT value FROM json_each($1));
 COMMIT";
 
 const RELEASE: &str = "
-UPDATE slot SET holder = NULL WHERE holder = ?2 AND slot IN (SELECT value FROM json_each(?1));
+UPDATE slot SET holder = NULL WHERE holder = $2 AND slot IN (SELECT value FROM json_each($1));
 COMMIT";
 
 pub(super) async fn join(writer: &Writer, holder: &str, ttl: Duration) -> Result<Fence, Error> {

@@ -7,15 +7,17 @@ use uuid::Uuid;
 use super::connection::Statement;
 use crate::merge;
 
-/// Statements for what [`Moved::bind`] binds, which are ?1 to ?3. Others follow from ?4.
+/// Statements for what [`Moved::bind`] binds, which are $1 to $3. Others follow from $4.
+///
+/// Not ?1: in a statement that leaves out a lower number, SQLite counts the gap as a parameter, and sqlx loses count.
 macro_rules! moved {
     () => {
         "
 INSERT INTO history (deletion, revision, state, note, at)
-SELECT unhex(value ->> 0, '-'), value ->> 1, value ->> 2, value ->> 3, ?3 FROM jsonb_each(?1);
+SELECT unhex(value ->> 0, '-'), value ->> 1, value ->> 2, value ->> 3, $3 FROM jsonb_each($1);
 INSERT INTO outbox (slot, deletion, state, at)
-SELECT value ->> 0, unhex(value ->> 1, '-'), value ->> 2, value ->> 3 FROM jsonb_each(?2);
-DELETE FROM live WHERE account IN (SELECT value ->> 4 FROM jsonb_each(?2));
+SELECT value ->> 0, unhex(value ->> 1, '-'), value ->> 2, value ->> 3 FROM jsonb_each($2);
+DELETE FROM live WHERE account IN (SELECT value ->> 4 FROM jsonb_each($2));
 "
     };
 }

@@ -16,20 +16,20 @@ use crate::{Error, Opened, Remembered, clock, named_once};
 /// Requests and accounts of a batch that are there already.
 const THERE: &str = "
 SELECT id, digest, deletion, NULL AS account
-FROM request WHERE id IN (SELECT unhex(value, '-') FROM json_each(?1))
+FROM request WHERE id IN (SELECT unhex(value, '-') FROM json_each($1))
 UNION ALL
-SELECT NULL, NULL, deletion, account FROM live WHERE account IN (SELECT value FROM json_each(?2))";
+SELECT NULL, NULL, deletion, account FROM live WHERE account IN (SELECT value FROM json_each($2))";
 
 const FIRST: &str =
-    "SELECT * FROM deletion WHERE id IN (SELECT unhex(value, '-') FROM json_each(?1))";
+    "SELECT * FROM deletion WHERE id IN (SELECT unhex(value, '-') FROM json_each($1))";
 
 const OPEN: &str = concat!(
     moved!(),
     "
 INSERT INTO live (account, deletion)
-SELECT value ->> 0, unhex(value ->> 1, '-') FROM jsonb_each(?4);
+SELECT value ->> 0, unhex(value ->> 1, '-') FROM jsonb_each($4);
 INSERT INTO request (id, digest, deletion)
-SELECT unhex(value ->> 0, '-'), unhex(value ->> 1, '-'), unhex(value ->> 2, '-') FROM jsonb_each(?5);
+SELECT unhex(value ->> 0, '-'), unhex(value ->> 1, '-'), unhex(value ->> 2, '-') FROM jsonb_each($5);
 INSERT INTO deletion (
     id, slot, account, request, request_digest,
     channel, policy_version, consents, requested_at, deadline,
@@ -45,13 +45,13 @@ SELECT
     value ->> 'factors_required', value ->> 'factors_verified', value ->> 'round', value ->> 'done', value ->> 'need',
     value ->> 'refused', value ->> 'blockers', value ->> 'held', value ->> 'conflicts', value ->> 'attention_at',
     value ->> 'closed_at', value ->> 'traceparent', value ->> 'revision'
-FROM jsonb_each(?6);
+FROM jsonb_each($6);
 COMMIT"
 );
 
-const REMEMBERED: &str = "SELECT digest, deletion FROM request WHERE id = ?1";
+const REMEMBERED: &str = "SELECT digest, deletion FROM request WHERE id = $1";
 
-const REMEMBER: &str = "INSERT INTO request (id, digest, deletion) VALUES (?1, ?2, ?3); COMMIT";
+const REMEMBER: &str = "INSERT INTO request (id, digest, deletion) VALUES ($1, $2, $3); COMMIT";
 
 pub(super) async fn open(writer: &Writer, batch: Vec<Deletion>) -> Result<Vec<Opened>, Error> {
     named_once(batch.iter().map(|deletion| deletion.id))?;

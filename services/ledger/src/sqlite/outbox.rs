@@ -11,11 +11,11 @@ use crate::{Announcement, Error, Fence, rows};
 
 const WAITING: &str = "
 SELECT deletion, state, at FROM outbox
-WHERE slot IN (SELECT value FROM json_each(?1)) ORDER BY at, deletion LIMIT ?2";
+WHERE slot IN (SELECT value FROM json_each($1)) ORDER BY at, deletion LIMIT $2";
 
 const ANNOUNCED: &str = "
 DELETE FROM outbox
-WHERE (slot, deletion) IN (SELECT value ->> 0, unhex(value ->> 1, '-') FROM jsonb_each(?1));
+WHERE (slot, deletion) IN (SELECT value ->> 0, unhex(value ->> 1, '-') FROM jsonb_each($1));
 COMMIT";
 
 pub(super) async fn outbox(

@@ -14,15 +14,15 @@ use crate::{Cursor, Error, Owed, clock, rows};
 /// One slot is one range of the index, read no further than the page needs.
 const DUE: &str = "
 SELECT attention_at, id FROM deletion
-WHERE slot = ?1 AND attention_at IS NOT NULL AND attention_at <= ?2 AND (attention_at, id) > (?3, ?4)
-ORDER BY attention_at, id LIMIT ?5";
+WHERE slot = $1 AND attention_at IS NOT NULL AND attention_at <= $2 AND (attention_at, id) > ($3, $4)
+ORDER BY attention_at, id LIMIT $5";
 
 const DELETIONS: &str =
-    "SELECT * FROM deletion WHERE id IN (SELECT unhex(value, '-') FROM json_each(?1))";
+    "SELECT * FROM deletion WHERE id IN (SELECT unhex(value, '-') FROM json_each($1))";
 
 const SEALS: &str = "
 SELECT deletion, round, leg, fingerprint, evidence, settled_at
-FROM receipt WHERE deletion IN (SELECT unhex(value, '-') FROM json_each(?1)) AND sealed_devices
+FROM receipt WHERE deletion IN (SELECT unhex(value, '-') FROM json_each($1)) AND sealed_devices
 ORDER BY deletion, round, leg";
 
 pub(super) async fn owed(

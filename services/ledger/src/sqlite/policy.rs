@@ -9,9 +9,9 @@ use crate::columns;
 
 const ADOPT: &str = "
 INSERT INTO policy (version, digest, doc)
-SELECT coalesce((SELECT max(version) FROM policy), 0) + 1, ?1, ?2
-WHERE NOT EXISTS (SELECT 1 FROM policy WHERE digest = ?1);
-SELECT version FROM policy WHERE digest = ?1;
+SELECT coalesce((SELECT max(version) FROM policy), 0) + 1, $1, $2
+WHERE NOT EXISTS (SELECT 1 FROM policy WHERE digest = $1);
+SELECT version FROM policy WHERE digest = $1;
 COMMIT";
 
 const ALL: &str = "SELECT version, doc FROM policy ORDER BY version";

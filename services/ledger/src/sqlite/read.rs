@@ -11,16 +11,16 @@ use crate::{Entry, Error, Filter, Overview, rows};
 
 const RECEIPTS: &str = "
 SELECT deletion, round, leg, fingerprint, evidence, settled_at
-FROM receipt WHERE deletion = ?1 ORDER BY round, leg";
+FROM receipt WHERE deletion = $1 ORDER BY round, leg";
 
 const HISTORY: &str =
-    "SELECT revision, at, state, note FROM history WHERE deletion = ?1 ORDER BY revision";
+    "SELECT revision, at, state, note FROM history WHERE deletion = $1 ORDER BY revision";
 
 const LIST: &str = "
 SELECT * FROM deletion
-WHERE (?1 IS NULL OR id < ?1) AND (?2 = '[]' OR state IN (SELECT value FROM json_each(?2)))
-  AND (?3 IS NULL OR account = ?3) AND (?4 IS NULL OR attention_at < ?4)
-ORDER BY id DESC LIMIT ?5";
+WHERE ($1 IS NULL OR id < $1) AND ($2 = '[]' OR state IN (SELECT value FROM json_each($2)))
+  AND ($3 IS NULL OR account = $3) AND ($4 IS NULL OR attention_at < $4)
+ORDER BY id DESC LIMIT $5";
 
 const STATES: &str = "SELECT state, count(*) FROM deletion GROUP BY state ORDER BY state";
 

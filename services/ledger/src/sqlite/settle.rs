@@ -15,30 +15,30 @@ use crate::{Error, Fence, Settled, Settlement, clock, named_once};
 
 const STORED: &str = "
 SELECT id, revision, done, refused, held, conflicts, state < 5
-FROM deletion WHERE id IN (SELECT unhex(value, '-') FROM json_each(?1))";
+FROM deletion WHERE id IN (SELECT unhex(value, '-') FROM json_each($1))";
 
 /// Receipts of a batch that are there already.
 const KEPT: &str = "
 SELECT r.deletion, r.round, r.leg, r.fingerprint
-FROM jsonb_each(?1) AS g CROSS JOIN receipt AS r
+FROM jsonb_each($1) AS g CROSS JOIN receipt AS r
 WHERE r.deletion = unhex(g.value ->> 0, '-') AND r.round = g.value ->> 1 AND r.leg = g.value ->> 2";
 
 const SETTLE: &str = concat!(
     moved!(),
     "
 INSERT INTO receipt (deletion, round, leg, fingerprint, sealed_devices, evidence, settled_at)
-SELECT unhex(value ->> 0, '-'), value ->> 1, value ->> 2, unhex(value ->> 3, '-'), value ->> 4, value ->> 5, ?3
-FROM jsonb_each(?4);
+SELECT unhex(value ->> 0, '-'), value ->> 1, value ->> 2, unhex(value ->> 3, '-'), value ->> 4, value ->> 5, $3
+FROM jsonb_each($4);
 UPDATE deletion
 SET done = value ->> 1, refused = value ->> 2
-FROM jsonb_each(?5) WHERE deletion.id = unhex(value ->> 0, '-');
+FROM jsonb_each($5) WHERE deletion.id = unhex(value ->> 0, '-');
 UPDATE deletion
 SET done = value ->> 'done', refused = value ->> 'refused', need = value ->> 'need',
     attention_at = value ->> 'attention_at', closed_at = value ->> 'closed_at', expires_at = value ->> 'expires_at',
     cooling_off_end = value ->> 'cooling_off_end', erase_at = value ->> 'erase_at', end_at = value ->> 'end_at',
     revision = value ->> 'revision', round = value ->> 'round', state = value ->> 'state',
     sealed = value ->> 'sealed', blockers = value ->> 'blockers'
-FROM jsonb_each(?6) WHERE deletion.id = unhex(value ->> 'id', '-');
+FROM jsonb_each($6) WHERE deletion.id = unhex(value ->> 'id', '-');
 COMMIT"
 );
 

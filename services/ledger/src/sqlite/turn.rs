@@ -14,7 +14,7 @@ use crate::{Error, Fence, Turn, Turned, clock, merge};
 
 const STORED: &str = "
 SELECT id, revision, done, state < 5
-FROM deletion WHERE id IN (SELECT unhex(value, '-') FROM json_each(?1))";
+FROM deletion WHERE id IN (SELECT unhex(value, '-') FROM json_each($1))";
 
 const TURN: &str = concat!(
     moved!(),
@@ -27,7 +27,7 @@ SET done = value ->> 'done', refused = value ->> 'refused', need = value ->> 'ne
     round = value ->> 'round', state = value ->> 'state', factors_required = value ->> 'factors_required',
     factors_verified = value ->> 'factors_verified', sealed = value ->> 'sealed', held = value ->> 'held',
     blockers = value ->> 'blockers'
-FROM jsonb_each(?4) WHERE deletion.id = unhex(value ->> 'id', '-');
+FROM jsonb_each($4) WHERE deletion.id = unhex(value ->> 'id', '-');
 COMMIT"
 );
 

@@ -1,0 +1,227 @@
+//! Decided changes.
+
+use farewell_core::Slot;
+use farewell_core::deletion::Blocker;
+use farewell_core::{Event, Mask, State};
+use farewell_ledger::{Announcement, Error, Settlement, Turn, Turned};
+
+use crate::bed::Bed;
+use crate::given::{
+    account, coordinator, erased, erasing, event, leg, now, quick, sealed, settle_one, settlement,
+    stored, turn_one,
+};
+
+crate::on_every_ledger! {
+    a_turn_is_stored_with_its_history
+    a_revision_is_won_by_one
+    of_two_turns_of_one_deletion_in_a_batch_the_first_counts
+    a_turn_never_unwrites_a_receipt
+    legs_to_be_done_again_are_cleared
+    a_leg_that_is_done_is_not_refused
+    an_unknown_deletion_is_lost
+    an_end_is_told_with_its_state_and_once
+    a_batch_with_one_unsound_row_changes_nothing
+}
+
+async fn a_turn_is_stored_with_its_history(bed: &Bed) {
+    let first = erasing(&*bed.ledger, "alice").await;
+    let mut turn = event(&first, &Event::Contradicted, &quick());
+    turn.after.held = true;
+    turn.after.attention_at = Some(now());
+    turn.after.blockers = vec![Blocker {
+        code: "WALLET".to_owned(),
+        message: "a balance".to_owned(),
+        remedy: "spend it".to_owned(),
+        participant: "store".to_owned(),
+    }];
+    let turned = turn_one(&*bed.ledger, turn.clone()).await;
+    assert_eq!(turned, Turned::Done(turn.after.clone()));
+    assert_eq!(stored(&*bed.ledger, first.id).await, turn.after);
+    let history = bed.ledger.history(first.id).await.unwrap();
+    let steps: Vec<_> = history
+        .iter()
+        .map(|entry| (entry.revision, entry.state, entry.note.as_str()))
+        .collect();
+    assert_eq!(steps, [(1, 3, "ERASING"), (2, 3, "TEST")]);
+}
+
+async fn a_revision_is_won_by_one(bed: &Bed) {
+    let plan = sealed();
+    let first = account("alice", &plan);
+    bed.ledger.open(vec![first.clone()]).await.unwrap();
+    let revoke = event(&first, &Event::Revoke, &plan);
+    let deny = event(&first, &Event::Deny, &plan);
+    let (revoked, denied) =
+        tokio::join!(turn_one(&*bed.ledger, revoke), turn_one(&*bed.ledger, deny));
+    let won = [&revoked, &denied]
+        .into_iter()
+        .filter(|turned| matches!(turned, Turned::Done(_)))
+        .count();
+    assert_eq!(won, 1, "{revoked:?} {denied:?}");
+    assert_eq!(stored(&*bed.ledger, first.id).await.revision, 2);
+    assert_eq!(bed.ledger.history(first.id).await.unwrap().len(), 2);
+}
+
+async fn of_two_turns_of_one_deletion_in_a_batch_the_first_counts(bed: &Bed) {
+    let plan = sealed();
+    let first = account("alice", &plan);
+    let other = account("bob", &plan);
+    bed.ledger
+        .open(vec![first.clone(), other.clone()])
+        .await
+        .unwrap();
+    let batch = vec![
+        event(&first, &Event::Revoke, &plan),
+        event(&other, &Event::Deny, &plan),
+        event(&first, &Event::Deny, &plan),
+    ];
+    let turned = bed.ledger.turn(None, batch).await.unwrap();
+    assert!(matches!(turned[0], Turned::Done(_)));
+    assert!(matches!(turned[1], Turned::Done(_)));
+    assert_eq!(turned[2], Turned::Lost);
+    let stored = stored(&*bed.ledger, first.id).await;
+    assert!(matches!(stored.state, State::Revoked { .. }));
+}
+
+async fn a_turn_never_unwrites_a_receipt(bed: &Bed) {
+    let fence = coordinator(&*bed.ledger).await;
+    let first = erasing(&*bed.ledger, "alice").await;
+    settle_one(
+        &*bed.ledger,
+        &fence,
+        settlement(&first, vec![erased(0, 1)], &quick()),
+    )
+    .await;
+    // Decided before the receipt came; a merge doesn't change the revision.
+    let turned = turn_one(&*bed.ledger, event(&first, &Event::Contradicted, &quick())).await;
+    let Turned::Done(after) = turned else {
+        panic!("{turned:?}");
+    };
+    assert_eq!(after.done, Mask::of(leg(0)));
+    assert_eq!(stored(&*bed.ledger, first.id).await, after);
+}
+
+async fn legs_to_be_done_again_are_cleared(bed: &Bed) {
+    let fence = coordinator(&*bed.ledger).await;
+    let first = erasing(&*bed.ledger, "alice").await;
+    let receipts = vec![erased(0, 1), erased(1, 1)];
+    settle_one(&*bed.ledger, &fence, settlement(&first, receipts, &quick())).await;
+    let mut turn = event(&first, &Event::Contradicted, &quick());
+    (turn.clear, turn.after.round) = (Mask::of(leg(0)), 2);
+    turn_one(&*bed.ledger, turn).await;
+    let after = stored(&*bed.ledger, first.id).await;
+    assert_eq!((after.done, after.round), (Mask::of(leg(1)), 2));
+}
+
+async fn a_leg_that_is_done_is_not_refused(bed: &Bed) {
+    let fence = coordinator(&*bed.ledger).await;
+    let first = erasing(&*bed.ledger, "alice").await;
+    let refusal = event(&first, &Event::LegRefused(leg(0)), &quick());
+    let Turned::Done(refused) = turn_one(&*bed.ledger, refusal).await else {
+        panic!("lost");
+    };
+    assert_eq!(refused.refused, Mask::of(leg(0)));
+    settle_one(
+        &*bed.ledger,
+        &fence,
+        settlement(&refused, vec![erased(0, 1)], &quick()),
+    )
+    .await;
+    assert_eq!(stored(&*bed.ledger, first.id).await.refused, Mask::EMPTY);
+    // Nor does a turn that was decided before bring it back.
+    turn_one(
+        &*bed.ledger,
+        event(&refused, &Event::Contradicted, &quick()),
+    )
+    .await;
+    assert_eq!(stored(&*bed.ledger, first.id).await.refused, Mask::EMPTY);
+}
+
+async fn an_unknown_deletion_is_lost(bed: &Bed) {
+    let stranger = account("alice", &quick());
+    let turn = event(&stranger, &Event::Contradicted, &quick());
+    assert_eq!(turn_one(&*bed.ledger, turn).await, Turned::Lost);
+    assert_eq!(bed.ledger.history(stranger.id).await.unwrap(), []);
+}
+
+async fn an_end_is_told_with_its_state_and_once(bed: &Bed) {
+    let plan = sealed();
+    let fence = coordinator(&*bed.ledger).await;
+    let first = account("alice", &plan);
+    bed.ledger.open(vec![first.clone()]).await.unwrap();
+    let slots: Vec<Slot> = Slot::all().collect();
+    assert_eq!(bed.ledger.outbox(&slots, 10).await.unwrap(), []);
+
+    let Turned::Done(revoked) = turn_one(&*bed.ledger, event(&first, &Event::Revoke, &plan)).await
+    else {
+        panic!("lost");
+    };
+    let told = bed.ledger.outbox(&slots, 10).await.unwrap();
+    let expected = Announcement {
+        deletion: first.id,
+        state: 6,
+        at: now(),
+    };
+    assert_eq!(told, [expected]);
+    assert_eq!(bed.ledger.outbox(&[], 10).await.unwrap(), []);
+    bed.ledger.announced(&fence, &[first.id]).await.unwrap();
+    assert_eq!(bed.ledger.outbox(&slots, 10).await.unwrap(), []);
+
+    // The unseals close it, and it has ended before.
+    let receipts = plan.unseals().iter().map(|leg| erased(leg.place(), 0));
+    let closing = settlement(&revoked, receipts.collect(), &plan);
+    assert!(settle_one(&*bed.ledger, &fence, closing).await.advanced);
+    assert!(stored(&*bed.ledger, first.id).await.closed_at.is_some());
+    assert_eq!(bed.ledger.outbox(&slots, 10).await.unwrap(), []);
+}
+
+async fn a_batch_with_one_unsound_row_changes_nothing(bed: &Bed) {
+    let fence = coordinator(&*bed.ledger).await;
+    let sound = erasing(&*bed.ledger, "alice").await;
+    let unsound = erasing(&*bed.ledger, "bob").await;
+    let mut purged = unsound.step(&Event::Contradicted, &quick(), now()).unwrap();
+    purged.state = State::Purged {
+        begun: unsound.state.begun().unwrap(),
+        at: now(),
+    };
+    let turns = vec![
+        event(&sound, &Event::Contradicted, &quick()),
+        Turn {
+            before: unsound.revision,
+            after: purged.clone(),
+            clear: Mask::EMPTY,
+            note: "TEST",
+        },
+    ];
+    let refused = bed.ledger.turn(None, turns).await;
+    assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
+
+    purged.done = Mask::EMPTY;
+    let settlements = vec![
+        settlement(&sound, (0..3).map(|leg| erased(leg, 1)).collect(), &quick()),
+        Settlement {
+            deletion: unsound.id,
+            receipts: vec![erased(0, 1)],
+            legs: Mask::of(leg(0)),
+            advance: Some(purged.clone()),
+        },
+    ];
+    let refused = bed.ledger.settle(&fence, settlements).await;
+    assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
+
+    let mut opened = account("carol", &quick());
+    (opened.state, opened.attention_at) = (purged.state, None);
+    opened.need = Mask::EMPTY;
+    let bystander = account("dave", &quick());
+    let refused = bed.ledger.open(vec![bystander.clone(), opened]).await;
+    assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
+
+    for deletion in [&sound, &unsound] {
+        assert_eq!(&stored(&*bed.ledger, deletion.id).await, deletion);
+        assert_eq!(bed.ledger.history(deletion.id).await.unwrap().len(), 1);
+        assert_eq!(bed.ledger.receipts(deletion.id).await.unwrap(), []);
+    }
+    assert_eq!(bed.ledger.get(&[bystander.id]).await.unwrap(), []);
+    let slots: Vec<Slot> = Slot::all().collect();
+    assert_eq!(bed.ledger.outbox(&slots, 10).await.unwrap(), []);
+}

@@ -108,7 +108,7 @@ pub async fn read(center: &Center, id: DeletionId) -> Result<(Deletion, Arc<Plan
 /// The turn of `event` on the deletion as stored.
 fn decide(deletion: &Deletion, plan: &Plan, event: &Event, now: Time) -> Result<Turn, Refusal> {
     let after = deletion.step(event, plan, now)?;
-    Ok(Turn { before: deletion.revision, clear: deletion.done & !after.done, after, note: note(event) })
+    Ok(Turn { before: deletion.revision, clear: after.clears(deletion, plan), after, note: note(event) })
 }
 
 /// The word for the history.

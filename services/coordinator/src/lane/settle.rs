@@ -44,6 +44,8 @@ struct Group {
     /// Turns that follow from it.
     events: Vec<Event>,
     jobs: Vec<SettleJob>,
+    /// Answers to what was settled before.
+    repeats: Vec<(Receipt, SettleJob)>,
 }
 
 /// Runs until the queue is closed and empty.
@@ -64,6 +66,7 @@ async fn flush(center: &Arc<Center>, jobs: impl Iterator<Item = SettleJob>) {
         let board = center.board();
         groups
             .iter()
+            .filter(|(_, group)| !group.jobs.is_empty())
             .map(|(id, group)| {
                 // Whoever contradicts itself, finds residue or refuses moves nothing forward in this batch.
                 let calm = group.events.is_empty();
@@ -114,10 +117,10 @@ async fn flush(center: &Arc<Center>, jobs: impl Iterator<Item = SettleJob>) {
         reload(center, &stale).await;
     }
     for (id, group) in groups {
-        if !group.events.is_empty() {
+        if !group.events.is_empty() || !group.repeats.is_empty() {
             let center = Arc::clone(center);
             // A turn waits for its own lane, and this lane must not.
-            tokio::spawn(async move { follow(&center, id, group.events).await });
+            tokio::spawn(async move { follow(&center, id, group).await });
         }
     }
 }
@@ -132,8 +135,8 @@ impl Group {
                 }
             }
             Work::Compare(receipt) => {
-                let receipt = receipt.clone();
-                self.keep(receipt, &job, center);
+                self.repeats.push((receipt.clone(), job));
+                return;
             }
             Work::Residue { probe, erase } => {
                 let (probe, erase) = (probe.clone(), *erase);
@@ -157,7 +160,7 @@ impl Group {
             Some(true) => false,
             Some(false) => {
                 self.events.push(Event::Contradicted);
-                refuse(job, center);
+                refuse(job, Reason::OutcomeConflict, center);
                 false
             }
         }
@@ -167,19 +170,18 @@ impl Group {
     fn contradicted(&mut self, receipt: &Receipt, center: &Center) {
         self.events.push(Event::Contradicted);
         let said = |job: &&SettleJob| match &job.work {
-            Work::Settle(said) | Work::Compare(said) | Work::Residue { probe: said, .. } => said == receipt,
-            Work::Refused(_) => false,
+            Work::Settle(said) | Work::Residue { probe: said, .. } => said == receipt,
+            Work::Compare(_) | Work::Refused(_) => false,
         };
         if let Some(job) = self.jobs.iter().find(said) {
-            refuse(job, center);
+            refuse(job, Reason::OutcomeConflict, center);
         }
     }
 }
 
-fn refuse(job: &SettleJob, center: &Center) {
-    let reason = Reason::OutcomeConflict;
+fn refuse(job: &SettleJob, reason: Reason, center: &Center) {
     center.count_refusal(&job.participant, reason);
-    tracing::warn!(command = job.sender.1, reason = reason.word(), "a participant contradicts its own evidence");
+    tracing::warn!(command = job.sender.1, reason = reason.word(), "refused a report");
     let refusal = wire::ReportRefusal { command: job.sender.1.clone(), reason: reason.word().to_owned() };
     let message = wire::connect_response::Message::Refusals(wire::Refusals { refusals: vec![refusal] });
     // To a session that has no room the refusal is lost; it is counted and logged.
@@ -234,11 +236,34 @@ async fn reload(center: &Center, ids: &[DeletionId]) {
     }
 }
 
-/// Turns that follow from reports: decided on what is stored, again if somebody else was first.
-async fn follow(center: &Arc<Center>, id: DeletionId, events: Vec<Event>) {
-    for event in events {
+/// Compares what was said again with what is kept, and makes the turns that follow from reports: decided on what is
+/// stored, again if somebody else was first.
+async fn follow(center: &Arc<Center>, id: DeletionId, mut group: Group) {
+    if !group.repeats.is_empty() {
+        match center.ledger.receipts(id).await {
+            Ok(kept) => compare(center, &mut group, &kept),
+            // Whoever repeats itself will do so again.
+            Err(error) => tracing::warn!(deletion = %id, error = %chain(&error), "not compared"),
+        }
+    }
+    for event in group.events {
         if let Err(error) = crate::steward::turn(center, id, &event, true).await {
             tracing::warn!(deletion = %id, ?event, %error, "left to the next report");
+        }
+    }
+}
+
+/// Repeats change nothing: not even a receipt is added, so that a certificate issued again is the same.
+fn compare(center: &Center, group: &mut Group, kept: &[Kept]) {
+    for (said, job) in std::mem::take(&mut group.repeats) {
+        let stands = kept.iter().find(|kept| kept.receipt.leg == said.leg && kept.receipt.round == said.round);
+        match stands.map(|kept| kept.receipt.fingerprint == said.fingerprint) {
+            Some(true) => {}
+            Some(false) => {
+                group.events.push(Event::Contradicted);
+                refuse(&job, Reason::OutcomeConflict, center);
+            }
+            None => refuse(&job, Reason::UnknownCommand, center),
         }
     }
 }

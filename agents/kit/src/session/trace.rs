@@ -148,8 +148,7 @@ mod tests {
                 .build();
             let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
             tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
-            let exported = spans.0.lock().unwrap().clone();
-            exported
+            std::mem::take(&mut *spans.0.lock().unwrap())
         }
     }
 

@@ -92,7 +92,7 @@ pub fn of_status(status: &Status) -> String {
     match details.error_info() {
         Some(info) => {
             let _ = writeln!(text, "{} ({})", status.message(), info.reason);
-            if let Some(help) = help(&info.reason).filter(|help| *help != status.message()) {
+            if let Some(help) = help(&info.reason).filter(|help| !status.message().contains(help)) {
                 let _ = writeln!(text, "  {help}");
             }
             let mut facts: Vec<_> = info.metadata.iter().collect();

@@ -89,12 +89,24 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
         played = play(&args, &mut stage, &shutdown, output) => played,
         () = shutdown.wait() => Err(anyhow::anyhow!("interrupted")),
     };
-    if played.is_ok() && args.keep {
-        keep::say(&stage)?;
-        shutdown.wait().await;
-    }
-    stage.strike(played.is_err()).await;
-    played
+    let ended = match played {
+        Ok(devices) => {
+            let said = if args.keep {
+                keep::say(&stage)
+            } else {
+                shutdown.trigger();
+                Ok(())
+            };
+            if said.is_ok() {
+                shutdown.wait().await;
+            }
+            devices.end().await;
+            said
+        }
+        Err(error) => Err(error),
+    };
+    stage.strike(ended.is_err()).await;
+    ended
 }
 
 async fn play(
@@ -102,7 +114,7 @@ async fn play(
     stage: &mut Stage,
     shutdown: &Shutdown,
     output: Output,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Devices> {
     let began = Instant::now();
     say(&format!(
         "A coordinator, four services and three agents, {}, on {}, with mutual TLS",
@@ -162,7 +174,6 @@ async fn play(
         "What each participant did, and what a look into its database, its files and its devices finds now:",
     )?;
     output.print(&verdict.rows())?;
-    devices.end().await;
     if !verdict.faults().is_empty() {
         bail!(
             "not everything is gone:\n  {}",
@@ -177,7 +188,8 @@ async fn play(
         "The certificate of deletion, {} bytes: {}",
         certificate.len(),
         file.display()
-    ))
+    ))?;
+    Ok(devices)
 }
 
 /// Follows the deletion to its end.

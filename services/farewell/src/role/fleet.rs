@@ -66,7 +66,12 @@ pub struct Args {
 ///
 /// Errors: an agent that can't be reached, a binding that is refused.
 pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
-    let _telemetry = telemetry::init("farewell-fleet", "fleet", &telemetry::Config::default())?;
+    // Thousands of devices have too much to say.
+    let log = telemetry::Config {
+        log: "warn".to_owned(),
+        ..telemetry::Config::default()
+    };
+    let _telemetry = telemetry::init("farewell-fleet", "fleet", &log)?;
     let shutdown = Shutdown::new();
     shutdown.on_signals().context("signals")?;
     let config = args.config()?;

@@ -45,7 +45,6 @@ pub struct Source {
 #[serde(default, deny_unknown_fields)]
 pub struct Tls {
     /// Folder with ca.pem, NAME.pem and NAME.key.
-    #[serde(alias = "directory")]
     pub dir: Option<PathBuf>,
     /// NAME. None: the role's.
     pub name: Option<String>,

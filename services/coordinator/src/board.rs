@@ -11,7 +11,8 @@ use farewell_core::receipt::{Device, Roster};
 use farewell_core::report::{self, Answer, Verdict};
 use farewell_core::retry::Backoff;
 use farewell_core::{
-    AccountId, CommandName, Deletion, DeletionId, LegIndex, Mask, ParticipantId, Plan, Reason, Slot, Verb,
+    AccountId, CommandName, Deletion, DeletionId, LegIndex, Mask, ParticipantId, Plan, Reason,
+    Slot, Verb,
 };
 use farewell_ledger::Owed;
 use farewell_proto::participant::v1 as wire;
@@ -117,7 +118,9 @@ impl Board {
 
     /// Our slots.
     pub fn slots(&self) -> Vec<Slot> {
-        Slot::all().filter(|slot| self.slots & (1 << slot.number()) != 0).collect()
+        Slot::all()
+            .filter(|slot| self.slots & (1 << slot.number()) != 0)
+            .collect()
     }
 
     /// Takes over slots; the ledger is asked afterwards what they owe.
@@ -132,7 +135,12 @@ impl Board {
         for slot in slots {
             self.slots &= !(1 << slot.number());
         }
-        let gone: Vec<_> = self.entries.keys().copied().filter(|id| !self.owns(*id)).collect();
+        let gone: Vec<_> = self
+            .entries
+            .keys()
+            .copied()
+            .filter(|id| !self.owns(*id))
+            .collect();
         for id in gone {
             self.forget(id);
         }
@@ -141,9 +149,10 @@ impl Board {
     /// Whether a command is ready and somebody has room for it.
     pub fn has_work(&self) -> bool {
         let room = |seat: &Seat| seat.outstanding < seat.window && seat.frames.capacity() > 0;
-        self.desks.values().any(|desk| !desk.ready.is_empty() && desk.seats.iter().any(room))
+        self.desks
+            .values()
+            .any(|desk| !desk.ready.is_empty() && desk.seats.iter().any(room))
     }
-
 
     /// Puts a deletion on the board, or what changed of it. An older state of it changes nothing.
     pub fn admit(&mut self, owed: Owed, plan: Arc<Plan>) {
@@ -175,7 +184,15 @@ impl Board {
             }
             None => {
                 let legs = vec![LegProgress::default(); plan.legs().count()];
-                self.entries.insert(id, Entry { deletion, plan, rosters, legs });
+                self.entries.insert(
+                    id,
+                    Entry {
+                        deletion,
+                        plan,
+                        rosters,
+                        legs,
+                    },
+                );
             }
         }
         self.refresh(id);
@@ -200,41 +217,69 @@ impl Board {
 
     /// The deletion as this coordinator knows it.
     pub fn deletion(&self, id: DeletionId) -> Option<(&Deletion, &Arc<Plan>)> {
-        self.entries.get(&id).map(|entry| (&entry.deletion, &entry.plan))
+        self.entries
+            .get(&id)
+            .map(|entry| (&entry.deletion, &entry.plan))
     }
 
     /// The progress of a deletion's legs.
     pub fn progress(&self, id: DeletionId) -> Vec<LegProgress> {
-        self.entries.get(&id).map(|entry| entry.legs.clone()).unwrap_or_default()
+        self.entries
+            .get(&id)
+            .map(|entry| entry.legs.clone())
+            .unwrap_or_default()
     }
 
     /// Whether the participant has a session here.
     pub fn connected(&self, participant: &str) -> bool {
-        self.desks.iter().any(|(name, desk)| name.as_str() == participant && !desk.seats.is_empty())
+        self.desks
+            .iter()
+            .any(|(name, desk)| name.as_str() == participant && !desk.seats.is_empty())
     }
 
     /// A participant's desk, in numbers.
     pub fn desk(&self, participant: &ParticipantId) -> DeskView {
-        self.desks.get(participant).map_or_else(DeskView::default, |desk| DeskView {
-            sessions: u32::try_from(desk.seats.len()).unwrap_or(u32::MAX),
-            outstanding: desk.seats.iter().map(|seat| u64::from(seat.outstanding)).sum(),
-            waiting: desk.ready.len() as u64,
-            deferred: desk.deferred,
-        })
+        self.desks
+            .get(participant)
+            .map_or_else(DeskView::default, |desk| DeskView {
+                sessions: u32::try_from(desk.seats.len()).unwrap_or(u32::MAX),
+                outstanding: desk
+                    .seats
+                    .iter()
+                    .map(|seat| u64::from(seat.outstanding))
+                    .sum(),
+                waiting: desk.ready.len() as u64,
+                deferred: desk.deferred,
+            })
     }
 
     /// Legs that the participant refuses, of the deletions on the board.
     pub fn refused(&self, participant: &ParticipantId) -> u64 {
         let refuses = |entry: &&Entry| {
-            entry.deletion.refused.iter().any(|leg| entry.plan.leg(leg).is_some_and(|leg| leg.participant == *participant))
+            entry.deletion.refused.iter().any(|leg| {
+                entry
+                    .plan
+                    .leg(leg)
+                    .is_some_and(|leg| leg.participant == *participant)
+            })
         };
         self.entries.values().filter(refuses).count() as u64
     }
 
     /// Adds a session; nothing is sent before it sets a window.
-    pub fn seat(&mut self, participant: &ParticipantId, session: SessionId, frames: mpsc::Sender<Frame>) {
+    pub fn seat(
+        &mut self,
+        participant: &ParticipantId,
+        session: SessionId,
+        frames: mpsc::Sender<Frame>,
+    ) {
         let desk = self.desks.entry(participant.clone()).or_default();
-        desk.seats.push(Seat { session, window: 0, outstanding: 0, frames });
+        desk.seats.push(Seat {
+            session,
+            window: 0,
+            outstanding: 0,
+            frames,
+        });
     }
 
     /// Sets a session's window.
@@ -246,7 +291,11 @@ impl Board {
 
     /// A queue to one session of the participant, for a question.
     pub fn ask(&self, participant: &ParticipantId) -> Option<mpsc::Sender<Frame>> {
-        self.desks.get(participant)?.seats.last().map(|seat| seat.frames.clone())
+        self.desks
+            .get(participant)?
+            .seats
+            .last()
+            .map(|seat| seat.frames.clone())
     }
 
     /// Removes a session. What it had not answered is owed again at once.
@@ -280,12 +329,18 @@ impl Board {
             return;
         };
         for index in entry.deletion.owes(&entry.plan).iter() {
-            let (Some(leg), Some(progress)) = (entry.plan.leg(index), entry.legs.get_mut(index.place())) else {
+            let (Some(leg), Some(progress)) =
+                (entry.plan.leg(index), entry.legs.get_mut(index.place()))
+            else {
                 continue;
             };
             if progress.stage == Stage::Idle {
                 progress.stage = Stage::Ready;
-                self.desks.entry(leg.participant.clone()).or_default().ready.push_back((id, index));
+                self.desks
+                    .entry(leg.participant.clone())
+                    .or_default()
+                    .ready
+                    .push_back((id, index));
             }
         }
     }
@@ -325,15 +380,21 @@ impl Board {
         for desk in desks.values_mut() {
             while !desk.ready.is_empty() {
                 let seats = desk.seats.len();
-                let Some(place) = (0..seats).map(|step| (desk.next_seat + step) % seats).find(|place| {
-                    let seat = &desk.seats[*place];
-                    seat.outstanding < seat.window && seat.frames.capacity() > 0
-                }) else {
+                let Some(place) =
+                    (0..seats)
+                        .map(|step| (desk.next_seat + step) % seats)
+                        .find(|place| {
+                            let seat = &desk.seats[*place];
+                            seat.outstanding < seat.window && seat.frames.capacity() > 0
+                        })
+                else {
                     break;
                 };
                 desk.next_seat = place + 1;
                 let seat = &mut desk.seats[place];
-                let room = usize::try_from(seat.window - seat.outstanding).unwrap_or(0).min(FRAME_COMMANDS_MAX);
+                let room = usize::try_from(seat.window - seat.outstanding)
+                    .unwrap_or(0)
+                    .min(FRAME_COMMANDS_MAX);
                 let mut commands = Vec::with_capacity(room.min(desk.ready.len()));
                 while commands.len() < room {
                     let Some((id, index)) = desk.ready.pop_front() else {
@@ -342,10 +403,15 @@ impl Board {
                     let Some(entry) = entries.get_mut(&id) else {
                         continue;
                     };
-                    let Some(command) = entry.send(index, seat.session, now, backoff, traceparent) else {
+                    let Some(command) = entry.send(index, seat.session, now, backoff, traceparent)
+                    else {
                         continue;
                     };
-                    if let Some(due) = entry.legs.get(index.place()).and_then(|progress| progress.due) {
+                    if let Some(due) = entry
+                        .legs
+                        .get(index.place())
+                        .and_then(|progress| progress.due)
+                    {
                         timers.set(due, id);
                     }
                     commands.push(command);
@@ -355,10 +421,13 @@ impl Board {
                 }
                 sent += commands.len();
                 seat.outstanding += u32::try_from(commands.len()).unwrap_or(u32::MAX);
-                let message = wire::connect_response::Message::Commands(wire::Commands { commands });
+                let message =
+                    wire::connect_response::Message::Commands(wire::Commands { commands });
                 // There is room: `capacity` was looked at under the same lock that all senders of commands hold. If a query
                 // took it in the meantime, the retry timer sends the commands again.
-                let _ = seat.frames.try_send(Ok(wire::ConnectResponse { message: Some(message) }));
+                let _ = seat.frames.try_send(Ok(wire::ConnectResponse {
+                    message: Some(message),
+                }));
             }
         }
         sent
@@ -378,17 +447,38 @@ impl Board {
         if name.participant != *sender {
             return Err(Reason::NotYourLeg);
         }
-        let entry = self.entries.get_mut(&name.deletion).ok_or(Reason::DeletionNotFound)?;
-        let roster = entry.rosters.iter().find(|roster| roster.participant == *sender);
+        let entry = self
+            .entries
+            .get_mut(&name.deletion)
+            .ok_or(Reason::DeletionNotFound)?;
+        let roster = entry
+            .rosters
+            .iter()
+            .find(|roster| roster.participant == *sender);
         let roster: &[Device] = roster.map_or(&[], |roster| &roster.devices);
-        let verdict = report::judge(sender, name, account, answer, &entry.deletion, &entry.plan, roster)?;
+        let verdict = report::judge(
+            sender,
+            name,
+            account,
+            answer,
+            &entry.deletion,
+            &entry.plan,
+            roster,
+        )?;
         let (leg, stage) = match &verdict {
             Verdict::Progress(leg) if matches!(answer, Answer::Received) => (*leg, Stage::Received),
             Verdict::Progress(leg) => (*leg, Stage::InProgress),
             Verdict::Defer(leg, _) => (*leg, Stage::Deferred),
-            Verdict::Settle(receipt) | Verdict::Residue { probe: receipt, .. } => (receipt.leg, Stage::Settling),
+            Verdict::Settle(receipt) | Verdict::Residue { probe: receipt, .. } => {
+                (receipt.leg, Stage::Settling)
+            }
             Verdict::NeedsPerson(leg) => (*leg, Stage::Settling),
-            Verdict::Compare(_) => return Ok(Some(Heard { verdict, deletion: name.deletion })),
+            Verdict::Compare(_) => {
+                return Ok(Some(Heard {
+                    verdict,
+                    deletion: name.deletion,
+                }));
+            }
         };
         if entry.deletion.done.has(leg) {
             return Ok(None);
@@ -396,7 +486,9 @@ impl Board {
         let Some(progress) = entry.legs.get_mut(leg.place()) else {
             return Err(Reason::UnknownCommand);
         };
-        if progress.stage == Stage::Settling && matches!(verdict, Verdict::Progress(_) | Verdict::Defer(..)) {
+        if progress.stage == Stage::Settling
+            && matches!(verdict, Verdict::Progress(_) | Verdict::Defer(..))
+        {
             return Ok(None);
         }
         let was_deferred = progress.stage == Stage::Deferred;
@@ -411,21 +503,39 @@ impl Board {
             self.timers.set(now + *retry_after, name.deletion);
         }
         if let Some(desk) = self.desks.get_mut(sender) {
-            desk.deferred = desk.deferred.saturating_sub(u64::from(was_deferred)) + u64::from(stage == Stage::Deferred);
+            desk.deferred = desk.deferred.saturating_sub(u64::from(was_deferred))
+                + u64::from(stage == Stage::Deferred);
         }
         let keep = !matches!(verdict, Verdict::Progress(_) | Verdict::Defer(..));
-        Ok(keep.then_some(Heard { verdict, deletion: name.deletion }))
+        Ok(keep.then_some(Heard {
+            verdict,
+            deletion: name.deletion,
+        }))
     }
 
     /// What the deletion would be after these legs are settled, if that moves it.
-    pub fn advance(&self, id: DeletionId, legs: Mask, now: farewell_core::Time) -> Option<Deletion> {
+    pub fn advance(
+        &self,
+        id: DeletionId,
+        legs: Mask,
+        now: farewell_core::Time,
+    ) -> Option<Deletion> {
         let entry = self.entries.get(&id)?;
-        let next = entry.deletion.step(&farewell_core::Event::Settled(legs), &entry.plan, now).ok()?;
+        let next = entry
+            .deletion
+            .step(&farewell_core::Event::Settled(legs), &entry.plan, now)
+            .ok()?;
         next.moved_from(&entry.deletion).then_some(next)
     }
 
     /// Takes over what a commit said: the merged done-mask, and the deletion as it moved.
-    pub fn settled(&mut self, id: DeletionId, done: Mask, moved: Option<Deletion>, seals: Vec<Roster>) {
+    pub fn settled(
+        &mut self,
+        id: DeletionId,
+        done: Mask,
+        moved: Option<Deletion>,
+        seals: Vec<Roster>,
+    ) {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
@@ -435,7 +545,9 @@ impl Board {
         entry.deletion.refused = entry.deletion.refused & !done;
         entry.deletion.done = done;
         for roster in seals {
-            entry.rosters.retain(|known| known.participant != roster.participant);
+            entry
+                .rosters
+                .retain(|known| known.participant != roster.participant);
             entry.rosters.push(roster);
         }
         self.refresh(id);
@@ -483,20 +595,29 @@ impl Entry {
             verb: leg.verb,
             participant: leg.participant.clone(),
         };
-        let roster = self.rosters.iter().find(|roster| roster.participant == leg.participant);
-        let devices = roster.filter(|_| leg.verb == Verb::Erase).map_or_else(Vec::new, |roster| {
-            let task = |device: &Device| wire::DeviceTask {
-                device: format!("devices/{}", device.device.as_str()),
-                binding_epoch: device.binding_epoch,
-            };
-            roster.devices.iter().map(task).collect()
-        });
+        let roster = self
+            .rosters
+            .iter()
+            .find(|roster| roster.participant == leg.participant);
+        let devices = roster
+            .filter(|_| leg.verb == Verb::Erase)
+            .map_or_else(Vec::new, |roster| {
+                let task = |device: &Device| wire::DeviceTask {
+                    device: format!("devices/{}", device.device.as_str()),
+                    binding_epoch: device.binding_epoch,
+                };
+                roster.devices.iter().map(task).collect()
+            });
         Some(wire::Command {
             name: name.to_string(),
             verb: verb_to_wire(leg.verb).into(),
             account: format!("accounts/{}", self.deletion.account.as_str()),
             deadline: Some(crate::wire::timestamp(self.deletion.deadline)),
-            traceparent: if traceparent.is_empty() { self.deletion.traceparent.clone() } else { traceparent.to_owned() },
+            traceparent: if traceparent.is_empty() {
+                self.deletion.traceparent.clone()
+            } else {
+                traceparent.to_owned()
+            },
             devices,
         })
     }
@@ -507,9 +628,14 @@ pub fn rosters(plan: &Plan, seals: &[farewell_core::receipt::Kept]) -> Vec<Roste
     seals
         .iter()
         .filter_map(|kept| {
-            let leg = plan.leg(kept.receipt.leg).filter(|leg| leg.verb == Verb::Seal)?;
+            let leg = plan
+                .leg(kept.receipt.leg)
+                .filter(|leg| leg.verb == Verb::Seal)?;
             let devices = kept.receipt.read().ok()?.devices;
-            Some(Roster { participant: leg.participant.clone(), devices })
+            Some(Roster {
+                participant: leg.participant.clone(),
+                devices,
+            })
         })
         .collect()
 }
@@ -519,11 +645,19 @@ fn seat<'a>(
     participant: &ParticipantId,
     session: SessionId,
 ) -> Option<&'a mut Seat> {
-    desks.get_mut(participant)?.seats.iter_mut().find(|seat| seat.session == session)
+    desks
+        .get_mut(participant)?
+        .seats
+        .iter_mut()
+        .find(|seat| seat.session == session)
 }
 
 /// Gives back the room that a command took in its session's window.
-fn release(desks: &mut HashMap<ParticipantId, Desk>, participant: &ParticipantId, session: Option<SessionId>) {
+fn release(
+    desks: &mut HashMap<ParticipantId, Desk>,
+    participant: &ParticipantId,
+    session: Option<SessionId>,
+) {
     if let Some(session) = session
         && let Some(seat) = seat(desks, participant, session)
     {
@@ -532,7 +666,11 @@ fn release(desks: &mut HashMap<ParticipantId, Desk>, participant: &ParticipantId
 }
 
 /// Takes a leg that is no longer waited for out of its participant's numbers.
-fn give_back(desks: &mut HashMap<ParticipantId, Desk>, participant: &ParticipantId, progress: &LegProgress) {
+fn give_back(
+    desks: &mut HashMap<ParticipantId, Desk>,
+    participant: &ParticipantId,
+    progress: &LegProgress,
+) {
     release(desks, participant, progress.session);
     if progress.stage == Stage::Deferred
         && let Some(desk) = desks.get_mut(participant)
@@ -545,7 +683,12 @@ fn note(answer: &Answer) -> String {
     match answer {
         Answer::Received | Answer::Done(_) => String::new(),
         Answer::InProgress { done, total } => format!("{done}/{total}"),
-        Answer::Deferred { reason, done, total, .. } => format!("{reason} {done}/{total}"),
+        Answer::Deferred {
+            reason,
+            done,
+            total,
+            ..
+        } => format!("{reason} {done}/{total}"),
         Answer::Refused { reason } => reason.clone(),
     }
 }

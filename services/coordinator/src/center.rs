@@ -52,7 +52,10 @@ impl Center {
 
     /// The right to write for our slots, if we have it.
     pub fn fence(&self) -> Option<Fence> {
-        self.fence.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.fence
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Takes or loses the right to write.
@@ -98,18 +101,30 @@ impl Center {
 
     /// Follows up committed changes: tells watchers, and the board if the slot is ours.
     pub async fn landed(&self, deletions: Vec<Deletion>) {
-        self.announce(deletions.iter().map(|deletion| (deletion.id, deletion.state.code())).collect());
+        self.announce(
+            deletions
+                .iter()
+                .map(|deletion| (deletion.id, deletion.state.code()))
+                .collect(),
+        );
         // Who has begun may have rosters, which only the ledger knows.
-        let (begun, plain): (Vec<_>, Vec<_>) = deletions
-            .into_iter()
-            .partition(|deletion| self.plans.get(deletion.policy_version).is_none_or(|plan| deletion.state.begun().is_some() && !plan.seals().is_empty()));
-        self.admit(plain.into_iter().map(|deletion| Owed { deletion, seals: Vec::new() }));
+        let (begun, plain): (Vec<_>, Vec<_>) = deletions.into_iter().partition(|deletion| {
+            self.plans
+                .get(deletion.policy_version)
+                .is_none_or(|plan| deletion.state.begun().is_some() && !plan.seals().is_empty())
+        });
+        self.admit(plain.into_iter().map(|deletion| Owed {
+            deletion,
+            seals: Vec::new(),
+        }));
         let ids: Vec<_> = begun.into_iter().map(|deletion| deletion.id).collect();
         if !ids.is_empty() {
             // If this read fails, the poll finds them: the ledger still says that they want attention.
             match self.ledger.get(&ids).await {
                 Ok(owed) => self.admit(owed),
-                Err(error) => tracing::warn!(%error, deletions = ids.len(), "left to the next poll"),
+                Err(error) => {
+                    tracing::warn!(%error, deletions = ids.len(), "left to the next poll")
+                }
             }
         }
     }
@@ -124,6 +139,8 @@ impl Center {
     /// Counts a refused report.
     pub fn count_refusal(&self, participant: &str, reason: Reason) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        *refused.entry((participant.to_owned(), reason.word())).or_default() += 1;
+        *refused
+            .entry((participant.to_owned(), reason.word()))
+            .or_default() += 1;
     }
 }

@@ -16,12 +16,16 @@ pub struct Clock {
 impl Clock {
     /// A clock that has just been told `now`.
     pub fn new(now: Time) -> Self {
-        Self { started: Instant::now(), offset_micros: AtomicI64::new(now.micros()) }
+        Self {
+            started: Instant::now(),
+            offset_micros: AtomicI64::new(now.micros()),
+        }
     }
 
     /// Takes over what the database says.
     pub fn set(&self, now: Time) {
-        self.offset_micros.store(now.micros() - self.elapsed_micros(), Ordering::Relaxed);
+        self.offset_micros
+            .store(now.micros() - self.elapsed_micros(), Ordering::Relaxed);
     }
 
     /// The database's time, as well as it is known.

@@ -53,7 +53,10 @@ impl Default for Pace {
         Self {
             lease: Duration::from_secs(10),
             poll: Duration::from_millis(500),
-            retry: Backoff { base: Duration::from_secs(15), cap: Duration::from_secs(15 * 60) },
+            retry: Backoff {
+                base: Duration::from_secs(15),
+                cap: Duration::from_secs(15 * 60),
+            },
             query: Duration::from_secs(5),
             drain: Duration::from_secs(20),
         }

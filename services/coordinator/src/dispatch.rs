@@ -26,7 +26,9 @@ pub async fn run(center: Arc<Center>, shutdown: Shutdown) {
             }
             next
         };
-        let pause = next.map_or(IDLE_MAX, |next| next.saturating_duration_since(Instant::now()).min(IDLE_MAX));
+        let pause = next.map_or(IDLE_MAX, |next| {
+            next.saturating_duration_since(Instant::now()).min(IDLE_MAX)
+        });
         tokio::select! {
             _ = timeout(pause, center.wake.notified()) => {}
             () = shutdown.wait() => {}

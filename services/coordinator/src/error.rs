@@ -14,7 +14,13 @@ use crate::steward::NotTurned;
 /// When to come again after trouble that passes.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-fn status(code: Code, reason: &str, message: &str, metadata: HashMap<String, String>, retry: Option<Duration>) -> Status {
+fn status(
+    code: Code,
+    reason: &str,
+    message: &str,
+    metadata: HashMap<String, String>,
+    retry: Option<Duration>,
+) -> Status {
     let mut details = ErrorDetails::new();
     details.set_error_info(reason, ERROR_DOMAIN, metadata);
     if let Some(retry) = retry {
@@ -31,34 +37,72 @@ pub fn invalid(field: &str, description: &str) -> Status {
 /// Bad input with its own reason.
 pub fn bad_request(reason: &str, field: &str, description: &str) -> Status {
     let mut details = ErrorDetails::new();
-    details.set_error_info(reason, ERROR_DOMAIN, HashMap::from([("field".to_owned(), field.to_owned())]));
+    details.set_error_info(
+        reason,
+        ERROR_DOMAIN,
+        HashMap::from([("field".to_owned(), field.to_owned())]),
+    );
     details.add_bad_request_violation(field, description);
-    Status::with_error_details(Code::InvalidArgument, format!("{field} {description}"), details)
+    Status::with_error_details(
+        Code::InvalidArgument,
+        format!("{field} {description}"),
+        details,
+    )
 }
 
 /// Who asks may not.
 pub fn denied(reason: &str, message: &str) -> Status {
-    status(Code::PermissionDenied, reason, message, HashMap::new(), None)
+    status(
+        Code::PermissionDenied,
+        reason,
+        message,
+        HashMap::new(),
+        None,
+    )
 }
 
 /// A limit is reached.
 pub fn exhausted(reason: &str, message: &str) -> Status {
-    status(Code::ResourceExhausted, reason, message, HashMap::new(), Some(RETRY_AFTER))
+    status(
+        Code::ResourceExhausted,
+        reason,
+        message,
+        HashMap::new(),
+        Some(RETRY_AFTER),
+    )
 }
 
 /// A limit that ends at a known moment.
 pub fn wait(reason: &str, message: &str, after: Duration) -> Status {
-    status(Code::ResourceExhausted, reason, message, HashMap::new(), Some(after))
+    status(
+        Code::ResourceExhausted,
+        reason,
+        message,
+        HashMap::new(),
+        Some(after),
+    )
 }
 
 /// Trouble that passes: the same request may be sent again.
 pub fn unavailable(reason: &str, message: &str) -> Status {
-    status(Code::Unavailable, reason, message, HashMap::new(), Some(RETRY_AFTER))
+    status(
+        Code::Unavailable,
+        reason,
+        message,
+        HashMap::new(),
+        Some(RETRY_AFTER),
+    )
 }
 
 /// Too slow.
 pub fn deadline(message: &str) -> Status {
-    status(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message, HashMap::new(), None)
+    status(
+        Code::DeadlineExceeded,
+        "DEADLINE_EXCEEDED",
+        message,
+        HashMap::new(),
+        None,
+    )
 }
 
 /// The deletion's state does not allow it.
@@ -90,14 +134,22 @@ const fn code(reason: Reason) -> Code {
 
 /// A refusal of core's.
 pub fn refused(refusal: Refusal) -> Status {
-    let since = refusal.since.map(|since| ("since".to_owned(), since.to_string()));
+    let since = refusal
+        .since
+        .map(|since| ("since".to_owned(), since.to_string()));
     let mut metadata: HashMap<_, _> = since.into_iter().collect();
     if refusal.reason == Reason::PastNoReturn
         && let Some(since) = refusal.since
     {
         metadata.insert("erase_time".to_owned(), since.to_string());
     }
-    status(code(refusal.reason), refusal.reason.word(), &refusal.to_string(), metadata, None)
+    status(
+        code(refusal.reason),
+        refusal.reason.word(),
+        &refusal.to_string(),
+        metadata,
+        None,
+    )
 }
 
 /// The account has a live deletion: this one.
@@ -112,7 +164,9 @@ impl From<NotTurned> for Status {
         match error {
             NotTurned::Refused(refusal) => refused(refusal),
             NotTurned::NotFound => refused(Reason::DeletionNotFound.into()),
-            NotTurned::Unavailable => unavailable("LEDGER_UNAVAILABLE", "the ledger is not available"),
+            NotTurned::Unavailable => {
+                unavailable("LEDGER_UNAVAILABLE", "the ledger is not available")
+            }
         }
     }
 }
@@ -121,7 +175,13 @@ impl From<Failed> for Status {
     fn from(failed: Failed) -> Self {
         match failed {
             Failed::Unavailable => unavailable("LEDGER_UNAVAILABLE", "the ledger is not available"),
-            Failed::Refused => status(Code::Internal, "LEDGER_REFUSED", "the ledger refused the write", HashMap::new(), None),
+            Failed::Refused => status(
+                Code::Internal,
+                "LEDGER_REFUSED",
+                "the ledger refused the write",
+                HashMap::new(),
+                None,
+            ),
         }
     }
 }

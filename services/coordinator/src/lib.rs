@@ -77,7 +77,9 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     for listener in [&config.callers, &config.participants, &config.operators] {
         listener.security.check(listener.address)?;
     }
-    let ledger = farewell_ledger::connect(&config.ledger).await.context("opening the ledger")?;
+    let ledger = farewell_ledger::connect(&config.ledger)
+        .await
+        .context("opening the ledger")?;
     let plans = Plans::load(&*ledger, config.policy).await?;
     let clock = Clock::new(ledger.now().await?);
     let (open, opening) = mpsc::channel(lane::QUEUE_JOBS_MAX);
@@ -120,33 +122,49 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
             .build_v1()
     };
     let streams = Shutdown::new();
-    let deletions = DeletionServiceServer::new(Deletions::new(Arc::clone(&center), streams.clone()))
-        .max_decoding_message_size(MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let sessions = ParticipantServiceServer::new(Sessions::new(Arc::clone(&center), streams.clone()))
-        .max_decoding_message_size(MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let deletions =
+        DeletionServiceServer::new(Deletions::new(Arc::clone(&center), streams.clone()))
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let sessions =
+        ParticipantServiceServer::new(Sessions::new(Arc::clone(&center), streams.clone()))
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let operators = OperatorServiceServer::new(Operators::new(Arc::clone(&center)))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<DeletionServiceServer<Deletions>>().await;
-    health.set_serving::<ParticipantServiceServer<Sessions>>().await;
-    health.set_serving::<OperatorServiceServer<Operators>>().await;
+    health
+        .set_serving::<DeletionServiceServer<Deletions>>()
+        .await;
+    health
+        .set_serving::<ParticipantServiceServer<Sessions>>()
+        .await;
+    health
+        .set_serving::<OperatorServiceServer<Operators>>()
+        .await;
 
     let close = Shutdown::new();
     let callers = serve(&config.callers, &close, |routes| {
-        Ok(routes.add_service(health_service.clone()).add_service(reflection()?).add_service(deletions))
+        Ok(routes
+            .add_service(health_service.clone())
+            .add_service(reflection()?)
+            .add_service(deletions))
     })
     .await
     .context("listening for callers")?;
     let participants = serve(&config.participants, &close, |routes| {
-        Ok(routes.add_service(health_service.clone()).add_service(sessions))
+        Ok(routes
+            .add_service(health_service.clone())
+            .add_service(sessions))
     })
     .await
     .context("listening for participants")?;
     let operators = serve(&config.operators, &close, |routes| {
-        Ok(routes.add_service(health_service.clone()).add_service(reflection()?).add_service(operators))
+        Ok(routes
+            .add_service(health_service.clone())
+            .add_service(reflection()?)
+            .add_service(operators))
     })
     .await
     .context("listening for operators")?;
@@ -154,10 +172,25 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
 
     let ended = tokio::spawn(async move {
         shutdown.wait().await;
-        drain(center, health, Draining { streams, close, work, lanes }).await;
+        drain(
+            center,
+            health,
+            Draining {
+                streams,
+                close,
+                work,
+                lanes,
+            },
+        )
+        .await;
         Ok(())
     });
-    Ok(Running { callers, participants, operators, ended })
+    Ok(Running {
+        callers,
+        participants,
+        operators,
+        ended,
+    })
 }
 
 struct Draining<const N: usize> {
@@ -169,29 +202,45 @@ struct Draining<const N: usize> {
 
 /// Ends in order: tell, stop sending, let what was heard become durable, close, give the slots back.
 async fn drain<const N: usize>(center: Arc<Center>, health: HealthReporter, parts: Draining<N>) {
-    let deadline = center.pace.drain;
-    health.set_not_serving::<DeletionServiceServer<Deletions>>().await;
-    health.set_not_serving::<ParticipantServiceServer<Sessions>>().await;
-    health.set_not_serving::<OperatorServiceServer<Operators>>().await;
+    health
+        .set_not_serving::<DeletionServiceServer<Deletions>>()
+        .await;
+    health
+        .set_not_serving::<ParticipantServiceServer<Sessions>>()
+        .await;
+    health
+        .set_not_serving::<OperatorServiceServer<Operators>>()
+        .await;
     center.draining.store(true, Ordering::Relaxed);
     tokio::time::sleep(NOTICE).await;
-    let quiet = parts.streams.drain(deadline).await & parts.close.drain(deadline).await & parts.work.drain(deadline).await;
-    let settled = tokio::time::timeout(deadline, async {
-        while center.open.capacity() < center.open.max_capacity() || center.settle.capacity() < center.settle.max_capacity() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    });
-    let settled = settled.await.is_ok();
+    let end = tokio::time::Instant::now() + center.pace.drain;
+    let left = || end.saturating_duration_since(tokio::time::Instant::now());
+    let streams = parts.streams.drain(left()).await;
+    let closed = parts.close.drain(left()).await;
+    let settled = tokio::time::timeout_at(end, quiet(&center)).await.is_ok();
+    let stopped = parts.work.drain(left()).await;
     owner::leave(&center).await;
     parts.lanes.iter().for_each(JoinHandle::abort);
-    tracing::info!(quiet, settled, "ended");
+    tracing::info!(streams, closed, settled, stopped, "ended");
+}
+
+/// Returns when nothing waits in a lane.
+async fn quiet(center: &Center) {
+    const LOOK_AGAIN: Duration = Duration::from_millis(10);
+    while center.open.capacity() < center.open.max_capacity()
+        || center.settle.capacity() < center.settle.max_capacity()
+    {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
 }
 
 /// Serves on a port until `close`.
 async fn serve(
     listener: &Listener,
     close: &Shutdown,
-    add: impl FnOnce(tonic::transport::server::Router) -> anyhow::Result<tonic::transport::server::Router>,
+    add: impl FnOnce(
+        tonic::transport::server::Router,
+    ) -> anyhow::Result<tonic::transport::server::Router>,
 ) -> anyhow::Result<SocketAddr> {
     let bound = server::bind(listener.address).await?;
     let mut builder = listener.security.apply(server::builder())?;
@@ -199,7 +248,9 @@ async fn serve(
     let address = bound.addr;
     let closing = close.clone();
     close.spawn(async move {
-        let served = router.serve_with_incoming_shutdown(bound.incoming, async move { closing.wait().await }).await;
+        let served = router
+            .serve_with_incoming_shutdown(bound.incoming, async move { closing.wait().await })
+            .await;
         if let Err(error) = served {
             tracing::error!(error = %lane::chain(&error), "a listener failed");
         }

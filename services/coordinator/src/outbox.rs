@@ -41,7 +41,10 @@ async fn relay(center: &Center) -> usize {
     for announcement in &batch {
         tracing::info!(target: "farewell::announce", deletion = %announcement.deletion, state = announcement.state, at = %announcement.at, "ended");
     }
-    let ids: Vec<_> = batch.iter().map(|announcement| announcement.deletion).collect();
+    let ids: Vec<_> = batch
+        .iter()
+        .map(|announcement| announcement.deletion)
+        .collect();
     match center.ledger.announced(&fence, &ids).await {
         Ok(()) => ids.len(),
         Err(error) => {

@@ -21,7 +21,11 @@ const SWEEP: Duration = Duration::from_secs(30);
 /// Runs until the shutdown, then gives the slots back.
 pub async fn run(center: Arc<Center>, shutdown: Shutdown) {
     while !shutdown.is_triggered() {
-        match center.ledger.join(&center.instance, center.pace.lease).await {
+        match center
+            .ledger
+            .join(&center.instance, center.pace.lease)
+            .await
+        {
             Ok(fence) => {
                 tracing::info!(epoch = fence.epoch, "joined");
                 center.set_fence(Some(fence.clone()));
@@ -78,7 +82,8 @@ async fn hold(center: &Arc<Center>, fence: &Fence, shutdown: &Shutdown) -> Optio
             swept = Some(Instant::now());
             fill(center, &slots, None).await;
         } else {
-            let from = Time::from_micros(seen.micros() - i64::try_from(OVERLAP.as_micros()).unwrap_or(0));
+            let from =
+                Time::from_micros(seen.micros() - i64::try_from(OVERLAP.as_micros()).unwrap_or(0));
             fill(center, &slots, Some(from)).await;
         }
         seen = now;
@@ -98,20 +103,33 @@ async fn pause(center: &Center, shutdown: &Shutdown) {
 async fn share(center: &Center, fence: &Fence) -> Result<Vec<Slot>, Error> {
     let leases = center.ledger.renew(fence, center.pace.lease).await?;
     center.clock.set(leases.now);
-    let fair = Slot::all().count().div_ceil(usize::try_from(leases.live.max(1)).unwrap_or(1));
+    let fair = Slot::all()
+        .count()
+        .div_ceil(usize::try_from(leases.live.max(1)).unwrap_or(1));
     if leases.mine.len() > fair {
         let surplus = &leases.mine[fair..];
         center.board().give_up(surplus);
         center.ledger.release(fence, surplus).await?;
         return Ok(Vec::new());
     }
-    let wanted: Vec<_> = leases.free.into_iter().take(fair - leases.mine.len()).collect();
-    if wanted.is_empty() { Ok(Vec::new()) } else { center.ledger.claim(fence, &wanted).await }
+    let wanted: Vec<_> = leases
+        .free
+        .into_iter()
+        .take(fair - leases.mine.len())
+        .collect();
+    if wanted.is_empty() {
+        Ok(Vec::new())
+    } else {
+        center.ledger.claim(fence, &wanted).await
+    }
 }
 
 /// Brings onto the board what these slots owe.
 async fn fill(center: &Arc<Center>, slots: &[Slot], from: Option<Time>) {
-    let mut after = from.map(|attention_at| Cursor { attention_at, id: farewell_core::DeletionId(uuid::Uuid::nil()) });
+    let mut after = from.map(|attention_at| Cursor {
+        attention_at,
+        id: farewell_core::DeletionId(uuid::Uuid::nil()),
+    });
     if slots.is_empty() {
         return;
     }
@@ -123,7 +141,9 @@ async fn fill(center: &Arc<Center>, slots: &[Slot], from: Option<Time>) {
                 return;
             }
         };
-        if page.iter().any(|owed| center.plans.get(owed.deletion.policy_version).is_none())
+        if page
+            .iter()
+            .any(|owed| center.plans.get(owed.deletion.policy_version).is_none())
             && let Err(error) = center.plans.reload(&*center.ledger).await
         {
             tracing::warn!(error = %chain(&error), "can't read policies");
@@ -131,7 +151,10 @@ async fn fill(center: &Arc<Center>, slots: &[Slot], from: Option<Time>) {
         let full = page.len() >= PAGE_ROWS as usize;
         after = page.last().and_then(|owed| {
             let attention_at = owed.deletion.attention_at?;
-            Some(Cursor { attention_at, id: owed.deletion.id })
+            Some(Cursor {
+                attention_at,
+                id: owed.deletion.id,
+            })
         });
         center.admit(page);
         if !full || after.is_none() {

@@ -17,19 +17,28 @@ impl Plans {
     /// Adopts `policy` for new deletions and loads all older ones.
     pub async fn load(ledger: &dyn Ledger, policy: Policy) -> anyhow::Result<Self> {
         let problems = policy.problems();
-        anyhow::ensure!(problems.is_empty(), "the policy can't be used: {}", problems.join("; "));
+        anyhow::ensure!(
+            problems.is_empty(),
+            "the policy can't be used: {}",
+            problems.join("; ")
+        );
         let version = ledger.adopt(&policy).await?;
         let plan = |version, policy| {
             Plan::new(version, policy)
                 .map(Arc::new)
-                .map_err(|problems| anyhow::anyhow!("policy version {version}: {}", problems.join("; ")))
+                .map_err(|problems| {
+                    anyhow::anyhow!("policy version {version}: {}", problems.join("; "))
+                })
         };
         let current = plan(version, policy)?;
         let mut all = HashMap::from([(version, Arc::clone(&current))]);
         for (version, policy) in ledger.policies().await? {
             all.insert(version, plan(version, policy)?);
         }
-        Ok(Self { current, all: RwLock::new(all) })
+        Ok(Self {
+            current,
+            all: RwLock::new(all),
+        })
     }
 
     /// The plan for new deletions.
@@ -42,7 +51,11 @@ impl Plans {
         if version == self.current.version() {
             return Some(Arc::clone(&self.current));
         }
-        self.all.read().unwrap_or_else(PoisonError::into_inner).get(&version).cloned()
+        self.all
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&version)
+            .cloned()
     }
 
     /// Loads versions that other coordinators adopted.
@@ -51,7 +64,10 @@ impl Plans {
             if self.get(version).is_none()
                 && let Ok(plan) = Plan::new(version, policy)
             {
-                self.all.write().unwrap_or_else(PoisonError::into_inner).insert(version, Arc::new(plan));
+                self.all
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(version, Arc::new(plan));
             }
         }
         Ok(())
@@ -60,6 +76,7 @@ impl Plans {
     /// Whether any plan names this participant.
     pub fn know(&self, participant: &ParticipantId) -> bool {
         let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
-        all.values().any(|plan| plan.policy().participants().any(|name| name == participant))
+        all.values()
+            .any(|plan| plan.policy().participants().any(|name| name == participant))
     }
 }

@@ -56,19 +56,26 @@ impl Queries {
             question: Some(question),
         };
         let asked = async {
-            let frame = wire::ConnectResponse { message: Some(Message::Query(query)) };
+            let frame = wire::ConnectResponse {
+                message: Some(Message::Query(query)),
+            };
             frames.send(Ok(frame)).await.ok()?;
             answer.await.ok()
         };
         let answer = timeout(patience, asked).await.ok().flatten();
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id);
         answer.filter(|answer| !matches!(answer, Answer::Unanswerable(_)))
     }
 
     /// Takes a reply. One that nobody waits for, or from another participant than was asked, is dropped.
     pub fn reply(&self, sender: &ParticipantId, reply: wire::Reply) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.get(&reply.query_id).is_some_and(|(asked, _)| asked == sender)
+        if open
+            .get(&reply.query_id)
+            .is_some_and(|(asked, _)| asked == sender)
             && let (Some((_, waiting)), Some(answer)) = (open.remove(&reply.query_id), reply.answer)
         {
             let _ = waiting.send(answer);
@@ -84,25 +91,44 @@ impl Queries {
         question: Question,
     ) -> Vec<(ParticipantId, Option<Answer>)> {
         let asked = plan.policy().participants().map(|participant| async {
-            let answer = self.ask(center, participant, account, question.clone(), center.pace.query).await;
+            let answer = self
+                .ask(
+                    center,
+                    participant,
+                    account,
+                    question.clone(),
+                    center.pace.query,
+                )
+                .await;
             (participant.clone(), answer)
         });
         join_all(asked).await
     }
 
     /// Every blocker of every participant. One that does not answer is itself a blocker.
-    pub async fn eligibility(&self, center: &Center, plan: &Plan, account: &AccountId) -> Vec<Blocker> {
+    pub async fn eligibility(
+        &self,
+        center: &Center,
+        plan: &Plan,
+        account: &AccountId,
+    ) -> Vec<Blocker> {
         let question = Question::Eligibility(wire::EligibilityQuery {});
         let mut blockers = Vec::new();
         for (participant, answer) in self.ask_all(center, plan, account, question).await {
             match answer {
                 Some(Answer::Eligibility(reply)) => {
-                    blockers.extend(reply.blockers.into_iter().take(BLOCKERS_MAX).map(|blocker| Blocker {
-                        code: blocker.code,
-                        message: blocker.message,
-                        remedy: blocker.remedy,
-                        participant: participant.to_string(),
-                    }));
+                    blockers.extend(
+                        reply
+                            .blockers
+                            .into_iter()
+                            .take(BLOCKERS_MAX)
+                            .map(|blocker| Blocker {
+                                code: blocker.code,
+                                message: blocker.message,
+                                remedy: blocker.remedy,
+                                participant: participant.to_string(),
+                            }),
+                    );
                 }
                 _ => blockers.push(Blocker {
                     code: "PARTICIPANT_UNREACHABLE".to_owned(),

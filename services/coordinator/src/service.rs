@@ -21,9 +21,14 @@ pub const CHANGE_MAX: Duration = Duration::from_secs(20);
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
 
 /// A handler that ends in time.
-async fn within<T>(limit: Duration, handler: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+async fn within<T>(
+    limit: Duration,
+    handler: impl Future<Output = Result<T, Status>>,
+) -> Result<T, Status> {
     match tokio::time::timeout(limit, handler).await {
         Ok(answer) => answer,
-        Err(_) => Err(error::deadline("the request took too long; the same request may be sent again")),
+        Err(_) => Err(error::deadline(
+            "the request took too long; the same request may be sent again",
+        )),
     }
 }

@@ -44,7 +44,12 @@ pub struct Sessions {
 impl Sessions {
     /// The service over this center.
     pub fn new(center: Arc<Center>, shutdown: Shutdown) -> Self {
-        Self { center, shutdown, last: AtomicU64::new(0), open: Arc::new(AtomicU64::new(0)) }
+        Self {
+            center,
+            shutdown,
+            last: AtomicU64::new(0),
+            open: Arc::new(AtomicU64::new(0)),
+        }
     }
 }
 
@@ -52,14 +57,25 @@ impl Sessions {
 impl ParticipantService for Sessions {
     type ConnectStream = Pin<Box<dyn Stream<Item = Result<ConnectResponse, Status>> + Send>>;
 
-    async fn connect(&self, request: Request<Streaming<ConnectRequest>>) -> Result<Response<Self::ConnectStream>, Status> {
+    async fn connect(
+        &self,
+        request: Request<Streaming<ConnectRequest>>,
+    ) -> Result<Response<Self::ConnectStream>, Status> {
         let certified = match peer::of_request(&request)? {
             Some(peer) if peer.role == Role::Participant => Some(peer.name),
-            Some(_) => return Err(error::denied("NOT_A_PARTICIPANT", "the certificate is not a participant's")),
+            Some(_) => {
+                return Err(error::denied(
+                    "NOT_A_PARTICIPANT",
+                    "the certificate is not a participant's",
+                ));
+            }
             None => None,
         };
         if self.open.load(Ordering::Relaxed) >= SESSIONS_MAX {
-            return Err(error::exhausted("TOO_MANY_SESSIONS", "this coordinator has all the sessions that it can hold"));
+            return Err(error::exhausted(
+                "TOO_MANY_SESSIONS",
+                "this coordinator has all the sessions that it can hold",
+            ));
         }
         let mut up = request.into_inner();
         let (frames, queue) = mpsc::channel::<Frame>(SESSION_FRAMES_MAX);
@@ -91,15 +107,24 @@ struct Session {
 }
 
 impl Session {
-    async fn run(&self, up: &mut Streaming<ConnectRequest>, certified: Option<String>) -> Result<(), Status> {
+    async fn run(
+        &self,
+        up: &mut Streaming<ConnectRequest>,
+        certified: Option<String>,
+    ) -> Result<(), Status> {
         let participant = self.hello(up, certified).await?;
         let welcome = wire::Welcome {
             coordinator: self.center.instance.clone(),
             reports_max: u32::try_from(REPORTS_MAX).unwrap_or(u32::MAX),
         };
         self.send(Down::Welcome(welcome)).await?;
-        self.center.board().seat(&participant, self.id, self.frames.clone());
-        let _seated = Seated { session: self, participant: &participant };
+        self.center
+            .board()
+            .seat(&participant, self.id, self.frames.clone());
+        let _seated = Seated {
+            session: self,
+            participant: &participant,
+        };
         tracing::info!(%participant, session = self.id, "participant connected");
         let name: Arc<str> = participant.as_str().into();
         while let Some(message) = up.next().await {
@@ -107,7 +132,9 @@ impl Session {
                 Some(Up::Reports(reports)) => self.reports(&participant, &name, reports).await?,
                 Some(Up::Window(window)) => self.window(&participant, window)?,
                 Some(Up::Reply(reply)) => self.center.queries.reply(&participant, reply),
-                Some(Up::Hello(_)) => return Err(error::invalid("hello", "a session says hello once")),
+                Some(Up::Hello(_)) => {
+                    return Err(error::invalid("hello", "a session says hello once"));
+                }
                 None => return Err(error::invalid("message", "must be set")),
             }
         }
@@ -115,20 +142,37 @@ impl Session {
     }
 
     /// The participant's name: the certificate's, never what it says; without TLS, which only loopback allows, what it says.
-    async fn hello(&self, up: &mut Streaming<ConnectRequest>, certified: Option<String>) -> Result<ParticipantId, Status> {
-        let first = timeout(HELLO_MAX, up.next()).await.map_err(|_| error::deadline("no hello in time"))?;
+    async fn hello(
+        &self,
+        up: &mut Streaming<ConnectRequest>,
+        certified: Option<String>,
+    ) -> Result<ParticipantId, Status> {
+        let first = timeout(HELLO_MAX, up.next())
+            .await
+            .map_err(|_| error::deadline("no hello in time"))?;
         let Some(Up::Hello(hello)) = first.transpose()?.and_then(|request| request.message) else {
             return Err(error::invalid("hello", "must be the first message"));
         };
         if let Some(certified) = certified
             && certified != hello.participant
         {
-            return Err(error::denied("IDENTITY_MISMATCH", "hello names another participant than the certificate"));
+            return Err(error::denied(
+                "IDENTITY_MISMATCH",
+                "hello names another participant than the certificate",
+            ));
         }
         let participant: ParticipantId =
-            hello.participant.parse().map_err(|error: farewell_core::id::BadId| error::invalid("hello.participant", error.0))?;
+            hello
+                .participant
+                .parse()
+                .map_err(|error: farewell_core::id::BadId| {
+                    error::invalid("hello.participant", error.0)
+                })?;
         if !self.center.plans.know(&participant) {
-            return Err(error::denied("UNKNOWN_PARTICIPANT", "no policy names this participant"));
+            return Err(error::denied(
+                "UNKNOWN_PARTICIPANT",
+                "no policy names this participant",
+            ));
         }
         Ok(participant)
     }
@@ -137,16 +181,30 @@ impl Session {
         if window.commands > WINDOW_COMMANDS_MAX {
             return Err(error::invalid("window.commands", "must be 0 to 65536"));
         }
-        self.center.board().set_window(participant, self.id, window.commands);
+        self.center
+            .board()
+            .set_window(participant, self.id, window.commands);
         self.center.wake.notify_one();
         Ok(())
     }
 
-    async fn reports(&self, participant: &ParticipantId, name: &Arc<str>, frame: wire::Reports) -> Result<(), Status> {
+    async fn reports(
+        &self,
+        participant: &ParticipantId,
+        name: &Arc<str>,
+        frame: wire::Reports,
+    ) -> Result<(), Status> {
         if frame.reports.len() > REPORTS_MAX {
-            return Err(error::exhausted("TOO_MANY_REPORTS", "a frame holds at most 1024 reports"));
+            return Err(error::exhausted(
+                "TOO_MANY_REPORTS",
+                "a frame holds at most 1024 reports",
+            ));
         }
-        let span = tracing::info_span!("report batch", participant = &**name, reports = frame.reports.len());
+        let span = tracing::info_span!(
+            "report batch",
+            participant = &**name,
+            reports = frame.reports.len()
+        );
         if let Some(report) = frame.reports.first() {
             telemetry::link(&span, &report.traceparent);
         }
@@ -158,10 +216,13 @@ impl Session {
             let mut board = self.center.board();
             for report in frame.reports {
                 let (command, account) = (report.command, report.account);
-                let parsed = command.parse::<CommandName>().map_err(|_| Reason::UnknownCommand).and_then(|name| {
-                    let account = convert::account(&account).ok_or(Reason::AccountMismatch)?;
-                    Ok((name, account, convert::answer(report.answer)?))
-                });
+                let parsed = command
+                    .parse::<CommandName>()
+                    .map_err(|_| Reason::UnknownCommand)
+                    .and_then(|name| {
+                        let account = convert::account(&account).ok_or(Reason::AccountMismatch)?;
+                        Ok((name, account, convert::answer(report.answer)?))
+                    });
                 let heard = parsed.and_then(|(name, account, answer)| {
                     match board.hear(participant, &name, &account, &answer, now) {
                         Err(Reason::DeletionNotFound) => {
@@ -187,7 +248,9 @@ impl Session {
                 Ok(Some(heard)) => {
                     if let Some(job) = self.job(heard, command, name) {
                         let sent = self.center.settle.send(job).await;
-                        sent.map_err(|_| error::unavailable("DRAINING", "this coordinator is ending"))?;
+                        sent.map_err(|_| {
+                            error::unavailable("DRAINING", "this coordinator is ending")
+                        })?;
                     }
                 }
                 Ok(None) => {}
@@ -208,7 +271,12 @@ impl Session {
             Verdict::Progress(_) | Verdict::Defer(..) => return None,
         };
         let sender = (self.frames.clone(), command);
-        Some(SettleJob { deletion: heard.deletion, work, sender, participant: Arc::clone(participant) })
+        Some(SettleJob {
+            deletion: heard.deletion,
+            work,
+            sender,
+            participant: Arc::clone(participant),
+        })
     }
 
     /// Judges a report for a deletion that is not on the board: it may have ended, or be another coordinator's.
@@ -228,31 +296,61 @@ impl Session {
             return Ok(None);
         };
         let rosters = crate::board::rosters(&plan, &stored.seals);
-        let roster = rosters.iter().find(|roster| roster.participant == *participant);
+        let roster = rosters
+            .iter()
+            .find(|roster| roster.participant == *participant);
         let devices = roster.map_or(&[][..], |roster| &roster.devices);
-        let judged = farewell_core::report::judge(participant, name, account, answer, &stored.deletion, &plan, devices);
+        let judged = farewell_core::report::judge(
+            participant,
+            name,
+            account,
+            answer,
+            &stored.deletion,
+            &plan,
+            devices,
+        );
         let verdict = judged?;
         let ours = self.center.board().owns(name.deletion);
         // Another coordinator's deletion is settled by its owner, who asks on its own stream.
-        Ok(ours.then_some(Heard { verdict, deletion: name.deletion }))
+        Ok(ours.then_some(Heard {
+            verdict,
+            deletion: name.deletion,
+        }))
     }
 
-    async fn refuse(&self, participant: &Arc<str>, refused: Vec<(String, Reason)>) -> Result<(), Status> {
+    async fn refuse(
+        &self,
+        participant: &Arc<str>,
+        refused: Vec<(String, Reason)>,
+    ) -> Result<(), Status> {
         if refused.is_empty() {
             return Ok(());
         }
         let mut refusals = Vec::with_capacity(refused.len());
         for (command, reason) in refused {
             self.center.count_refusal(participant, reason);
-            refusals.push(wire::ReportRefusal { command, reason: reason.word().to_owned() });
+            refusals.push(wire::ReportRefusal {
+                command,
+                reason: reason.word().to_owned(),
+            });
         }
-        tracing::warn!(participant = &**participant, reports = refusals.len(), reason = refusals[0].reason, "refused reports");
+        tracing::warn!(
+            participant = &**participant,
+            reports = refusals.len(),
+            reason = refusals[0].reason,
+            "refused reports"
+        );
         self.send(Down::Refusals(wire::Refusals { refusals })).await
     }
 
     async fn send(&self, message: Down) -> Result<(), Status> {
-        let frame = ConnectResponse { message: Some(message) };
-        self.frames.send(Ok(frame)).await.map_err(|_| Status::cancelled("the participant has left"))
+        let frame = ConnectResponse {
+            message: Some(message),
+        };
+        self.frames
+            .send(Ok(frame))
+            .await
+            .map_err(|_| Status::cancelled("the participant has left"))
     }
 }
 
@@ -264,7 +362,10 @@ struct Seated<'a> {
 
 impl Drop for Seated<'_> {
     fn drop(&mut self) {
-        self.session.center.board().unseat(self.participant, self.session.id);
+        self.session
+            .center
+            .board()
+            .unseat(self.participant, self.session.id);
         self.session.center.wake.notify_one();
         tracing::info!(participant = %self.participant, session = self.session.id, "participant left");
     }

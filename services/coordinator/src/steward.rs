@@ -62,7 +62,9 @@ async fn attend(center: &Arc<Center>, id: DeletionId, duty: Duty) -> Result<(), 
     match duty {
         Duty::Expire => turn(center, id, &Event::Expire, true).await.map(drop),
         Duty::Begin => turn(center, id, &Event::Eligible, true).await.map(drop),
-        Duty::Advance => turn(center, id, &Event::Settled(Mask::EMPTY), true).await.map(drop),
+        Duty::Advance => turn(center, id, &Event::Settled(Mask::EMPTY), true)
+            .await
+            .map(drop),
         Duty::AskEligibility => {
             let (deletion, plan) = read(center, id).await?;
             let event = eligibility(center, &deletion, &plan).await;
@@ -74,18 +76,38 @@ async fn attend(center: &Arc<Center>, id: DeletionId, duty: Duty) -> Result<(), 
 
 /// Asks every participant if anything is in the way. No answer is a blocker, never "fine".
 pub async fn eligibility(center: &Center, deletion: &Deletion, plan: &Plan) -> Event {
-    let blockers: Vec<Blocker> = center.queries.eligibility(center, plan, &deletion.account).await;
-    if blockers.is_empty() { Event::Eligible } else { Event::Blocked(blockers) }
+    let blockers: Vec<Blocker> = center
+        .queries
+        .eligibility(center, plan, &deletion.account)
+        .await;
+    if blockers.is_empty() {
+        Event::Eligible
+    } else {
+        Event::Blocked(blockers)
+    }
 }
 
 /// Decides `event` on what is stored and writes it; if somebody else was first, decides again.
-pub async fn turn(center: &Arc<Center>, id: DeletionId, event: &Event, fenced: bool) -> Result<Deletion, NotTurned> {
+pub async fn turn(
+    center: &Arc<Center>,
+    id: DeletionId,
+    event: &Event,
+    fenced: bool,
+) -> Result<Deletion, NotTurned> {
     for _ in 0..TRIES_MAX {
         let (deletion, plan) = read(center, id).await?;
         let turn = decide(&deletion, &plan, event, center.clock.now())?;
         let (answer, answered) = oneshot::channel();
-        let job = TurnJob { turn, fenced, answer };
-        center.turn.send(job).await.map_err(|_| NotTurned::Unavailable)?;
+        let job = TurnJob {
+            turn,
+            fenced,
+            answer,
+        };
+        center
+            .turn
+            .send(job)
+            .await
+            .map_err(|_| NotTurned::Unavailable)?;
         match answered.await.map_err(|_| NotTurned::Unavailable)?? {
             Turned::Done(deletion) => return Ok(deletion),
             Turned::Lost => {}
@@ -96,7 +118,12 @@ pub async fn turn(center: &Arc<Center>, id: DeletionId, event: &Event, fenced: b
 
 /// A deletion as stored, with its plan.
 pub async fn read(center: &Center, id: DeletionId) -> Result<(Deletion, Arc<Plan>), NotTurned> {
-    let owed = center.ledger.get(&[id]).await?.pop().ok_or(NotTurned::NotFound)?;
+    let owed = center
+        .ledger
+        .get(&[id])
+        .await?
+        .pop()
+        .ok_or(NotTurned::NotFound)?;
     let version = owed.deletion.policy_version;
     if center.plans.get(version).is_none() {
         center.plans.reload(&*center.ledger).await?;
@@ -108,7 +135,12 @@ pub async fn read(center: &Center, id: DeletionId) -> Result<(Deletion, Arc<Plan
 /// The turn of `event` on the deletion as stored.
 fn decide(deletion: &Deletion, plan: &Plan, event: &Event, now: Time) -> Result<Turn, Refusal> {
     let after = deletion.step(event, plan, now)?;
-    Ok(Turn { before: deletion.revision, clear: after.clears(deletion, plan), after, note: note(event) })
+    Ok(Turn {
+        before: deletion.revision,
+        clear: after.clears(deletion, plan),
+        after,
+        note: note(event),
+    })
 }
 
 /// The word for the history.

@@ -18,7 +18,10 @@ pub struct Timers {
 
 impl Default for Timers {
     fn default() -> Self {
-        Self { started: Instant::now(), buckets: BTreeMap::new() }
+        Self {
+            started: Instant::now(),
+            buckets: BTreeMap::new(),
+        }
     }
 }
 
@@ -35,7 +38,10 @@ impl Timers {
     /// Takes those whose time is over.
     pub fn due(&mut self, now: Instant) -> Vec<DeletionId> {
         let later = self.buckets.split_off(&(self.bucket(now) + 1));
-        std::mem::replace(&mut self.buckets, later).into_values().flatten().collect()
+        std::mem::replace(&mut self.buckets, later)
+            .into_values()
+            .flatten()
+            .collect()
     }
 
     /// When the next one's time is over.
@@ -61,7 +67,11 @@ mod tests {
         let id = DeletionId(uuid::Uuid::from_u128(1));
         timers.set(start + Duration::from_millis(120), id);
         assert!(timers.due(start + Duration::from_millis(120)).is_empty());
-        assert!(timers.next().is_some_and(|next| next >= start + Duration::from_millis(120)));
+        assert!(
+            timers
+                .next()
+                .is_some_and(|next| next >= start + Duration::from_millis(120))
+        );
         assert_eq!(timers.due(start + Duration::from_millis(170)), [id]);
         assert!(timers.due(start + Duration::from_secs(9)).is_empty());
         assert_eq!(timers.next(), None);

@@ -30,7 +30,10 @@ pub fn timestamp(time: Time) -> Timestamp {
 
 /// A time from the wire.
 pub fn time(timestamp: Timestamp) -> Option<Time> {
-    let micros = timestamp.seconds.checked_mul(MICROS_PER_SECOND)?.checked_add(i64::from(timestamp.nanos) / 1_000)?;
+    let micros = timestamp
+        .seconds
+        .checked_mul(MICROS_PER_SECOND)?
+        .checked_add(i64::from(timestamp.nanos) / 1_000)?;
     (timestamp.nanos >= 0).then(|| Time::from_micros(micros))
 }
 
@@ -101,17 +104,23 @@ pub fn answer(answer: Option<wire::report::Answer>) -> Result<Answer, Reason> {
     match answer {
         None => Err(Reason::OutcomeMissing),
         Some(wire::report::Answer::Received(wire::Received {})) => Ok(Answer::Received),
-        Some(wire::report::Answer::InProgress(progress)) => {
-            Ok(Answer::InProgress { done: progress.done, total: progress.total })
-        }
+        Some(wire::report::Answer::InProgress(progress)) => Ok(Answer::InProgress {
+            done: progress.done,
+            total: progress.total,
+        }),
         Some(wire::report::Answer::Deferred(deferred)) => Ok(Answer::Deferred {
-            retry_after: deferred.retry_after.and_then(span).ok_or(Reason::DeferralOutOfRange)?,
+            retry_after: deferred
+                .retry_after
+                .and_then(span)
+                .ok_or(Reason::DeferralOutOfRange)?,
             reason: deferred.reason,
             done: deferred.done,
             total: deferred.total,
         }),
         Some(wire::report::Answer::Done(done)) => evidence(done).map(Answer::Done),
-        Some(wire::report::Answer::Refused(refused)) => Ok(Answer::Refused { reason: refused.reason }),
+        Some(wire::report::Answer::Refused(refused)) => Ok(Answer::Refused {
+            reason: refused.reason,
+        }),
     }
 }
 
@@ -130,8 +139,16 @@ fn evidence(done: wire::Done) -> Result<Evidence, Reason> {
     Ok(Evidence {
         outcome,
         counts: done.counts.into_iter().collect(),
-        retained: done.retained.into_iter().map(retention).collect::<Result<_, _>>()?,
-        devices: done.devices.into_iter().map(device).collect::<Result<_, _>>()?,
+        retained: done
+            .retained
+            .into_iter()
+            .map(retention)
+            .collect::<Result<_, _>>()?,
+        devices: done
+            .devices
+            .into_iter()
+            .map(device)
+            .collect::<Result<_, _>>()?,
     })
 }
 
@@ -159,7 +176,10 @@ fn retention(retained: wire::Retained) -> Result<Retention, Reason> {
         class: retained.class,
         legal_basis: retained.legal_basis,
         count: retained.count,
-        until: retained.until_time.and_then(time).ok_or(Reason::RetentionIncomplete)?,
+        until: retained
+            .until_time
+            .and_then(time)
+            .ok_or(Reason::RetentionIncomplete)?,
     })
 }
 
@@ -173,6 +193,13 @@ fn device(result: wire::DeviceResult) -> Result<Device, Reason> {
         wire::DeviceOutcome::Transferred => Some(DeviceOutcome::Transferred),
         wire::DeviceOutcome::Unsupported => Some(DeviceOutcome::Unsupported),
     };
-    let id: Option<DeviceId> = result.device.strip_prefix("devices/").and_then(|id| id.parse().ok());
-    Ok(Device { device: id.ok_or(Reason::DeviceUnknown)?, binding_epoch: result.binding_epoch, outcome })
+    let id: Option<DeviceId> = result
+        .device
+        .strip_prefix("devices/")
+        .and_then(|id| id.parse().ok());
+    Ok(Device {
+        device: id.ok_or(Reason::DeviceUnknown)?,
+        binding_epoch: result.binding_epoch,
+        outcome,
+    })
 }

@@ -20,7 +20,8 @@ pub struct OpenJob {
 pub async fn run(center: Arc<Center>, mut queue: mpsc::Receiver<OpenJob>) {
     let mut jobs = Vec::with_capacity(BATCH_ROWS_MAX);
     while queue.recv_many(&mut jobs, BATCH_ROWS_MAX).await > 0 {
-        let (deletions, waiting): (Vec<_>, Vec<_>) = jobs.drain(..).map(|job| (job.deletion, job.answer)).unzip();
+        let (deletions, waiting): (Vec<_>, Vec<_>) =
+            jobs.drain(..).map(|job| (job.deletion, job.answer)).unzip();
         match write(&center, deletions).await {
             Ok(opened) => {
                 let created = opened.iter().filter_map(|opened| match opened {
@@ -33,7 +34,9 @@ pub async fn run(center: Arc<Center>, mut queue: mpsc::Receiver<OpenJob>) {
                     let _ = answer.send(Ok(opened));
                 }
             }
-            Err(failed) => waiting.into_iter().for_each(|answer| drop(answer.send(Err(failed)))),
+            Err(failed) => waiting
+                .into_iter()
+                .for_each(|answer| drop(answer.send(Err(failed)))),
         }
     }
 }

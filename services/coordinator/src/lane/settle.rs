@@ -10,8 +10,8 @@ use farewell_proto::participant::v1 as wire;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::open::chain;
 use super::AWAY_PAUSE;
+use super::open::chain;
 use crate::board::{Frame, rosters};
 use crate::center::Center;
 
@@ -70,9 +70,21 @@ async fn flush(center: &Arc<Center>, jobs: impl Iterator<Item = SettleJob>) {
             .map(|(id, group)| {
                 // Whoever contradicts itself, finds residue or refuses moves nothing forward in this batch.
                 let calm = group.events.is_empty();
-                let advance = if calm { board.advance(*id, group.legs, now) } else { None };
+                let advance = if calm {
+                    board.advance(*id, group.legs, now)
+                } else {
+                    None
+                };
                 let (receipts, legs) = (group.receipts.clone(), group.legs);
-                (*id, Settlement { deletion: *id, receipts, legs, advance })
+                (
+                    *id,
+                    Settlement {
+                        deletion: *id,
+                        receipts,
+                        legs,
+                        advance,
+                    },
+                )
             })
             .unzip()
     };
@@ -91,16 +103,26 @@ async fn flush(center: &Arc<Center>, jobs: impl Iterator<Item = SettleJob>) {
             let Some(group) = groups.get_mut(&settlement.deletion) else {
                 continue;
             };
-            let Settled { done, revision: _, advanced, conflicts } = outcome;
+            let Settled {
+                done,
+                revision: _,
+                advanced,
+                conflicts,
+            } = outcome;
             for receipt in conflicts {
                 group.contradicted(&receipt, center);
             }
             let id = settlement.deletion;
-            let seals = board.deletion(id).map_or_else(Vec::new, |(_, plan)| seal_rosters(plan, &settlement.receipts));
+            let seals = board.deletion(id).map_or_else(Vec::new, |(_, plan)| {
+                seal_rosters(plan, &settlement.receipts)
+            });
             if settlement.advance.is_some() && !advanced {
                 stale.push(id);
             }
-            let moved = settlement.advance.filter(|_| advanced).map(|moved| Deletion { done, ..moved });
+            let moved = settlement
+                .advance
+                .filter(|_| advanced)
+                .map(|moved| Deletion { done, ..moved });
             if let Some(moved) = &moved {
                 changes.push((id, moved.state.code()));
                 landed.push(moved.clone());
@@ -109,7 +131,10 @@ async fn flush(center: &Arc<Center>, jobs: impl Iterator<Item = SettleJob>) {
         }
     }
     // What has moved may owe something else now, or nothing for a while.
-    center.admit(landed.into_iter().map(|deletion| Owed { deletion, seals: Vec::new() }));
+    center.admit(landed.into_iter().map(|deletion| Owed {
+        deletion,
+        seals: Vec::new(),
+    }));
     purge_span(&changes);
     center.announce(changes);
     center.wake.notify_one();
@@ -151,7 +176,10 @@ impl Group {
 
     /// Adds the receipt unless its leg has one in this batch: the first one counts, another one is a contradiction.
     fn keep(&mut self, receipt: Receipt, job: &SettleJob, center: &Center) -> bool {
-        let twin = self.receipts.iter().find(|kept| kept.leg == receipt.leg && kept.round == receipt.round);
+        let twin = self
+            .receipts
+            .iter()
+            .find(|kept| kept.leg == receipt.leg && kept.round == receipt.round);
         match twin.map(|twin| twin.fingerprint == receipt.fingerprint) {
             None => {
                 self.receipts.push(receipt);
@@ -181,11 +209,22 @@ impl Group {
 
 fn refuse(job: &SettleJob, reason: Reason, center: &Center) {
     center.count_refusal(&job.participant, reason);
-    tracing::warn!(command = job.sender.1, reason = reason.word(), "refused a report");
-    let refusal = wire::ReportRefusal { command: job.sender.1.clone(), reason: reason.word().to_owned() };
-    let message = wire::connect_response::Message::Refusals(wire::Refusals { refusals: vec![refusal] });
+    tracing::warn!(
+        command = job.sender.1,
+        reason = reason.word(),
+        "refused a report"
+    );
+    let refusal = wire::ReportRefusal {
+        command: job.sender.1.clone(),
+        reason: reason.word().to_owned(),
+    };
+    let message = wire::connect_response::Message::Refusals(wire::Refusals {
+        refusals: vec![refusal],
+    });
     // To a session that has no room the refusal is lost; it is counted and logged.
-    let _ = job.sender.0.try_send(Ok(wire::ConnectResponse { message: Some(message) }));
+    let _ = job.sender.0.try_send(Ok(wire::ConnectResponse {
+        message: Some(message),
+    }));
 }
 
 /// Writes the batch until it is durable. `None` if another coordinator has taken over.
@@ -214,8 +253,15 @@ fn seal_rosters(plan: &Plan, receipts: &[Receipt]) -> Vec<farewell_core::receipt
     if plan.seals().is_empty() {
         return Vec::new();
     }
-    let kept = |receipt: &Receipt| Kept { receipt: receipt.clone(), settled_at: farewell_core::Time::default() };
-    let seals: Vec<_> = receipts.iter().filter(|receipt| plan.seals().has(receipt.leg)).map(kept).collect();
+    let kept = |receipt: &Receipt| Kept {
+        receipt: receipt.clone(),
+        settled_at: farewell_core::Time::default(),
+    };
+    let seals: Vec<_> = receipts
+        .iter()
+        .filter(|receipt| plan.seals().has(receipt.leg))
+        .map(kept)
+        .collect();
     rosters(plan, &seals)
 }
 
@@ -232,7 +278,9 @@ fn purge_span(changes: &[(DeletionId, i16)]) {
 async fn reload(center: &Center, ids: &[DeletionId]) {
     match center.ledger.get(ids).await {
         Ok(owed) => center.admit(owed),
-        Err(error) => tracing::warn!(error = %chain(&error), deletions = ids.len(), "left to the next poll"),
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), deletions = ids.len(), "left to the next poll")
+        }
     }
 }
 
@@ -256,7 +304,9 @@ async fn follow(center: &Arc<Center>, id: DeletionId, mut group: Group) {
 /// Repeats change nothing: not even a receipt is added, so that a certificate issued again is the same.
 fn compare(center: &Center, group: &mut Group, kept: &[Kept]) {
     for (said, job) in std::mem::take(&mut group.repeats) {
-        let stands = kept.iter().find(|kept| kept.receipt.leg == said.leg && kept.receipt.round == said.round);
+        let stands = kept
+            .iter()
+            .find(|kept| kept.receipt.leg == said.leg && kept.receipt.round == said.round);
         match stands.map(|kept| kept.receipt.fingerprint == said.fingerprint) {
             Some(true) => {}
             Some(false) => {

@@ -26,8 +26,9 @@ pub async fn run(center: Arc<Center>, mut queue: mpsc::Receiver<TurnJob>) {
         while !jobs.is_empty() {
             // A batch names each deletion once: of two changes of one deletion, the second sees the first.
             let mut named = HashSet::new();
-            let (batch, later): (Vec<_>, Vec<_>) =
-                jobs.drain(..).partition(|job| named.insert(job.turn.after.id));
+            let (batch, later): (Vec<_>, Vec<_>) = jobs
+                .drain(..)
+                .partition(|job| named.insert(job.turn.after.id));
             jobs = later;
             let (fenced, free): (Vec<_>, Vec<_>) = batch.into_iter().partition(|job| job.fenced);
             flush(&center, free, false).await;
@@ -40,7 +41,8 @@ async fn flush(center: &Center, jobs: Vec<TurnJob>, fenced: bool) {
     if jobs.is_empty() {
         return;
     }
-    let (turns, waiting): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.turn, job.answer)).unzip();
+    let (turns, waiting): (Vec<_>, Vec<_>) =
+        jobs.into_iter().map(|job| (job.turn, job.answer)).unzip();
     match write(center, turns, fenced).await {
         Ok(turned) => {
             let done = turned.iter().filter_map(|turned| match turned {
@@ -52,14 +54,20 @@ async fn flush(center: &Center, jobs: Vec<TurnJob>, fenced: bool) {
                 let _ = answer.send(Ok(turned));
             }
         }
-        Err(failed) => waiting.into_iter().for_each(|answer| drop(answer.send(Err(failed)))),
+        Err(failed) => waiting
+            .into_iter()
+            .for_each(|answer| drop(answer.send(Err(failed)))),
     }
 }
 
 async fn write(center: &Center, turns: Vec<Turn>, fenced: bool) -> Result<Vec<Turned>, Failed> {
     let mut unknown = false;
     for _ in 0..AWAITED_TRIES_MAX {
-        let fence = if fenced { Some(center.fence().ok_or(Failed::Unavailable)?) } else { None };
+        let fence = if fenced {
+            Some(center.fence().ok_or(Failed::Unavailable)?)
+        } else {
+            None
+        };
         match center.ledger.turn(fence.as_ref(), turns.clone()).await {
             Ok(turned) if unknown => return reread(center, &turns, turned).await,
             Ok(turned) => return Ok(turned),
@@ -79,13 +87,24 @@ async fn write(center: &Center, turns: Vec<Turn>, fenced: bool) -> Result<Vec<Tu
 }
 
 /// After an unknown outcome, a turn that lost may have lost to itself: whoever finds its own change has won.
-async fn reread(center: &Center, turns: &[Turn], turned: Vec<Turned>) -> Result<Vec<Turned>, Failed> {
+async fn reread(
+    center: &Center,
+    turns: &[Turn],
+    turned: Vec<Turned>,
+) -> Result<Vec<Turned>, Failed> {
     let ids: Vec<_> = turns.iter().map(|turn| turn.after.id).collect();
-    let stored = center.ledger.get(&ids).await.map_err(|_| Failed::Unavailable)?;
+    let stored = center
+        .ledger
+        .get(&ids)
+        .await
+        .map_err(|_| Failed::Unavailable)?;
     let same = |turn: &Turn| {
-        let found = stored.iter().find(|owed| owed.deletion.id == turn.after.id)?;
+        let found = stored
+            .iter()
+            .find(|owed| owed.deletion.id == turn.after.id)?;
         let (found, after) = (&found.deletion, &turn.after);
-        (found.revision == after.revision && found.state.code() == after.state.code()).then(|| found.clone())
+        (found.revision == after.revision && found.state.code() == after.state.code())
+            .then(|| found.clone())
     };
     Ok(turns
         .iter()

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use farewell_core::policy::Factor;
-use farewell_core::{Deletion, DeletionId, Event, Plan, Reason, RequestId, State, certificate, deletion};
+use farewell_core::{
+    Deletion, DeletionId, Event, Plan, Reason, RequestId, State, certificate, deletion,
+};
 use farewell_ledger::{Filter, Opened, Remembered};
 use farewell_proto::deletion::v1 as api;
 use farewell_proto::deletion::v1::deletion_service_server::DeletionService;
@@ -41,7 +43,11 @@ pub struct Deletions {
 impl Deletions {
     /// The service over this center.
     pub fn new(center: Arc<Center>, shutdown: Shutdown) -> Self {
-        Self { center, shutdown, seats: Arc::new(Semaphore::new(WATCHERS_MAX)) }
+        Self {
+            center,
+            shutdown,
+            seats: Arc::new(Semaphore::new(WATCHERS_MAX)),
+        }
     }
 }
 
@@ -49,13 +55,19 @@ type Reply<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl DeletionService for Deletions {
-    async fn check_eligibility(&self, request: Request<api::CheckEligibilityRequest>) -> Reply<api::CheckEligibilityResponse> {
+    async fn check_eligibility(
+        &self,
+        request: Request<api::CheckEligibilityRequest>,
+    ) -> Reply<api::CheckEligibilityResponse> {
         let request = request.into_inner();
         parse::size(&request)?;
         let account = parse::account("account", &request.account)?;
         let center = &self.center;
         let plan = center.plans.current();
-        let found = within(CHANGE_MAX, async { Ok(center.queries.eligibility(center, plan, &account).await) }).await?;
+        let found = within(CHANGE_MAX, async {
+            Ok(center.queries.eligibility(center, plan, &account).await)
+        })
+        .await?;
         let blocker = |blocker: deletion::Blocker| api::Blocker {
             code: blocker.code,
             message: blocker.message,
@@ -63,22 +75,37 @@ impl DeletionService for Deletions {
             participant: blocker.participant,
         };
         let blockers: Vec<_> = found.into_iter().map(blocker).collect();
-        Ok(Response::new(api::CheckEligibilityResponse { eligible: blockers.is_empty(), blockers }))
+        Ok(Response::new(api::CheckEligibilityResponse {
+            eligible: blockers.is_empty(),
+            blockers,
+        }))
     }
 
-    async fn get_inventory(&self, request: Request<api::GetInventoryRequest>) -> Reply<api::GetInventoryResponse> {
+    async fn get_inventory(
+        &self,
+        request: Request<api::GetInventoryRequest>,
+    ) -> Reply<api::GetInventoryResponse> {
         let request = request.into_inner();
         parse::size(&request)?;
         let account = parse::account("account", &request.account)?;
         let center = &self.center;
         let question = Question::Inventory(wire::InventoryQuery {});
-        let asked = center.queries.ask_all(center, center.plans.current(), &account, question);
+        let asked = center
+            .queries
+            .ask_all(center, center.plans.current(), &account, question);
         let answers = within(CHANGE_MAX, async { Ok(asked.await) }).await?;
-        let holdings = answers.into_iter().map(|(participant, answer)| holding(participant.to_string(), answer));
-        Ok(Response::new(api::GetInventoryResponse { holdings: holdings.collect() }))
+        let holdings = answers
+            .into_iter()
+            .map(|(participant, answer)| holding(participant.to_string(), answer));
+        Ok(Response::new(api::GetInventoryResponse {
+            holdings: holdings.collect(),
+        }))
     }
 
-    async fn create_deletion(&self, request: Request<api::CreateDeletionRequest>) -> Reply<api::CreateDeletionResponse> {
+    async fn create_deletion(
+        &self,
+        request: Request<api::CreateDeletionRequest>,
+    ) -> Reply<api::CreateDeletionResponse> {
         let span = tracing::info_span!("create");
         let incoming = telemetry::traceparent_in(request.metadata());
         telemetry::parent(&span, &incoming);
@@ -86,11 +113,18 @@ impl DeletionService for Deletions {
         let request = request.into_inner();
         parse::size(&request)?;
         let opened = self.open(&request, if own.is_empty() { incoming } else { own })?;
-        let deletion = within(CHANGE_MAX, self.write(opened)).instrument(span).await?;
-        Ok(Response::new(api::CreateDeletionResponse { deletion: Some(present::brief(&deletion)) }))
+        let deletion = within(CHANGE_MAX, self.write(opened))
+            .instrument(span)
+            .await?;
+        Ok(Response::new(api::CreateDeletionResponse {
+            deletion: Some(present::brief(&deletion)),
+        }))
     }
 
-    async fn send_code(&self, request: Request<api::SendCodeRequest>) -> Reply<api::SendCodeResponse> {
+    async fn send_code(
+        &self,
+        request: Request<api::SendCodeRequest>,
+    ) -> Reply<api::SendCodeResponse> {
         let request = request.into_inner();
         parse::size(&request)?;
         let key = parse::request_id(&request.request_id)?;
@@ -102,9 +136,12 @@ impl DeletionService for Deletions {
             let channel = match factor {
                 Factor::SmsCode => wire::CodeChannel::Sms,
                 Factor::EmailCode => wire::CodeChannel::Email,
-                Factor::Password => return Err(error::invalid("factor", "must be proved by a code")),
+                Factor::Password => {
+                    return Err(error::invalid("factor", "must be proved by a code"));
+                }
             };
-            self.remember(key, parse::digest("SendCode", &request), id).await?;
+            self.remember(key, parse::digest("SendCode", &request), id)
+                .await?;
             let question = Question::SendCode(wire::SendCodeQuery {
                 deletion: request.name.clone(),
                 channel: channel.into(),
@@ -119,7 +156,10 @@ impl DeletionService for Deletions {
         .map(Response::new)
     }
 
-    async fn verify_factor(&self, request: Request<api::VerifyFactorRequest>) -> Reply<api::VerifyFactorResponse> {
+    async fn verify_factor(
+        &self,
+        request: Request<api::VerifyFactorRequest>,
+    ) -> Reply<api::VerifyFactorResponse> {
         let request = request.into_inner();
         parse::size(&request)?;
         let key = parse::request_id(&request.request_id)?;
@@ -127,35 +167,52 @@ impl DeletionService for Deletions {
         let factor = parse::factor(request.factor())?;
         parse::proof(&request.proof)?;
         let deletion = within(CHANGE_MAX, self.verify(key, id, factor, &request)).await?;
-        Ok(Response::new(api::VerifyFactorResponse { deletion: Some(deletion) }))
+        Ok(Response::new(api::VerifyFactorResponse {
+            deletion: Some(deletion),
+        }))
     }
 
-    async fn revoke_deletion(&self, request: Request<api::RevokeDeletionRequest>) -> Reply<api::RevokeDeletionResponse> {
+    async fn revoke_deletion(
+        &self,
+        request: Request<api::RevokeDeletionRequest>,
+    ) -> Reply<api::RevokeDeletionResponse> {
         let request = request.into_inner();
         parse::size(&request)?;
         let key = parse::request_id(&request.request_id)?;
         let id = parse::deletion("name", &request.name)?;
         let deletion = within(CHANGE_MAX, async {
             let (deletion, _) = steward::read(&self.center, id).await?;
-            let known = self.remember(key, parse::digest("RevokeDeletion", &request), id).await?;
+            let known = self
+                .remember(key, parse::digest("RevokeDeletion", &request), id)
+                .await?;
             if known == Remembered::Repeat && matches!(deletion.state, State::Revoked { .. }) {
                 return Ok(deletion);
             }
             Ok(steward::turn(&self.center, id, &Event::Revoke, false).await?)
         })
         .await?;
-        Ok(Response::new(api::RevokeDeletionResponse { deletion: Some(present::brief(&deletion)) }))
+        Ok(Response::new(api::RevokeDeletionResponse {
+            deletion: Some(present::brief(&deletion)),
+        }))
     }
 
-    async fn get_deletion(&self, request: Request<api::GetDeletionRequest>) -> Reply<api::GetDeletionResponse> {
+    async fn get_deletion(
+        &self,
+        request: Request<api::GetDeletionRequest>,
+    ) -> Reply<api::GetDeletionResponse> {
         let request = request.into_inner();
         parse::size(&request)?;
         let id = parse::deletion("name", &request.name)?;
         let deletion = within(READ_MAX, load(&self.center, id)).await?;
-        Ok(Response::new(api::GetDeletionResponse { deletion: Some(deletion) }))
+        Ok(Response::new(api::GetDeletionResponse {
+            deletion: Some(deletion),
+        }))
     }
 
-    async fn list_deletions(&self, request: Request<api::ListDeletionsRequest>) -> Reply<api::ListDeletionsResponse> {
+    async fn list_deletions(
+        &self,
+        request: Request<api::ListDeletionsRequest>,
+    ) -> Reply<api::ListDeletionsResponse> {
         let request = request.into_inner();
         parse::size(&request)?;
         let rows = page::size(request.page_size)?;
@@ -169,7 +226,10 @@ impl DeletionService for Deletions {
         let mut deletions = listed.await?;
         let more = deletions.len() > rows as usize;
         deletions.truncate(rows as usize);
-        let next = deletions.last().filter(|_| more).map(|last| page::token(last.id, &query));
+        let next = deletions
+            .last()
+            .filter(|_| more)
+            .map(|last| page::token(last.id, &query));
         Ok(Response::new(api::ListDeletionsResponse {
             deletions: deletions.iter().map(present::brief).collect(),
             next_page_token: next.unwrap_or_default(),
@@ -178,34 +238,66 @@ impl DeletionService for Deletions {
 
     type WatchDeletionStream = watch::Watch;
 
-    async fn watch_deletion(&self, request: Request<api::WatchDeletionRequest>) -> Reply<Self::WatchDeletionStream> {
+    async fn watch_deletion(
+        &self,
+        request: Request<api::WatchDeletionRequest>,
+    ) -> Reply<Self::WatchDeletionStream> {
         let request = request.into_inner();
         parse::size(&request)?;
         let seat = Arc::clone(&self.seats).try_acquire_owned();
-        let seat = seat.map_err(|_| error::exhausted("TOO_MANY_WATCHERS", "this coordinator has all the watchers it can serve"))?;
+        let seat = seat.map_err(|_| {
+            error::exhausted(
+                "TOO_MANY_WATCHERS",
+                "this coordinator has all the watchers it can serve",
+            )
+        })?;
         if request.name == "deletions/-" {
-            return Ok(Response::new(watch::all(&self.center, seat, &self.shutdown)));
+            return Ok(Response::new(watch::all(
+                &self.center,
+                seat,
+                &self.shutdown,
+            )));
         }
         let id = parse::deletion("name", &request.name)?;
         let first = within(READ_MAX, load(&self.center, id)).await?;
-        Ok(Response::new(watch::one(Arc::clone(&self.center), id, first, seat, self.shutdown.clone())))
+        Ok(Response::new(watch::one(
+            Arc::clone(&self.center),
+            id,
+            first,
+            seat,
+            self.shutdown.clone(),
+        )))
     }
 
-    async fn get_certificate(&self, request: Request<api::GetCertificateRequest>) -> Reply<api::GetCertificateResponse> {
+    async fn get_certificate(
+        &self,
+        request: Request<api::GetCertificateRequest>,
+    ) -> Reply<api::GetCertificateResponse> {
         let request = request.into_inner();
         parse::size(&request)?;
         let id = parse::deletion("name", &request.name)?;
         let document = within(READ_MAX, async {
             let (deletion, plan) = steward::read(&self.center, id).await?;
-            let receipts = self.center.ledger.receipts(id).await.map_err(|error| error::ledger(&error))?;
+            let receipts = self
+                .center
+                .ledger
+                .receipts(id)
+                .await
+                .map_err(|error| error::ledger(&error))?;
             certificate::issue(&deletion, &plan, &receipts).map_err(error::refused)
         });
-        Ok(Response::new(api::GetCertificateResponse { document: document.await?.into() }))
+        Ok(Response::new(api::GetCertificateResponse {
+            document: document.await?.into(),
+        }))
     }
 }
 
 impl Deletions {
-    fn open(&self, request: &api::CreateDeletionRequest, traceparent: String) -> Result<Deletion, Status> {
+    fn open(
+        &self,
+        request: &api::CreateDeletionRequest,
+        traceparent: String,
+    ) -> Result<Deletion, Status> {
         let opening = deletion::Request {
             id: DeletionId(Uuid::now_v7()),
             request: parse::request_id(&request.request_id)?,
@@ -218,7 +310,10 @@ impl Deletions {
         let channel = opening.channel;
         let plan = self.center.plans.current();
         if !plan.policy().channels.contains_key(&channel) {
-            return Err(error::invalid("channel", "takes no requests under this policy"));
+            return Err(error::invalid(
+                "channel",
+                "takes no requests under this policy",
+            ));
         }
         Deletion::open(opening, plan, self.center.clock.now()).map_err(error::refused)
     }
@@ -226,7 +321,11 @@ impl Deletions {
     async fn write(&self, deletion: Deletion) -> Result<Deletion, Status> {
         let (answer, answered) = oneshot::channel();
         let gone = || error::unavailable("DRAINING", "this coordinator is ending");
-        self.center.open.send(OpenJob { deletion, answer }).await.map_err(|_| gone())?;
+        self.center
+            .open
+            .send(OpenJob { deletion, answer })
+            .await
+            .map_err(|_| gone())?;
         match answered.await.map_err(|_| gone())?? {
             Opened::Created(deletion) | Opened::Repeat(deletion) => Ok(deletion),
             Opened::RequestIdReused => Err(error::refused(Reason::RequestIdReused.into())),
@@ -243,11 +342,15 @@ impl Deletions {
     ) -> Result<api::Deletion, Status> {
         let (deletion, _) = steward::read(&self.center, id).await?;
         // The digest leaves the proof out: the coordinator keeps nothing that is derived from it.
-        let body = api::VerifyFactorRequest { proof: String::new(), ..request.clone() };
+        let body = api::VerifyFactorRequest {
+            proof: String::new(),
+            ..request.clone()
+        };
         if !deletion.factors_verified.has(factor) {
             awaiting(&deletion, factor)?;
         }
-        self.remember(key, parse::digest("VerifyFactor", &body), id).await?;
+        self.remember(key, parse::digest("VerifyFactor", &body), id)
+            .await?;
         if !deletion.factors_verified.has(factor) {
             self.check_proof(&deletion, factor, request).await?;
             match steward::turn(&self.center, id, &Event::FactorVerified(factor), false).await {
@@ -274,7 +377,12 @@ impl Deletions {
         }
     }
 
-    async fn check_proof(&self, deletion: &Deletion, factor: Factor, request: &api::VerifyFactorRequest) -> Result<(), Status> {
+    async fn check_proof(
+        &self,
+        deletion: &Deletion,
+        factor: Factor,
+        request: &api::VerifyFactorRequest,
+    ) -> Result<(), Status> {
         let kind = match factor {
             Factor::SmsCode => wire::ProofKind::SmsCode,
             Factor::EmailCode => wire::ProofKind::EmailCode,
@@ -292,28 +400,55 @@ impl Deletions {
         let tries = || HashMap::from([("tries_left".to_owned(), reply.tries_left.to_string())]);
         match reply.result() {
             wire::ProofResult::Right => Ok(()),
-            wire::ProofResult::Wrong => Err(error::precondition("WRONG_PROOF", "the code or password is wrong", tries())),
-            wire::ProofResult::Expired => {
-                Err(error::precondition("PROOF_EXPIRED", "the code is too old, or none was sent: ask for a new one", HashMap::new()))
-            }
-            wire::ProofResult::Locked => {
-                Err(error::precondition("TOO_MANY_TRIES", "too many wrong tries: ask for a new code later", HashMap::new()))
-            }
-            wire::ProofResult::UnknownAccount => {
-                Err(error::precondition("UNKNOWN_ACCOUNT", "identity does not know the account", HashMap::new()))
-            }
+            wire::ProofResult::Wrong => Err(error::precondition(
+                "WRONG_PROOF",
+                "the code or password is wrong",
+                tries(),
+            )),
+            wire::ProofResult::Expired => Err(error::precondition(
+                "PROOF_EXPIRED",
+                "the code is too old, or none was sent: ask for a new one",
+                HashMap::new(),
+            )),
+            wire::ProofResult::Locked => Err(error::precondition(
+                "TOO_MANY_TRIES",
+                "too many wrong tries: ask for a new code later",
+                HashMap::new(),
+            )),
+            wire::ProofResult::UnknownAccount => Err(error::precondition(
+                "UNKNOWN_ACCOUNT",
+                "identity does not know the account",
+                HashMap::new(),
+            )),
             wire::ProofResult::Unspecified => Err(unreachable_identity()),
         }
     }
 
-    async fn ask_identity(&self, deletion: &Deletion, question: Question) -> Result<Answer, Status> {
+    async fn ask_identity(
+        &self,
+        deletion: &Deletion,
+        question: Question,
+    ) -> Result<Answer, Status> {
         let identity = IDENTITY.parse().map_err(|_| unreachable_identity())?;
         let queries: &query::Queries = &self.center.queries;
-        let answer = queries.ask(&self.center, &identity, &deletion.account, question, self.center.pace.query).await;
+        let answer = queries
+            .ask(
+                &self.center,
+                &identity,
+                &deletion.account,
+                question,
+                self.center.pace.query,
+            )
+            .await;
         answer.ok_or_else(unreachable_identity)
     }
 
-    async fn remember(&self, key: RequestId, digest: [u8; 16], id: DeletionId) -> Result<Remembered, Status> {
+    async fn remember(
+        &self,
+        key: RequestId,
+        digest: [u8; 16],
+        id: DeletionId,
+    ) -> Result<Remembered, Status> {
         match self.center.ledger.remember(key, digest, id).await {
             Ok(Remembered::Reused) => Err(error::refused(Reason::RequestIdReused.into())),
             Ok(known) => Ok(known),
@@ -325,20 +460,31 @@ impl Deletions {
 /// A deletion with its legs and conditions.
 pub async fn load(center: &Center, id: DeletionId) -> Result<api::Deletion, Status> {
     let (deletion, plan): (Deletion, Arc<Plan>) = steward::read(center, id).await?;
-    let receipts = center.ledger.receipts(id).await.map_err(|error| error::ledger(&error))?;
+    let receipts = center
+        .ledger
+        .receipts(id)
+        .await
+        .map_err(|error| error::ledger(&error))?;
     Ok(present::full(center, &deletion, &plan, &receipts))
 }
 
 /// Whether the deletion waits for this factor.
 fn awaiting(deletion: &Deletion, factor: Factor) -> Result<(), Status> {
     if let Some(begun) = deletion.state.begun() {
-        return Err(error::refused(farewell_core::Refusal::since(Reason::PastNoReturn, begun.at)));
+        return Err(error::refused(farewell_core::Refusal::since(
+            Reason::PastNoReturn,
+            begun.at,
+        )));
     }
     if !matches!(deletion.state, State::AwaitingVerification { .. }) {
         return Err(error::refused(Reason::IllegalState.into()));
     }
     if !deletion.factors_required.has(factor) {
-        return Err(error::bad_request(Reason::FactorNotRequired.word(), "factor", Reason::FactorNotRequired.help()));
+        return Err(error::bad_request(
+            Reason::FactorNotRequired.word(),
+            "factor",
+            Reason::FactorNotRequired.help(),
+        ));
     }
     Ok(())
 }
@@ -348,7 +494,9 @@ fn filter(request: &api::ListDeletionsRequest) -> Result<Filter, Status> {
     // Not `request.states()`, which leaves out what it doesn't know: no filter at all would be left.
     for state in &request.states {
         match api::State::try_from(*state) {
-            Ok(api::State::Unspecified) | Err(_) => return Err(error::invalid("states", "must be known states")),
+            Ok(api::State::Unspecified) | Err(_) => {
+                return Err(error::invalid("states", "must be known states"));
+            }
             Ok(state) => states.push(i16::try_from(i32::from(state)).unwrap_or_default()),
         }
     }
@@ -358,27 +506,41 @@ fn filter(request: &api::ListDeletionsRequest) -> Result<Filter, Status> {
         "" => None,
         name => Some(parse::account("account", name)?),
     };
-    Ok(Filter { states, account, attention_before: None })
+    Ok(Filter {
+        states,
+        account,
+        attention_before: None,
+    })
 }
 
 fn unreachable_identity() -> Status {
-    error::unavailable("IDENTITY_UNAVAILABLE", "the identity service gives no answer; the request is kept, try again")
+    error::unavailable(
+        "IDENTITY_UNAVAILABLE",
+        "the identity service gives no answer; the request is kept, try again",
+    )
 }
 
 fn sent(reply: &wire::SendCodeReply) -> Result<api::SendCodeResponse, Status> {
     match reply.result() {
-        wire::SendCodeResult::Sent => {
-            Ok(api::SendCodeResponse { expire_time: reply.expire_time, next_send_time: reply.next_send_time })
-        }
-        wire::SendCodeResult::TooSoon => {
-            Err(error::wait("CODE_TOO_SOON", "a code was sent a moment ago", until(reply.next_send_time)))
-        }
-        wire::SendCodeResult::NoAddress => {
-            Err(error::precondition("NO_ADDRESS", "the account has no such address", HashMap::new()))
-        }
-        wire::SendCodeResult::UnknownAccount => {
-            Err(error::precondition("UNKNOWN_ACCOUNT", "identity does not know the account", HashMap::new()))
-        }
+        wire::SendCodeResult::Sent => Ok(api::SendCodeResponse {
+            expire_time: reply.expire_time,
+            next_send_time: reply.next_send_time,
+        }),
+        wire::SendCodeResult::TooSoon => Err(error::wait(
+            "CODE_TOO_SOON",
+            "a code was sent a moment ago",
+            until(reply.next_send_time),
+        )),
+        wire::SendCodeResult::NoAddress => Err(error::precondition(
+            "NO_ADDRESS",
+            "the account has no such address",
+            HashMap::new(),
+        )),
+        wire::SendCodeResult::UnknownAccount => Err(error::precondition(
+            "UNKNOWN_ACCOUNT",
+            "identity does not know the account",
+            HashMap::new(),
+        )),
         wire::SendCodeResult::Unspecified => Err(unreachable_identity()),
     }
 }
@@ -387,12 +549,18 @@ fn sent(reply: &wire::SendCodeReply) -> Result<api::SendCodeResponse, Status> {
 fn until(then: Option<Timestamp>) -> Duration {
     const MOMENT: Duration = Duration::from_secs(1);
     let then = then.and_then(|then| SystemTime::try_from(then).ok());
-    then.and_then(|then| then.duration_since(SystemTime::now()).ok()).unwrap_or(MOMENT).max(MOMENT)
+    then.and_then(|then| then.duration_since(SystemTime::now()).ok())
+        .unwrap_or(MOMENT)
+        .max(MOMENT)
 }
 
 fn holding(participant: String, answer: Option<Answer>) -> api::Holding {
     let Some(Answer::Inventory(inventory)) = answer else {
-        return api::Holding { participant, answered: false, ..api::Holding::default() };
+        return api::Holding {
+            participant,
+            answered: false,
+            ..api::Holding::default()
+        };
     };
     let category = |held: wire::HeldCategory| api::Category {
         category: held.category,

@@ -34,34 +34,50 @@ impl Operators {
 /// Only operators' certificates; without TLS, which only loopback allows, anybody on this machine.
 fn admit<T>(request: &Request<T>) -> Result<(), Status> {
     match peer::of_request(request)? {
-        Some(peer) if peer.role != Role::Operator => {
-            Err(error::denied("NOT_AN_OPERATOR", "the certificate is not an operator's"))
-        }
+        Some(peer) if peer.role != Role::Operator => Err(error::denied(
+            "NOT_AN_OPERATOR",
+            "the certificate is not an operator's",
+        )),
         _ => Ok(()),
     }
 }
 
 #[tonic::async_trait]
 impl OperatorService for Operators {
-    async fn get_overview(&self, request: Request<api::GetOverviewRequest>) -> Result<Response<api::GetOverviewResponse>, Status> {
+    async fn get_overview(
+        &self,
+        request: Request<api::GetOverviewRequest>,
+    ) -> Result<Response<api::GetOverviewResponse>, Status> {
         admit(&request)?;
         let center = &self.center;
         let overview = within(READ_MAX, async {
-            center.ledger.overview().await.map_err(|error| error::ledger(&error))
+            center
+                .ledger
+                .overview()
+                .await
+                .map_err(|error| error::ledger(&error))
         })
         .await?;
-        let participants = center.plans.current().policy().participants().map(|participant| {
-            let desk = center.board().desk(participant);
-            api::ParticipantOverview {
-                participant: participant.to_string(),
-                sessions: desk.sessions,
-                outstanding: desk.outstanding,
-                waiting: desk.waiting,
-                deferred: desk.deferred,
-                refused: center.board().refused(participant),
-            }
-        });
-        let refused = center.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let participants = center
+            .plans
+            .current()
+            .policy()
+            .participants()
+            .map(|participant| {
+                let desk = center.board().desk(participant);
+                api::ParticipantOverview {
+                    participant: participant.to_string(),
+                    sessions: desk.sessions,
+                    outstanding: desk.outstanding,
+                    waiting: desk.waiting,
+                    deferred: desk.deferred,
+                    refused: center.board().refused(participant),
+                }
+            });
+        let refused = center
+            .refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let refusal = |((participant, reason), count): (&(String, &str), &u64)| api::RefusalCount {
             participant: participant.clone(),
             reason: (*reason).to_owned(),
@@ -76,7 +92,10 @@ impl OperatorService for Operators {
             states: overview
                 .states
                 .into_iter()
-                .map(|(state, count)| api::StateCount { state: i32::from(state), count })
+                .map(|(state, count)| api::StateCount {
+                    state: i32::from(state),
+                    count,
+                })
                 .collect(),
             participants: participants.collect(),
             coordinators: overview.coordinators.into_iter().map(coordinator).collect(),
@@ -86,7 +105,10 @@ impl OperatorService for Operators {
         }))
     }
 
-    async fn list_stalled(&self, request: Request<api::ListStalledRequest>) -> Result<Response<api::ListStalledResponse>, Status> {
+    async fn list_stalled(
+        &self,
+        request: Request<api::ListStalledRequest>,
+    ) -> Result<Response<api::ListStalledResponse>, Status> {
         admit(&request)?;
         let request = request.into_inner();
         let rows = page::size(request.page_size)?;
@@ -94,24 +116,43 @@ impl OperatorService for Operators {
         let center = &self.center;
         let patience = center.plans.current().policy().stalled_after;
         let since = Time::from_micros(
-            center.clock.now().micros() - i64::try_from(patience.as_micros()).unwrap_or(i64::MAX / 2),
+            center.clock.now().micros()
+                - i64::try_from(patience.as_micros()).unwrap_or(i64::MAX / 2),
         );
-        let filter = Filter { states: UNFINISHED.to_vec(), account: None, attention_before: Some(since) };
+        let filter = Filter {
+            states: UNFINISHED.to_vec(),
+            account: None,
+            attention_before: Some(since),
+        };
         let (deletions, next) = within(READ_MAX, async {
-            let mut found = center.ledger.list(&filter, before, rows + 1).await.map_err(|error| error::ledger(&error))?;
+            let mut found = center
+                .ledger
+                .list(&filter, before, rows + 1)
+                .await
+                .map_err(|error| error::ledger(&error))?;
             let more = found.len() > rows as usize;
             found.truncate(rows as usize);
-            let next = found.last().filter(|_| more).map(|last| page::token(last.id, "stalled"));
+            let next = found
+                .last()
+                .filter(|_| more)
+                .map(|last| page::token(last.id, "stalled"));
             let mut stalled = Vec::with_capacity(found.len());
             for deletion in found {
                 let deletion = load(center, deletion.id).await?;
-                if deletion.conditions.iter().any(|condition| condition.kind() == ConditionKind::Stalled) {
+                if deletion
+                    .conditions
+                    .iter()
+                    .any(|condition| condition.kind() == ConditionKind::Stalled)
+                {
                     stalled.push(deletion);
                 }
             }
             Ok((stalled, next))
         })
         .await?;
-        Ok(Response::new(api::ListStalledResponse { deletions, next_page_token: next.unwrap_or_default() }))
+        Ok(Response::new(api::ListStalledResponse {
+            deletions,
+            next_page_token: next.unwrap_or_default(),
+        }))
     }
 }

@@ -33,15 +33,27 @@ pub fn start(token: &str, query: &str) -> Result<Option<DeletionId>, Status> {
     if token.is_empty() {
         return Ok(None);
     }
-    let mismatch = || error::bad_request("PAGE_TOKEN_MISMATCH", "page_token", "must come from a response to the same query");
+    let mismatch = || {
+        error::bad_request(
+            "PAGE_TOKEN_MISMATCH",
+            "page_token",
+            "must come from a response to the same query",
+        )
+    };
     let bytes: Option<Vec<u8>> = (token.len() == 48 && token.is_ascii())
-        .then(|| (0..24).map(|i| u8::from_str_radix(&token[2 * i..2 * i + 2], 16).ok()).collect())
+        .then(|| {
+            (0..24)
+                .map(|i| u8::from_str_radix(&token[2 * i..2 * i + 2], 16).ok())
+                .collect()
+        })
         .flatten();
     let bytes = bytes.ok_or_else(mismatch)?;
     if bytes[16..] != binding(query) {
         return Err(mismatch());
     }
-    Uuid::from_slice(&bytes[..16]).map(|id| Some(DeletionId(id))).map_err(|_| mismatch())
+    Uuid::from_slice(&bytes[..16])
+        .map(|id| Some(DeletionId(id)))
+        .map_err(|_| mismatch())
 }
 
 fn binding(query: &str) -> [u8; 8] {

@@ -21,26 +21,37 @@ const PROOF_BYTES_MAX: usize = 256;
 /// Refuses a request that is too large to be meant.
 pub fn size(request: &impl Message) -> Result<(), Status> {
     if request.encoded_len() > REQUEST_BYTES_MAX {
-        return Err(error::bad_request("MESSAGE_TOO_LARGE", "request", "must be at most 65536 bytes"));
+        return Err(error::bad_request(
+            "MESSAGE_TOO_LARGE",
+            "request",
+            "must be at most 65536 bytes",
+        ));
     }
     Ok(())
 }
 
 /// `accounts/{account}`.
 pub fn account(field: &str, name: &str) -> Result<AccountId, Status> {
-    let id = name.strip_prefix("accounts/").ok_or_else(|| error::invalid(field, "must be accounts/{account}"))?;
-    id.parse().map_err(|bad: farewell_core::id::BadId| error::invalid(field, bad.0))
+    let id = name
+        .strip_prefix("accounts/")
+        .ok_or_else(|| error::invalid(field, "must be accounts/{account}"))?;
+    id.parse()
+        .map_err(|bad: farewell_core::id::BadId| error::invalid(field, bad.0))
 }
 
 /// `deletions/{deletion}`.
 pub fn deletion(field: &str, name: &str) -> Result<DeletionId, Status> {
-    let id = name.strip_prefix("deletions/").ok_or_else(|| error::invalid(field, "must be deletions/{deletion}"))?;
-    id.parse().map_err(|bad: farewell_core::id::BadId| error::invalid(field, bad.0))
+    let id = name
+        .strip_prefix("deletions/")
+        .ok_or_else(|| error::invalid(field, "must be deletions/{deletion}"))?;
+    id.parse()
+        .map_err(|bad: farewell_core::id::BadId| error::invalid(field, bad.0))
 }
 
 /// The caller's request id.
 pub fn request_id(text: &str) -> Result<RequestId, Status> {
-    text.parse().map_err(|bad: farewell_core::id::BadId| error::invalid("request_id", bad.0))
+    text.parse()
+        .map_err(|bad: farewell_core::id::BadId| error::invalid("request_id", bad.0))
 }
 
 /// A channel that is named.
@@ -66,20 +77,40 @@ pub fn consents(consents: &[api::Consent]) -> Result<Vec<Consent>, Status> {
     if consents.len() > CONSENTS_MAX {
         return Err(error::invalid("consents", "must be at most 32"));
     }
-    consents.iter().enumerate().map(|(place, consent)| one_consent(place, consent)).collect()
+    consents
+        .iter()
+        .enumerate()
+        .map(|(place, consent)| one_consent(place, consent))
+        .collect()
 }
 
 fn one_consent(place: usize, consent: &api::Consent) -> Result<Consent, Status> {
     let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    if consent.text.is_empty() || consent.text.len() > CONSENT_BYTES_MAX || !consent.text.bytes().all(legal) {
-        return Err(error::invalid(&format!("consents[{place}].text"), "must be 1 to 64 characters of a-z 0-9 -"));
+    if consent.text.is_empty()
+        || consent.text.len() > CONSENT_BYTES_MAX
+        || !consent.text.bytes().all(legal)
+    {
+        return Err(error::invalid(
+            &format!("consents[{place}].text"),
+            "must be 1 to 64 characters of a-z 0-9 -",
+        ));
     }
     if consent.version == 0 {
-        return Err(error::invalid(&format!("consents[{place}].version"), "must be at least 1"));
+        return Err(error::invalid(
+            &format!("consents[{place}].version"),
+            "must be at least 1",
+        ));
     }
-    let at = consent.time.and_then(wire::time).filter(|at| at.micros() > 0);
+    let at = consent
+        .time
+        .and_then(wire::time)
+        .filter(|at| at.micros() > 0);
     let at = at.ok_or_else(|| error::invalid(&format!("consents[{place}].time"), "must be set"))?;
-    Ok(Consent { text: consent.text.clone(), version: consent.version, at })
+    Ok(Consent {
+        text: consent.text.clone(),
+        version: consent.version,
+        at,
+    })
 }
 
 /// A digest of method and body, by which another body under the same request id is seen.

@@ -64,27 +64,54 @@ pub fn full(center: &Center, deletion: &Deletion, plan: &Plan, receipts: &[Kept]
     }
 }
 
-fn legs(deletion: &Deletion, plan: &Plan, receipts: &[Kept], progress: &[LegProgress]) -> Vec<api::Leg> {
-    let sealed = matches!(deletion.state, State::Revoked { sealed: true, .. } | State::Denied { sealed: true, .. });
-    let shown = if sealed { plan.seals() | plan.unseals() } else { plan.seals() | plan.required() };
+fn legs(
+    deletion: &Deletion,
+    plan: &Plan,
+    receipts: &[Kept],
+    progress: &[LegProgress],
+) -> Vec<api::Leg> {
+    let sealed = matches!(
+        deletion.state,
+        State::Revoked { sealed: true, .. } | State::Denied { sealed: true, .. }
+    );
+    let shown = if sealed {
+        plan.seals() | plan.unseals()
+    } else {
+        plan.seals() | plan.required()
+    };
     let owed = deletion.owes(plan);
     plan.legs()
         .filter(|(index, _)| shown.has(*index))
         .map(|(index, leg)| {
             // A leg that was cleared is owed in this round: its older receipts speak of earlier commands.
-            let kept = receipts.iter().rfind(|kept| kept.receipt.leg == index).filter(|_| deletion.done.has(index));
+            let kept = receipts
+                .iter()
+                .rfind(|kept| kept.receipt.leg == index)
+                .filter(|_| deletion.done.has(index));
             let round = kept.map_or(deletion.round, |kept| kept.receipt.round);
-            let command =
-                CommandName { deletion: deletion.id, round, verb: leg.verb, participant: leg.participant.clone() };
+            let command = CommandName {
+                deletion: deletion.id,
+                round,
+                verb: leg.verb,
+                participant: leg.participant.clone(),
+            };
             let progress = progress.get(index.place());
-            let state = leg_state(deletion.done.has(index), deletion.refused, owed, index, progress);
+            let state = leg_state(
+                deletion.done.has(index),
+                deletion.refused,
+                owed,
+                index,
+                progress,
+            );
             let base = api::Leg {
                 command: command.to_string(),
                 participant: leg.participant.to_string(),
                 verb: word(leg.verb),
                 stage: leg.stage.clone(),
                 state: state.into(),
-                progress: progress.map(|progress| progress.note.clone()).unwrap_or_default(),
+                progress: progress
+                    .map(|progress| progress.note.clone())
+                    .unwrap_or_default(),
                 ..api::Leg::default()
             };
             match kept.and_then(|kept| Some((kept, kept.receipt.read().ok()?))) {
@@ -125,16 +152,22 @@ fn leg_state(
 }
 
 fn with_evidence(leg: api::Leg, settled_at: Time, evidence: Evidence) -> api::Leg {
-    let retained = evidence.retained.into_iter().map(|retention| api::Retention {
-        class: retention.class,
-        legal_basis: retention.legal_basis,
-        count: retention.count,
-        until_time: Some(timestamp(retention.until)),
-    });
+    let retained = evidence
+        .retained
+        .into_iter()
+        .map(|retention| api::Retention {
+            class: retention.class,
+            legal_basis: retention.legal_basis,
+            count: retention.count,
+            until_time: Some(timestamp(retention.until)),
+        });
     let devices = evidence.devices.into_iter().map(|device| api::LegDevice {
         device: format!("devices/{}", device.device.as_str()),
         binding_epoch: device.binding_epoch,
-        outcome: device.outcome.map_or("", |outcome| outcome.word()).to_owned(),
+        outcome: device
+            .outcome
+            .map_or("", |outcome| outcome.word())
+            .to_owned(),
     });
     api::Leg {
         outcome: evidence.outcome.word().to_owned(),

@@ -27,7 +27,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 pub type Watch = Pin<Box<dyn Stream<Item = Result<WatchDeletionResponse, Status>> + Send>>;
 
 /// One deletion at once and at every change, until it is closed.
-pub fn one(center: Arc<Center>, id: DeletionId, first: Deletion, seat: OwnedSemaphorePermit, shutdown: Shutdown) -> Watch {
+pub fn one(
+    center: Arc<Center>,
+    id: DeletionId,
+    first: Deletion,
+    seat: OwnedSemaphorePermit,
+    shutdown: Shutdown,
+) -> Watch {
     let (sender, receiver) = mpsc::channel(QUEUE_MESSAGES_MAX);
     shutdown.clone().spawn(async move {
         let _seat = seat;
@@ -35,7 +41,14 @@ pub fn one(center: Arc<Center>, id: DeletionId, first: Deletion, seat: OwnedSema
         let mut shown = first;
         let mut fresh = true;
         loop {
-            if fresh && sender.send(Ok(WatchDeletionResponse { deletions: vec![shown.clone()] })).await.is_err() {
+            if fresh
+                && sender
+                    .send(Ok(WatchDeletionResponse {
+                        deletions: vec![shown.clone()],
+                    }))
+                    .await
+                    .is_err()
+            {
                 return;
             }
             if shown.close_time.is_some() {
@@ -63,7 +76,10 @@ pub fn one(center: Arc<Center>, id: DeletionId, first: Deletion, seat: OwnedSema
     Box::pin(ReceiverStream::new(receiver))
 }
 
-async fn ours(changes: &mut tokio::sync::broadcast::Receiver<crate::center::Changes>, id: DeletionId) {
+async fn ours(
+    changes: &mut tokio::sync::broadcast::Receiver<crate::center::Changes>,
+    id: DeletionId,
+) {
     loop {
         match changes.recv().await {
             Ok(batch) if batch.iter().any(|(changed, _)| *changed == id) => return,
@@ -98,7 +114,10 @@ pub fn all(center: &Arc<Center>, seat: OwnedSemaphorePermit, shutdown: &Shutdown
                         })
                         .collect(),
                 }),
-                Err(RecvError::Lagged(_)) => Err(error::exhausted("WATCHER_TOO_SLOW", "changes were missed: list, then watch again")),
+                Err(RecvError::Lagged(_)) => Err(error::exhausted(
+                    "WATCHER_TOO_SLOW",
+                    "changes were missed: list, then watch again",
+                )),
                 Err(RecvError::Closed) => return,
             };
             let over = answer.is_err();

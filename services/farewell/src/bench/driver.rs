@@ -63,12 +63,21 @@ impl Driver {
     pub async fn connect(url: &str, security: &Security) -> anyhow::Result<Self> {
         let mut services = Vec::with_capacity(CONNECTIONS);
         for _ in 0..CONNECTIONS {
-            let channel = client::endpoint(url, security)?.connect().await.context("connecting to the coordinator")?;
+            let channel = client::endpoint(url, security)?
+                .connect()
+                .await
+                .context("connecting to the coordinator")?;
             services.push(DeletionServiceClient::new(channel));
         }
         let ends = Arc::new(Ends::default());
-        let request = WatchDeletionRequest { name: "deletions/-".to_owned() };
-        let mut changes = services[0].clone().watch_deletion(request).await?.into_inner();
+        let request = WatchDeletionRequest {
+            name: "deletions/-".to_owned(),
+        };
+        let mut changes = services[0]
+            .clone()
+            .watch_deletion(request)
+            .await?
+            .into_inner();
         let heard = Arc::clone(&ends);
         tokio::spawn(async move {
             while let Ok(Some(response)) = changes.message().await {
@@ -80,7 +89,11 @@ impl Driver {
                 }
             }
         });
-        Ok(Self { services, ends, turn: AtomicU64::new(0) })
+        Ok(Self {
+            services,
+            ends,
+            turn: AtomicU64::new(0),
+        })
     }
 
     /// One deletion to its end. Returns when it was purged.
@@ -94,14 +107,25 @@ impl Driver {
             consents: Vec::new(),
         };
         let mut service = self.services[place].clone();
-        let created = service.create_deletion(client::request(request, PATIENCE)).await?;
-        let deletion = created.into_inner().deletion.context("a deletion in the answer")?;
+        let created = service
+            .create_deletion(client::request(request, PATIENCE))
+            .await?;
+        let deletion = created
+            .into_inner()
+            .deletion
+            .context("a deletion in the answer")?;
         let ended = self.ends.wait(deletion.name);
-        tokio::time::timeout(PATIENCE, ended).await.context("a deletion was not purged in time")?
+        tokio::time::timeout(PATIENCE, ended)
+            .await
+            .context("a deletion was not purged in time")?
     }
 
     /// `in_flight` at a time until `deletions` are done.
-    pub async fn closed(self: &Arc<Self>, deletions: u64, in_flight: usize) -> anyhow::Result<Shape> {
+    pub async fn closed(
+        self: &Arc<Self>,
+        deletions: u64,
+        in_flight: usize,
+    ) -> anyhow::Result<Shape> {
         let left = Arc::new(AtomicU64::new(deletions));
         let started = Instant::now();
         let mut loops = JoinSet::new();
@@ -109,7 +133,12 @@ impl Driver {
             let (driver, left) = (Arc::clone(self), Arc::clone(&left));
             loops.spawn(async move {
                 let mut latencies = Vec::new();
-                while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+                while left
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                        left.checked_sub(1)
+                    })
+                    .is_ok()
+                {
                     let asked = Instant::now();
                     let ended = driver.delete().await?;
                     latencies.push(ended.saturating_duration_since(asked));
@@ -131,7 +160,11 @@ impl Driver {
                 tokio::time::sleep_until(intended.into()).await;
             }
             let driver = Arc::clone(self);
-            runs.spawn(async move { anyhow::Ok(vec![driver.delete().await?.saturating_duration_since(intended)]) });
+            runs.spawn(async move {
+                anyhow::Ok(vec![
+                    driver.delete().await?.saturating_duration_since(intended),
+                ])
+            });
         }
         gather(runs, deletions, started).await
     }
@@ -173,8 +206,17 @@ async fn gather(
             histogram.record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX))?;
         }
     }
-    anyhow::ensure!(histogram.len() == deletions, "{} of {deletions} deletions were purged", histogram.len());
+    anyhow::ensure!(
+        histogram.len() == deletions,
+        "{} of {deletions} deletions were purged",
+        histogram.len()
+    );
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
     let ms = |quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
-    Ok(Shape { deletions, seconds: started.elapsed().as_secs_f64(), p50_ms: ms(0.5), p99_ms: ms(0.99) })
+    Ok(Shape {
+        deletions,
+        seconds: started.elapsed().as_secs_f64(),
+        p50_ms: ms(0.5),
+        p99_ms: ms(0.99),
+    })
 }

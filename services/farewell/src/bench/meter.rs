@@ -24,32 +24,53 @@ pub fn cpu_seconds(process: &Process) -> f64 {
         pids.extend(children(process.pid));
     }
     // Of children that have ended, the parent's account tells.
-    pids.iter().map(|pid| ticks(*pid, process.tree && *pid == process.pid)).sum::<f64>() / TICKS_PER_SECOND
+    pids.iter()
+        .map(|pid| ticks(*pid, process.tree && *pid == process.pid))
+        .sum::<f64>()
+        / TICKS_PER_SECOND
 }
 
 /// The most memory that a process has held, in MiB.
 pub fn peak_mebibytes(pid: u32) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kibibytes = line.and_then(|rest| rest.trim().strip_suffix(" kB")).and_then(|number| number.trim().parse::<f64>().ok());
+    let kibibytes = line
+        .and_then(|rest| rest.trim().strip_suffix(" kB"))
+        .and_then(|number| number.trim().parse::<f64>().ok());
     kibibytes.unwrap_or(0.0) / 1024.0
 }
 
 fn ticks(pid: u32, with_ended: bool) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields: Vec<_> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
-    let number = |place: usize| fields.get(place).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+    let fields: Vec<_> = stat
+        .rsplit_once(')')
+        .map_or("", |(_, rest)| rest)
+        .split_whitespace()
+        .collect();
+    let number = |place: usize| {
+        fields
+            .get(place)
+            .and_then(|field| field.parse::<f64>().ok())
+            .unwrap_or(0.0)
+    };
     // utime and stime are the 14th and 15th fields, of which two stand before the parenthesis; cutime and cstime follow.
     let own = number(11) + number(12);
-    if with_ended { own + number(13) + number(14) } else { own }
+    if with_ended {
+        own + number(13) + number(14)
+    } else {
+        own
+    }
 }
 
 fn children(parent: u32) -> Vec<u32> {
     let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
     pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter(|pid: &u32| {
-            let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).unwrap_or_default();
-            let ppid = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse::<u32>().ok());
+            let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"))
+                .unwrap_or_default();
+            let ppid = stat
+                .rsplit_once(')')
+                .and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse::<u32>().ok());
             ppid == Some(parent)
         })
         .collect()
@@ -65,11 +86,24 @@ pub struct Database {
 /// The server of a `postgres://` URL, if it runs on this machine.
 pub async fn postmaster(url: &str) -> Option<Process> {
     let mut connection = PgConnection::connect(url).await.ok()?;
-    let row = sqlx::query("SELECT pg_backend_pid()").fetch_one(&mut connection).await.ok()?;
+    let row = sqlx::query("SELECT pg_backend_pid()")
+        .fetch_one(&mut connection)
+        .await
+        .ok()?;
     let backend: i32 = row.try_get(0).ok()?;
     let stat = fs::read_to_string(format!("/proc/{backend}/stat")).ok()?;
-    let pid = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
-    Some(Process { label: "postgres", pid, tree: true })
+    let pid = stat
+        .rsplit_once(')')?
+        .1
+        .split_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()?;
+    Some(Process {
+        label: "postgres",
+        pid,
+        tree: true,
+    })
 }
 
 /// Reads the database's accounts; zero where there are none.
@@ -85,7 +119,14 @@ pub async fn database(url: &str) -> Database {
         .fetch_one(&mut connection)
         .await
         .ok()?;
-        Some(Database { log_bytes: row.try_get(0).ok()?, commits: row.try_get(1).ok()? })
+        Some(Database {
+            log_bytes: row.try_get(0).ok()?,
+            commits: row.try_get(1).ok()?,
+        })
     };
-    if url.starts_with("postgres") { read.await.unwrap_or_default() } else { Database::default() }
+    if url.starts_with("postgres") {
+        read.await.unwrap_or_default()
+    } else {
+        Database::default()
+    }
 }

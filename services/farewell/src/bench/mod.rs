@@ -47,7 +47,7 @@ pub struct Measure {
 
 /// The policy under measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Plan {
+pub enum Plan {
     W1,
     Full,
 }
@@ -56,7 +56,9 @@ enum Plan {
 pub async fn run(command: Command, output: Output) -> anyhow::Result<()> {
     match command {
         Command::W1(measure) => report::print(&stage::measure(Plan::W1, &measure).await?, output),
-        Command::Full(measure) => report::print(&stage::measure(Plan::Full, &measure).await?, output),
+        Command::Full(measure) => {
+            report::print(&stage::measure(Plan::Full, &measure).await?, output)
+        }
         Command::Coordinator(args) => stage::coordinator(args).await,
         Command::Participants(args) => participants::run(args).await,
     }

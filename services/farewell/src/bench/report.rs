@@ -86,23 +86,47 @@ fn tables(figures: &Figures) -> [Rows; 3] {
     let mut shapes = Rows::new("Deletions", &["SHAPE", "DELETIONS/S", "P50 MS", "P99 MS"]);
     let mut shape = |name: String, shape: &Shape| {
         let rate = format!("{:.0}", shape.per_second());
-        shapes.push([name, rate, format!("{:.2}", shape.p50_ms), format!("{:.2}", shape.p99_ms)]);
+        shapes.push([
+            name,
+            rate,
+            format!("{:.2}", shape.p50_ms),
+            format!("{:.2}", shape.p99_ms),
+        ]);
     };
-    shape(format!("closed loop, {} in flight", figures.in_flight), &figures.saturated);
+    shape(
+        format!("closed loop, {} in flight", figures.in_flight),
+        &figures.saturated,
+    );
     shape("half of that rate".to_owned(), &figures.half_load);
     shape("one at a time".to_owned(), &figures.alone);
-    let mut costs = Rows::new("Closed loop, by process", &["PROCESS", "CPU S PER 1,000", "PEAK MIB"]);
+    let mut costs = Rows::new(
+        "Closed loop, by process",
+        &["PROCESS", "CPU S PER 1,000", "PEAK MIB"],
+    );
     for cost in &figures.costs {
         let cpu = format!("{:.3}", cost.cpu_seconds_per_thousand);
-        costs.push([cost.process.to_owned(), cpu, format!("{:.0}", cost.peak_mebibytes)]);
+        costs.push([
+            cost.process.to_owned(),
+            cpu,
+            format!("{:.0}", cost.peak_mebibytes),
+        ]);
     }
     let mut ledger = Rows::new("Ledger", &["FIGURE", "VALUE"]);
     if figures.commits_per_deletion > 0.0 {
-        ledger.push(["WAL bytes a deletion".to_owned(), format!("{:.0}", figures.log_bytes_per_deletion)]);
-        ledger.push(["commits a deletion".to_owned(), format!("{:.4}", figures.commits_per_deletion)]);
+        ledger.push([
+            "WAL bytes a deletion".to_owned(),
+            format!("{:.0}", figures.log_bytes_per_deletion),
+        ]);
+        ledger.push([
+            "commits a deletion".to_owned(),
+            format!("{:.4}", figures.commits_per_deletion),
+        ]);
     }
     let limit = format!("{:.0}", figures.limit.per_second());
     ledger.push(["database only, group commit, deletions/s".to_owned(), limit]);
-    ledger.push(["the whole job reaches of that".to_owned(), format!("{:.2}", figures.ratio())]);
+    ledger.push([
+        "the whole job reaches of that".to_owned(),
+        format!("{:.2}", figures.ratio()),
+    ]);
     [shapes, costs, ledger]
 }

@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use farewell_coordinator::{Config, Listener, Pace};
 use farewell_core::policy::{Channel, Stage};
 use farewell_core::{ParticipantId, Policy};
-use farewell_coordinator::{Config, Listener, Pace};
 use farewell_runtime::certs::{self, DevCa};
 use farewell_runtime::peer::Role;
-use farewell_runtime::server::Security;
 use farewell_runtime::shutdown::Shutdown;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -66,15 +65,31 @@ struct Ports {
 /// The policy under measurement: requests of the support channel need no factor, and nothing cools off.
 pub fn policy(plan: Plan) -> Policy {
     let channels = [(Channel::Support, Vec::new())].into();
-    let full = Policy { cooling_off: Duration::ZERO, channels, name: "bench-full".to_owned(), ..Policy::cn() };
+    let full = Policy {
+        cooling_off: Duration::ZERO,
+        channels,
+        name: "bench-full".to_owned(),
+        ..Policy::cn()
+    };
     match plan {
         Plan::Full => full,
         Plan::W1 => {
-            let six = ["wearables", "phones", "smarthome", "cloud", "store", "identity"];
-            let participants: Vec<ParticipantId> = six.iter().filter_map(|name| name.parse().ok()).collect();
+            let six = [
+                "wearables",
+                "phones",
+                "smarthome",
+                "cloud",
+                "store",
+                "identity",
+            ];
+            let participants: Vec<ParticipantId> =
+                six.iter().filter_map(|name| name.parse().ok()).collect();
             Policy {
                 name: "bench-w1".to_owned(),
-                stages: vec![Stage { name: "ALL".to_owned(), participants }],
+                stages: vec![Stage {
+                    name: "ALL".to_owned(),
+                    participants,
+                }],
                 seal: false,
                 probe: false,
                 eligibility: false,
@@ -89,7 +104,10 @@ pub async fn coordinator(args: CoordinatorArgs) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     let listener = || {
         let security = security(args.dir.as_ref(), "coordinator")?;
-        anyhow::Ok(Listener { address: SocketAddr::from(([127, 0, 0, 1], 0)), security })
+        anyhow::Ok(Listener {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            security,
+        })
     };
     let config = Config {
         instance: "bench".to_owned(),
@@ -101,7 +119,10 @@ pub async fn coordinator(args: CoordinatorArgs) -> anyhow::Result<()> {
         pace: Pace::default(),
     };
     let running = farewell_coordinator::start(config, shutdown.clone()).await?;
-    let ports = Ports { callers: running.callers, participants: running.participants };
+    let ports = Ports {
+        callers: running.callers,
+        participants: running.participants,
+    };
     println!("{}", serde_json::to_string(&ports)?);
     end_of_input().await;
     shutdown.trigger();
@@ -121,24 +142,51 @@ pub async fn measure(plan: Plan, measure: &Measure) -> anyhow::Result<Figures> {
         Some(url) => url.clone(),
         None => format!("sqlite:{}", folder.path().join("bench.db").display()),
     };
-    let dir = if measure.plain { None } else { Some(folder.path().to_owned()) };
+    let dir = if measure.plain {
+        None
+    } else {
+        Some(folder.path().to_owned())
+    };
     if let Some(dir) = &dir {
         certificates(dir, plan)?;
     }
     let mut coordinator = part("coordinator", plan, dir.as_deref(), &["--ledger", &ledger])?;
     let mut line = String::new();
-    let out = coordinator.stdout.take().context("the coordinator's output")?;
+    let out = coordinator
+        .stdout
+        .take()
+        .context("the coordinator's output")?;
     let mut out = BufReader::new(out);
-    tokio::time::timeout(START_MAX, out.read_line(&mut line)).await.context("the coordinator did not come up")??;
-    let ports: Ports = serde_json::from_str(&line).context("the coordinator did not say where it listens")?;
+    tokio::time::timeout(START_MAX, out.read_line(&mut line))
+        .await
+        .context("the coordinator did not come up")??;
+    let ports: Ports =
+        serde_json::from_str(&line).context("the coordinator did not say where it listens")?;
     let participants_url = format!("https://localhost:{}", ports.participants.port());
-    let participants = part("participants", plan, dir.as_deref(), &["--coordinator", &participants_url])?;
+    let participants = part(
+        "participants",
+        plan,
+        dir.as_deref(),
+        &["--coordinator", &participants_url],
+    )?;
 
     let postgres = meter::postmaster(&ledger).await;
     let processes: Vec<_> = [
-        Some(Process { label: "driver", pid: std::process::id(), tree: false }),
-        coordinator.id().map(|pid| Process { label: "coordinator", pid, tree: false }),
-        participants.id().map(|pid| Process { label: "participants", pid, tree: false }),
+        Some(Process {
+            label: "driver",
+            pid: std::process::id(),
+            tree: false,
+        }),
+        coordinator.id().map(|pid| Process {
+            label: "coordinator",
+            pid,
+            tree: false,
+        }),
+        participants.id().map(|pid| Process {
+            label: "participants",
+            pid,
+            tree: false,
+        }),
         postgres,
     ]
     .into_iter()
@@ -150,13 +198,17 @@ pub async fn measure(plan: Plan, measure: &Measure) -> anyhow::Result<Figures> {
     eprintln!("warming up with {WARM_UP} deletions");
     driver.closed(WARM_UP, measure.in_flight).await?;
 
-    eprintln!("closed loop: {} deletions, {} in flight", measure.deletions, measure.in_flight);
+    eprintln!(
+        "closed loop: {} deletions, {} in flight",
+        measure.deletions, measure.in_flight
+    );
     let accounts = meter::database(&ledger).await;
     let cpu: Vec<_> = processes.iter().map(meter::cpu_seconds).collect();
     let saturated = driver.closed(measure.deletions, measure.in_flight).await?;
     let costs = processes.iter().zip(cpu).map(|(process, before)| Cost {
         process: process.label,
-        cpu_seconds_per_thousand: (meter::cpu_seconds(process) - before) * 1_000.0 / as_f64(measure.deletions),
+        cpu_seconds_per_thousand: (meter::cpu_seconds(process) - before) * 1_000.0
+            / as_f64(measure.deletions),
         peak_mebibytes: meter::peak_mebibytes(process.pid),
     });
     let costs: Vec<_> = costs.collect();
@@ -172,12 +224,19 @@ pub async fn measure(plan: Plan, measure: &Measure) -> anyhow::Result<Figures> {
     drop(driver);
     end(participants).await?;
     end(coordinator).await?;
-    eprintln!("database only: {} deletions, {} in flight, no RPC", measure.deletions, measure.in_flight);
-    let limit = limit(&ledger, measure, plan).await?;
+    eprintln!(
+        "database only: {} deletions, {} in flight, no RPC",
+        measure.deletions, measure.in_flight
+    );
+    let limit = limit(&ledger, measure).await?;
     Ok(Figures {
         plan: if plan == Plan::W1 { "w1" } else { "full" },
         ledger: kind(&ledger),
-        security: if measure.plain { "plain text" } else { "mutual TLS" },
+        security: if measure.plain {
+            "plain text"
+        } else {
+            "mutual TLS"
+        },
         in_flight: measure.in_flight,
         saturated,
         half_load,
@@ -190,15 +249,23 @@ pub async fn measure(plan: Plan, measure: &Measure) -> anyhow::Result<Figures> {
 }
 
 /// The same writes with nobody in between.
-async fn limit(url: &str, measure: &Measure, _plan: Plan) -> anyhow::Result<Shape> {
+async fn limit(url: &str, measure: &Measure) -> anyhow::Result<Shape> {
     let ledger = farewell_ledger::connect(url).await?;
-    let limit = farewell_ledger::limit::group_commit_limit(&*ledger, measure.deletions, measure.in_flight).await?;
-    Ok(Shape { deletions: limit.deletions, seconds: limit.elapsed.as_secs_f64(), p50_ms: 0.0, p99_ms: 0.0 })
+    let limit =
+        farewell_ledger::limit::group_commit_limit(&*ledger, measure.deletions, measure.in_flight)
+            .await?;
+    Ok(Shape {
+        deletions: limit.deletions,
+        seconds: limit.elapsed.as_secs_f64(),
+        p50_ms: 0.0,
+        p99_ms: 0.0,
+    })
 }
 
 fn certificates(dir: &Path, plan: Plan) -> anyhow::Result<()> {
     let ca = DevCa::create()?;
-    let mut write = |role: Role, name: &str| anyhow::Ok(certs::write(dir, name, &ca.issue(role, name, &[])?)?);
+    let write =
+        |role: Role, name: &str| anyhow::Ok(certs::write(dir, name, &ca.issue(role, name, &[])?)?);
     write(Role::Coordinator, "coordinator")?;
     write(Role::Caller, "driver")?;
     for participant in policy(plan).participants() {
@@ -214,14 +281,21 @@ fn part(name: &str, plan: Plan, dir: Option<&Path>, args: &[&str]) -> anyhow::Re
     if let Some(dir) = dir {
         command.arg("--dir").arg(dir);
     }
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-    command.spawn().with_context(|| format!("starting the {name}"))
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
+    command
+        .spawn()
+        .with_context(|| format!("starting the {name}"))
 }
 
 /// Closes a part's input, which ends it.
 async fn end(mut part: Child) -> anyhow::Result<()> {
     drop(part.stdin.take());
-    tokio::time::timeout(START_MAX, part.wait()).await.context("a part did not end")??;
+    tokio::time::timeout(START_MAX, part.wait())
+        .await
+        .context("a part did not end")??;
     Ok(())
 }
 

@@ -89,6 +89,7 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
         played = play(&args, &mut stage, &shutdown, output) => played,
         () = shutdown.wait() => Err(anyhow::anyhow!("interrupted")),
     };
+    let interrupted = played.is_err() && shutdown.is_triggered();
     let ended = match played {
         Ok(devices) => {
             let said = if args.keep {
@@ -105,7 +106,7 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
         }
         Err(error) => Err(error),
     };
-    stage.strike(ended.is_err()).await;
+    stage.strike(ended.is_err() && !interrupted).await;
     ended
 }
 

@@ -8,8 +8,10 @@ mod account;
 mod caller;
 mod devices;
 mod keep;
+mod ports;
 mod progress;
 mod stage;
+mod values;
 mod verdict;
 
 use std::io::Write as _;

@@ -6,7 +6,6 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -18,15 +17,15 @@ use farewell_runtime::client::request;
 use farewell_runtime::server::Security;
 use farewell_runtime::shutdown::Shutdown;
 use farewell_runtime::tls::Credentials;
-use rand::Rng as _;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Args;
+use super::ports::{Ports, local};
+use super::{Args, values};
 use crate::sample::Places;
 use crate::settings::{Agent, Coordinator, Line, Name, Service};
 use crate::{certs, client, role};
@@ -38,28 +37,17 @@ const READY_LIMIT: Duration = Duration::from_secs(45);
 const READY_POLL: Duration = Duration::from_millis(100);
 /// How long everybody may take to leave.
 const LEAVE_LIMIT: Duration = Duration::from_secs(10);
-/// Below the ports that systems give to outgoing connections, so that none is taken between choosing and listening.
-const PORTS: std::ops::Range<u16> = 20_000..32_000;
-const PORT_TRIES: usize = 1_000;
 
 /// Where everything is.
 pub struct Stage {
     dir: PathBuf,
     temporary: Option<TempDir>,
-    ports: Ports,
+    pub(super) ports: Ports,
     postgres: Option<String>,
     processes: bool,
     settings: Map<String, Value>,
     shutdown: Shutdown,
     roles: Vec<Role>,
-}
-
-struct Ports {
-    callers: u16,
-    participants: u16,
-    operators: u16,
-    lines: [u16; 3],
-    broker: u16,
 }
 
 /// A running role.
@@ -103,7 +91,7 @@ impl Stage {
             shutdown: Shutdown::new(),
             roles: Vec::new(),
         };
-        stage.settings = stage.sections(args);
+        stage.settings = values::sections(&stage, args);
         stage.write_settings()?;
         Ok(stage)
     }
@@ -250,82 +238,12 @@ impl Stage {
         local(self.ports.line(line)).to_string()
     }
 
-    fn database(&self, name: &str) -> String {
+    pub(super) fn database(&self, name: &str) -> String {
         match &self.postgres {
             // Each role has a name space of its own in it.
             Some(url) => url.clone(),
             None => format!("sqlite:{}", self.dir.join(format!("{name}.db")).display()),
         }
-    }
-
-    /// `section` to values, for every role.
-    fn sections(&self, args: &Args) -> Map<String, Value> {
-        let tls = json!({"dir": self.certs()});
-        // Processes of their own write into files, where more may be said.
-        let telemetry = json!({"log": "info,mqtt5=warn", "json": true});
-        let coordinators = json!([local(self.ports.participants)]);
-        let mut sections = Map::new();
-        let coordinator = json!({
-            "instance": "coordinator",
-            "ledger": self.database("coordinator"),
-            "listen": {
-                "callers": local(self.ports.callers),
-                "participants": local(self.ports.participants),
-                "operators": local(self.ports.operators),
-            },
-            "tls": tls,
-            // Patience is what a demonstration has least of.
-            "policy": {
-                "name": "cn",
-                "verification": "10m",
-                "cooling_off": args.cooling_off,
-                "deadline": "1h",
-                "deadline_warning": "10m",
-                "stalled_after": "30s",
-                "recheck": "2s",
-            },
-            "pace": {"poll": "200ms", "retry": "1s", "retry_max": "5s"},
-            "drain": "5s",
-            "telemetry": telemetry,
-        });
-        sections.insert("coordinator".to_owned(), coordinator);
-        for line in Line::ALL {
-            let mut listen = json!({"devices": local(self.ports.line(line))});
-            if line == Line::Smarthome {
-                listen["mqtt"] = json!(local(self.ports.broker));
-            }
-            let agent = json!({
-                "database": self.agent_database(line),
-                "coordinators": coordinators,
-                "listen": listen,
-                "tls": tls,
-                "drain": "5s",
-                "telemetry": telemetry,
-            });
-            sections.insert(format!("agent.{line}"), agent);
-        }
-        for service in Name::ALL {
-            let mut settings = json!({
-                "database": self.service_database(service),
-                "coordinators": coordinators,
-                "tls": tls,
-                "drain": "5s",
-                "telemetry": telemetry,
-            });
-            match service {
-                Name::Identity => {
-                    let courier = json!({"kind": "file", "path": self.codes()});
-                    settings["courier"] = json!({"sms": courier, "email": courier});
-                    let pepper: [u8; 16] = rand::rng().random();
-                    let pepper: String = pepper.iter().map(|byte| format!("{byte:02x}")).collect();
-                    settings["pepper"] = json!(pepper);
-                }
-                Name::Cloud => settings["files"] = json!(self.files()),
-                Name::Store | Name::Community => {}
-            }
-            sections.insert(format!("service.{service}"), settings);
-        }
-        sections
     }
 
     /// Readable by its owner only: it holds a pepper, and perhaps a database's password.
@@ -339,7 +257,7 @@ impl Stage {
             .mode(0o600)
             .open(&path)
             .with_context(|| format!("writing {}", path.display()))?;
-        Ok(file.write_all(toml(&self.settings).as_bytes())?)
+        Ok(file.write_all(values::toml(&self.settings).as_bytes())?)
     }
 
     fn section<T: serde::de::DeserializeOwned>(&self, name: &str) -> anyhow::Result<T> {
@@ -480,40 +398,6 @@ impl Stage {
     }
 }
 
-impl Ports {
-    /// Different from each other and free a moment ago.
-    fn choose() -> anyhow::Result<Self> {
-        let mut held = Vec::new();
-        let mut rng = rand::rng();
-        let mut free = || {
-            (0..PORT_TRIES)
-                .find_map(|_| {
-                    let port = rng.random_range(PORTS);
-                    let listener = TcpListener::bind(local(port)).ok()?;
-                    held.push(listener);
-                    Some(port)
-                })
-                .context("no free port")
-        };
-        Ok(Self {
-            callers: free()?,
-            participants: free()?,
-            operators: free()?,
-            lines: [free()?, free()?, free()?],
-            broker: free()?,
-        })
-    }
-
-    fn line(&self, line: Line) -> u16 {
-        let [phones, wearables, smarthome] = self.lines;
-        match line {
-            Line::Phones => phones,
-            Line::Wearables => wearables,
-            Line::Smarthome => smarthome,
-        }
-    }
-}
-
 /// Removes everything else from the folder.
 fn keep_certificate(temporary: TempDir) -> std::io::Result<()> {
     let dir = temporary.keep();
@@ -536,36 +420,6 @@ fn keep_certificate(temporary: TempDir) -> std::io::Result<()> {
     match fs::remove_dir(&dir) {
         Err(error) if error.kind() != std::io::ErrorKind::DirectoryNotEmpty => Err(error),
         _ => Ok(()),
-    }
-}
-
-fn local(port: u16) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
-}
-
-/// A settings file with these sections. JSON's strings, numbers and lists are TOML's too; only tables are written
-/// differently.
-fn toml(sections: &Map<String, Value>) -> String {
-    let mut text = "# Written by `farewell demo`.\n".to_owned();
-    for (name, values) in sections {
-        text.push_str(&format!("\n[{name}]\n"));
-        for (key, value) in values.as_object().into_iter().flatten() {
-            text.push_str(&format!("{key} = {}\n", inline(value)));
-        }
-    }
-    text
-}
-
-fn inline(value: &Value) -> String {
-    match value {
-        Value::Object(table) => {
-            let pairs: Vec<String> = table
-                .iter()
-                .map(|(key, value)| format!("{key} = {}", inline(value)))
-                .collect();
-            format!("{{ {} }}", pairs.join(", "))
-        }
-        other => other.to_string(),
     }
 }
 

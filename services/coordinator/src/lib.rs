@@ -5,6 +5,7 @@
 //! the last receipt purges. [`steward`] does what is not a command; [`owner`] holds the slots and fills the board from the
 //! ledger, which is the only truth here.
 
+mod admission;
 mod board;
 mod center;
 mod clock;
@@ -36,8 +37,10 @@ use farewell_runtime::shutdown::Shutdown;
 use tokio::sync::{Notify, broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
+use tonic::service::interceptor::InterceptedService;
 use tonic_health::server::HealthReporter;
 
+use crate::admission::Admission;
 use crate::center::{CHANGES_BEHIND_MAX, Center};
 use crate::clock::Clock;
 use crate::plans::Plans;
@@ -126,13 +129,16 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         DeletionServiceServer::new(Deletions::new(Arc::clone(&center), streams.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let deletions = InterceptedService::new(deletions, Admission::callers());
     let sessions =
         ParticipantServiceServer::new(Sessions::new(Arc::clone(&center), streams.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let sessions = InterceptedService::new(sessions, Admission::participants());
     let operators = OperatorServiceServer::new(Operators::new(Arc::clone(&center)))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let operators = InterceptedService::new(operators, Admission::operators());
     let (health, health_service) = tonic_health::server::health_reporter();
     health
         .set_serving::<DeletionServiceServer<Deletions>>()

@@ -11,7 +11,7 @@ use farewell_proto::participant::v1::connect_request::Message as Up;
 use farewell_proto::participant::v1::connect_response::Message as Down;
 use farewell_proto::participant::v1::participant_service_server::ParticipantService;
 use farewell_proto::participant::v1::{self as wire, ConnectRequest, ConnectResponse};
-use farewell_runtime::peer::{self, Role};
+use farewell_runtime::peer;
 use farewell_runtime::shutdown::Shutdown;
 use farewell_runtime::telemetry;
 use tokio::sync::mpsc;
@@ -61,16 +61,7 @@ impl ParticipantService for Sessions {
         &self,
         request: Request<Streaming<ConnectRequest>>,
     ) -> Result<Response<Self::ConnectStream>, Status> {
-        let certified = match peer::of_request(&request)? {
-            Some(peer) if peer.role == Role::Participant => Some(peer.name),
-            Some(_) => {
-                return Err(error::denied(
-                    "NOT_A_PARTICIPANT",
-                    "the certificate is not a participant's",
-                ));
-            }
-            None => None,
-        };
+        let certified = peer::of_request(&request)?.map(|peer| peer.name);
         if self.open.load(Ordering::Relaxed) >= SESSIONS_MAX {
             return Err(error::exhausted(
                 "TOO_MANY_SESSIONS",

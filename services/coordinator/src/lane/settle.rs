@@ -313,6 +313,12 @@ fn compare(center: &Center, group: &mut Group, kept: &[Kept]) {
                 group.events.push(Event::Contradicted);
                 refuse(&job, Reason::OutcomeConflict, center);
             }
+            // Asked before somebody found residue, answered after: it did nothing wrong, and is asked again.
+            None if job
+                .sender
+                .1
+                .parse::<CommandName>()
+                .is_ok_and(|name| name.verb == Verb::Probe) => {}
             None => refuse(&job, Reason::UnknownCommand, center),
         }
     }

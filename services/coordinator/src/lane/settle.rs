@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use farewell_core::receipt::{Kept, Receipt};
-use farewell_core::{Deletion, DeletionId, Event, LegIndex, Mask, Plan, Reason};
+use farewell_core::{CommandName, Deletion, DeletionId, Event, LegIndex, Mask, Plan, Reason, Verb};
 use farewell_ledger::{BATCH_ROWS_MAX, Error, Owed, Settled, Settlement};
 use farewell_proto::participant::v1 as wire;
 use tokio::sync::mpsc;
@@ -314,12 +314,14 @@ fn compare(center: &Center, group: &mut Group, kept: &[Kept]) {
                 refuse(&job, Reason::OutcomeConflict, center);
             }
             // Asked before somebody found residue, answered after: it did nothing wrong, and is asked again.
-            None if job
-                .sender
-                .1
-                .parse::<CommandName>()
-                .is_ok_and(|name| name.verb == Verb::Probe) => {}
+            None if probed(&job.sender.1) => {}
             None => refuse(&job, Reason::UnknownCommand, center),
         }
     }
+}
+
+fn probed(command: &str) -> bool {
+    command
+        .parse::<CommandName>()
+        .is_ok_and(|name| name.verb == Verb::Probe)
 }

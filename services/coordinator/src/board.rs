@@ -18,6 +18,7 @@ use farewell_ledger::Owed;
 use farewell_proto::participant::v1 as wire;
 use tokio::sync::mpsc;
 
+use crate::dispatch::LINKS_MAX;
 use crate::timers::Timers;
 use crate::wire::verb_to_wire;
 
@@ -374,7 +375,15 @@ impl Board {
     }
 
     /// Hands every session as many commands as its window and queue have room for. Returns how many.
-    pub fn dispatch(&mut self, now: Instant, backoff: &Backoff, traceparent: &str) -> usize {
+    ///
+    /// `traceparent` is that of the batch; if it is recorded, `causes` gets those of the requests that it works for.
+    pub fn dispatch(
+        &mut self,
+        now: Instant,
+        backoff: &Backoff,
+        traceparent: &str,
+        causes: &mut Vec<String>,
+    ) -> usize {
         let mut sent = 0;
         let (desks, entries, timers) = (&mut self.desks, &mut self.entries, &mut self.timers);
         for desk in desks.values_mut() {
@@ -415,6 +424,14 @@ impl Board {
                         timers.set(due, id);
                     }
                     commands.push(command);
+                    let cause = &entry.deletion.traceparent;
+                    if !traceparent.is_empty()
+                        && causes.len() < LINKS_MAX
+                        && !cause.is_empty()
+                        && !causes.contains(cause)
+                    {
+                        causes.push(cause.clone());
+                    }
                 }
                 if commands.is_empty() {
                     continue;

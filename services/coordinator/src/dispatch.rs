@@ -11,6 +11,9 @@ use tokio::time::timeout;
 use crate::board::IDLE_MAX;
 use crate::center::Center;
 
+/// Requests that one span is linked to; what is beyond is not linked.
+pub const LINKS_MAX: usize = 128;
+
 /// Runs until the shutdown.
 pub async fn run(center: Arc<Center>, shutdown: Shutdown) {
     while !shutdown.is_triggered() {
@@ -21,8 +24,12 @@ pub async fn run(center: Arc<Center>, shutdown: Shutdown) {
             if !center.draining() && board.has_work() {
                 let span = tracing::info_span!("command batch", commands = tracing::field::Empty);
                 let traceparent = telemetry::traceparent_of(&span);
-                let sent = board.dispatch(now, &center.pace.retry, &traceparent);
+                let mut causes = Vec::new();
+                let sent = board.dispatch(now, &center.pace.retry, &traceparent, &mut causes);
                 span.record("commands", sent);
+                causes
+                    .iter()
+                    .for_each(|cause| telemetry::link(&span, cause));
             }
             next
         };

@@ -4,9 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use farewell_core::receipt::{Kept, Receipt};
-use farewell_core::{CommandName, Deletion, DeletionId, Event, LegIndex, Mask, Plan, Reason, Verb};
+use farewell_core::{
+    CommandName, Deletion, DeletionId, Event, LegIndex, Mask, Plan, Reason, State, Verb,
+};
 use farewell_ledger::{BATCH_ROWS_MAX, Error, Owed, Settled, Settlement};
 use farewell_proto::participant::v1 as wire;
+use farewell_runtime::telemetry;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
@@ -14,6 +17,7 @@ use super::AWAY_PAUSE;
 use super::open::chain;
 use crate::board::{Frame, rosters};
 use crate::center::Center;
+use crate::dispatch::LINKS_MAX;
 
 /// A judged report.
 pub struct SettleJob {
@@ -130,12 +134,12 @@ async fn flush(center: &Arc<Center>, jobs: impl Iterator<Item = SettleJob>) {
             board.settled(id, done, moved, seals);
         }
     }
+    purge_span(&landed);
     // What has moved may owe something else now, or nothing for a while.
     center.admit(landed.into_iter().map(|deletion| Owed {
         deletion,
         seals: Vec::new(),
     }));
-    purge_span(&changes);
     center.announce(changes);
     center.wake.notify_one();
     if !stale.is_empty() {
@@ -265,13 +269,23 @@ fn seal_rosters(plan: &Plan, receipts: &[Receipt]) -> Vec<farewell_core::receipt
     rosters(plan, &seals)
 }
 
-/// One short span for each batch that purges, linked from nothing: a deletion lives too long for one open span.
-fn purge_span(changes: &[(DeletionId, i16)]) {
-    const PURGED: i16 = 5;
-    let purged = changes.iter().filter(|(_, state)| *state == PURGED).count();
-    if purged > 0 {
-        let _span = tracing::info_span!("purge", deletions = purged).entered();
+/// One short span for each batch that purges, linked to the requests: a deletion lives too long for one open span.
+fn purge_span(landed: &[Deletion]) {
+    let purged = || {
+        let ended = |deletion: &&Deletion| matches!(deletion.state, State::Purged { .. });
+        landed.iter().filter(ended)
+    };
+    if purged().next().is_none() {
+        return;
     }
+    let span = tracing::info_span!("purge", deletions = purged().count());
+    if !telemetry::traceparent_of(&span).is_empty() {
+        let causes = purged().map(|deletion| &deletion.traceparent);
+        causes
+            .take(LINKS_MAX)
+            .for_each(|cause| telemetry::link(&span, cause));
+    }
+    drop(span.entered());
 }
 
 /// Reads deletions again whose stored revision is another than the board's.

@@ -14,7 +14,6 @@ use farewell_proto::deletion::v1::deletion_service_server::DeletionService;
 use farewell_proto::participant::v1 as wire;
 use farewell_proto::participant::v1::query::Question;
 use farewell_proto::participant::v1::reply::Answer;
-use farewell_runtime::peer::{self, Role};
 use farewell_runtime::shutdown::Shutdown;
 use farewell_runtime::telemetry;
 use prost_types::Timestamp;
@@ -53,18 +52,6 @@ impl Deletions {
 }
 
 type Reply<T> = Result<Response<T>, Status>;
-
-/// Only callers' and operators' certificates, neither a device's nor a participant's; without TLS, which only loopback
-/// allows, anybody on this machine.
-fn admit<T>(request: &Request<T>) -> Result<(), Status> {
-    match peer::of_request(request)? {
-        Some(peer) if !matches!(peer.role, Role::Caller | Role::Operator) => Err(error::denied(
-            "NOT_A_CALLER",
-            "the certificate is neither a caller's nor an operator's",
-        )),
-        _ => Ok(()),
-    }
-}
 
 #[tonic::async_trait]
 impl DeletionService for Deletions {

@@ -31,7 +31,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Asks for the deletion of each account, by whichever caller answers, pausing up to `pause` between two of them.
+    /// Asks for the deletion of each account, by one caller as long as it answers and then by the next, pausing up to `pause` between two of them.
     pub fn start(callers: &[Caller], accounts: &[String], pause: Duration, seed: u64) -> Self {
         let promised = Arc::new(Mutex::new(Promised::new()));
         let mut workers = JoinSet::new();
@@ -101,7 +101,6 @@ async fn work(
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(account, (asked, name));
-        place += 1;
         let micros = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
         sleep(Duration::from_micros(chance.random_range(0..=micros))).await;
     }

@@ -42,6 +42,9 @@ CREATE TABLE deletion (
 -- Acknowledgements never change these columns.
 CREATE INDEX deletion_attention ON deletion (slot, attention_at, id) WHERE attention_at IS NOT NULL;
 
+-- An entry is made once, when the deletion ends; the live one is found through `live`.
+CREATE INDEX deletion_ended ON deletion (account) WHERE state >= 5;
+
 CREATE TABLE receipt (
     deletion       uuid     NOT NULL,
     settled_at     bigint   NOT NULL,

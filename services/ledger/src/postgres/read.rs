@@ -20,8 +20,17 @@ const HISTORY: &str =
 const LIST: &str = "
 SELECT * FROM deletion
 WHERE ($1::uuid IS NULL OR id < $1) AND (cardinality($2::smallint[]) = 0 OR state = ANY($2))
-  AND ($3::text IS NULL OR account = $3) AND ($4::bigint IS NULL OR attention_at < $4)
-ORDER BY id DESC LIMIT $5";
+  AND ($3::bigint IS NULL OR attention_at < $3)
+ORDER BY id DESC LIMIT $4";
+
+/// The live deletion of an account, and those that have ended: two look-ups.
+const LIST_OF_ACCOUNT: &str = "
+SELECT * FROM deletion
+WHERE ($1::uuid IS NULL OR id < $1) AND (cardinality($2::smallint[]) = 0 OR state = ANY($2))
+  AND ($3::bigint IS NULL OR attention_at < $3)
+  AND id IN (SELECT l.deletion FROM live l WHERE l.account = $5
+             UNION ALL SELECT d.id FROM deletion d WHERE d.account = $5 AND d.state >= 5)
+ORDER BY id DESC LIMIT $4";
 
 const STATES: &str = "SELECT state, count(*) FROM deletion GROUP BY state ORDER BY state";
 
@@ -65,12 +74,20 @@ pub(super) async fn list(
     before: Option<DeletionId>,
     limit: u32,
 ) -> Result<Vec<Deletion>, Error> {
-    let found: Vec<DeletionRow> = sqlx::query_as(LIST)
+    let sql = if filter.account.is_some() {
+        LIST_OF_ACCOUNT
+    } else {
+        LIST
+    };
+    let mut list = sqlx::query_as(sql)
         .bind(before.map(|id| id.0))
         .bind(&filter.states)
-        .bind(filter.account.as_ref().map(|account| account.as_str()))
         .bind(columns::micros(filter.attention_before))
-        .bind(i64::try_from(rows(limit)).unwrap_or(i64::MAX))
+        .bind(i64::try_from(rows(limit)).unwrap_or(i64::MAX));
+    if let Some(account) = &filter.account {
+        list = list.bind(account.as_str().to_owned());
+    }
+    let found: Vec<DeletionRow> = list
         // Planned for the filter at hand: a plan for any filter could use no index but the key's.
         .persistent(false)
         .fetch_all(pool)

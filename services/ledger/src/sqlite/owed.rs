@@ -11,11 +11,15 @@ use super::moved::json;
 use crate::columns::{self, DeletionRow, ReceiptRow};
 use crate::{Cursor, Error, Owed, clock, rows};
 
-/// One slot is one range of the index, read no further than the page needs.
+/// Each slot is one range of the index, read no further than the page needs.
 const DUE: &str = "
-SELECT attention_at, id FROM deletion
-WHERE slot = $1 AND attention_at IS NOT NULL AND attention_at <= $2 AND (attention_at, id) > ($3, $4)
-ORDER BY attention_at, id LIMIT $5";
+SELECT d.id FROM json_each($1) AS s CROSS JOIN deletion AS d
+WHERE d.id IN (
+    SELECT due.id FROM deletion AS due
+    WHERE due.slot = s.value AND due.attention_at IS NOT NULL AND due.attention_at <= $2
+      AND (due.attention_at, due.id) > ($3, $4)
+    ORDER BY due.attention_at, due.id LIMIT $5)
+ORDER BY d.attention_at, d.id LIMIT $5";
 
 const DELETIONS: &str =
     "SELECT * FROM deletion WHERE id IN (SELECT unhex(value, '-') FROM json_each($1))";
@@ -32,25 +36,16 @@ pub(super) async fn owed(
     limit: u32,
 ) -> Result<Vec<Owed>, Error> {
     let (at, id) = columns::cursor(after);
-    let now = clock().micros();
-    let limit = rows(limit);
-    let mut due: Vec<(i64, Uuid)> = Vec::new();
-    for slot in slots {
-        let page: Vec<(i64, Uuid)> = sqlx::query_as(DUE)
-            .bind(i16::from(slot.number()))
-            .bind(now)
-            .bind(at)
-            .bind(id)
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(pool)
-            .await
-            .map_err(unread)?;
-        due.extend(page);
-    }
-    due.sort_unstable();
-    due.dedup();
-    due.truncate(limit);
-    let due: Vec<DeletionId> = due.into_iter().map(|(_, id)| DeletionId(id)).collect();
+    let due: Vec<Uuid> = sqlx::query_scalar(DUE)
+        .bind(json(&columns::slot_numbers(slots)))
+        .bind(clock().micros())
+        .bind(at)
+        .bind(id)
+        .bind(i64::try_from(rows(limit)).unwrap_or(i64::MAX))
+        .fetch_all(pool)
+        .await
+        .map_err(unread)?;
+    let due: Vec<DeletionId> = due.into_iter().map(DeletionId).collect();
     get(pool, &due).await
 }
 

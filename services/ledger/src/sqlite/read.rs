@@ -18,9 +18,16 @@ const HISTORY: &str =
 
 const LIST: &str = "
 SELECT * FROM deletion
-WHERE ($1 IS NULL OR id < $1) AND ($2 = '[]' OR state IN (SELECT value FROM json_each($2)))
-  AND ($3 IS NULL OR account = $3) AND ($4 IS NULL OR attention_at < $4)
-ORDER BY id DESC LIMIT $5";
+WHERE ($1 IS NULL OR id < $1) AND ($2 = '[]' OR state IN (SELECT value FROM json_each($2))) AND ($3 IS NULL OR attention_at < $3)
+ORDER BY id DESC LIMIT $4";
+
+/// The live deletion of an account, and those that have ended: two look-ups.
+const LIST_OF_ACCOUNT: &str = "
+SELECT * FROM deletion
+WHERE ($1 IS NULL OR id < $1) AND ($2 = '[]' OR state IN (SELECT value FROM json_each($2))) AND ($3 IS NULL OR attention_at < $3)
+  AND id IN (SELECT l.deletion FROM live l WHERE l.account = $5
+             UNION ALL SELECT d.id FROM deletion d WHERE d.account = $5 AND d.state >= 5)
+ORDER BY id DESC LIMIT $4";
 
 const STATES: &str = "SELECT state, count(*) FROM deletion GROUP BY state ORDER BY state";
 
@@ -56,20 +63,20 @@ pub(super) async fn list(
     before: Option<DeletionId>,
     limit: u32,
 ) -> Result<Vec<Deletion>, Error> {
-    let found: Vec<DeletionRow> = sqlx::query_as(LIST)
+    let sql = if filter.account.is_some() {
+        LIST_OF_ACCOUNT
+    } else {
+        LIST
+    };
+    let mut list = sqlx::query_as(sql)
         .bind(before.map(|id| id.0))
         .bind(json(&filter.states))
-        .bind(
-            filter
-                .account
-                .as_ref()
-                .map(|account| account.as_str().to_owned()),
-        )
         .bind(columns::micros(filter.attention_before))
-        .bind(i64::try_from(rows(limit)).unwrap_or(i64::MAX))
-        .fetch_all(pool)
-        .await
-        .map_err(unread)?;
+        .bind(i64::try_from(rows(limit)).unwrap_or(i64::MAX));
+    if let Some(account) = &filter.account {
+        list = list.bind(account.as_str().to_owned());
+    }
+    let found: Vec<DeletionRow> = list.fetch_all(pool).await.map_err(unread)?;
     found.into_iter().map(Deletion::try_from).collect()
 }
 

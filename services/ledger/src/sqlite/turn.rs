@@ -47,18 +47,17 @@ pub(super) async fn turn(
     let turned: Vec<Option<(Deletion, bool)>> = batch
         .iter()
         .map(|turn| {
-            let (_, done, live) = stored
-                .get(&turn.after.id)
-                .filter(|(revision, ..)| *revision == turn.before)?;
-            let (done, refused) = merge::turned(*done, turn);
+            // Removed, so that the second turn of one deletion finds nothing.
+            let (revision, done, live) = stored.remove(&turn.after.id)?;
+            if revision != turn.before {
+                return None;
+            }
+            let (done, refused) = merge::turned(done, turn);
             let after = Deletion {
                 done,
                 refused,
                 ..turn.after.clone()
             };
-            let live = *live;
-            // The second turn of one deletion finds nothing.
-            stored.remove(&turn.after.id);
             Some((after, live))
         })
         .collect();

@@ -4,7 +4,9 @@
 
 mod bed;
 mod given;
+mod histories;
 mod leases;
+mod postgres;
 mod reads;
 mod receipts;
 mod requests;

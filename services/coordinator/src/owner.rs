@@ -69,7 +69,9 @@ async fn hold(center: &Arc<Center>, fence: &Fence, shutdown: &Shutdown) -> Optio
                     if !gained.is_empty() {
                         tracing::info!(slots = gained.len(), "holding");
                         center.board().gain(&gained);
-                        fill(center, &gained, None).await;
+                        if !fill(center, &gained, None).await {
+                            swept = None;
+                        }
                     }
                 }
                 Err(Error::Fenced) => return Some(Fenced),
@@ -78,15 +80,17 @@ async fn hold(center: &Arc<Center>, fence: &Fence, shutdown: &Shutdown) -> Optio
         }
         let slots = center.board().slots();
         let now = center.clock.now();
-        if swept.is_none_or(|at| at.elapsed() >= SWEEP) {
-            swept = Some(Instant::now());
-            fill(center, &slots, None).await;
-        } else {
-            let from =
-                Time::from_micros(seen.micros() - i64::try_from(OVERLAP.as_micros()).unwrap_or(0));
-            fill(center, &slots, Some(from)).await;
+        let sweep = swept.is_none_or(|at| at.elapsed() >= SWEEP);
+        let from = (!sweep).then(|| {
+            Time::from_micros(seen.micros() - i64::try_from(OVERLAP.as_micros()).unwrap_or(0))
+        });
+        // A look that failed has seen nothing: the next one starts where it did.
+        if fill(center, &slots, from).await {
+            seen = now;
+            if sweep {
+                swept = Some(Instant::now());
+            }
         }
-        seen = now;
         pause(center, shutdown).await;
     }
     None
@@ -117,28 +121,31 @@ async fn share(center: &Center, fence: &Fence) -> Result<Vec<Slot>, Error> {
         .into_iter()
         .take(fair - leases.mine.len())
         .collect();
-    if wanted.is_empty() {
-        Ok(Vec::new())
-    } else {
-        center.ledger.claim(fence, &wanted).await
+    // Also those that were claimed before, by a commit whose answer was lost.
+    let known = center.board().slots();
+    let mut gained = leases.mine;
+    gained.retain(|slot| !known.contains(slot));
+    if !wanted.is_empty() {
+        gained.extend(center.ledger.claim(fence, &wanted).await?);
     }
+    Ok(gained)
 }
 
-/// Brings onto the board what these slots owe.
-async fn fill(center: &Arc<Center>, slots: &[Slot], from: Option<Time>) {
+/// Brings onto the board what these slots owe. False if the ledger could not be read to the end.
+async fn fill(center: &Arc<Center>, slots: &[Slot], from: Option<Time>) -> bool {
     let mut after = from.map(|attention_at| Cursor {
         attention_at,
         id: farewell_core::DeletionId(uuid::Uuid::nil()),
     });
     if slots.is_empty() {
-        return;
+        return true;
     }
     loop {
         let page = match center.ledger.owed(slots, after, PAGE_ROWS).await {
             Ok(page) => page,
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "can't read what is owed");
-                return;
+                return false;
             }
         };
         if page
@@ -158,7 +165,7 @@ async fn fill(center: &Arc<Center>, slots: &[Slot], from: Option<Time>) {
         });
         center.admit(page);
         if !full || after.is_none() {
-            return;
+            return true;
         }
     }
 }

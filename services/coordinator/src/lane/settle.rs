@@ -18,6 +18,7 @@ use super::open::chain;
 use crate::board::{Frame, rosters};
 use crate::center::Center;
 use crate::dispatch::LINKS_MAX;
+use crate::steward::NotTurned;
 
 /// A judged report.
 pub struct SettleJob {
@@ -311,6 +312,11 @@ async fn follow(center: &Arc<Center>, id: DeletionId, mut group: Group) {
     for event in group.events {
         if let Err(error) = crate::steward::turn(center, id, &event, true).await {
             tracing::warn!(deletion = %id, ?event, %error, "left to the next report");
+            if !matches!(error, NotTurned::Refused(_)) {
+                // Nobody would ask for that report while the leg counts as being settled.
+                center.board().unsettle(id);
+                center.wake.notify_one();
+            }
         }
     }
 }

@@ -86,6 +86,8 @@ pub struct CoordinatorSite {
     pub callers: String,
     pub participants: String,
     pub operators: String,
+    /// Whether it ends when the story does, however that ends. Not so in production.
+    pub with_parent: bool,
 }
 
 /// What differs between the stories.
@@ -157,15 +159,17 @@ log = "info"
             callers,
             participants,
             operators,
+            with_parent: true,
         })
     }
 
     /// Starts the process and returns at once.
     pub fn launch(&self) -> Result<Process> {
         let mut command = Command::new(&self.program);
-        command
-            .args(["coordinator", "--with-parent", "--config"])
-            .arg(&self.config);
+        command.arg("coordinator").arg("--config").arg(&self.config);
+        if self.with_parent {
+            command.arg("--with-parent");
+        }
         Process::start(&mut command, &self.log)
     }
 

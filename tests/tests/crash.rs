@@ -80,7 +80,7 @@ async fn story(ledger: &str, cluster: Option<&Cluster>, victims: &[Victim]) -> R
     let mut coordinator = site.start().await?;
     let mut participants = others.launch()?;
     let (caller, operator) = (site.caller()?, site.operator()?);
-    let load = Load::start(&[caller.clone()], &asked, PAUSE, seed);
+    let load = Load::start(std::slice::from_ref(&caller), &asked, PAUSE, seed);
 
     let mut blows: Vec<_> = victims
         .iter()

@@ -34,7 +34,7 @@ struct Pair {
 
 impl Pair {
     /// `None` if the story is to be skipped.
-    async fn start(lease: &str) -> Result<Option<Self>> {
+    async fn start(lease: &str, with_parent: bool) -> Result<Option<Self>> {
         let (Some(program), Some(programs)) =
             (needed("FAREWELL_BIN"), needed("FAREWELL_TEST_PG_BIN"))
         else {
@@ -56,7 +56,9 @@ impl Pair {
                 cooling_off: "400ms",
                 collector: "",
             };
-            CoordinatorSite::new(&program, folder.path(), &told)
+            let mut site = CoordinatorSite::new(&program, folder.path(), &told)?;
+            site.with_parent = with_parent;
+            anyhow::Ok(site)
         };
         let sites = [site("one")?, site("two")?];
         let one = sites[0].start().await?;
@@ -135,7 +137,7 @@ async fn slots(operator: &Operator) -> Result<Vec<(String, u32)>> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_coordinator_is_replaced_within_its_lease_and_nothing_is_settled_twice()
 -> Result<()> {
-    let Some(mut pair) = Pair::start("3s").await? else {
+    let Some(mut pair) = Pair::start("3s", true).await? else {
         return Ok(());
     };
     let load = Load::start(&pair.callers()?, &pair.asked, PAUSE, seed());
@@ -159,7 +161,7 @@ async fn a_killed_coordinator_is_replaced_within_its_lease_and_nothing_is_settle
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_coordinator_that_slept_through_its_lease_changes_nothing_stale() -> Result<()> {
-    let Some(pair) = Pair::start("3s").await? else {
+    let Some(pair) = Pair::start("3s", true).await? else {
         return Ok(());
     };
     let one = pair.one.as_ref().context("the first")?;
@@ -214,7 +216,7 @@ async fn a_coordinator_that_slept_through_its_lease_changes_nothing_stale() -> R
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_coordinator_that_leaves_in_order_gives_its_slots_back_before_it_ends() -> Result<()> {
-    let Some(mut pair) = Pair::start("15s").await? else {
+    let Some(mut pair) = Pair::start("15s", false).await? else {
         return Ok(());
     };
     let load = Load::start(&pair.callers()?, &pair.asked, PAUSE, seed());
@@ -225,7 +227,8 @@ async fn a_coordinator_that_leaves_in_order_gives_its_slots_back_before_it_ends(
     until("the first to end", async || {
         Ok((!one.is_running()).then_some(()))
     })
-    .await?;
+    .await
+    .with_context(|| pair.sites[0].words())?;
     let held = kept.overview().await?.coordinators;
     let left = held
         .iter()

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use farewell_runtime::server::Security;
 
 use crate::caller::{Caller, Operator};
@@ -24,9 +24,18 @@ pub fn needed(name: &str) -> Option<String> {
     None
 }
 
-/// A port that is free at this moment.
+/// A port that is free, and that no outgoing connection is given: a process that is started again finds it free again.
 pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    const TRIES_MAX: u32 = 100;
+    // Below what Linux gives to outgoing connections (32768 to 60999), above what services use.
+    const PORTS: std::ops::Range<u16> = 12_000..32_000;
+    for _ in 0..TRIES_MAX {
+        let port = rand::random_range(PORTS);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no free port in {TRIES_MAX} tries");
 }
 
 /// A running process. It is killed when it is dropped, and ends by itself if the story dies.

@@ -12,7 +12,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use farewell_runtime::shutdown::Shutdown;
 use farewell_runtime::telemetry;
-use tokio::io::AsyncReadExt as _;
 
 use crate::settings::Source;
 
@@ -43,12 +42,11 @@ where
     ended
 }
 
-/// Reads standard input to its end, which comes when the parent has gone, however it went.
+/// Reads standard input to its end, which comes when the parent has gone, however it went. On a thread of its own: the
+/// runtime would wait at its end for a read that it can't cancel.
 fn end_with_parent(shutdown: Shutdown) {
-    tokio::spawn(async move {
-        let mut input = tokio::io::stdin();
-        let mut ignored = [0; 64];
-        while matches!(input.read(&mut ignored).await, Ok(1..)) {}
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
         tracing::info!("whoever started this process has gone; ending");
         shutdown.trigger();
     });

@@ -16,6 +16,8 @@ use farewell_core::{
 };
 use farewell_ledger::Owed;
 use farewell_proto::participant::v1 as wire;
+use farewell_runtime::server::MESSAGE_BYTES_MAX;
+use prost::Message as _;
 use tokio::sync::mpsc;
 
 use crate::dispatch::LINKS_MAX;
@@ -24,6 +26,8 @@ use crate::wire::verb_to_wire;
 
 /// Commands in one frame.
 pub const FRAME_COMMANDS_MAX: usize = 512;
+/// A frame is closed above this: rosters are of any length, and a message that is too large would end the stream.
+const FRAME_BYTES_MAX: usize = MESSAGE_BYTES_MAX / 4;
 /// Frames that may wait in a session's queue; whatever does not fit stays on the board.
 pub const SESSION_FRAMES_MAX: usize = 64;
 /// The highest window a participant may set.
@@ -405,7 +409,8 @@ impl Board {
                     .unwrap_or(0)
                     .min(FRAME_COMMANDS_MAX);
                 let mut commands = Vec::with_capacity(room.min(desk.ready.len()));
-                while commands.len() < room {
+                let mut bytes = 0;
+                while commands.len() < room && bytes < FRAME_BYTES_MAX {
                     let Some((id, index)) = desk.ready.pop_front() else {
                         break;
                     };
@@ -423,6 +428,7 @@ impl Board {
                     {
                         timers.set(due, id);
                     }
+                    bytes += command.encoded_len();
                     commands.push(command);
                     let cause = &entry.deletion.traceparent;
                     if !traceparent.is_empty()
@@ -508,9 +514,15 @@ impl Board {
         {
             return Ok(None);
         }
+        progress.note = note(answer);
+        if matches!(verdict, Verdict::Progress(_))
+            && matches!(progress.stage, Stage::Idle | Stage::Ready)
+        {
+            // About an earlier delivery. No timer runs for this leg, so only its place in the queue brings it back.
+            return Ok(None);
+        }
         let was_deferred = progress.stage == Stage::Deferred;
         progress.stage = stage;
-        progress.note = note(answer);
         if stage == Stage::Settling || stage == Stage::Deferred {
             release(&mut self.desks, sender, progress.session.take());
             progress.due = None;
@@ -545,29 +557,38 @@ impl Board {
         next.moved_from(&entry.deletion).then_some(next)
     }
 
-    /// Takes over what a commit said: the merged done-mask, and the deletion as it moved.
+    /// Takes over what a commit said: the merged done-mask at that revision, and the deletion as it moved. False if the
+    /// board has another revision: then the mask may be of another round, and the deletion must be read again.
+    #[must_use]
     pub fn settled(
         &mut self,
         id: DeletionId,
+        revision: i32,
         done: Mask,
         moved: Option<Deletion>,
         seals: Vec<Roster>,
-    ) {
+    ) -> bool {
         let Some(entry) = self.entries.get_mut(&id) else {
-            return;
+            return true;
         };
-        if let Some(moved) = moved {
+        if let Some(moved) = moved
+            && moved.revision > entry.deletion.revision
+        {
             entry.deletion = moved;
         }
-        entry.deletion.refused = entry.deletion.refused & !done;
-        entry.deletion.done = done;
         for roster in seals {
             entry
                 .rosters
                 .retain(|known| known.participant != roster.participant);
             entry.rosters.push(roster);
         }
-        self.refresh(id);
+        let current = entry.deletion.revision == revision;
+        if current {
+            entry.deletion.refused = entry.deletion.refused & !done;
+            entry.deletion.done = entry.deletion.done | done;
+            self.refresh(id);
+        }
+        current
     }
 
     /// The legs' receipts could not be made durable: they are owed again.
@@ -712,3 +733,6 @@ fn note(answer: &Answer) -> String {
 
 /// How long the dispatcher sleeps when nothing is due.
 pub const IDLE_MAX: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

@@ -79,7 +79,9 @@ impl Center {
                     continue;
                 };
                 let id = owed.deletion.id;
-                if !board.owns(id) {
+                let newer = |(known, _): (&Deletion, _)| known.revision > owed.deletion.revision;
+                // What was read before the last commit must not take off the board what that commit put there.
+                if !board.owns(id) || board.deletion(id).is_some_and(newer) {
                     continue;
                 }
                 match duty::next(&owed.deletion, &plan, now) {

@@ -17,6 +17,8 @@ use std::time::Duration;
 pub const QUEUE_JOBS_MAX: usize = 8_192;
 /// Between tries while the database is away.
 const AWAY_PAUSE: Duration = Duration::from_millis(200);
+/// The same, for what follows from reports: it may be much, and nobody waits for it.
+const AWAY_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Tries for work that somebody waits for; after that they are told to come again.
 const AWAITED_TRIES_MAX: u32 = 10;
 

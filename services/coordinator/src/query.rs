@@ -48,6 +48,7 @@ impl Queries {
             }
             open.insert(id, (participant.clone(), sender));
         }
+        let _closes = Closes { queries: self, id };
         let query = wire::Query {
             id,
             timeout: prost_types::Duration::try_from(patience).ok(),
@@ -63,10 +64,6 @@ impl Queries {
             answer.await.ok()
         };
         let answer = timeout(patience, asked).await.ok().flatten();
-        self.open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&id);
         answer.filter(|answer| !matches!(answer, Answer::Unanswerable(_)))
     }
 
@@ -139,5 +136,47 @@ impl Queries {
             }
         }
         blockers
+    }
+}
+
+/// Closes a question however its asking ends: a caller that leaves drops it halfway.
+struct Closes<'a> {
+    queries: &'a Queries,
+    id: u64,
+}
+
+impl Drop for Closes<'_> {
+    fn drop(&mut self) {
+        let mut open = self
+            .queries
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        open.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_whose_caller_has_left_is_open_no_longer() {
+        let queries = Queries::default();
+        let (sender, _answer) = oneshot::channel();
+        let cloud: ParticipantId = "cloud".parse().unwrap();
+        queries.open.lock().unwrap().insert(1, (cloud, sender));
+        let asked = async {
+            let _closes = Closes {
+                queries: &queries,
+                id: 1,
+            };
+            std::future::pending::<()>().await;
+        };
+        let mut asked = Box::pin(asked);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(asked.as_mut().poll(&mut context).is_pending());
+        drop(asked);
+        assert!(queries.open.lock().unwrap().is_empty());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use farewell_core::receipt::{Kept, Receipt};
 use farewell_core::{
@@ -13,8 +14,8 @@ use farewell_runtime::telemetry;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::AWAY_PAUSE;
 use super::open::chain;
+use super::{AWAY_PAUSE, AWAY_PAUSE_MAX};
 use crate::board::{Frame, rosters};
 use crate::center::Center;
 use crate::dispatch::LINKS_MAX;
@@ -110,7 +111,7 @@ async fn flush(center: &Arc<Center>, jobs: impl Iterator<Item = SettleJob>) {
             };
             let Settled {
                 done,
-                revision: _,
+                revision,
                 advanced,
                 conflicts,
             } = outcome;
@@ -132,7 +133,9 @@ async fn flush(center: &Arc<Center>, jobs: impl Iterator<Item = SettleJob>) {
                 changes.push((id, moved.state.code()));
                 landed.push(moved.clone());
             }
-            board.settled(id, done, moved, seals);
+            if !board.settled(id, revision, done, moved, seals) && !stale.contains(&id) {
+                stale.push(id);
+            }
         }
     }
     purge_span(&landed);
@@ -302,23 +305,37 @@ async fn reload(center: &Center, ids: &[DeletionId]) {
 /// Compares what was said again with what is kept, and makes the turns that follow from reports: decided on what is
 /// stored, again if somebody else was first.
 async fn follow(center: &Arc<Center>, id: DeletionId, mut group: Group) {
-    if !group.repeats.is_empty() {
+    let mut pause = AWAY_PAUSE;
+    while !group.repeats.is_empty() {
         match center.ledger.receipts(id).await {
             Ok(kept) => compare(center, &mut group, &kept),
-            // Whoever repeats itself will do so again.
-            Err(error) => tracing::warn!(deletion = %id, error = %chain(&error), "not compared"),
-        }
-    }
-    for event in group.events {
-        if let Err(error) = crate::steward::turn(center, id, &event, true).await {
-            tracing::warn!(deletion = %id, ?event, %error, "left to the next report");
-            if !matches!(error, NotTurned::Refused(_)) {
-                // Nobody would ask for that report while the leg counts as being settled.
-                center.board().unsettle(id);
-                center.wake.notify_one();
+            Err(error) => {
+                tracing::warn!(deletion = %id, error = %chain(&error), "not compared yet");
+                if !stay(center, id, &mut pause).await {
+                    break;
+                }
             }
         }
     }
+    for event in group.events {
+        while let Err(error) = crate::steward::turn(center, id, &event, true).await {
+            tracing::warn!(deletion = %id, ?event, %error, "what a report asks for was not done");
+            let refused = matches!(error, NotTurned::Refused(_) | NotTurned::NotFound);
+            if refused || !stay(center, id, &mut pause).await {
+                break;
+            }
+        }
+    }
+    // Nobody would ask again, now or once a refusal is cleared, while the leg counts as being settled.
+    center.board().unsettle(id);
+    center.wake.notify_one();
+}
+
+/// Waits for the ledger to come back, as nobody says twice that it contradicts itself. False if somebody else must.
+async fn stay(center: &Center, id: DeletionId, pause: &mut Duration) -> bool {
+    sleep(*pause).await;
+    *pause = (*pause * 2).min(AWAY_PAUSE_MAX);
+    !center.draining() && center.board().owns(id)
 }
 
 /// Repeats change nothing: not even a receipt is added, so that a certificate issued again is the same.

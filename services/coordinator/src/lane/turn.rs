@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use farewell_core::Deletion;
 use farewell_ledger::{BATCH_ROWS_MAX, Error, Turn, Turned};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
@@ -102,9 +103,14 @@ async fn reread(
         let found = stored
             .iter()
             .find(|owed| owed.deletion.id == turn.after.id)?;
-        let (found, after) = (&found.deletion, &turn.after);
-        (found.revision == after.revision && found.state.code() == after.state.code())
-            .then(|| found.clone())
+        let found = &found.deletion;
+        // Of the same revision, another's change may be of the same state. Receipts may have come since.
+        let own = Deletion {
+            done: found.done,
+            refused: found.refused,
+            ..turn.after.clone()
+        };
+        (*found == own).then(|| found.clone())
     };
     Ok(turns
         .iter()

@@ -1,0 +1,184 @@
+use std::collections::BTreeMap;
+
+use farewell_core::deletion::Request;
+use farewell_core::policy::{Channel, Stage as PolicyStage};
+use farewell_core::{DeletionId, Event, Policy, RequestId, Time};
+use uuid::Uuid;
+
+use super::*;
+
+const SESSION: SessionId = 1;
+const RETRY: Backoff = Backoff {
+    base: Duration::from_secs(15),
+    cap: Duration::from_secs(60),
+};
+
+/// Two erase at once and are then asked what they hold; nothing is sealed, asked or waited for.
+fn plan() -> Arc<Plan> {
+    let policy = Policy {
+        name: "quick".to_owned(),
+        stages: vec![PolicyStage {
+            name: "ERASE".to_owned(),
+            participants: vec![who("cloud"), who("phones")],
+        }],
+        seal: false,
+        eligibility: false,
+        channels: BTreeMap::from([(Channel::Legacy, vec![])]),
+        cooling_off: Duration::ZERO,
+        ..Policy::cn()
+    };
+    Arc::new(Plan::new(1, policy).unwrap())
+}
+
+fn who(name: &str) -> ParticipantId {
+    name.parse().unwrap()
+}
+
+fn now() -> Time {
+    Time::from_micros(1_800_000_000_000_000)
+}
+
+fn erasing(number: u128, plan: &Plan) -> Deletion {
+    let request = Request {
+        id: DeletionId(Uuid::from_u128(number)),
+        account: format!("a-{number}").parse().unwrap(),
+        request: RequestId(Uuid::from_u128(number)),
+        request_digest: [7; 16],
+        channel: Channel::Legacy,
+        consents: Vec::new(),
+        traceparent: String::new(),
+    };
+    Deletion::open(request, plan, now()).unwrap()
+}
+
+fn step(deletion: &Deletion, event: &Event, plan: &Plan) -> Deletion {
+    deletion.step(event, plan, now()).unwrap()
+}
+
+fn owed(deletion: &Deletion) -> Owed {
+    Owed {
+        deletion: deletion.clone(),
+        seals: Vec::new(),
+    }
+}
+
+fn board() -> Board {
+    let mut board = Board::default();
+    board.gain(&Slot::all().collect::<Vec<_>>());
+    board
+}
+
+/// A session of `cloud` with a window.
+fn seat(board: &mut Board, session: SessionId) -> mpsc::Receiver<Frame> {
+    let (frames, queue) = mpsc::channel(SESSION_FRAMES_MAX);
+    board.seat(&who("cloud"), session, frames);
+    board.set_window(&who("cloud"), session, 4_096);
+    queue
+}
+
+fn dispatch(board: &mut Board, now: Instant) -> usize {
+    board.tick(now);
+    board.dispatch(now, &RETRY, "", &mut Vec::new())
+}
+
+fn hear(board: &mut Board, deletion: &Deletion, answer: &Answer) {
+    let name = CommandName {
+        deletion: deletion.id,
+        round: deletion.round,
+        verb: Verb::Erase,
+        participant: who("cloud"),
+    };
+    let account = &deletion.account;
+    board
+        .hear(&who("cloud"), &name, account, answer, Instant::now())
+        .unwrap();
+}
+
+#[test]
+fn a_leg_is_sent_again_after_late_progress_of_a_participant_that_then_dies() {
+    let plan = plan();
+    let deletion = erasing(1, &plan);
+    let mut board = board();
+    board.admit(owed(&deletion), plan);
+    let _first = seat(&mut board, SESSION);
+    assert_eq!(dispatch(&mut board, Instant::now()), 1);
+    // The stream is lost, and word of the work comes on the next one before anything was sent there.
+    board.unseat(&who("cloud"), SESSION);
+    let _second = seat(&mut board, SESSION + 1);
+    hear(
+        &mut board,
+        &deletion,
+        &Answer::InProgress { done: 1, total: 2 },
+    );
+    board.unseat(&who("cloud"), SESSION + 1);
+    let _third = seat(&mut board, SESSION + 2);
+    assert_eq!(dispatch(&mut board, Instant::now()), 1);
+}
+
+#[test]
+fn a_done_mask_of_an_earlier_revision_is_not_taken_for_that_of_a_later_round() {
+    let plan = plan();
+    let first = erasing(1, &plan);
+    let verifying = step(&first, &Event::Settled(plan.erases()), &plan);
+    let mut board = board();
+    board.admit(owed(&verifying), Arc::clone(&plan));
+    let erase = plan.find(&who("phones"), Verb::Erase).unwrap();
+    let again = step(&verifying, &Event::Residue(erase), &plan);
+    board.admit(owed(&again), Arc::clone(&plan));
+    // What was committed before the second round is heard of after it.
+    let done = verifying.done | plan.probes();
+    assert!(!board.settled(first.id, verifying.revision, done, None, Vec::new()));
+    assert_eq!(board.deletion(first.id).unwrap().0.done, again.done);
+}
+
+#[test]
+fn a_refused_leg_is_asked_again_once_a_person_has_cleared_the_cause() {
+    let plan = plan();
+    let deletion = erasing(1, &plan);
+    let mut board = board();
+    board.admit(owed(&deletion), Arc::clone(&plan));
+    let _queue = seat(&mut board, SESSION);
+    assert_eq!(dispatch(&mut board, Instant::now()), 1);
+    let reason = "BUSY".to_owned();
+    hear(&mut board, &deletion, &Answer::Refused { reason });
+    let leg = plan.find(&who("cloud"), Verb::Erase).unwrap();
+    let refused = step(&deletion, &Event::LegRefused(leg), &plan);
+    board.admit(owed(&refused), Arc::clone(&plan));
+    board.unsettle(deletion.id);
+    assert_eq!(dispatch(&mut board, Instant::now()), 0);
+    let cleared = step(&refused, &Event::Retry(leg), &plan);
+    board.admit(owed(&cleared), plan);
+    assert_eq!(dispatch(&mut board, Instant::now()), 1);
+}
+
+#[test]
+fn commands_with_long_rosters_are_spread_so_that_no_frame_ends_the_stream() {
+    const DELETIONS: u128 = 40;
+    let plan = plan();
+    let mut board = board();
+    let device = |number: u32| Device {
+        device: format!("a-device-with-a-rather-long-name-{number:06}")
+            .parse()
+            .unwrap(),
+        binding_epoch: 1,
+        outcome: None,
+    };
+    for number in 1..=DELETIONS {
+        let deletion = erasing(number, &plan);
+        let roster = Roster {
+            participant: who("cloud"),
+            devices: (0..4_000).map(device).collect(),
+        };
+        board.admit(owed(&deletion), Arc::clone(&plan));
+        let (revision, done) = (deletion.revision, deletion.done);
+        assert!(board.settled(deletion.id, revision, done, None, vec![roster]));
+    }
+    let mut queue = seat(&mut board, SESSION);
+    assert_eq!(dispatch(&mut board, Instant::now()), 40);
+    let mut frames = 0;
+    while let Ok(frame) = queue.try_recv() {
+        assert!(frame.unwrap().encoded_len() < MESSAGE_BYTES_MAX);
+        frames += 1;
+    }
+    assert!(frames > 1);
+}

@@ -227,6 +227,14 @@ impl Board {
             .map(|entry| (&entry.deletion, &entry.plan))
     }
 
+    /// Whether participants were asked for the first time and have not answered yet.
+    pub fn just_asked(&self, id: DeletionId) -> bool {
+        let asked = |leg: &LegProgress| leg.stage == Stage::Sent && leg.attempt == 1;
+        self.entries
+            .get(&id)
+            .is_some_and(|entry| entry.legs.iter().any(asked))
+    }
+
     /// The progress of a deletion's legs.
     pub fn progress(&self, id: DeletionId) -> Vec<LegProgress> {
         self.entries

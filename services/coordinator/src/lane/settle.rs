@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use farewell_core::receipt::{Kept, Receipt};
 use farewell_core::{
@@ -20,6 +20,11 @@ use crate::board::{Frame, rosters};
 use crate::center::Center;
 use crate::dispatch::LINKS_MAX;
 use crate::steward::NotTurned;
+
+/// How long a small batch waits for answers that are on their way.
+const GATHER_MAX: Duration = Duration::from_micros(300);
+/// From this size on a batch doesn't wait.
+const GATHER_JOBS_MAX: usize = 16;
 
 /// A judged report.
 pub struct SettleJob {
@@ -58,7 +63,27 @@ struct Group {
 pub async fn run(center: Arc<Center>, mut queue: mpsc::Receiver<SettleJob>) {
     let mut jobs = Vec::with_capacity(BATCH_ROWS_MAX);
     while queue.recv_many(&mut jobs, BATCH_ROWS_MAX).await > 0 {
+        gather(&center, &mut queue, &mut jobs).await;
         flush(&center, jobs.drain(..)).await;
+    }
+}
+
+/// Takes along the answers that are about to arrive, where there are few: the participants of a deletion answer within
+/// moments of each other, and a commit costs more than those moments. Timers are too coarse for this.
+async fn gather(center: &Center, queue: &mut mpsc::Receiver<SettleJob>, jobs: &mut Vec<SettleJob>) {
+    let end = Instant::now() + GATHER_MAX;
+    while jobs.len() < GATHER_JOBS_MAX && Instant::now() < end {
+        let more = {
+            let board = center.board();
+            jobs.iter().any(|job| board.just_asked(job.deletion))
+        };
+        if !more {
+            return;
+        }
+        tokio::task::yield_now().await;
+        while let Ok(job) = queue.try_recv() {
+            jobs.push(job);
+        }
     }
 }
 

@@ -85,7 +85,7 @@ pub trait Ledger: Send + Sync + 'static {
     /// slots that were got.
     async fn claim(&self, fence: &Fence, slots: &[Slot]) -> Result<Vec<Slot>, Error>;
 
-    /// Gives slots back.
+    /// Gives slots back. Whoever keeps none ends its lease, so that it counts no more as live; [`Ledger::renew`] begins it again.
     async fn release(&self, fence: &Fence, slots: &[Slot]) -> Result<(), Error>;
 
     /// Deletions of `slots` that want attention by now, after the cursor, by attention time: the one way in which memory is
@@ -170,6 +170,9 @@ pub enum Turned {
 pub struct Settlement {
     pub deletion: DeletionId,
     pub receipts: Vec<Receipt>,
+    /// The round that the legs were asked in. Of a deletion that is in another round by now the receipts are kept, but
+    /// neither legs nor `advance` are taken: what was true before residue was found is asked again.
+    pub round: u16,
     /// Legs to merge into the done-mask: usually those of the receipts.
     pub legs: Mask,
     /// The deletion after these receipts, if they move it. Taken only if the stored revision is `advance.revision - 1` and

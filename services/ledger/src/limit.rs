@@ -201,6 +201,7 @@ fn settlement(deletion: &Deletion, legs: &[LegIndex], plan: &Plan) -> Settlement
             .iter()
             .map(|leg| Receipt::new(*leg, deletion.round, evidence()))
             .collect(),
+        round: deletion.round,
         legs: merged,
         advance: moved,
     }

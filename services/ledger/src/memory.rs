@@ -353,6 +353,12 @@ impl Ledger for Memory {
         tables
             .slots
             .retain(|slot, holder| *holder != fence.holder || !slots.contains(slot));
+        let now = clock();
+        if !tables.slots.values().any(|holder| *holder == fence.holder)
+            && let Some(lease) = tables.coordinators.get_mut(&fence.holder)
+        {
+            lease.until = Time::from_micros(now.micros() - 1);
+        }
         Ok(())
     }
 

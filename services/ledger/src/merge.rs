@@ -10,6 +10,7 @@ use crate::{Settlement, Turn};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stored {
     pub revision: i32,
+    pub round: u16,
     pub done: Mask,
     pub held: bool,
     pub conflicts: u32,
@@ -19,6 +20,7 @@ impl From<&Deletion> for Stored {
     fn from(deletion: &Deletion) -> Self {
         Self {
             revision: deletion.revision,
+            round: deletion.round,
             done: deletion.done,
             held: deletion.held,
             conflicts: deletion.conflicts,
@@ -69,11 +71,21 @@ pub(crate) fn advance(settlement: &Settlement) -> Option<&Deletion> {
     })
 }
 
+/// The legs of a settlement that count: none if the deletion is in another round by now.
+pub(crate) fn legs(round: u16, settlement: &Settlement) -> Mask {
+    if round == settlement.round {
+        settlement.legs
+    } else {
+        Mask::EMPTY
+    }
+}
+
 /// Whether a settlement's `advance` is taken.
 pub(crate) fn advances(stored: Stored, settlement: &Settlement, conflicts: &[Receipt]) -> bool {
     settlement.advance.as_ref().is_some_and(|advance| {
         let purges = matches!(advance.state, State::Purged { .. });
         advance.revision.checked_sub(1) == Some(stored.revision)
+            && stored.round == settlement.round
             && (stored.done | settlement.legs).covers(advance.done)
             && !(purges && (stored.held || stored.conflicts > 0 || !conflicts.is_empty()))
     })
@@ -87,8 +99,9 @@ pub(crate) fn turned(done: Mask, turn: &Turn) -> (Mask, Mask) {
 
 /// The deletion after a settlement.
 pub(crate) fn settled(stored: &Deletion, settlement: &Settlement, advanced: bool) -> Deletion {
-    let done = stored.done | settlement.legs;
-    let refused = stored.refused & !settlement.legs;
+    let legs = legs(stored.round, settlement);
+    let done = stored.done | legs;
+    let refused = stored.refused & !legs;
     match &settlement.advance {
         Some(advance) if advanced => Deletion {
             state: advance.state,

@@ -51,6 +51,8 @@ pub enum Work {
 #[derive(Default)]
 struct Group {
     receipts: Vec<Receipt>,
+    /// The latest round that is answered, and the legs that were asked in it.
+    round: u16,
     legs: Mask,
     /// Turns that follow from it.
     events: Vec<Event>,
@@ -112,6 +114,7 @@ async fn flush(center: &Arc<Center>, jobs: impl Iterator<Item = SettleJob>) {
                     Settlement {
                         deletion: *id,
                         receipts,
+                        round: group.round,
                         legs,
                         advance,
                     },
@@ -187,8 +190,11 @@ impl Group {
     fn add(&mut self, job: SettleJob, center: &Center) {
         match &job.work {
             Work::Settle(receipt) => {
-                let (receipt, leg) = (receipt.clone(), receipt.leg);
-                if self.keep(receipt, &job, center) {
+                let (leg, round) = (receipt.leg, receipt.round);
+                if self.keep(receipt.clone(), &job, center) && round >= self.round {
+                    if round > self.round {
+                        (self.round, self.legs) = (round, Mask::EMPTY);
+                    }
                     self.legs = self.legs | Mask::of(leg);
                 }
             }

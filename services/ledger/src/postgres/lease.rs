@@ -44,9 +44,13 @@ UPDATE slot SET holder = $1 WHERE slot = ANY($2) AND (holder IS NULL OR holder =
 
 const RELEASE: &str = "
 WITH fence AS MATERIALIZED (
-    SELECT true AS stands FROM coordinator WHERE holder = $1 AND epoch = $2 FOR SHARE
+    SELECT true AS stands FROM coordinator WHERE holder = $1 AND epoch = $2 FOR UPDATE
 ), released AS (
     UPDATE slot SET holder = NULL WHERE (SELECT stands FROM fence) AND holder = $1 AND slot = ANY($3)
+), ended AS (
+    UPDATE coordinator SET lease_until = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint - 1
+    WHERE (SELECT stands FROM fence) AND holder = $1 AND epoch = $2
+      AND NOT EXISTS (SELECT 1 FROM slot WHERE holder = $1 AND slot <> ALL($3))
 )
 SELECT coalesce((SELECT stands FROM fence), false)";
 

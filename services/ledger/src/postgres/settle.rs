@@ -36,11 +36,11 @@ WITH fence AS MATERIALIZED (
         sealed = a.sealed, blockers = a.blockers
     FROM unnest($11::uuid[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[],
                 $17::bigint[], $18::bigint[], $19::bigint[], $20::bigint[], $21::integer[], $22::integer[],
-                $23::smallint[], $24::boolean[], $25::text[], $26::text[])
+                $23::smallint[], $24::boolean[], $25::text[], $26::text[], $28::integer[])
          AS a(id, legs, done, need, attention_at, closed_at,
               expires_at, cooling_off_end, erase_at, end_at, revision, round,
-              state, sealed, blockers, word)
-    WHERE (SELECT stands FROM fence) AND d.id = a.id AND d.revision = a.revision - 1
+              state, sealed, blockers, word, asked)
+    WHERE (SELECT stands FROM fence) AND d.id = a.id AND d.revision = a.revision - 1 AND d.round = a.asked
       AND ((d.done | a.legs) & a.done) = a.done
       AND (a.state <> 5
            OR (NOT d.held AND d.conflicts = 0
@@ -48,8 +48,9 @@ WITH fence AS MATERIALIZED (
     RETURNING d.id, d.done, d.revision, d.slot, d.account, d.state, d.end_at, a.word
 ), merged AS (
     UPDATE deletion d
-    SET done = d.done | s.legs, refused = d.refused & ~s.legs
-    FROM unnest($9::uuid[], $10::bigint[]) AS s(id, legs)
+    SET done = d.done | CASE WHEN d.round = s.round THEN s.legs ELSE 0 END,
+        refused = d.refused & ~CASE WHEN d.round = s.round THEN s.legs ELSE 0 END
+    FROM unnest($9::uuid[], $10::bigint[], $27::integer[]) AS s(id, legs, round)
     WHERE (SELECT stands FROM fence) AND d.id = s.id AND s.id NOT IN (SELECT id FROM advanced)
     RETURNING d.id, d.done, d.revision
 ), appended AS (
@@ -157,6 +158,7 @@ struct Set {
 struct Merges {
     id: Vec<Uuid>,
     legs: Vec<i64>,
+    round: Vec<i32>,
 }
 
 #[derive(Default)]
@@ -177,6 +179,7 @@ struct Advances {
     sealed: Vec<bool>,
     blockers: Vec<String>,
     word: Vec<&'static str>,
+    asked: Vec<i32>,
 }
 
 impl Set {
@@ -191,6 +194,7 @@ impl Set {
         for settlement in by_id {
             set.merges.id.push(settlement.deletion.0);
             set.merges.legs.push(settlement.legs.bits());
+            set.merges.round.push(settlement.round.into());
             if let Some(advance) = merge::advance(settlement) {
                 set.advances.push(settlement, advance);
             }
@@ -238,6 +242,8 @@ impl Set {
             .bind(&advances.sealed)
             .bind(&advances.blockers)
             .bind(&advances.word)
+            .bind(&self.merges.round)
+            .bind(&advances.asked)
     }
 }
 
@@ -261,5 +267,6 @@ impl Advances {
         self.sealed.push(times.sealed);
         self.blockers.push(columns::text(&advance.blockers));
         self.word.push(advance.state.word());
+        self.asked.push(settlement.round.into());
     }
 }

@@ -38,6 +38,8 @@ COMMIT";
 
 const RELEASE: &str = "
 UPDATE slot SET holder = NULL WHERE holder = $2 AND slot IN (SELECT value FROM json_each($1));
+UPDATE coordinator SET lease_until = $3 - 1
+WHERE holder = $2 AND NOT EXISTS (SELECT 1 FROM slot WHERE holder = $2);
 COMMIT";
 
 pub(super) async fn join(writer: &Writer, holder: &str, ttl: Duration) -> Result<Fence, Error> {
@@ -112,7 +114,8 @@ pub(super) async fn release(writer: &Writer, fence: &Fence, slots: &[Slot]) -> R
     let held = writer.begin(Some(fence)).await?;
     let release = sqlx::query(RELEASE)
         .bind(json(&columns::slot_numbers(slots)))
-        .bind(fence.holder.clone());
+        .bind(fence.holder.clone())
+        .bind(clock().micros());
     held.end(release).await?;
     Ok(())
 }

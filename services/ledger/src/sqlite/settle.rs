@@ -14,7 +14,7 @@ use crate::merge::{self, Stored};
 use crate::{Error, Fence, Settled, Settlement, clock, named_once};
 
 const STORED: &str = "
-SELECT id, revision, done, refused, held, conflicts, state < 5
+SELECT id, revision, round, done, refused, held, conflicts, state < 5
 FROM deletion WHERE id IN (SELECT unhex(value, '-') FROM json_each($1))";
 
 /// Receipts of a batch that are there already.
@@ -67,7 +67,7 @@ pub(super) async fn settle(
             let advanced = merge::advances(row.stored, settlement, &conflicts);
             set.push(settlement, row, advanced, &fingerprint);
             Settled {
-                done: row.stored.done | settlement.legs,
+                done: row.stored.done | merge::legs(row.stored.round, settlement),
                 revision: match &settlement.advance {
                     Some(advance) if advanced => advance.revision,
                     _ => row.stored.revision,
@@ -103,9 +103,10 @@ async fn stored(
         .collect();
     let mut stored = HashMap::with_capacity(ids.len());
     for row in held.go(sqlx::query(STORED).bind(json(&ids))).await? {
-        let (id, revision, done, refused, is_held, conflicts, live): (
+        let (id, revision, round, done, refused, is_held, conflicts, live): (
             Uuid,
             i32,
+            u16,
             i64,
             i64,
             bool,
@@ -115,6 +116,7 @@ async fn stored(
         let row = StoredRow {
             stored: Stored {
                 revision,
+                round,
                 done: Mask::from_bits(done),
                 held: is_held,
                 conflicts,
@@ -180,8 +182,9 @@ impl<'a> Set<'a> {
                 ));
             }
         }
-        let done = row.stored.done | settlement.legs;
-        let refused = row.refused & !settlement.legs;
+        let legs = merge::legs(row.stored.round, settlement);
+        let done = row.stored.done | legs;
+        let refused = row.refused & !legs;
         match &settlement.advance {
             Some(advance) if advanced => {
                 self.moved.push(row.live, advance, advance.state.word());

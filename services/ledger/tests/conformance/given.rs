@@ -111,6 +111,7 @@ pub fn settlement(deletion: &Deletion, receipts: Vec<Receipt>, plan: &Plan) -> S
     Settlement {
         deletion: deletion.id,
         receipts,
+        round: deletion.round,
         legs,
         advance: moves.then_some(next),
     }

@@ -54,6 +54,8 @@ struct Report {
     legs: Vec<(u8, i64)>,
     /// Beside what follows from the stored deletion: nothing, or as if everything else were done.
     bold: bool,
+    /// Of another round than the stored one.
+    late: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -87,16 +89,17 @@ fn step() -> impl Strategy<Value = Step> {
             kind,
             legs,
         });
-    let report = (0..6_usize, vec((0..3_u8, 0..6_i64), 0..4), any::<bool>()).prop_map(
-        |(which, legs, bold)| Report {
+    let legs = vec((0..3_u8, 0..6_i64), 0..4);
+    let report =
+        (0..6_usize, legs, any::<bool>(), 0..6_u8).prop_map(|(which, legs, bold, late)| Report {
             which,
             legs: legs
                 .into_iter()
                 .map(|(leg, records)| (leg, i64::from(records == 5)))
                 .collect(),
             bold,
-        },
-    );
+            late: late == 5,
+        });
     prop_oneof![
         4 => vec(ask, 1..5).prop_map(Step::Open),
         3 => (vec(change, 0..4), right()).prop_map(|(batch, right)| Step::Turn(batch, right)),
@@ -272,6 +275,7 @@ fn settle(stored: &Deletion, report: &Report) -> Settlement {
     Settlement {
         deletion: stored.id,
         receipts,
+        round: stored.round + u16::from(report.late),
         legs,
         advance: moves.then_some(next),
     }

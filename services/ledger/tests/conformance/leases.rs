@@ -14,6 +14,7 @@ crate::on_every_ledger! {
     slots_of_a_lease_that_stands_are_not_taken
     a_lease_that_ended_is_taken_over_and_its_holder_fenced
     slots_that_are_given_back_are_free
+    whoever_keeps_no_slot_is_live_no_more_until_it_renews
     joining_again_fences_the_earlier_self
     a_fenced_writer_changes_nothing
     a_caller_without_a_fence_may_turn
@@ -98,6 +99,19 @@ async fn slots_that_are_given_back_are_free(bed: &Bed) {
     bed.ledger.release(&one, &slots(4..20)).await.unwrap();
     let got = bed.ledger.claim(&two, &slots(0..10)).await.unwrap();
     assert_eq!(got, slots(4..10));
+}
+
+async fn whoever_keeps_no_slot_is_live_no_more_until_it_renews(bed: &Bed) {
+    let one = bed.ledger.join("one", LONG).await.unwrap();
+    let two = bed.ledger.join("two", LONG).await.unwrap();
+    bed.ledger.claim(&one, &slots(0..10)).await.unwrap();
+    bed.ledger.release(&one, &slots(0..5)).await.unwrap();
+    assert_eq!(bed.ledger.renew(&two, LONG).await.unwrap().live, 2);
+    bed.ledger.release(&one, &slots(0..64)).await.unwrap();
+    a_moment().await;
+    let leases = bed.ledger.renew(&two, LONG).await.unwrap();
+    assert_eq!((leases.live, leases.free.len()), (1, 64));
+    assert_eq!(bed.ledger.renew(&one, LONG).await.unwrap().live, 2);
 }
 
 async fn joining_again_fences_the_earlier_self(bed: &Bed) {

@@ -18,6 +18,7 @@ crate::on_every_ledger! {
     a_hold_or_a_conflict_holds_back_the_purge
     a_contradiction_holds_back_the_purge_that_it_comes_with
     receipts_that_contradict_each_other_hold_back_the_purge
+    what_was_asked_in_another_round_is_kept_and_counts_for_nothing
     seals_with_devices_are_read_with_what_is_owed
     of_an_unknown_deletion_nothing_is_kept
     a_batch_names_a_deletion_once
@@ -83,6 +84,42 @@ async fn an_advance_waits_for_its_legs(bed: &Bed) {
 
     let receipts = vec![erased(0, 1), erased(1, 1)];
     settle_one(&*bed.ledger, &fence, settlement(&first, receipts, &quick())).await;
+    assert!(settle_one(&*bed.ledger, &fence, last).await.advanced);
+}
+
+async fn what_was_asked_in_another_round_is_kept_and_counts_for_nothing(bed: &Bed) {
+    let fence = coordinator(&*bed.ledger).await;
+    let first = erasing(&*bed.ledger, "alice").await;
+    let receipts = vec![erased(0, 1), erased(1, 1)];
+    let settled = settle_one(&*bed.ledger, &fence, settlement(&first, receipts, &quick())).await;
+    let believed = Deletion {
+        done: settled.done,
+        ..first.clone()
+    };
+    // On its way while somebody finds residue.
+    let mut late = settlement(&believed, vec![erased(2, 1)], &quick());
+    assert!(late.advance.is_some());
+    let mut turn = event(&first, &Event::LegRefused(leg(2)), &quick());
+    turn.after.round = 2;
+    turn_one(&*bed.ledger, turn).await;
+    // Neither its legs nor where it leads, even if that were decided on what is stored.
+    for revision in [2, 3] {
+        if let Some(advance) = &mut late.advance {
+            advance.revision = revision;
+        }
+        let settled = settle_one(&*bed.ledger, &fence, late.clone()).await;
+        assert_eq!((settled.done, settled.advanced), (believed.done, false));
+    }
+    let again = stored(&*bed.ledger, first.id).await;
+    assert_eq!(
+        (again.done, again.refused),
+        (believed.done, Mask::of(leg(2)))
+    );
+    assert_eq!(bed.ledger.receipts(first.id).await.unwrap().len(), 3);
+
+    let mut receipt = erased(2, 1);
+    receipt.round = 2;
+    let last = settlement(&again, vec![receipt], &quick());
     assert!(settle_one(&*bed.ledger, &fence, last).await.advanced);
 }
 

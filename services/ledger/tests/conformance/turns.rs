@@ -202,6 +202,7 @@ async fn a_batch_with_one_unsound_row_changes_nothing(bed: &Bed) {
         Settlement {
             deletion: unsound.id,
             receipts: vec![erased(0, 1)],
+            round: 1,
             legs: Mask::of(leg(0)),
             advance: Some(purged.clone()),
         },

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -73,6 +73,83 @@ fn a_demo_that_is_killed_takes_its_processes_with_it() -> Result<()> {
     demo.wait()?;
     came.context("eight roles should run")?;
     until(|| Ok(roles_of(&settings)?.is_empty())).context("they should end with the demo")
+}
+
+#[test]
+fn every_agent_and_service_may_be_killed_while_devices_are_reset() -> Result<()> {
+    let Some(binary) = binary()? else {
+        return Ok(());
+    };
+    let dir = TempDir::new()?;
+    let settings = fs::canonicalize(dir.path())?.join("farewell.toml");
+    let told = dir.path().join("told.txt");
+    let mut demo = Command::new(&binary)
+        .args(["demo", "--processes", "--dir"])
+        .arg(dir.path())
+        .args(BRISK)
+        .args(["--phones", "12", "--watches", "8", "--hubs", "3"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(&told)?)
+        .spawn()?;
+    until(|| Ok(fs::read_to_string(&told)?.contains("ERASING")))?;
+    let mut again = Vec::new();
+    for role in ["agent", "service", "agent"] {
+        for path in roles_of(&settings)? {
+            let arguments = arguments(&path)?;
+            if arguments.get(1).is_some_and(|word| word == role) {
+                again.push(kill_and_start_again(&binary, &path, &arguments)?);
+                std::thread::sleep(Duration::from_millis(150));
+            }
+        }
+    }
+    ensure!(again.len() == 3 + 4 + 3, "{} were killed", again.len());
+    let ended = demo.wait()?;
+    for mut role in again {
+        // The first of them were killed in the second round.
+        let _ = role.kill();
+        role.wait()?;
+    }
+    let told = fs::read_to_string(&told)?;
+    ensure!(ended.success(), "{ended:?}\n{told}{}", logs(dir.path())?);
+    let certificate: serde_json::Value =
+        serde_json::from_slice(&fs::read(dir.path().join("certificate.json"))?)?;
+    let legs = certificate["legs"].as_array().context("legs")?;
+    let reset: usize = legs
+        .iter()
+        .filter(|leg| leg["verb"] == "erase")
+        .filter_map(|leg| leg["evidence"]["devices"].as_array())
+        .map(Vec::len)
+        .sum();
+    ensure!(reset == 12 + 8 + 3 * (1 + 3), "{reset} devices: {told}");
+    Ok(())
+}
+
+/// What a process was started with.
+fn arguments(process: &Path) -> Result<Vec<String>> {
+    let line = fs::read(process.join("cmdline"))?;
+    let words = line
+        .split(|byte| *byte == 0)
+        .filter(|word| !word.is_empty());
+    Ok(words
+        .map(|word| String::from_utf8_lossy(word).into_owned())
+        .collect())
+}
+
+/// Kills a role without a word and starts it again, as a supervisor would.
+fn kill_and_start_again(binary: &Path, process: &Path, arguments: &[String]) -> Result<Child> {
+    let pid = process.file_name().context("a process has a number")?;
+    ensure!(Command::new("kill").arg("-9").arg(pid).status()?.success());
+    let own = arguments
+        .iter()
+        .skip(1)
+        .filter(|word| *word != "--with-parent");
+    Ok(Command::new(binary)
+        .args(own)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?)
 }
 
 #[test]

@@ -30,6 +30,18 @@ impl Operators {
     }
 }
 
+/// Whether a deletion with this condition goes on only if somebody does something.
+const fn stands_still(condition: ConditionKind) -> bool {
+    matches!(
+        condition,
+        ConditionKind::Stalled
+            | ConditionKind::Conflict
+            | ConditionKind::Held
+            | ConditionKind::Blocked
+            | ConditionKind::Overdue
+    )
+}
+
 #[tonic::async_trait]
 impl OperatorService for Operators {
     async fn get_overview(
@@ -128,7 +140,7 @@ impl OperatorService for Operators {
                 if deletion
                     .conditions
                     .iter()
-                    .any(|condition| condition.kind() == ConditionKind::Stalled)
+                    .any(|condition| stands_still(condition.kind()))
                 {
                     stalled.push(deletion);
                 }

@@ -57,6 +57,17 @@ async fn next(incoming: &mut mpsc::Receiver<Incoming>) -> Incoming {
         .unwrap()
 }
 
+/// Waits for the connection: a broker of its own process may not listen yet at the first try.
+async fn connected(incoming: &mut mpsc::Receiver<Incoming>) {
+    loop {
+        match next(incoming).await {
+            Incoming::Connected => return,
+            Incoming::Lost => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 async fn bind(registry: &Registry, device: &str) -> (u64, String) {
     let new = NewBinding {
         request_id: uuid::Uuid::now_v7(),
@@ -86,7 +97,7 @@ async fn the_embedded_broker_holds_each_device_to_its_own_topics() {
 
     let own = vec![topic::of("test", "hub-1", Channel::Cmd)];
     let (client, mut incoming) = dial(endpoint(port, "hub-1", &secret), own, &shutdown);
-    assert!(matches!(next(&mut incoming).await, Incoming::Connected));
+    connected(&mut incoming).await;
     client
         .publish(topic::of("test", "hub-1", Channel::Sync), vec![1])
         .await
@@ -162,7 +173,7 @@ async fn a_hub_is_reached(
     let own = vec![topic::of("test", "hub-1", Channel::Cmd)];
     let password = password.unwrap_or(&secret);
     let (client, mut incoming) = dial(endpoint(port(&handle), "hub-1", password), own, &shutdown);
-    assert!(matches!(next(&mut incoming).await, Incoming::Connected));
+    connected(&mut incoming).await;
     let sync = wire::Sync {
         device: names::device("hub-1"),
         binding_epoch: epoch,
@@ -257,7 +268,7 @@ async fn after_a_restart_of_agent_and_broker_a_waiting_hub_gets_the_order_from_t
     let own = vec![topic::of("test", "hub-1", Channel::Cmd)];
     let device = Shutdown::new();
     let (client, mut incoming) = dial(endpoint(listen.port(), "hub-1", &secret), own, &device);
-    assert!(matches!(next(&mut incoming).await, Incoming::Connected));
+    connected(&mut incoming).await;
     queue_behind(&handle.store, Via::Hub, &erase(&[("hub-1", epoch)])).await;
     handle.store.pool().close().await;
     assert!(first.drain(PATIENCE).await);
@@ -327,11 +338,11 @@ struct Mosquitto {
 
 impl Mosquitto {
     fn start(binary: PathBuf) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        // Below the ports that outgoing connections take, or one of them might be faster.
+        let port = (20_000..32_000)
+            .map(|_| rand::random_range(20_000..32_000))
+            .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+            .unwrap();
         let folder =
             std::env::temp_dir().join(format!("farewell-mosquitto-{}", uuid::Uuid::now_v7()));
         std::fs::create_dir_all(&folder).unwrap();
@@ -372,6 +383,11 @@ impl Mosquitto {
             ),
         );
         let process = Command::new(binary).args(["-c", &config]).spawn().unwrap();
+        let began = std::time::Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(began.elapsed() < PATIENCE, "mosquitto does not listen");
+            std::thread::sleep(Duration::from_millis(10));
+        }
         Self { process, port }
     }
 }

@@ -24,14 +24,14 @@ pub struct Coordinator {
     shutdown: Shutdown,
 }
 
-/// Impatient: a story waits for these.
+/// Impatient: a story waits for these. Only nobody is asked twice, however slow the machine, unless the story says so.
 pub fn pace() -> Pace {
     Pace {
         lease: Duration::from_secs(5),
         poll: Duration::from_millis(50),
         retry: Backoff {
-            base: Duration::from_secs(2),
-            cap: Duration::from_secs(4),
+            base: Duration::from_secs(120),
+            cap: Duration::from_secs(120),
         },
         query: Duration::from_millis(500),
         drain: Duration::from_secs(2),

@@ -17,6 +17,7 @@ use farewell_tests::refusal::bad_field;
 use farewell_tests::scripted::{Scripted, honest};
 use farewell_tests::wait::{PATIENCE, SILENCE, until};
 use farewell_tests::{audit, policy};
+use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tokio::time::sleep;
 
 fn impatient(policy: Policy) -> Policy {
@@ -359,6 +360,53 @@ async fn a_participant_that_hears_and_never_reads_on_delays_nobody_else() -> Res
     let _store = Honest::join_with(&coordinator.participants, "store", slow).await?;
     for name in &names {
         caller.until(name, State::Purged).await?;
+    }
+    coordinator.stop().await
+}
+
+/// Lets the ledger's file refuse every receipt of the deletion, as a disk with a bad page would.
+async fn refuse_receipts(url: &str, deletion: &str) -> Result<SqliteConnection> {
+    let mut connection = SqliteConnection::connect(url).await?;
+    let id = deletion.trim_start_matches("deletions/").replace('-', "");
+    let trigger = format!(
+        "CREATE TRIGGER no_receipt BEFORE INSERT ON receipt WHEN hex(new.deletion) = upper('{id}')
+         BEGIN SELECT RAISE(ABORT, 'no receipt of this one'); END"
+    );
+    connection.execute(sqlx::AssertSqlSafe(trigger)).await?;
+    Ok(connection)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receipt_that_the_ledger_refuses_holds_up_no_other_and_is_asked_for_again() -> Result<()>
+{
+    let place = Place::sqlite()?;
+    let mut config = config(
+        policy::straight(&[&["cloud"]]),
+        &place.url,
+        &Security::PlainLoopback,
+    );
+    config.pace.retry.cap = Duration::from_secs(1);
+    let coordinator = Coordinator::start_with(config).await?;
+    let caller = coordinator.caller()?;
+    let mut names = Vec::new();
+    for number in 0..8 {
+        names.push(caller.delete(&format!("account-{number}")).await?);
+    }
+    let (bad, good) = (names.remove(3), names);
+    let mut ledger = refuse_receipts(&place.url, &bad).await?;
+    // All at once, so that they share a batch.
+    let cloud = Honest::join(&coordinator.participants, "cloud").await?;
+    for name in &good {
+        caller.until(name, State::Purged).await?;
+    }
+    assert_eq!(caller.get(&bad).await?.state(), State::Erasing);
+    ledger.execute("DROP TRIGGER no_receipt").await?;
+    caller.until(&bad, State::Purged).await?;
+    let asked = cloud.manners().heard.len();
+    assert!(asked > good.len() + 1, "asked again: {asked}");
+    assert!(asked < 30, "and not without a pause: {asked}");
+    if let Some(kept) = place.open().await? {
+        assert_eq!(audit::sound(&*kept).await?, 8);
     }
     coordinator.stop().await
 }

@@ -80,6 +80,8 @@ pub enum Stage {
     Deferred,
     /// The receipt is being made durable.
     Settling,
+    /// The ledger refused the receipt; it is asked for again later.
+    Unsettled,
 }
 
 /// Where a participant's commands wait, and its sessions.
@@ -599,20 +601,39 @@ impl Board {
         current
     }
 
-    /// The legs' receipts could not be made durable: they are owed again.
-    pub fn unsettle(&mut self, id: DeletionId) {
+    /// These legs' receipts were not made durable: they are owed again. Others may be on their way at this very moment.
+    pub fn unsettle(&mut self, id: DeletionId, legs: Mask) {
         if let Some(entry) = self.entries.get_mut(&id) {
-            for progress in &mut entry.legs {
-                if progress.stage == Stage::Settling {
-                    progress.stage = Stage::Idle;
-                }
+            for progress in entry.settling(legs) {
+                progress.stage = Stage::Idle;
             }
         }
         self.refresh(id);
     }
+
+    /// The ledger won't have these legs' receipts: the participants are asked again, but not at once.
+    pub fn put_off(&mut self, id: DeletionId, legs: Mask, until: Instant) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        for progress in entry.settling(legs) {
+            progress.stage = Stage::Unsettled;
+            progress.due = Some(until);
+        }
+        self.timers.set(until, id);
+    }
 }
 
 impl Entry {
+    /// Those of the legs whose receipts are being made durable.
+    fn settling(&mut self, legs: Mask) -> impl Iterator<Item = &mut LegProgress> {
+        let settling = move |(place, progress): &(usize, &mut LegProgress)| {
+            progress.stage == Stage::Settling && legs.iter().any(|leg| leg.place() == *place)
+        };
+        let all = self.legs.iter_mut().enumerate();
+        all.filter(settling).map(|(_, progress)| progress)
+    }
+
     /// The command of a ready leg, noted as sent. `None` if the leg isn't owed any more.
     fn send(
         &mut self,

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use farewell_core::deletion::Request;
 use farewell_core::policy::{Channel, Stage as PolicyStage};
+use farewell_core::receipt::{Evidence, Outcome};
 use farewell_core::{DeletionId, Event, Policy, RequestId, Time};
 use uuid::Uuid;
 
@@ -94,6 +95,13 @@ fn hear(board: &mut Board, deletion: &Deletion, answer: &Answer) {
         .unwrap();
 }
 
+fn done() -> Answer {
+    Answer::Done(Evidence {
+        counts: BTreeMap::from([("photos".to_owned(), 3)]),
+        ..Evidence::of(Outcome::Erased)
+    })
+}
+
 #[test]
 fn a_leg_is_sent_again_after_late_progress_of_a_participant_that_then_dies() {
     let plan = plan();
@@ -144,11 +152,46 @@ fn a_refused_leg_is_asked_again_once_a_person_has_cleared_the_cause() {
     let leg = plan.find(&who("cloud"), Verb::Erase).unwrap();
     let refused = step(&deletion, &Event::LegRefused(leg), &plan);
     board.admit(owed(&refused), Arc::clone(&plan));
-    board.unsettle(deletion.id);
+    board.unsettle(deletion.id, Mask::of(leg));
     assert_eq!(dispatch(&mut board, Instant::now()), 0);
     let cleared = step(&refused, &Event::Retry(leg), &plan);
     board.admit(owed(&cleared), plan);
     assert_eq!(dispatch(&mut board, Instant::now()), 1);
+}
+
+#[test]
+fn only_what_was_not_settled_is_owed_again() {
+    let plan = plan();
+    let deletion = erasing(1, &plan);
+    let mut board = board();
+    board.admit(owed(&deletion), Arc::clone(&plan));
+    let _queue = seat(&mut board, SESSION);
+    assert_eq!(dispatch(&mut board, Instant::now()), 1);
+    hear(&mut board, &deletion, &done());
+    // Its receipt is on the way while somebody else's came to nothing.
+    let other = plan.find(&who("phones"), Verb::Erase).unwrap();
+    board.unsettle(deletion.id, Mask::of(other));
+    assert_eq!(dispatch(&mut board, Instant::now()), 0);
+    let cloud = plan.find(&who("cloud"), Verb::Erase).unwrap();
+    board.unsettle(deletion.id, Mask::of(cloud));
+    assert_eq!(dispatch(&mut board, Instant::now()), 1);
+}
+
+#[test]
+fn what_the_ledger_refuses_is_asked_for_again_after_a_pause() {
+    let plan = plan();
+    let deletion = erasing(1, &plan);
+    let mut board = board();
+    board.admit(owed(&deletion), Arc::clone(&plan));
+    let _queue = seat(&mut board, SESSION);
+    assert_eq!(dispatch(&mut board, Instant::now()), 1);
+    hear(&mut board, &deletion, &done());
+    let cloud = plan.find(&who("cloud"), Verb::Erase).unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    board.put_off(deletion.id, Mask::of(cloud), until);
+    board.admit(owed(&deletion), plan);
+    assert_eq!(dispatch(&mut board, Instant::now()), 0);
+    assert_eq!(dispatch(&mut board, until), 1);
 }
 
 #[test]

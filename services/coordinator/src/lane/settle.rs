@@ -54,6 +54,8 @@ struct Group {
     /// The latest round that is answered, and the legs that were asked in it.
     round: u16,
     legs: Mask,
+    /// Legs that count as being settled until this group is done with.
+    heard: Mask,
     /// Turns that follow from it.
     events: Vec<Event>,
     jobs: Vec<SettleJob>,
@@ -95,7 +97,7 @@ async fn flush(center: &Arc<Center>, jobs: impl Iterator<Item = SettleJob>) {
         groups.entry(job.deletion).or_default().add(job, center);
     }
     let now = center.clock.now();
-    let (ids, batch): (Vec<_>, Vec<_>) = {
+    let batch: Vec<_> = {
         let board = center.board();
         groups
             .iter()
@@ -109,23 +111,22 @@ async fn flush(center: &Arc<Center>, jobs: impl Iterator<Item = SettleJob>) {
                     None
                 };
                 let (receipts, legs) = (group.receipts.clone(), group.legs);
-                (
-                    *id,
-                    Settlement {
-                        deletion: *id,
-                        receipts,
-                        round: group.round,
-                        legs,
-                        advance,
-                    },
-                )
+                Settlement {
+                    deletion: *id,
+                    receipts,
+                    round: group.round,
+                    legs,
+                    advance,
+                }
             })
-            .unzip()
+            .collect()
     };
     let Some(settled) = write(center, &batch).await else {
         // Our lease is gone: whoever has the slots now asks the participants again.
         let mut board = center.board();
-        ids.into_iter().for_each(|id| board.unsettle(id));
+        for (id, group) in &groups {
+            board.unsettle(*id, group.heard);
+        }
         return;
     };
     let mut stale = Vec::new();
@@ -135,6 +136,11 @@ async fn flush(center: &Arc<Center>, jobs: impl Iterator<Item = SettleJob>) {
         let mut board = center.board();
         for (settlement, outcome) in batch.into_iter().zip(settled) {
             let Some(group) = groups.get_mut(&settlement.deletion) else {
+                continue;
+            };
+            let Some(outcome) = outcome else {
+                let until = Instant::now() + center.pace.retry.cap;
+                board.put_off(settlement.deletion, group.heard, until);
                 continue;
             };
             let Settled {
@@ -190,6 +196,7 @@ impl Group {
     fn add(&mut self, job: SettleJob, center: &Center) {
         match &job.work {
             Work::Settle(receipt) => {
+                self.heard = self.heard | Mask::of(receipt.leg);
                 let (leg, round) = (receipt.leg, receipt.round);
                 if self.keep(receipt.clone(), &job, center) && round >= self.round {
                     if round > self.round {
@@ -203,12 +210,16 @@ impl Group {
                 return;
             }
             Work::Residue { probe, erase } => {
+                self.heard = self.heard | Mask::of(probe.leg);
                 let (probe, erase) = (probe.clone(), *erase);
                 if self.keep(probe, &job, center) {
                     self.events.push(Event::Residue(erase));
                 }
             }
-            Work::Refused(leg) => self.events.push(Event::LegRefused(*leg)),
+            Work::Refused(leg) => {
+                self.heard = self.heard | Mask::of(*leg);
+                self.events.push(Event::LegRefused(*leg));
+            }
         }
         self.jobs.push(job);
     }
@@ -266,19 +277,26 @@ fn refuse(job: &SettleJob, reason: Reason, center: &Center) {
     }));
 }
 
-/// Writes the batch until it is durable. `None` if another coordinator has taken over.
-async fn write(center: &Center, batch: &[Settlement]) -> Option<Vec<Settled>> {
+/// Writes the batch until it is durable, and whatever the database refuses without the rest of it: that is answered with
+/// `None` in its place. `None` altogether if another coordinator has taken over.
+async fn write(center: &Center, batch: &[Settlement]) -> Option<Vec<Option<Settled>>> {
     loop {
         let fence = center.fence()?;
         match center.ledger.settle(&fence, batch.to_vec()).await {
-            Ok(settled) => return Some(settled),
+            Ok(settled) => return Some(settled.into_iter().map(Some).collect()),
             Err(Error::Fenced) => return None,
             Err(error @ (Error::Unreachable(_) | Error::Unknown(_))) => {
                 tracing::warn!(error = %chain(&error), deletions = batch.len(), "settling again");
             }
             Err(error) => {
-                tracing::error!(error = %chain(&error), deletions = batch.len(), "settling was refused");
-                return None;
+                if let [alone] = batch {
+                    tracing::error!(deletion = %alone.deletion, error = %chain(&error), "settling was refused");
+                    return Some(vec![None]);
+                }
+                let (one, other) = batch.split_at(batch.len() / 2);
+                let mut settled = Box::pin(write(center, one)).await?;
+                settled.extend(Box::pin(write(center, other)).await?);
+                return Some(settled);
             }
         }
         if center.draining() {
@@ -358,7 +376,7 @@ async fn follow(center: &Arc<Center>, id: DeletionId, mut group: Group) {
         }
     }
     // Nobody would ask again, now or once a refusal is cleared, while the leg counts as being settled.
-    center.board().unsettle(id);
+    center.board().unsettle(id, group.heard);
     center.wake.notify_one();
 }
 

@@ -146,7 +146,7 @@ fn leg_state(
         None | Some(Stage::Idle | Stage::Ready) => api::LegState::Owed,
         Some(Stage::Sent) => api::LegState::Sent,
         Some(Stage::Received) => api::LegState::Received,
-        Some(Stage::InProgress | Stage::Settling) => api::LegState::InProgress,
+        Some(Stage::InProgress | Stage::Settling | Stage::Unsettled) => api::LegState::InProgress,
         Some(Stage::Deferred) => api::LegState::Deferred,
     }
 }

@@ -7,13 +7,11 @@
 use std::{env, sync::Arc, time::Duration};
 
 use farewell_kit::runtime::{server::Security, shutdown::Shutdown, telemetry, tls::Credentials};
-use farewell_kit::seal::{self, Begun};
+use farewell_kit::seal::{self, Work};
 use farewell_kit::session::{self, Config};
 use farewell_kit::store::Store;
-use farewell_kit::{
-    Answer, Blocker, Category, Done, Fault, Inventory, Order, Outcome, Participant,
-};
-use farewell_kit::{async_trait, journal, sqlx};
+use farewell_kit::{Answer, Fault, Holder, Inventory, Order};
+use farewell_kit::{async_trait, holder, journal, sqlx};
 
 /// The journal first, then the seal, then one's own. Repeatable, and the same text on SQLite and PostgreSQL.
 const SCHEMA: &[&str] = &[
@@ -45,75 +43,31 @@ impl Notes {
     }
 }
 
-/// What is held, looked up where it is stored and not in a counter beside it.
-async fn held(connection: &mut sqlx::AnyConnection, account: &str) -> Result<Inventory, Fault> {
-    let (count, size_bytes): (i64, i64) =
-        sqlx::query_as("SELECT COUNT(*), CAST(COALESCE(SUM(LENGTH(body)), 0) AS BIGINT) FROM note WHERE account = $1")
-            .bind(account)
-            .fetch_one(connection)
-            .await?;
-    let notes = Category {
-        category: "notes".to_owned(),
-        count,
-        size_bytes,
-    };
-    Ok(Inventory {
-        categories: vec![notes],
-        devices: Vec::new(),
-    })
-}
-
 #[async_trait]
-impl Participant for Notes {
-    /// What was answered is answered again; nothing is done twice.
-    async fn recall(&self, command: &str) -> Result<Option<Answer>, Fault> {
-        journal::recall(&self.store, command).await
+impl Holder for Notes {
+    fn store(&self) -> &Store {
+        &self.store
     }
 
-    async fn seal(&self, order: &Order) -> Result<Answer, Fault> {
-        seal::close(&self.store, order)
-            .await?
-            .finish(Done::new(Outcome::Sealed))
-            .await
-    }
-
-    async fn unseal(&self, order: &Order) -> Result<Answer, Fault> {
-        seal::lift(&self.store, order)
-            .await?
-            .finish(Done::new(Outcome::Unsealed))
-            .await
+    /// Looks at the rows, not at what `erase` said: a probe is answered with this.
+    async fn held(
+        &self,
+        connection: &mut sqlx::AnyConnection,
+        account: &str,
+    ) -> Result<Inventory, Fault> {
+        let query = "SELECT 'notes', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(body)), 0) AS BIGINT) \
+            FROM note WHERE account = $1";
+        Ok(holder::count(connection, query, account).await?)
     }
 
     /// Erases and keeps the answer in one transaction: after a crash both are there, or neither.
-    async fn act(&self, order: &Order) -> Result<Answer, Fault> {
-        let mut work = match seal::erase(&self.store, order).await? {
-            Begun::Answered(answer) => return Ok(answer),
-            Begun::Open(work) => work,
-        };
+    async fn erase(&self, mut work: Work, order: &Order) -> Result<Answer, Fault> {
         let notes = sqlx::query("DELETE FROM note WHERE account = $1")
             .bind(&order.account)
             .execute(work.tx())
             .await?;
         let counts = [("notes", notes.rows_affected())];
         work.finish(seal::erased(counts, Vec::new())).await
-    }
-
-    /// Looks at the rows, not at what `act` said.
-    async fn probe(&self, order: &Order) -> Result<Answer, Fault> {
-        let mut work = match seal::look(&self.store, order).await? {
-            Begun::Answered(answer) => return Ok(answer),
-            Begun::Open(work) => work,
-        };
-        let held = held(work.tx(), &order.account).await?;
-        work.finish(seal::found(&held, Vec::new())).await
-    }
-
-    async fn eligibility(&self, _account: &str) -> Result<Vec<Blocker>, Fault> {
-        Ok(Vec::new())
-    }
-
-    async fn inventory(&self, account: &str) -> Result<Inventory, Fault> {
-        held(&mut *self.store.pool().acquire().await?, account).await
     }
 }
 

@@ -5,6 +5,7 @@
 #![doc = concat!("```rust,ignore\n", include_str!("../examples/notes.rs"), "```")]
 
 pub mod devices;
+pub mod holder;
 pub mod journal;
 pub mod participant;
 pub mod seal;
@@ -15,6 +16,7 @@ mod wire;
 #[cfg(test)]
 mod scratch;
 
+pub use holder::Holder;
 pub use participant::*;
 
 /// What every process needs: TLS, shutdown, telemetry. [`session::Config`] and [`session::start`] take some of it.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use farewell_kit::store::Store;
-use farewell_kit::{Category, Fault, Inventory};
+use farewell_kit::{Category, Fault, Inventory, holder};
 use sqlx::AnyConnection;
 
 use crate::files::Folder;
@@ -22,7 +22,8 @@ pub(crate) async fn held(
     files: &Path,
     account: &str,
 ) -> Result<Inventory, Fault> {
-    let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+    let mut held = holder::count(
+        connection,
         "SELECT 'photos', COUNT(*), CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) FROM photo WHERE account = $1 \
          UNION ALL SELECT 'albums', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(title)), 0) AS BIGINT) \
              FROM album WHERE account = $1 \
@@ -32,30 +33,26 @@ pub(crate) async fn held(
              FROM note WHERE account = $1 \
          UNION ALL SELECT 'backups', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(content)), 0) AS BIGINT) \
              FROM backup WHERE account = $1",
+        account,
     )
-    .bind(account)
-    .fetch_all(connection)
     .await?;
     let on_disk = Folder::of(files, account)
         .look()
         .await
         .map_err(|error| Fault::new("the account's files", error))?;
-
-    let mut categories: Vec<_> = rows
-        .into_iter()
-        .map(|(category, count, size_bytes)| Category {
-            category,
-            count,
-            size_bytes,
-        })
-        .collect();
-    if let Some(photos) = categories.iter_mut().find(|held| held.category == "photos") {
+    let by_row = held
+        .categories
+        .iter_mut()
+        .find(|held| held.category == "photos");
+    if let Some(photos) = by_row {
         photos.count = photos.count.max(on_disk.files);
         photos.size_bytes = photos.size_bytes.max(on_disk.size_bytes);
+    } else if on_disk.files > 0 {
+        held.categories.push(Category {
+            category: "photos".to_owned(),
+            count: on_disk.files,
+            size_bytes: on_disk.size_bytes,
+        });
     }
-    categories.retain(|held| held.count > 0);
-    Ok(Inventory {
-        categories,
-        devices: Vec::new(),
-    })
+    Ok(held)
 }

@@ -1,7 +1,7 @@
 //! What the tables really hold of an account: for the inventory, the probe and the last look.
 
 use farewell_kit::store::Store;
-use farewell_kit::{Category, Inventory};
+use farewell_kit::{Inventory, holder};
 use sqlx::AnyConnection;
 
 /// What is held, by category; sizes are bytes of text. Categories without items are left out.
@@ -16,7 +16,8 @@ pub(crate) async fn held(
     connection: &mut AnyConnection,
     account: &str,
 ) -> Result<Inventory, sqlx::Error> {
-    let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+    holder::count(
+        connection,
         "SELECT 'posts', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(text)), 0) AS BIGINT) \
              FROM post WHERE account = $1 \
          UNION ALL SELECT 'comments', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(text)), 0) AS BIGINT) \
@@ -25,21 +26,7 @@ pub(crate) async fn held(
              FROM membership WHERE account = $1 \
          UNION ALL SELECT 'bans', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(reason)), 0) AS BIGINT) \
              FROM ban WHERE account = $1",
+        account,
     )
-    .bind(account)
-    .fetch_all(connection)
-    .await?;
-    let categories = rows
-        .into_iter()
-        .filter(|(_, count, _)| *count > 0)
-        .map(|(category, count, size_bytes)| Category {
-            category,
-            count,
-            size_bytes,
-        })
-        .collect();
-    Ok(Inventory {
-        categories,
-        devices: Vec::new(),
-    })
+    .await
 }

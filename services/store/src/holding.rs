@@ -1,7 +1,7 @@
 //! What the tables really hold of an account: for the inventory, the probe and the last look.
 
 use farewell_kit::store::Store;
-use farewell_kit::{Category, Inventory};
+use farewell_kit::{Inventory, holder};
 use sqlx::AnyConnection;
 
 /// What is held, by category; sizes are bytes of text. Categories without items are left out, and so is what is retained:
@@ -17,7 +17,8 @@ pub(crate) async fn held(
     connection: &mut AnyConnection,
     account: &str,
 ) -> Result<Inventory, sqlx::Error> {
-    let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+    holder::count(
+        connection,
         "SELECT 'orders', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(item) + OCTET_LENGTH(recipient) \
              + OCTET_LENGTH(address)), 0) AS BIGINT) FROM placed_order WHERE account = $1 \
          UNION ALL SELECT 'wallets', COUNT(*), CAST(0 AS BIGINT) FROM wallet WHERE account = $1 \
@@ -27,21 +28,7 @@ pub(crate) async fn held(
              FROM subscription WHERE account = $1 \
          UNION ALL SELECT 'access_log', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(address) + OCTET_LENGTH(path)), 0) \
              AS BIGINT) FROM access_log WHERE account = $1",
+        account,
     )
-    .bind(account)
-    .fetch_all(connection)
-    .await?;
-    let categories = rows
-        .into_iter()
-        .filter(|(_, count, _)| *count > 0)
-        .map(|(category, count, size_bytes)| Category {
-            category,
-            count,
-            size_bytes,
-        })
-        .collect();
-    Ok(Inventory {
-        categories,
-        devices: Vec::new(),
-    })
+    .await
 }

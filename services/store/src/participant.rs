@@ -3,9 +3,9 @@
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use farewell_kit::seal::{self, Begun};
+use farewell_kit::seal::{self, Work};
 use farewell_kit::store::Store;
-use farewell_kit::{Answer, Blocker, Done, Fault, Inventory, Order, Outcome, Participant, journal};
+use farewell_kit::{Answer, Blocker, Done, Fault, Holder, Inventory, Order, Retained};
 use sqlx::AnyConnection;
 
 use crate::retention::Retention;
@@ -25,58 +25,46 @@ impl Shop {
     }
 
     /// Erases at a time: what is past its period then is not retained, and what was retained before is erased.
-    async fn act_at(&self, order: &Order, now: SystemTime) -> Result<Answer, Fault> {
-        let mut work = match seal::erase(&self.store, order).await? {
-            Begun::Answered(answer) => return Ok(answer),
-            Begun::Open(work) => work,
-        };
+    async fn erase_at(
+        &self,
+        mut work: Work,
+        order: &Order,
+        now: SystemTime,
+    ) -> Result<Answer, Fault> {
         let done = erase(work.tx(), &self.retention, order, now).await?;
         work.finish(done).await
     }
 }
 
 #[async_trait]
-impl Participant for Shop {
-    async fn recall(&self, command: &str) -> Result<Option<Answer>, Fault> {
-        journal::recall(&self.store, command).await
+impl Holder for Shop {
+    fn store(&self) -> &Store {
+        &self.store
     }
 
-    async fn seal(&self, order: &Order) -> Result<Answer, Fault> {
-        seal::close(&self.store, order)
-            .await?
-            .finish(Done::new(Outcome::Sealed))
-            .await
+    async fn held(
+        &self,
+        connection: &mut AnyConnection,
+        account: &str,
+    ) -> Result<Inventory, Fault> {
+        Ok(holding::held(connection, account).await?)
     }
 
-    async fn unseal(&self, order: &Order) -> Result<Answer, Fault> {
-        seal::lift(&self.store, order)
-            .await?
-            .finish(Done::new(Outcome::Unsealed))
-            .await
+    async fn erase(&self, work: Work, order: &Order) -> Result<Answer, Fault> {
+        self.erase_at(work, order, SystemTime::now()).await
     }
 
-    async fn act(&self, order: &Order) -> Result<Answer, Fault> {
-        self.act_at(order, SystemTime::now()).await
+    async fn retained(
+        &self,
+        connection: &mut AnyConnection,
+        order: &Order,
+    ) -> Result<Vec<Retained>, Fault> {
+        Ok(retention::retained(connection, &self.retention, deletion(order)).await?)
     }
 
-    async fn probe(&self, order: &Order) -> Result<Answer, Fault> {
-        let mut work = match seal::look(&self.store, order).await? {
-            Begun::Answered(answer) => return Ok(answer),
-            Begun::Open(work) => work,
-        };
-        let held = holding::held(work.tx(), &order.account).await?;
-        let retained = retention::retained(work.tx(), &self.retention, deletion(order)).await?;
-        work.finish(seal::found(&held, retained)).await
-    }
-
-    async fn eligibility(&self, account: &str) -> Result<Vec<Blocker>, Fault> {
+    async fn blockers(&self, account: &str) -> Result<Vec<Blocker>, Fault> {
         let mut connection = self.store.pool().acquire().await?;
         Ok(eligibility::blockers(&mut connection, account).await?)
-    }
-
-    async fn inventory(&self, account: &str) -> Result<Inventory, Fault> {
-        let mut connection = self.store.pool().acquire().await?;
-        Ok(holding::held(&mut connection, account).await?)
     }
 }
 
@@ -122,275 +110,4 @@ fn deletion(order: &Order) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::order::NewOrder;
-    use crate::{
-        cancel_subscriptions, close_dispute, complete_order, credit_points, forfeit_coupons,
-        forfeit_points, grant_coupon, kept, left_over, open_dispute, pay_out, place_order, sample,
-        scratch, subscribe, top_up,
-    };
-
-    const ACCOUNT: &str = "a-4711";
-    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-    const LAMP: NewOrder<'static> = NewOrder {
-        item: "lamp",
-        amount_cents: 990,
-        recipient: "Wang Wei",
-        address: "1 Lake Street",
-    };
-
-    fn command(name: &str) -> Order {
-        Order {
-            command: format!("deletions/d1/commands/{name}"),
-            account: ACCOUNT.to_owned(),
-            deadline: None,
-            devices: Vec::new(),
-            traceparent: String::new(),
-        }
-    }
-
-    async fn shops(name: &str) -> Vec<(Store, Shop)> {
-        let mut all = Vec::new();
-        for store in scratch::stores(name).await {
-            sample(&store, ACCOUNT).await.unwrap();
-            all.push((store.clone(), Shop::new(store, Retention::default())));
-        }
-        all
-    }
-
-    fn done(answer: Answer) -> Done {
-        match answer {
-            Answer::Done(done) => done,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn codes(shop: &Shop) -> Vec<String> {
-        shop.eligibility(ACCOUNT)
-            .await
-            .unwrap()
-            .into_iter()
-            .map(|blocker| blocker.code)
-            .collect()
-    }
-
-    #[tokio::test]
-    async fn a_sealed_account_takes_no_new_order() {
-        for (store, shop) in shops("sealed").await {
-            let open = place_order(&store, ACCOUNT, &LAMP).await.unwrap();
-            let before = left_over(&store, ACCOUNT).await.unwrap();
-            shop.seal(&command("1-seal-store")).await.unwrap();
-            assert!(matches!(
-                place_order(&store, ACCOUNT, &LAMP).await,
-                Err(seal::Error::Sealed)
-            ));
-            assert!(matches!(
-                top_up(&store, ACCOUNT, 1).await,
-                Err(seal::Error::Sealed)
-            ));
-            assert!(matches!(
-                subscribe(&store, ACCOUNT, "films").await,
-                Err(seal::Error::Sealed)
-            ));
-            assert!(matches!(
-                grant_coupon(&store, ACCOUNT, 1).await,
-                Err(seal::Error::Sealed)
-            ));
-            assert_eq!(left_over(&store, ACCOUNT).await.unwrap(), before);
-            assert!(
-                complete_order(&store, ACCOUNT, &open, SystemTime::now())
-                    .await
-                    .unwrap(),
-                "still delivered"
-            );
-
-            shop.unseal(&command("1-unseal-store")).await.unwrap();
-            assert_eq!(left_over(&store, ACCOUNT).await.unwrap(), before);
-            place_order(&store, ACCOUNT, &LAMP).await.unwrap();
-        }
-    }
-
-    #[tokio::test]
-    async fn every_blocker_is_told_at_once_and_goes_with_its_remedy() {
-        for (store, shop) in shops("blockers").await {
-            assert_eq!(
-                codes(&shop).await,
-                Vec::<String>::new(),
-                "the sample is free to go"
-            );
-            let id = place_order(&store, ACCOUNT, &LAMP).await.unwrap();
-            assert!(open_dispute(&store, ACCOUNT, &id).await.unwrap());
-            top_up(&store, ACCOUNT, 500).await.unwrap();
-            grant_coupon(&store, ACCOUNT, 100).await.unwrap();
-            credit_points(&store, ACCOUNT, 10).await.unwrap();
-            subscribe(&store, ACCOUNT, "films").await.unwrap();
-            assert_eq!(
-                codes(&shop).await,
-                [
-                    "UNFINISHED_ORDER",
-                    "OPEN_DISPUTE",
-                    "WALLET_BALANCE",
-                    "COUPONS_LEFT",
-                    "POINTS_LEFT",
-                    "ACTIVE_SUBSCRIPTION"
-                ]
-            );
-
-            shop.seal(&command("1-seal-store")).await.unwrap();
-            complete_order(&store, ACCOUNT, &id, SystemTime::now())
-                .await
-                .unwrap();
-            close_dispute(&store, ACCOUNT, &id).await.unwrap();
-            assert_eq!(pay_out(&store, ACCOUNT).await.unwrap(), 500);
-            forfeit_coupons(&store, ACCOUNT).await.unwrap();
-            forfeit_points(&store, ACCOUNT).await.unwrap();
-            cancel_subscriptions(&store, ACCOUNT).await.unwrap();
-            assert_eq!(codes(&shop).await, Vec::<String>::new());
-        }
-    }
-
-    #[tokio::test]
-    async fn completed_orders_are_retained_without_the_person() {
-        for (store, shop) in shops("retained").await {
-            let answer = done(shop.act(&command("1-erase-store")).await.unwrap());
-            assert_eq!(answer.outcome, Outcome::Erased);
-            assert_eq!(
-                answer.counts["orders"], 1,
-                "the order past its three years is not kept"
-            );
-            assert_eq!(
-                answer.counts["access_log"], 1,
-                "nor the entry past its six months"
-            );
-            let classes: Vec<_> = answer
-                .retained
-                .iter()
-                .map(|kept| (kept.class.as_str(), kept.count))
-                .collect();
-            assert_eq!(classes, [("transactions", 3), ("server_logs", 2)]);
-            assert!(
-                left_over(&store, ACCOUNT)
-                    .await
-                    .unwrap()
-                    .categories
-                    .is_empty()
-            );
-
-            let rows: Vec<(String, String)> = sqlx::query_as(
-                "SELECT pseudonym, id FROM retained_order UNION ALL SELECT pseudonym, id FROM retained_log",
-            )
-            .fetch_all(store.pool())
-            .await
-            .unwrap();
-            assert_eq!(rows.len(), 5);
-            let mark = seal::mark(ACCOUNT);
-            for (pseudonym, id) in &rows {
-                assert_eq!(*pseudonym, rows[0].0);
-                assert!(
-                    ![pseudonym, id]
-                        .iter()
-                        .any(|text| text.contains(ACCOUNT) || text.contains(&mark))
-                );
-            }
-            let probe = done(shop.probe(&command("1-probe-store")).await.unwrap());
-            assert_eq!(
-                (probe.outcome, probe.retained),
-                (Outcome::Clean, answer.retained)
-            );
-            assert!(matches!(
-                place_order(&store, ACCOUNT, &LAMP).await,
-                Err(seal::Error::Erased)
-            ));
-        }
-    }
-
-    #[tokio::test]
-    async fn retention_runs_from_the_last_orders_completion_and_then_really_ends() {
-        for (store, shop) in shops("ends").await {
-            let answer = done(shop.act(&command("1-erase-store")).await.unwrap());
-            let until = answer.retained[0].until;
-            let now = SystemTime::now();
-            // Three years less the 40 days since the last order, give or take leap days.
-            assert!(until > now + DAY * (1095 - 41) && until < now + DAY * (1097 - 39));
-
-            let early = done(
-                shop.act_at(&command("2-erase-store"), until - DAY)
-                    .await
-                    .unwrap(),
-            );
-            assert_eq!(early.retained[0].count, 1, "the older two ended before");
-            let late = done(shop.act_at(&command("3-erase-store"), until).await.unwrap());
-            assert_eq!(
-                (late.outcome, late.counts["retained_transactions"]),
-                (Outcome::Erased, 1)
-            );
-            assert_eq!(
-                kept(&store, &Retention::default(), "d1").await.unwrap(),
-                Vec::new()
-            );
-            let never = done(shop.act_at(&command("4-erase-store"), until).await.unwrap());
-            assert_eq!(never.outcome, Outcome::NotFound);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_second_round_with_nothing_new_says_what_is_retained() {
-        for (_, shop) in shops("round").await {
-            let first = done(shop.act(&command("1-erase-store")).await.unwrap());
-            let second = done(shop.act(&command("2-erase-store")).await.unwrap());
-            assert_eq!(
-                (second.outcome, second.retained),
-                (Outcome::Retained, first.retained)
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn a_crash_before_the_answer_is_kept_changes_nothing() {
-        for (store, shop) in shops("crash").await {
-            let before = left_over(&store, ACCOUNT).await.unwrap();
-            let order = command("1-erase-store");
-            let now = SystemTime::now();
-            let Begun::Open(mut work) = seal::erase(&store, &order).await.unwrap() else {
-                panic!("never answered before");
-            };
-            let lost = erase(work.tx(), &shop.retention, &order, now)
-                .await
-                .unwrap();
-            drop(work);
-            assert_eq!(left_over(&store, ACCOUNT).await.unwrap(), before);
-            assert_eq!(
-                kept(&store, &shop.retention, "d1").await.unwrap(),
-                Vec::new()
-            );
-
-            let first = shop.act_at(&order, now).await.unwrap();
-            assert_eq!(first, Answer::Done(lost));
-            assert_eq!(shop.act(&order).await.unwrap(), first);
-            assert_eq!(shop.recall(&order.command).await.unwrap(), Some(first));
-        }
-    }
-
-    #[tokio::test]
-    async fn a_sample_made_twice_is_made_once() {
-        for (store, _) in shops("sample").await {
-            let before = left_over(&store, ACCOUNT).await.unwrap();
-            sample(&store, ACCOUNT).await.unwrap();
-            assert_eq!(left_over(&store, ACCOUNT).await.unwrap(), before);
-        }
-    }
-
-    #[tokio::test]
-    async fn nobody_was_here() {
-        for store in scratch::stores("nobody").await {
-            let shop = Shop::new(store, Retention::default());
-            assert_eq!(
-                done(shop.act(&command("1-erase-store")).await.unwrap()).outcome,
-                Outcome::NotFound
-            );
-        }
-    }
-}
+mod tests;

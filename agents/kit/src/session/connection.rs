@@ -1,6 +1,7 @@
 //! One stream, from `Hello` to the half-close.
 
-use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -185,10 +186,30 @@ impl<'a> Connection<'a> {
             }
         }
         // What the window allows is all here and unanswered in the worst case, and never more than that.
-        if self.waiting.len() > self.shared.window_commands as usize {
+        let window = self.shared.window_commands as usize;
+        if self.waiting.len() > window {
+            self.drop_repeats();
+        }
+        if self.waiting.len() > window {
             return Err(Lost::Protocol("more commands than the window allows"));
         }
         Ok(())
+    }
+
+    /// A coordinator repeats what isn't answered in time, and behind work that hangs the repeats pile up. They ask for
+    /// nothing new: one answer serves them all.
+    fn drop_repeats(&mut self) {
+        let (desk, asker) = (&self.shared.desk, Askers::one(self.link.index));
+        let mut seen: HashMap<Arc<str>, Arc<Job>> = HashMap::new();
+        self.waiting
+            .retain(|(job, _)| match seen.entry(Arc::clone(&job.name)) {
+                // What says something else under the same name is no repeat, and refused in its turn.
+                Entry::Occupied(first) => !first.get().says_the_same(job),
+                Entry::Vacant(place) => {
+                    place.insert(Arc::clone(job));
+                    !desk.join(job, asker)
+                }
+            });
     }
 
     fn refuse(&self, command: Command, malformed: &Malformed) {

@@ -125,6 +125,17 @@ impl Desk {
         Begun::Start
     }
 
+    /// Whether this very command is being worked on; its answer will then go to `asker` too.
+    pub(super) fn join(&self, job: &Job, asker: Askers) -> bool {
+        match self.places().working.get_mut(&job.name) {
+            Some(working) if working.job.says_the_same(job) => {
+                working.askers = working.askers.and(asker);
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
     /// Takes a command that was put off, because it may have an answer now.
     pub(super) fn ring(&self, command: &str) -> Rung {
         let mut places = self.places();

@@ -472,6 +472,70 @@ async fn a_coordinator_that_overruns_the_window_loses_its_stream() {
 }
 
 #[tokio::test]
+async fn repeats_behind_work_that_hangs_do_not_overrun_the_window() {
+    let mut coordinator = Coordinator::start().await;
+    let slow = Slow::new();
+    let (_session, _shutdown) = session(&[&coordinator], slow.clone());
+    let window = WINDOW as usize;
+    let all = || (0..window).map(|n| command(n, Verb::Erase)).collect();
+
+    let mut stream = coordinator.stream(WINDOW).await;
+    stream.command(all()).await;
+    slow.has_started(window).await;
+    // What is worked on comes again and again, and so does as much that waits for room.
+    let waits = || (window..2 * window).map(|n| command(n, Verb::Erase));
+    for _ in 0..5 {
+        stream.command(all()).await;
+        stream.command(waits().collect()).await;
+    }
+    // The answer to a question says that everything before it was read.
+    let question = Question::Inventory(InventoryQuery {});
+    stream.ask(1, limits().drain, "accounts/a1", question).await;
+    while let Some(message) = stream.next().await {
+        match message {
+            Up::Reply(_) => break,
+            Up::Reports(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    slow.let_go(2 * window);
+    let mut answered = Vec::new();
+    while answered.len() < 2 * window {
+        for report in stream.reports().await {
+            if matches!(report.answer, Some(report::Answer::Done(_))) {
+                answered.push(report.command);
+            }
+        }
+    }
+    answered.sort();
+    answered.dedup();
+    assert_eq!(answered.len(), 2 * window);
+    assert_eq!(slow.started.load(Ordering::SeqCst), 2 * window);
+}
+
+#[tokio::test]
+async fn a_command_too_many_among_repeats_ends_the_stream() {
+    let mut coordinator = Coordinator::start().await;
+    let slow = Slow::new();
+    let (_session, _shutdown) = session(&[&coordinator], slow.clone());
+    let window = WINDOW as usize;
+
+    let mut stream = coordinator.stream(WINDOW).await;
+    let first = || (0..window).map(|n| command(n, Verb::Erase)).collect();
+    stream.command(first()).await;
+    slow.has_started(window).await;
+    stream.command(first()).await;
+    let too_many = window..2 * window + 1;
+    stream
+        .command(too_many.map(|n| command(n, Verb::Erase)).collect())
+        .await;
+    while let Some(message) = stream.next().await {
+        assert!(matches!(message, Up::Reports(_)), "{message:?}");
+    }
+    drop(coordinator.stream(WINDOW).await);
+}
+
+#[tokio::test]
 async fn a_coordinator_that_died_is_found_when_it_is_back() {
     let mut coordinator = Coordinator::start().await;
     let mut participant = forgetful();

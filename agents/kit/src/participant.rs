@@ -13,7 +13,8 @@ use async_trait::async_trait;
 /// on either side: keep the [`Answer`] in the same transaction as the work (see [`crate::journal`]) and give it again.
 ///
 /// Errors: a [`Fault`] is trouble that passes (a database away); the session answers `DEFERRED` with a backoff.
-/// What won't ever succeed without a person is [`Answer::Refused`]. A panic counts as a [`Fault`].
+/// What won't ever succeed without a person is [`Answer::Refused`]. A panic counts as a [`Fault`], and so does work that
+/// takes longer than [`crate::session::Limits::work`]: it is dropped where it waits, and begun anew another time.
 ///
 /// Methods are polled where commands arrive: work that computes for long without waiting belongs in
 /// `tokio::task::spawn_blocking`.

@@ -67,6 +67,9 @@ pub struct Limits {
     pub drain: Duration,
     /// Work that takes longer is reported as in progress, once. Default 2 s: by then a person may be looking.
     pub slow_after: Duration,
+    /// How long a command may be worked on before it is dropped where it waits and put off, as after a fault. Default
+    /// 10 min: far more than honest work takes, and a deletion still has days to find out what hangs.
+    pub work: Duration,
     /// First pause after a [`crate::Fault`]; doubles with every further one of the same command. Default 200 ms.
     pub fault_base: Duration,
     /// Longest pause after a fault. Default 30 s: short enough that a database that is back is noticed.
@@ -78,6 +81,7 @@ impl Default for Limits {
         Self {
             drain: Duration::from_secs(10),
             slow_after: Duration::from_secs(2),
+            work: Duration::from_mins(10),
             fault_base: Duration::from_millis(200),
             fault_cap: Duration::from_secs(30),
         }

@@ -22,12 +22,21 @@ fn limits() -> Limits {
     Limits {
         drain: Duration::from_millis(800),
         slow_after: Duration::from_millis(200),
+        work: Duration::from_secs(60),
         fault_base: Duration::from_millis(200),
         fault_cap: Duration::from_secs(30),
     }
 }
 
 fn session(coordinators: &[&Coordinator], participant: impl Participant) -> (Session, Shutdown) {
+    session_within(limits(), coordinators, participant)
+}
+
+fn session_within(
+    limits: Limits,
+    coordinators: &[&Coordinator],
+    participant: impl Participant,
+) -> (Session, Shutdown) {
     let shutdown = Shutdown::new();
     let config = Config {
         participant: "notes".to_owned(),
@@ -36,7 +45,7 @@ fn session(coordinators: &[&Coordinator], participant: impl Participant) -> (Ses
         window_commands: WINDOW,
     };
     (
-        start_with(config, limits(), Arc::new(participant), shutdown.clone()),
+        start_with(config, limits, Arc::new(participant), shutdown.clone()),
         shutdown,
     )
 }
@@ -429,6 +438,34 @@ async fn a_long_work_is_reported_once_as_in_progress() {
     tokio::time::sleep(limits().slow_after * 2).await;
     assert!(stream.is_silent().await);
     slow.let_go(1);
+    assert_eq!(outcome(&stream.report().await), Said::Erased);
+}
+
+#[tokio::test]
+async fn work_that_hangs_is_dropped_and_put_off_and_done_when_it_comes_again() {
+    let mut coordinator = Coordinator::start().await;
+    let slow = Slow::new();
+    let short = Limits {
+        work: Duration::from_millis(100),
+        slow_after: Duration::from_secs(60),
+        ..limits()
+    };
+    let (session, _shutdown) = session_within(short, &[&coordinator], slow.clone());
+
+    let mut stream = coordinator.stream(WINDOW).await;
+    let all = || (0..WINDOW as usize).map(|n| command(n, Verb::Erase));
+    stream.command(all().collect()).await;
+    let mut put_off = 0;
+    while put_off < WINDOW as usize {
+        for report in stream.reports().await {
+            assert_eq!(deferral(&report).0, "PARTICIPANT_FAULT");
+            put_off += 1;
+        }
+    }
+    slow.let_go(2);
+    stream.command(vec![command(1, Verb::Erase)]).await;
+    assert_eq!(outcome(&stream.report().await), Said::Erased);
+    session.wake(&command(2, Verb::Erase).name);
     assert_eq!(outcome(&stream.report().await), Said::Erased);
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use farewell_proto::participant::v1::Report;
 use farewell_runtime::backoff::jittered;
+use tokio::time::timeout;
 use tracing::Instrument as _;
 
 use super::desk::{Askers, Ended, How};
@@ -58,7 +59,9 @@ impl Shared {
     pub(super) async fn carry_out(&self, job: Arc<Job>, traced: Traced) -> Settled {
         let Traced { span, traceparent } = traced;
         loop {
-            let (answer, how) = match caught(self.answer(&job)).instrument(span.clone()).await {
+            let answer = timeout(self.limits.work, caught(self.answer(&job)));
+            let answer = answer.instrument(span.clone()).await;
+            let (answer, how) = match answer.unwrap_or_else(|_| Err(endless())) {
                 Ok(answer @ Answer::Deferred(_)) => (answer, How::Deferred),
                 Ok(answer @ (Answer::Done(_) | Answer::Refused { .. })) => (answer, How::Final),
                 Err(fault) => (self.put_off(&job, &fault), How::Faulted),
@@ -109,6 +112,11 @@ impl Shared {
             total: 0,
         })
     }
+}
+
+/// Work that reached its limit: a command that hangs would hold its room, and be told of, for ever.
+fn endless() -> Fault {
+    Fault::plain("work that came to no end and was dropped")
 }
 
 /// Turns a panic of the participant's code into a fault: one bad account must not end the work on all others.

@@ -132,14 +132,14 @@ pub async fn check(
             );
             assert_eq!(rest, format!("1-{}-{participant}", one.verb));
         }
-        for name in deletions.keys() {
+        for (name, account) in &deletions {
             for (verb, outcome) in [("seal", Outcome::Sealed), ("erase", Outcome::Erased)] {
                 let command = format!("{name}/commands/1-{verb}-{participant}");
                 assert!(
                     commands.contains(command.as_str()),
                     "{command} was never carried out"
                 );
-                let answer = holder.answer(&command).await?;
+                let answer = holder.answer(&command, account).await?;
                 let Some(Answer::Done(done)) = answer else {
                     return Err(anyhow!("{command} was answered {answer:?}"));
                 };

@@ -74,9 +74,9 @@ impl Holder {
         Ok(rows.into_iter().map(acted).collect())
     }
 
-    /// The answer that it keeps for a command.
-    pub async fn answer(&self, command: &str) -> Result<Option<Answer>> {
-        Ok(journal::recall(&self.store, command).await?)
+    /// The answer that it keeps for an account's command.
+    pub async fn answer(&self, command: &str, account: &str) -> Result<Option<Answer>> {
+        Ok(journal::recall(&self.store, command, account).await?)
     }
 
     /// Does one thing, in one transaction with its answer and the note that it was done.
@@ -120,8 +120,8 @@ impl Holder {
 
 #[async_trait]
 impl Participant for Holder {
-    async fn recall(&self, command: &str) -> Result<Option<Answer>, Fault> {
-        journal::recall(&self.store, command).await
+    async fn recall(&self, order: &Order) -> Result<Option<Answer>, Fault> {
+        journal::recall(&self.store, &order.command, &order.account).await
     }
 
     async fn seal(&self, order: &Order) -> Result<Answer, Fault> {

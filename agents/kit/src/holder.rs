@@ -6,7 +6,6 @@
 use async_trait::async_trait;
 use sqlx::AnyConnection;
 
-use crate::journal;
 use crate::participant::{
     Answer, Blocker, Category, Done, Fault, Inventory, Order, Outcome, Participant, Retained,
 };
@@ -44,8 +43,8 @@ pub trait Holder: Send + Sync + 'static {
 
 #[async_trait]
 impl<H: Holder> Participant for H {
-    async fn recall(&self, command: &str) -> Result<Option<Answer>, Fault> {
-        journal::recall(self.store(), command).await
+    async fn recall(&self, order: &Order) -> Result<Option<Answer>, Fault> {
+        seal::recall(self.store(), order).await
     }
 
     async fn seal(&self, order: &Order) -> Result<Answer, Fault> {
@@ -118,7 +117,7 @@ pub async fn count(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scratch;
+    use crate::{journal, scratch};
 
     const ACCOUNT: &str = "a-4711";
     const SCHEMA: &[&str] = &[

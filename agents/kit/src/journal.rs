@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use sqlx::{Any, Transaction};
 
-use crate::participant::{Answer, Done, Fault};
+use crate::participant::{Answer, Done, Fault, INVALID_COMMAND};
 use crate::store::{Store, micros};
 
 /// Schema of the journal, to be put first in a participant's own.
@@ -59,15 +59,24 @@ pub async fn record(
     ))
 }
 
-/// The answer kept for `command`.
+/// The answer kept for `command`, if it was `account`'s, named as it was for [`record`]. `REFUSED` with
+/// [`INVALID_COMMAND`] if it was another's: the name says who was erased, and is no evidence for anybody else.
 ///
 /// Errors: a [`Fault`] if the database is away or the text kept can't be read; never "there is none" in its place.
-pub async fn recall(store: &Store, command: &str) -> Result<Option<Answer>, Fault> {
-    let text: Option<(String,)> = sqlx::query_as("SELECT answer FROM answered WHERE command = $1")
-        .bind(command)
-        .fetch_optional(store.pool())
-        .await?;
-    text.map(|(text,)| read(&text)).transpose()
+pub async fn recall(store: &Store, command: &str, account: &str) -> Result<Option<Answer>, Fault> {
+    let kept: Option<(String, String)> =
+        sqlx::query_as("SELECT account, answer FROM answered WHERE command = $1")
+            .bind(command)
+            .fetch_optional(store.pool())
+            .await?;
+    match kept {
+        None => Ok(None),
+        Some((owner, answer)) if owner == account => read(&answer).map(Some),
+        Some(_) => Ok(Some(Answer::Refused {
+            reason: INVALID_COMMAND.to_owned(),
+            detail: "a command of this name was answered for another account".to_owned(),
+        })),
+    }
 }
 
 /// One command, two different ends. Neither is thrown away: a person has to look.
@@ -150,10 +159,10 @@ mod tests {
     #[tokio::test]
     async fn an_answer_comes_back_as_it_was_given() {
         for store in stores("given").await {
-            assert_eq!(recall(&store, COMMAND).await.unwrap(), None);
+            assert_eq!(recall(&store, COMMAND, "a1").await.unwrap(), None);
             keep(&store, "a1", &erased()).await.unwrap();
             assert_eq!(
-                recall(&store, COMMAND).await.unwrap(),
+                recall(&store, COMMAND, "a1").await.unwrap(),
                 Some(Answer::Done(erased()))
             );
         }
@@ -168,7 +177,7 @@ mod tests {
             turned.devices.reverse();
             keep(&store, "a1", &turned).await.unwrap();
             assert_eq!(
-                recall(&store, COMMAND).await.unwrap(),
+                recall(&store, COMMAND, "a1").await.unwrap(),
                 Some(Answer::Done(erased()))
             );
         }
@@ -188,7 +197,22 @@ mod tests {
                 "another account is another content"
             );
             assert_eq!(
-                recall(&store, COMMAND).await.unwrap(),
+                recall(&store, COMMAND, "a1").await.unwrap(),
+                Some(Answer::Done(erased()))
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_recalled_for_the_account_it_was_given_for_and_refused_to_others() {
+        for store in stores("owner").await {
+            keep(&store, "a1", &erased()).await.unwrap();
+            let other = recall(&store, COMMAND, "a2").await.unwrap();
+            assert!(
+                matches!(other, Some(Answer::Refused { reason, .. }) if reason == INVALID_COMMAND)
+            );
+            assert_eq!(
+                recall(&store, COMMAND, "a1").await.unwrap(),
                 Some(Answer::Done(erased()))
             );
         }
@@ -200,7 +224,7 @@ mod tests {
             let mut tx = store.pool().begin().await.unwrap();
             record(&mut tx, COMMAND, "a1", &erased()).await.unwrap();
             tx.rollback().await.unwrap();
-            assert_eq!(recall(&store, COMMAND).await.unwrap(), None);
+            assert_eq!(recall(&store, COMMAND, "a1").await.unwrap(), None);
         }
     }
 
@@ -214,7 +238,7 @@ mod tests {
             .execute(store.pool())
             .await
             .unwrap();
-            assert!(recall(&store, COMMAND).await.is_err());
+            assert!(recall(&store, COMMAND, "a1").await.is_err());
         }
     }
 }

@@ -21,8 +21,9 @@ use async_trait::async_trait;
 #[cfg_attr(test, mockall::automock)]
 #[async_trait]
 pub trait Participant: Send + Sync + 'static {
-    /// The answer given earlier for this command, if there is one. Asked before any work.
-    async fn recall(&self, command: &str) -> Result<Option<Answer>, Fault>;
+    /// The answer given earlier for this command and account, if there is one. Asked before any work. A name that was
+    /// answered for another account is refused with [`INVALID_COMMAND`], and never answered with what is another's.
+    async fn recall(&self, order: &Order) -> Result<Option<Answer>, Fault>;
 
     /// Stop use, sync, orders and new bindings, reversibly. Agents answer with their roster.
     async fn seal(&self, order: &Order) -> Result<Answer, Fault>;
@@ -52,6 +53,9 @@ pub trait Participant: Send + Sync + 'static {
         Err(Fault::unsupported("CHECK_PROOF"))
     }
 }
+
+/// `REFUSED`: the command is empty, zero, unknown or somebody else's, or its name stands for another command.
+pub const INVALID_COMMAND: &str = "INVALID_COMMAND";
 
 /// What is asked: one command. Its `Debug` never shows the account.
 #[derive(Clone, PartialEq, Eq)]

@@ -101,6 +101,12 @@ pub async fn admit_though_sealed(
     }
 }
 
+/// The earlier answer to `order`, for [`crate::Participant::recall`]: work begun here is kept under the account's mark.
+/// Refused if the name was answered for another account.
+pub async fn recall(store: &Store, order: &Order) -> Result<Option<Answer>, Fault> {
+    journal::recall(store, &order.command, &mark(&order.account)).await
+}
+
 /// What a command meets.
 pub enum Begun {
     /// It has its answer: nothing more is to be done.
@@ -288,7 +294,7 @@ impl Work {
             }
             Err(fault) => {
                 self.tx.rollback().await?;
-                journal::recall(&self.store, &self.command)
+                journal::recall(&self.store, &self.command, &self.account)
                     .await?
                     .ok_or(fault)
             }
@@ -309,7 +315,7 @@ async fn begin(store: &Store, order: &Order) -> Result<Result<(Work, String), An
             "a command is deletions/{deletion}/commands/{command}",
         )));
     };
-    if let Some(answer) = journal::recall(store, &order.command).await? {
+    if let Some(answer) = recall(store, order).await? {
         return Ok(Err(answer));
     }
     let tx = store.pool().begin().await?;
@@ -376,6 +382,7 @@ fn refused(reason: &str, detail: &str) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::participant::INVALID_COMMAND;
     use crate::scratch;
 
     const ACCOUNT: &str = "a-4711";
@@ -484,12 +491,7 @@ mod tests {
             };
             drop(work);
             write(&store).await.unwrap();
-            assert_eq!(
-                journal::recall(&store, &order("1-erase-x").command)
-                    .await
-                    .unwrap(),
-                None
-            );
+            assert_eq!(recall(&store, &order("1-erase-x")).await.unwrap(), None);
         }
     }
 
@@ -499,6 +501,29 @@ mod tests {
             let first = done(erase(&store, &order("1-erase-x")).await, Outcome::Erased).await;
             let second = done(erase(&store, &order("1-erase-x")).await, Outcome::NotFound).await;
             assert_eq!(first, second);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_was_answered_for_one_account_does_nothing_to_another() {
+        for store in stores("another").await {
+            let first = done(erase(&store, &order("1-erase-x")).await, Outcome::Erased).await;
+            let other = Order {
+                account: "a-4712".to_owned(),
+                ..order("1-erase-x")
+            };
+            let refused = done(erase(&store, &other).await, Outcome::Erased).await;
+            assert!(
+                matches!(&refused, Answer::Refused { reason, .. } if reason == INVALID_COMMAND)
+            );
+            assert_eq!(recall(&store, &other).await.unwrap(), Some(refused));
+            let mut tx = store.pool().begin().await.unwrap();
+            admit(&mut tx, &other.account).await.unwrap();
+            drop(tx);
+            assert_eq!(
+                recall(&store, &order("1-erase-x")).await.unwrap(),
+                Some(first)
+            );
         }
     }
 

@@ -7,7 +7,7 @@ use farewell_kit::seal::{self, Begun};
 use farewell_kit::store::Store;
 use farewell_kit::{
     Answer, Blocker, CheckProof, CodeSent, Done, Fault, Inventory, Order, Outcome, Participant,
-    ProofChecked, SendCode, journal,
+    ProofChecked, SendCode,
 };
 use sqlx::AnyConnection;
 
@@ -70,8 +70,8 @@ impl Identity {
 
 #[async_trait]
 impl Participant for Identity {
-    async fn recall(&self, command: &str) -> Result<Option<Answer>, Fault> {
-        journal::recall(&self.store, command).await
+    async fn recall(&self, order: &Order) -> Result<Option<Answer>, Fault> {
+        seal::recall(&self.store, order).await
     }
 
     async fn seal(&self, order: &Order) -> Result<Answer, Fault> {

@@ -17,6 +17,7 @@ use crate::store::{micros, time};
 /// An erasure under way.
 pub(super) struct Erasure {
     pub entries: Vec<Entry>,
+    pub account_mark: String,
     pub begun: SystemTime,
     /// The last answer was a refusal.
     pub refused: bool,
@@ -30,18 +31,19 @@ pub(super) struct Refused {
 
 /// The erasure that `command` began, held until the transaction ends.
 pub(super) async fn find(tx: &mut AnyConnection, command: &str) -> Result<Option<Erasure>, Fault> {
-    let row: Option<(i64, i64)> = sqlx::query_as(
-        "UPDATE erasures SET refused = refused WHERE command = $1 RETURNING begun_at, refused",
+    let row: Option<(String, i64, i64)> = sqlx::query_as(
+        "UPDATE erasures SET refused = refused WHERE command = $1 RETURNING account_mark, begun_at, refused",
     )
     .bind(command)
     .fetch_optional(&mut *tx)
     .await?;
-    let Some((begun, refused)) = row else {
+    let Some((account_mark, begun, refused)) = row else {
         return Ok(None);
     };
     let entries = outbox::of_command(tx, command).await?;
     Ok(Some(Erasure {
         entries,
+        account_mark,
         begun: time(begun),
         refused: refused != 0,
     }))

@@ -12,10 +12,9 @@ use super::erasure::{self, Erasure};
 use super::names;
 use super::order::{State, Verb};
 use super::registry::{self, Binding, Registry, Via};
-use crate::journal;
 use crate::participant::{
-    Answer, Blocker, BoundDevice, Category, Deferred, DeviceResult, Done, Fault, Inventory, Order,
-    Outcome, Participant,
+    Answer, Blocker, BoundDevice, Category, Deferred, DeviceResult, Done, Fault, INVALID_COMMAND,
+    Inventory, Order, Outcome, Participant,
 };
 use crate::seal::{self, Begun};
 use crate::store::Store;
@@ -137,8 +136,8 @@ impl DeviceLine {
 
 #[async_trait]
 impl Participant for DeviceLine {
-    async fn recall(&self, command: &str) -> Result<Option<Answer>, Fault> {
-        journal::recall(self.registry.store(), command).await
+    async fn recall(&self, order: &Order) -> Result<Option<Answer>, Fault> {
+        seal::recall(self.registry.store(), order).await
     }
 
     async fn seal(&self, order: &Order) -> Result<Answer, Fault> {
@@ -173,6 +172,12 @@ impl Participant for DeviceLine {
         };
         let tx = work.tx();
         if let Some(erasure) = erasure::find(tx, &order.command).await? {
+            if erasure.account_mark != seal::mark(&order.account) {
+                return Ok(Answer::Refused {
+                    reason: INVALID_COMMAND.to_owned(),
+                    detail: "a command of this name erases another account's devices".to_owned(),
+                });
+            }
             if erasure.refused {
                 erasure::ask_again(tx, &erasure).await?;
                 erasure::set_refused(tx, &order.command, false).await?;

@@ -27,6 +27,7 @@ use super::trace::{Batch, Traced};
 use super::uplink::Uplink;
 use super::work::{Job, Settled};
 use super::{QUERIES_MAX, Shared};
+use crate::participant::INVALID_COMMAND;
 use crate::wire::{self, Malformed};
 
 /// How long dialling, the handshake and `Welcome` may take together.
@@ -39,9 +40,6 @@ const TURN_COMMANDS: usize = 64;
 const OUTBOX_SPARE_REPORTS: usize = 4096;
 /// One reply for each question under way, and the few messages of our own.
 const CONTROL_MESSAGES_MAX: usize = QUERIES_MAX + 8;
-
-/// Why a command is refused that may not be carried out.
-const INVALID_COMMAND: &str = "INVALID_COMMAND";
 
 /// Software and version, for operators.
 const AGENT: &str = concat!("farewell-kit/", env!("CARGO_PKG_VERSION"));

@@ -132,7 +132,7 @@ impl Slow {
 
 #[async_trait]
 impl Participant for Slow {
-    async fn recall(&self, _: &str) -> Result<Option<Answer>, Fault> {
+    async fn recall(&self, _: &Order) -> Result<Option<Answer>, Fault> {
         Ok(None)
     }
     async fn seal(&self, _: &Order) -> Result<Answer, Fault> {

@@ -77,7 +77,7 @@ impl Shared {
     }
 
     async fn answer(&self, job: &Job) -> Result<Answer, Fault> {
-        if let Some(answer) = self.code.recall(&job.order.command).await? {
+        if let Some(answer) = self.code.recall(&job.order).await? {
             return Ok(answer);
         }
         match job.verb {

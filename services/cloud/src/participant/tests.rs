@@ -136,7 +136,7 @@ async fn a_crash_at_any_step_leads_to_the_same_answer() {
                 erase_rows(&mut work, ACCOUNT, unlinked).await.unwrap();
                 drop(work);
             }
-            assert_eq!(cloud.recall(&order.command).await.unwrap(), None);
+            assert_eq!(cloud.recall(&order).await.unwrap(), None);
             answers.push(cloud.act(&order).await.unwrap());
             assert_eq!(cloud.act(&order).await.unwrap(), answers[0]);
             assert!(nothing_is_left(&cloud).await);

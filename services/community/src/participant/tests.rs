@@ -130,10 +130,7 @@ async fn a_crash_before_the_answer_is_kept_changes_nothing() {
         drop(work);
         assert_eq!(left_over(&store, ACCOUNT).await.unwrap(), before);
         assert_eq!(
-            community
-                .recall(&order("1-erase-community").command)
-                .await
-                .unwrap(),
+            community.recall(&order("1-erase-community")).await.unwrap(),
             None
         );
 

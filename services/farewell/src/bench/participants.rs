@@ -20,7 +20,7 @@ struct NoOp;
 
 #[async_trait]
 impl Participant for NoOp {
-    async fn recall(&self, _command: &str) -> Result<Option<Answer>, Fault> {
+    async fn recall(&self, _order: &Order) -> Result<Option<Answer>, Fault> {
         Ok(None)
     }
 

@@ -251,7 +251,7 @@ async fn a_crash_before_the_answer_is_kept_changes_nothing() {
         let first = act_at(&shop, &order, now).await;
         assert_eq!(first, Answer::Done(lost));
         assert_eq!(shop.act(&order).await.unwrap(), first);
-        assert_eq!(shop.recall(&order.command).await.unwrap(), Some(first));
+        assert_eq!(shop.recall(&order).await.unwrap(), Some(first));
     }
 }
 

@@ -86,6 +86,23 @@ async fn an_order_that_names_nothing_wrong_things_or_somebody_elses_device_touch
 }
 
 #[tokio::test]
+async fn a_name_that_erases_one_accounts_devices_does_nothing_to_another() {
+    for bench in benches("name", Via::Hub, patient()).await {
+        let epoch = bench.bind("hub-1", None).await;
+        deferred(bench.act(&erase(&[("hub-1", epoch)])).await);
+        let other = Order {
+            account: "account-2".to_owned(),
+            ..erase(&[("hub-1", epoch)])
+        };
+        assert_eq!(refused(bench.act(&other).await), "INVALID_COMMAND");
+        bench
+            .try_bind("account-2", "hub-2", None)
+            .await
+            .expect("no fence stands where nothing was erased");
+    }
+}
+
+#[tokio::test]
 async fn the_answer_is_kept_and_nothing_of_the_account_is_left() {
     for bench in benches("finished", Via::Hub, patient()).await {
         let epoch = bench.bind("hub-1", None).await;
@@ -110,7 +127,7 @@ async fn the_answer_is_kept_and_nothing_of_the_account_is_left() {
         assert_eq!(answer.outcome, Outcome::Erased);
         assert_eq!(done(bench.act(&order).await), answer);
         assert_eq!(
-            done(bench.line.recall(&order.command).await.unwrap().unwrap()),
+            done(bench.line.recall(&order).await.unwrap().unwrap()),
             answer
         );
 

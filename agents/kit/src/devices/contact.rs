@@ -6,10 +6,10 @@ use std::time::SystemTime;
 use farewell_proto::device::v1 as wire;
 use sqlx::AnyConnection;
 
+use super::binding;
 use super::names;
 use super::order::{Event, State, Verb};
 use super::outbox::{self, Entry};
-use super::registry;
 use crate::participant::Fault;
 use crate::store::micros;
 
@@ -171,7 +171,7 @@ pub(super) async fn report(
         wire::OrderState::Superseded if report.epoch == 0 => Event::SeenUnbound,
         // The device's word alone ends nothing: the registry must know of the newer binding.
         wire::OrderState::Superseded => {
-            if registry::last_epoch(tx, &report.device).await? <= entry.order.epoch {
+            if binding::last_epoch(tx, &report.device).await? <= entry.order.epoch {
                 return Ok(Some("EPOCH_UNKNOWN"));
             }
             Event::NewBinding
@@ -200,9 +200,9 @@ async fn advance(
     // Where the server half is gone already (a tombstone, a plain unbinding) nobody else will revoke the log-in.
     let done = matches!(next, State::Executed | State::Confirmed);
     if done && entry.order.verb.unbinds() {
-        let bound = registry::find(tx, &entry.order.device).await?;
+        let bound = binding::find(tx, &entry.order.device).await?;
         if bound.is_none() {
-            registry::revoke(tx, &entry.order.device, entry.order.epoch).await?;
+            binding::revoke(tx, &entry.order.device, entry.order.epoch).await?;
         }
     }
     Ok(())

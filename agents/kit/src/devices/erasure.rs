@@ -5,11 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use sqlx::AnyConnection;
 
+use super::binding::{self, Binding, by_device};
 use super::names;
 use super::order::{Event, State, Verb};
 use super::outbox::{self, Draft, Entry};
 use super::participant::{Duty, Line, Terms};
-use super::registry::{self, Binding, by_device};
 use crate::participant::{DeviceOutcome, DeviceResult, DeviceTask, Fault, Order};
 use crate::seal;
 use crate::store::{micros, time};
@@ -66,26 +66,26 @@ pub(super) async fn begin(
         if let Err(refused) = sound(task) {
             return Ok(Err(refused));
         }
-        let last = registry::hold_device(tx, &task.device).await?;
+        let last = binding::hold_device(tx, &task.device).await?;
         if last < task.binding_epoch {
             return Ok(Err(refuse("UNKNOWN_BINDING", &task.device)));
         }
         last_epochs.push(last);
     }
-    let bindings = by_device(registry::of_account(tx, &order.account).await?);
+    let bindings = by_device(binding::of_account(tx, &order.account).await?);
     for (task, last) in tasks.iter().zip(last_epochs) {
         let binding = bindings
             .get(&task.device)
             .filter(|binding| binding.epoch == task.binding_epoch);
         if last == task.binding_epoch
             && binding.is_none()
-            && registry::find(tx, &task.device).await?.is_some()
+            && binding::find(tx, &task.device).await?.is_some()
         {
             // The epoch is right and the account is not: somebody else's device.
             return Ok(Err(refuse("ACCOUNT_MISMATCH", &task.device)));
         }
         queue(tx, line, order, task, last, binding).await?;
-        registry::suspend(tx, &task.device, task.binding_epoch).await?;
+        binding::suspend(tx, &task.device, task.binding_epoch).await?;
     }
     sqlx::query(
         "INSERT INTO erasures (command, account_mark, refused, begun_at) VALUES ($1, $2, 0, $3)",
@@ -128,7 +128,7 @@ async fn queue(
         Duty::ThroughHub => {
             draft.verb = Verb::RemoveChild;
             draft.child = &task.device;
-            match registry::find(tx, via).await? {
+            match binding::find(tx, via).await? {
                 Some(hub) if hub.account == order.account => {
                     draft.device = via;
                     draft.epoch = hub.epoch;
@@ -248,9 +248,9 @@ pub(super) async fn finish(
     };
     for entry in &erasure.entries {
         let (device, epoch) = (&entry.subject, entry.subject_epoch);
-        taken.bindings += registry::remove(tx, device, epoch).await?;
+        taken.bindings += binding::remove(tx, device, epoch).await?;
         if entry.order.state != State::Detached {
-            taken.credentials += registry::revoke(tx, device, epoch).await?;
+            taken.credentials += binding::revoke(tx, device, epoch).await?;
         }
         let outcome = Some(outcome(tx, entry).await?);
         taken.results.push(DeviceResult {
@@ -298,7 +298,7 @@ async fn outcome(tx: &mut AnyConnection, entry: &Entry) -> Result<DeviceOutcome,
         State::Detached => DeviceOutcome::Detached,
         // A child whose hub went to somebody else is out of reach, but not somebody else's itself.
         State::Superseded
-            if registry::last_epoch(tx, &entry.subject).await? <= entry.subject_epoch =>
+            if binding::last_epoch(tx, &entry.subject).await? <= entry.subject_epoch =>
         {
             DeviceOutcome::Detached
         }

@@ -10,6 +10,7 @@
 pub mod agent;
 pub mod attach;
 mod bells;
+mod binding;
 pub mod broker;
 mod contact;
 pub mod delivery;
@@ -20,6 +21,7 @@ pub mod order;
 mod outbox;
 pub mod participant;
 pub mod registry;
+mod request;
 pub mod schema;
 pub mod service;
 
@@ -30,7 +32,8 @@ mod tests;
 
 pub use agent::{Agent, Handle};
 pub use bells::Bells;
+pub use binding::Binding;
 pub use delivery::Delivery;
 pub use order::{Order, State, Verb};
 pub use participant::{DeviceLine, Duty, LeftOver, Line, Terms, left_over};
-pub use registry::{Binding, NewBinding, Refusal, Registry, Via};
+pub use registry::{NewBinding, Refusal, Registry, Via};

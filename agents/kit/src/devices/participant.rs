@@ -8,10 +8,11 @@ use async_trait::async_trait;
 use sqlx::AnyConnection;
 
 use super::bells::Bells;
+use super::binding::{self, Binding};
 use super::erasure::{self, Erasure};
 use super::names;
 use super::order::{State, Verb};
-use super::registry::{self, Binding, Registry, Via};
+use super::registry::{Registry, Via};
 use crate::participant::{
     Answer, Blocker, BoundDevice, Category, Deferred, DeviceResult, Done, Fault, INVALID_COMMAND,
     Inventory, Order, Outcome, Participant,
@@ -146,7 +147,7 @@ impl Participant for DeviceLine {
             Begun::Open(work) => work,
         };
         let mut done = Done::new(Outcome::Sealed);
-        done.devices = registry::of_account(work.tx(), &order.account)
+        done.devices = binding::of_account(work.tx(), &order.account)
             .await?
             .into_iter()
             .map(|binding| DeviceResult {
@@ -184,7 +185,7 @@ impl Participant for DeviceLine {
             }
         } else if order.devices.is_empty() {
             // Nothing to do is an answer only where there is nothing.
-            if registry::of_account(tx, &order.account).await?.is_empty() {
+            if binding::of_account(tx, &order.account).await?.is_empty() {
                 return work.finish(Done::new(Outcome::NotFound)).await;
             }
             return Ok(Answer::Refused {
@@ -228,7 +229,7 @@ impl Participant for DeviceLine {
 
     async fn inventory(&self, account: &str) -> Result<Inventory, Fault> {
         let mut connection = self.registry.store().pool().acquire().await?;
-        let bindings = registry::of_account(&mut connection, account).await?;
+        let bindings = binding::of_account(&mut connection, account).await?;
         let categories = vec![Category {
             category: "bindings".to_owned(),
             count: items(bindings.len()),
@@ -290,8 +291,8 @@ pub async fn left_over(store: &Store, account: &str) -> Result<LeftOver, Fault> 
 }
 
 async fn look_for(tx: &mut AnyConnection, account: &str) -> Result<LeftOver, Fault> {
-    let bindings = registry::of_account(tx, account).await?.len();
-    let credentials = registry::credentials_of(tx, account).await?;
+    let bindings = binding::of_account(tx, account).await?.len();
+    let credentials = binding::credentials_of(tx, account).await?;
     let (orders,): (i64,) = sqlx::query_as(
         "SELECT COUNT(*) FROM orders o JOIN erasures e ON e.command = o.command WHERE e.account_mark = $1",
     )

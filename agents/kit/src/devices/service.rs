@@ -10,9 +10,10 @@ use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::bells::Bells;
+use super::binding::Binding;
 use super::delivery::Settled;
 use super::names;
-use super::registry::{Binding, NewBinding, Refusal, Registry};
+use super::registry::{NewBinding, Refusal, Registry};
 
 /// Page size if none is asked for.
 const PAGE_DEFAULT: u32 = 50;

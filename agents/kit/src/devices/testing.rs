@@ -8,11 +8,12 @@ use farewell_runtime::shutdown::Shutdown;
 use uuid::Uuid;
 
 use super::bells::Bells;
+use super::binding::Binding;
 use super::delivery::{Delivery, Trouble};
 use super::names;
 use super::order::{Order as DeviceOrder, Verb};
 use super::participant::{DeviceLine, Duty, Line, Terms};
-use super::registry::{Binding, Bound, NewBinding, Refusal, Registry, Via};
+use super::registry::{Bound, NewBinding, Refusal, Registry, Via};
 use super::schema::SCHEMA;
 use crate::participant::{
     Answer, Deferred, DeviceOutcome, DeviceTask, Done, Order, Participant as _,

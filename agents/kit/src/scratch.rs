@@ -15,6 +15,10 @@ pub fn postgres() -> Option<String> {
         .ok()
         .filter(|url| !url.is_empty());
     if url.is_none() {
+        assert!(
+            env::var_os("FAREWELL_TEST_REQUIRED").is_none(),
+            "FAREWELL_TEST_POSTGRES is not set, and nothing may be skipped"
+        );
         println!("skipped on PostgreSQL: FAREWELL_TEST_POSTGRES is not set");
     }
     url

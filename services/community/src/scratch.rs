@@ -10,6 +10,10 @@ pub(crate) async fn stores(name: &str) -> Vec<Store> {
     let postgres = std::env::var("FAREWELL_TEST_POSTGRES")
         .ok()
         .filter(|url| !url.is_empty());
+    assert!(
+        postgres.is_some() || std::env::var_os("FAREWELL_TEST_REQUIRED").is_none(),
+        "FAREWELL_TEST_POSTGRES is not set, and nothing may be skipped"
+    );
     let urls = std::iter::once(format!("sqlite:{}", file.display())).chain(postgres);
     let mut stores = Vec::new();
     for url in urls {

@@ -317,6 +317,10 @@ async fn a_hub_is_reached_through_mosquitto() {
     let Some(mosquitto) =
         std::env::var_os("FAREWELL_TEST_MOSQUITTO").filter(|path| !path.is_empty())
     else {
+        assert!(
+            std::env::var_os("FAREWELL_TEST_REQUIRED").is_none(),
+            "FAREWELL_TEST_MOSQUITTO is not set, and nothing may be skipped"
+        );
         println!("skipped on Mosquitto: FAREWELL_TEST_MOSQUITTO is not set");
         return;
     };

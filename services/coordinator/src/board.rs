@@ -45,6 +45,15 @@ pub struct Board {
     entries: HashMap<DeletionId, Entry>,
     desks: HashMap<ParticipantId, Desk>,
     timers: Timers,
+    left: Left,
+}
+
+/// Deletions that were taken off the board, as they were then: what was read before that must not bring them back. Kept
+/// until every read that was under way is over.
+#[derive(Debug, Default)]
+struct Left {
+    lately: HashMap<DeletionId, (i32, Mask)>,
+    before: HashMap<DeletionId, (i32, Mask)>,
 }
 
 #[derive(Debug)]
@@ -205,8 +214,37 @@ impl Board {
         self.refresh(id);
     }
 
+    /// Whether a deletion that was read is not older than what is known of it here; what was settled since is added to it.
+    pub fn freshen(&self, read: &mut Deletion) -> bool {
+        let id = &read.id;
+        let on_board = |entry: &Entry| (entry.deletion.revision, entry.deletion.done);
+        let known = self.entries.get(id).map(on_board).or_else(|| {
+            let lately = self.left.lately.get(id);
+            lately.or_else(|| self.left.before.get(id)).copied()
+        });
+        if let Some((revision, done)) = known
+            && revision == read.revision
+        {
+            read.done = read.done | done;
+        }
+        known.is_none_or(|(revision, _)| revision <= read.revision)
+    }
+
+    /// Takes a deletion off the board that needs no commands now.
+    pub fn leave(&mut self, deletion: &Deletion) {
+        self.forget(deletion.id);
+        self.left
+            .lately
+            .insert(deletion.id, (deletion.revision, deletion.done));
+    }
+
+    /// A read of everything that is owed is over: whoever left before it began can't come back by mistake any more.
+    pub fn read_over(&mut self) {
+        self.left.before = std::mem::take(&mut self.left.lately);
+    }
+
     /// Takes a deletion off the board and frees the windows that it took up.
-    pub fn forget(&mut self, id: DeletionId) {
+    fn forget(&mut self, id: DeletionId) {
         let Some(entry) = self.entries.remove(&id) else {
             return;
         };
@@ -227,6 +265,13 @@ impl Board {
         self.entries
             .get(&id)
             .map(|entry| (&entry.deletion, &entry.plan))
+    }
+
+    /// The deletion, if nobody owes it anything.
+    pub fn idle(&self, id: DeletionId) -> Option<&Deletion> {
+        let entry = self.entries.get(&id)?;
+        let idle = entry.deletion.owes(&entry.plan).is_empty();
+        idle.then_some(&entry.deletion)
     }
 
     /// Whether participants were asked for the first time and have not answered yet.
@@ -304,12 +349,13 @@ impl Board {
         }
     }
 
-    /// A queue to one session of the participant, for a question.
+    /// The queue to that session of the participant which has the most room, for a question.
     pub fn ask(&self, participant: &ParticipantId) -> Option<mpsc::Sender<Frame>> {
         self.desks
             .get(participant)?
             .seats
-            .last()
+            .iter()
+            .max_by_key(|seat| seat.frames.capacity())
             .map(|seat| seat.frames.clone())
     }
 

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, broadcast, mpsc};
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::Pace;
+use crate::errand::{Errand, Errands};
 use crate::lane::{OpenJob, SettleJob, TurnJob};
 use crate::plans::Plans;
 use crate::query::Queries;
@@ -35,7 +36,7 @@ pub struct Center {
     pub turn: mpsc::Sender<TurnJob>,
     pub settle: mpsc::Sender<SettleJob>,
     /// Deletions that need more than commands: see [`crate::steward`].
-    pub steward: mpsc::Sender<(DeletionId, Duty)>,
+    pub errands: Errands,
     pub queries: Queries,
     /// Set when the coordinator drains: nothing new is sent.
     pub draining: AtomicBool,
@@ -71,32 +72,29 @@ impl Center {
     /// Puts what the ledger holds on the board, if the slot is ours: the one way in which memory is filled.
     pub fn admit(&self, owed: impl IntoIterator<Item = Owed>) {
         let now = self.clock.now();
-        let mut duties = Vec::new();
         {
             let mut board = self.board();
-            for owed in owed {
+            for mut owed in owed {
                 let Some(plan) = self.plans.get(owed.deletion.policy_version) else {
                     continue;
                 };
-                let id = owed.deletion.id;
-                let newer = |(known, _): (&Deletion, _)| known.revision > owed.deletion.revision;
-                // What was read before the last commit must not take off the board what that commit put there.
-                if !board.owns(id) || board.deletion(id).is_some_and(newer) {
+                // What was read before the last commit must not undo what that commit put on the board, or took off it.
+                if !board.owns(owed.deletion.id) || !board.freshen(&mut owed.deletion) {
                     continue;
                 }
                 match duty::next(&owed.deletion, &plan, now) {
                     Duty::Send(_) | Duty::NeedsPerson => board.admit(owed, plan),
-                    Duty::Wait(_) | Duty::Nothing => board.forget(id),
+                    Duty::Wait(_) | Duty::Nothing => board.leave(&owed.deletion),
                     duty @ (Duty::Expire | Duty::AskEligibility | Duty::Begin | Duty::Advance) => {
-                        board.forget(id);
-                        duties.push((id, duty));
+                        board.leave(&owed.deletion);
+                        self.errands.run(Errand {
+                            deletion: owed.deletion,
+                            plan,
+                            duty,
+                        });
                     }
                 }
             }
-        }
-        for duty in duties {
-            // A full queue is no loss: the ledger still says that the deletion wants attention.
-            let _ = self.steward.try_send(duty);
         }
         self.wake.notify_one();
     }

@@ -11,6 +11,7 @@ mod center;
 mod clock;
 pub mod config;
 mod dispatch;
+mod errand;
 mod error;
 mod lane;
 mod outbox;
@@ -43,6 +44,7 @@ use tonic_health::server::HealthReporter;
 use crate::admission::Admission;
 use crate::center::{CHANGES_BEHIND_MAX, Center};
 use crate::clock::Clock;
+use crate::errand::Errands;
 use crate::plans::Plans;
 use crate::query::Queries;
 use crate::service::deletion::Deletions;
@@ -88,7 +90,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     let (open, opening) = mpsc::channel(lane::QUEUE_JOBS_MAX);
     let (turn, turning) = mpsc::channel(lane::QUEUE_JOBS_MAX);
     let (settle, settling) = mpsc::channel(lane::QUEUE_JOBS_MAX);
-    let (steward, attending) = mpsc::channel(steward::QUEUE_DELETIONS_MAX);
+    let (errands, waiting) = Errands::new();
     let center = Arc::new(Center {
         instance: config.instance,
         ledger,
@@ -100,7 +102,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         open,
         turn,
         settle,
-        steward,
+        errands,
         queries: Queries::default(),
         draining: AtomicBool::new(false),
         board: Default::default(),
@@ -113,7 +115,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         tokio::spawn(lane::run_open(Arc::clone(&center), opening)),
         tokio::spawn(lane::run_turn(Arc::clone(&center), turning)),
         tokio::spawn(lane::run_settle(Arc::clone(&center), settling)),
-        tokio::spawn(steward::run(Arc::clone(&center), attending)),
+        tokio::spawn(steward::run(Arc::clone(&center), waiting)),
     ];
     work.spawn(dispatch::run(Arc::clone(&center), work.clone()));
     work.spawn(outbox::run(Arc::clone(&center), work.clone()));

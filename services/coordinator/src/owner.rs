@@ -166,6 +166,7 @@ async fn fill(center: &Arc<Center>, slots: &[Slot], from: Option<Time>) -> bool 
         });
         center.admit(page);
         if !full || after.is_none() {
+            center.board().read_over();
             return true;
         }
     }

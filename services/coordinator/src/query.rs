@@ -18,6 +18,8 @@ use crate::center::Center;
 
 /// Blockers that one participant may name.
 const BLOCKERS_MAX: usize = 64;
+/// Bytes of each text in a blocker; what is beyond is cut off, as the blocker counts all the same.
+const BLOCKER_TEXT_MAX: usize = 1_024;
 /// Questions that may be open at a time in this coordinator.
 const OPEN_MAX: usize = 65_536;
 
@@ -120,9 +122,9 @@ impl Queries {
                             .into_iter()
                             .take(BLOCKERS_MAX)
                             .map(|blocker| Blocker {
-                                code: blocker.code,
-                                message: blocker.message,
-                                remedy: blocker.remedy,
+                                code: shortened(blocker.code),
+                                message: shortened(blocker.message),
+                                remedy: shortened(blocker.remedy),
                                 participant: participant.to_string(),
                             }),
                     );
@@ -137,6 +139,16 @@ impl Queries {
         }
         blockers
     }
+}
+
+fn shortened(mut text: String) -> String {
+    let end = (0..=BLOCKER_TEXT_MAX)
+        .rev()
+        .find(|end| text.is_char_boundary(*end));
+    if text.len() > BLOCKER_TEXT_MAX {
+        text.truncate(end.unwrap_or(0));
+    }
+    text
 }
 
 /// Closes a question however its asking ends: a caller that leaves drops it halfway.
@@ -159,6 +171,13 @@ impl Drop for Closes<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        let text = "\u{4f60}".repeat(1_000);
+        assert_eq!(shortened(text), "\u{4f60}".repeat(341));
+        assert_eq!(shortened("short".to_owned()), "short");
+    }
 
     #[test]
     fn a_question_whose_caller_has_left_is_open_no_longer() {

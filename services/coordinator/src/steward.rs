@@ -8,10 +8,9 @@ use farewell_ledger::{Error, Turn, Turned};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::center::Center;
+use crate::errand::{Errand, Open};
 use crate::lane::{Failed, TurnJob};
 
-/// Deletions that may wait for the steward; the ledger remembers the rest.
-pub const QUEUE_DELETIONS_MAX: usize = 4_096;
 /// Deletions that are looked after at a time.
 const AT_ONCE_MAX: usize = 256;
 /// How often a decision is made again because somebody else was first.
@@ -41,37 +40,35 @@ impl From<Error> for NotTurned {
 }
 
 /// Runs until the queue is closed.
-pub async fn run(center: Arc<Center>, mut queue: mpsc::Receiver<(DeletionId, Duty)>) {
+pub async fn run(center: Arc<Center>, mut queue: mpsc::Receiver<Open>) {
     let room = Arc::new(Semaphore::new(AT_ONCE_MAX));
-    while let Some((id, duty)) = queue.recv().await {
+    while let Some(open) = queue.recv().await {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
             return;
         };
         let center = Arc::clone(&center);
         tokio::spawn(async move {
             let _permit = permit;
-            if let Err(error) = attend(&center, id, duty).await {
+            if let Err(error) = attend(&center, &open.errand).await {
                 // It still wants attention, so the next poll brings it back.
-                tracing::debug!(deletion = %id, %error, "not yet");
+                tracing::debug!(deletion = %open.errand.deletion.id, %error, "not yet");
             }
         });
     }
 }
 
-async fn attend(center: &Arc<Center>, id: DeletionId, duty: Duty) -> Result<(), NotTurned> {
-    match duty {
-        Duty::Expire => turn(center, id, &Event::Expire, true).await.map(drop),
-        Duty::Begin => turn(center, id, &Event::Eligible, true).await.map(drop),
-        Duty::Advance => turn(center, id, &Event::Settled(Mask::EMPTY), true)
-            .await
-            .map(drop),
-        Duty::AskEligibility => {
-            let (deletion, plan) = read(center, id).await?;
-            let event = eligibility(center, &deletion, &plan).await;
-            turn(center, id, &event, true).await.map(drop)
-        }
-        Duty::Wait(_) | Duty::Send(_) | Duty::NeedsPerson | Duty::Nothing => Ok(()),
-    }
+async fn attend(center: &Center, errand: &Errand) -> Result<(), NotTurned> {
+    let (deletion, plan) = (&errand.deletion, &errand.plan);
+    let event = match errand.duty {
+        Duty::Expire => Event::Expire,
+        Duty::Begin => Event::Eligible,
+        Duty::Advance => Event::Settled(Mask::EMPTY),
+        Duty::AskEligibility => eligibility(center, deletion, plan).await,
+        Duty::Wait(_) | Duty::Send(_) | Duty::NeedsPerson | Duty::Nothing => return Ok(()),
+    };
+    turn_from(center, deletion, plan, &event, true)
+        .await
+        .map(drop)
 }
 
 /// Asks every participant if anything is in the way. No answer is a blocker, never "fine".
@@ -96,24 +93,35 @@ pub async fn turn(
 ) -> Result<Deletion, NotTurned> {
     for _ in 0..TRIES_MAX {
         let (deletion, plan) = read(center, id).await?;
-        let turn = decide(&deletion, &plan, event, center.clock.now())?;
-        let (answer, answered) = oneshot::channel();
-        let job = TurnJob {
-            turn,
-            fenced,
-            answer,
-        };
-        center
-            .turn
-            .send(job)
-            .await
-            .map_err(|_| NotTurned::Unavailable)?;
-        match answered.await.map_err(|_| NotTurned::Unavailable)?? {
-            Turned::Done(deletion) => return Ok(deletion),
-            Turned::Lost => {}
+        if let Turned::Done(deletion) = turn_from(center, &deletion, &plan, event, fenced).await? {
+            return Ok(deletion);
         }
     }
     Err(NotTurned::Unavailable)
+}
+
+/// Decides `event` on the deletion as it was read, and writes it unless somebody else was first: what was asked about one
+/// revision is no answer for another.
+pub async fn turn_from(
+    center: &Center,
+    deletion: &Deletion,
+    plan: &Plan,
+    event: &Event,
+    fenced: bool,
+) -> Result<Turned, NotTurned> {
+    let turn = decide(deletion, plan, event, center.clock.now())?;
+    let (answer, answered) = oneshot::channel();
+    let job = TurnJob {
+        turn,
+        fenced,
+        answer,
+    };
+    center
+        .turn
+        .send(job)
+        .await
+        .map_err(|_| NotTurned::Unavailable)?;
+    Ok(answered.await.map_err(|_| NotTurned::Unavailable)??)
 }
 
 /// A deletion as stored, with its plan.

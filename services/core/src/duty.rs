@@ -7,7 +7,7 @@ use crate::plan::Plan;
 use crate::time::Time;
 
 /// What must happen next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Duty {
     /// Nothing before this moment.
     Wait(Time),

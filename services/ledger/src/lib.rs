@@ -253,8 +253,9 @@ pub struct Filter {
     /// State codes; empty means all.
     pub states: Vec<i16>,
     pub account: Option<AccountId>,
-    /// Only those that have wanted attention since before this time.
-    pub attention_before: Option<Time>,
+    /// Only those that have wanted attention since before this time, or that somebody stands in the way of: blocked, held,
+    /// contradicted or refused.
+    pub unmoved_since: Option<Time>,
 }
 
 /// What is going on.
@@ -301,9 +302,13 @@ impl Filter {
                 .account
                 .as_ref()
                 .is_none_or(|account| *account == deletion.account)
-            && self
-                .attention_before
-                .is_none_or(|time| deletion.attention_at.is_some_and(|at| at < time))
+            && self.unmoved_since.is_none_or(|time| {
+                deletion.attention_at.is_some_and(|at| at < time)
+                    || !deletion.blockers.is_empty()
+                    || deletion.held
+                    || deletion.conflicts > 0
+                    || !deletion.refused.is_empty()
+            })
     }
 }
 

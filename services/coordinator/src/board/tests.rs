@@ -225,3 +225,33 @@ fn commands_with_long_rosters_are_spread_so_that_no_frame_ends_the_stream() {
     }
     assert!(frames > 1);
 }
+
+#[test]
+fn what_was_read_before_a_deletion_left_does_not_bring_it_back() {
+    let plan = plan();
+    let deletion = erasing(1, &plan);
+    let mut board = board();
+    let verifying = step(&deletion, &Event::Settled(plan.erases()), &plan);
+    let purged = step(&verifying, &Event::Settled(plan.probes()), &plan);
+    board.admit(owed(&verifying), Arc::clone(&plan));
+    board.leave(&purged);
+    // The read that was under way may end now, and the next one may have begun before.
+    for _ in 0..2 {
+        assert!(!board.freshen(&mut verifying.clone()));
+        board.read_over();
+    }
+    assert!(
+        board.freshen(&mut verifying.clone()),
+        "nothing is kept for ever"
+    );
+
+    let cloud = Mask::of(plan.find(&who("cloud"), Verb::Erase).unwrap());
+    let settled = Deletion {
+        done: cloud,
+        ..deletion.clone()
+    };
+    board.leave(&settled);
+    let mut read = deletion;
+    assert!(board.freshen(&mut read));
+    assert_eq!(read.done, cloud, "what was settled since is known");
+}

@@ -132,6 +132,8 @@ async fn flush(center: &Arc<Center>, jobs: impl Iterator<Item = SettleJob>) {
     let mut stale = Vec::new();
     let mut changes = Vec::new();
     let mut landed = Vec::new();
+    // Those that are all sealed, for instance: what they need next is no command.
+    let mut idle = Vec::new();
     {
         let mut board = center.board();
         for (settlement, outcome) in batch.into_iter().zip(settled) {
@@ -167,14 +169,17 @@ async fn flush(center: &Arc<Center>, jobs: impl Iterator<Item = SettleJob>) {
                 changes.push((id, moved.state.code()));
                 landed.push(moved.clone());
             }
+            let moves = moved.is_some();
             if !board.settled(id, revision, done, moved, seals) && !stale.contains(&id) {
                 stale.push(id);
+            } else if !moves && let Some(deletion) = board.idle(id) {
+                idle.push(deletion.clone());
             }
         }
     }
     purge_span(&landed);
     // What has moved may owe something else now, or nothing for a while.
-    center.admit(landed.into_iter().map(|deletion| Owed {
+    center.admit(landed.into_iter().chain(idle).map(|deletion| Owed {
         deletion,
         seals: Vec::new(),
     }));

@@ -370,8 +370,8 @@ impl Deletions {
             return Ok(());
         }
         let event = steward::eligibility(&self.center, &deletion, &plan).await;
-        match steward::turn(&self.center, id, &event, false).await {
-            // The owner was faster.
+        match steward::turn_from(&self.center, &deletion, &plan, &event, false).await {
+            // Or the owner was faster.
             Ok(_) | Err(NotTurned::Refused(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -509,7 +509,7 @@ fn filter(request: &api::ListDeletionsRequest) -> Result<Filter, Status> {
     Ok(Filter {
         states,
         account,
-        attention_before: None,
+        unmoved_since: None,
     })
 }
 

@@ -120,7 +120,7 @@ impl OperatorService for Operators {
         let filter = Filter {
             states: UNFINISHED.to_vec(),
             account: None,
-            attention_before: Some(since),
+            unmoved_since: Some(since),
         };
         let (deletions, next) = within(READ_MAX, async {
             let mut found = center

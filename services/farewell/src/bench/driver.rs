@@ -1,4 +1,4 @@
-//! Asks for deletions and waits for `PURGED`, in a closed loop or at a fixed rate.
+//! Asks for deletions and waits for their end, in a closed loop or at a fixed rate.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,7 +35,7 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// Deletions to `PURGED` a second.
+    /// Deletions to their end a second.
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
     pub fn per_second(&self) -> f64 {
         self.deletions as f64 / self.seconds
@@ -59,8 +59,8 @@ enum End {
 }
 
 impl Driver {
-    /// Connects and starts to watch every deletion.
-    pub async fn connect(url: &str, security: &Security) -> anyhow::Result<Self> {
+    /// Connects and starts to watch every deletion until it is in this state.
+    pub async fn connect(url: &str, security: &Security, end: State) -> anyhow::Result<Self> {
         let mut services = Vec::with_capacity(CONNECTIONS);
         for _ in 0..CONNECTIONS {
             let channel = client::endpoint(url, security)?
@@ -83,7 +83,7 @@ impl Driver {
             while let Ok(Some(response)) = changes.message().await {
                 let now = Instant::now();
                 for deletion in response.deletions {
-                    if deletion.state() == State::Purged {
+                    if deletion.state() == end {
                         heard.hear(deletion.name, now);
                     }
                 }
@@ -96,7 +96,7 @@ impl Driver {
         })
     }
 
-    /// One deletion to its end. Returns when it was purged.
+    /// One deletion to its end. Returns when that was.
     async fn delete(&self) -> anyhow::Result<Instant> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let place = usize::try_from(turn).unwrap_or(0) % self.services.len();
@@ -117,7 +117,7 @@ impl Driver {
         let ended = self.ends.wait(deletion.name);
         tokio::time::timeout(PATIENCE, ended)
             .await
-            .context("a deletion was not purged in time")?
+            .context("a deletion did not come to its end in time")?
     }
 
     /// `in_flight` at a time until `deletions` are done.
@@ -208,7 +208,7 @@ async fn gather(
     }
     anyhow::ensure!(
         histogram.len() == deletions,
-        "{} of {deletions} deletions were purged",
+        "{} of {deletions} deletions came to their end",
         histogram.len()
     );
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]

@@ -32,8 +32,17 @@ pub fn cpu_seconds(process: &Process) -> f64 {
 
 /// The most memory that a process has held, in MiB.
 pub fn peak_mebibytes(pid: u32) -> f64 {
+    mebibytes(pid, "VmHWM:")
+}
+
+/// The memory that a process holds, in MiB.
+pub fn resident_mebibytes(pid: u32) -> f64 {
+    mebibytes(pid, "VmRSS:")
+}
+
+fn mebibytes(pid: u32, field: &str) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     let kibibytes = line
         .and_then(|rest| rest.trim().strip_suffix(" kB"))
         .and_then(|number| number.trim().parse::<f64>().ok());

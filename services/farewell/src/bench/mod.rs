@@ -3,11 +3,13 @@
 //! Three processes share the machine: the coordinator, six or seven no-op participants on one stream each, and the driver,
 //! which asks for deletions and watches for `PURGED`. All streams are mutual TLS on loopback.
 
+mod cooling;
 mod driver;
 mod meter;
 mod participants;
 mod report;
-mod stage;
+mod rig;
+mod speed;
 
 use clap::{Args as ClapArgs, Subcommand};
 
@@ -17,24 +19,26 @@ use crate::output::Output;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// One stage of six participants: a durable request, six commands, six durable acknowledgements, PURGED.
-    W1(Measure),
+    W1(Load),
     /// The default policy's whole plan: seals, four stages and probes of seven participants.
-    Full(Measure),
+    Full(Load),
+    /// How much memory the coordinator needs while deletions wait out the period in which they can be taken back.
+    Cooling(Load),
     /// A coordinator under measurement.
     #[command(hide = true)]
-    Coordinator(stage::CoordinatorArgs),
+    Coordinator(rig::CoordinatorArgs),
     /// Participants under measurement.
     #[command(hide = true)]
-    Participants(stage::ParticipantsArgs),
+    Participants(rig::ParticipantsArgs),
 }
 
-/// How to measure.
+/// How much, on what.
 #[derive(Clone, Debug, ClapArgs)]
-pub struct Measure {
+pub struct Load {
     /// The ledger to measure on; it fills with deletions. Without one: SQLite in a temporary folder.
     #[arg(long)]
     ledger: Option<String>,
-    /// Deletions of the closed loop; the other shapes take a share of it.
+    /// Deletions to make; of the speed's shapes, the closed loop takes all of them and the others a share.
     #[arg(short = 'n', long, default_value_t = 100_000)]
     deletions: u64,
     /// Deletions under way at a time in the closed loop.
@@ -50,16 +54,33 @@ pub struct Measure {
 pub enum Plan {
     W1,
     Full,
+    /// The full plan, and a week to wait.
+    Cooling,
+}
+
+impl Plan {
+    /// As it is said on the command line.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::W1 => "w1",
+            Self::Full => "full",
+            Self::Cooling => "cooling",
+        }
+    }
 }
 
 /// Measures, or plays a part under measurement.
 pub async fn run(command: Command, output: Output) -> anyhow::Result<()> {
     match command {
-        Command::W1(measure) => report::print(&stage::measure(Plan::W1, &measure).await?, output),
-        Command::Full(measure) => {
-            report::print(&stage::measure(Plan::Full, &measure).await?, output)
-        }
-        Command::Coordinator(args) => stage::coordinator(args).await,
+        Command::W1(load) => report::print(&speed::run(Plan::W1, &load).await?, output),
+        Command::Full(load) => report::print(&speed::run(Plan::Full, &load).await?, output),
+        Command::Cooling(load) => cooling::run(&load, output).await,
+        Command::Coordinator(args) => rig::coordinator(args).await,
         Command::Participants(args) => participants::run(args).await,
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+const fn as_f64(number: u64) -> f64 {
+    number as f64
 }

@@ -11,7 +11,7 @@ use farewell_runtime::server::Security;
 use farewell_runtime::shutdown::Shutdown;
 use farewell_runtime::tls::Credentials;
 
-use super::stage::{ParticipantsArgs, end_of_input, policy};
+use super::rig::{ParticipantsArgs, end_of_input, policy};
 
 /// Commands under way at a participant: enough that the window is never what is measured.
 const WINDOW_COMMANDS: u32 = 8_192;

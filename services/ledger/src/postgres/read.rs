@@ -20,14 +20,14 @@ const HISTORY: &str =
 const LIST: &str = "
 SELECT * FROM deletion
 WHERE ($1::uuid IS NULL OR id < $1) AND (cardinality($2::smallint[]) = 0 OR state = ANY($2))
-  AND ($3::bigint IS NULL OR attention_at < $3)
+  AND ($3::bigint IS NULL OR attention_at < $3 OR blockers <> '[]' OR held OR conflicts > 0 OR refused <> 0)
 ORDER BY id DESC LIMIT $4";
 
 /// The live deletion of an account, and those that have ended: two look-ups.
 const LIST_OF_ACCOUNT: &str = "
 SELECT * FROM deletion
 WHERE ($1::uuid IS NULL OR id < $1) AND (cardinality($2::smallint[]) = 0 OR state = ANY($2))
-  AND ($3::bigint IS NULL OR attention_at < $3)
+  AND ($3::bigint IS NULL OR attention_at < $3 OR blockers <> '[]' OR held OR conflicts > 0 OR refused <> 0)
   AND id IN (SELECT l.deletion FROM live l WHERE l.account = $5
              UNION ALL SELECT d.id FROM deletion d WHERE d.account = $5 AND d.state >= 5)
 ORDER BY id DESC LIMIT $4";
@@ -82,7 +82,7 @@ pub(super) async fn list(
     let mut list = sqlx::query_as(sql)
         .bind(before.map(|id| id.0))
         .bind(&filter.states)
-        .bind(columns::micros(filter.attention_before))
+        .bind(columns::micros(filter.unmoved_since))
         .bind(i64::try_from(rows(limit)).unwrap_or(i64::MAX));
     if let Some(account) = &filter.account {
         list = list.bind(account.as_str().to_owned());

@@ -111,7 +111,7 @@ async fn a_list_is_filtered_and_newest_first(bed: &Bed) {
     let found: Vec<DeletionId> = list(account, None, 10).await;
     assert_eq!(found, [purged.id]);
     let waiting = Filter {
-        attention_before: Some(now() + Duration::from_secs(10)),
+        unmoved_since: Some(now() + Duration::from_secs(10)),
         ..Filter::default()
     };
     let expected: Vec<DeletionId> = deletions

@@ -1,0 +1,101 @@
+//! How much memory the coordinator holds while deletions cool off: none of it should be theirs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use farewell_proto::deletion::v1::State;
+use farewell_proto::operator::v1::GetOverviewRequest;
+use farewell_proto::operator::v1::operator_service_client::OperatorServiceClient;
+use farewell_runtime::client;
+use serde_json::json;
+use tonic::transport::Channel;
+
+use super::driver::Driver;
+use super::rig::Rig;
+use super::{Load, Plan, as_f64, meter};
+use crate::output::{Output, Rows};
+
+/// How often memory is read.
+const STEPS: u64 = 10;
+/// How long the last seals of a step may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is asked whether they are all set.
+const POLL: Duration = Duration::from_millis(200);
+
+/// Memory with so many deletions cooling off.
+struct Step {
+    cooling: u64,
+    mebibytes: f64,
+}
+
+/// Opens deletions that nobody goes on with, and reads the coordinator's memory on the way.
+pub async fn run(load: &Load, output: Output) -> anyhow::Result<()> {
+    let mut rig = Rig::up(Plan::Cooling, load).await?;
+    let coordinator = rig.coordinator.id().context("a coordinator")?;
+    let security = rig.security("driver")?;
+    let driver = Arc::new(Driver::connect(&rig.callers, &security, State::CoolingOff).await?);
+    let endpoint = client::endpoint(&rig.operators, &rig.security("operator")?)?;
+    let mut operator = OperatorServiceClient::new(endpoint.connect().await?);
+    let mut steps = Vec::new();
+    for step in 1..=STEPS {
+        let cooling = load.deletions * step / STEPS;
+        let before = load.deletions * (step - 1) / STEPS;
+        driver.closed(cooling - before, load.in_flight).await?;
+        tokio::time::timeout(PATIENCE, sealed(&mut operator))
+            .await
+            .context("the seals were not set in time")??;
+        let mebibytes = meter::resident_mebibytes(coordinator);
+        eprintln!("{cooling} cooling off: {mebibytes:.1} MiB");
+        steps.push(Step { cooling, mebibytes });
+    }
+    drop(driver);
+    rig.down().await?;
+    print(&steps, output)
+}
+
+/// Returns when no participant owes anything.
+async fn sealed(operator: &mut OperatorServiceClient<Channel>) -> anyhow::Result<()> {
+    loop {
+        let request = client::request(GetOverviewRequest {}, PATIENCE);
+        let overview = operator.get_overview(request).await?.into_inner();
+        let open: u64 = overview
+            .participants
+            .iter()
+            .map(|desk| desk.outstanding + desk.waiting + desk.deferred)
+            .sum();
+        if open == 0 {
+            return Ok(());
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+fn print(steps: &[Step], output: Output) -> anyhow::Result<()> {
+    let method = "Deletions with the default policy's whole plan are asked for, are sealed by seven participants and then \
+                  wait; resident memory of the coordinator's process, SQLite included where it is the ledger.";
+    eprintln!("{method}");
+    // From the first step on, as the process itself and its caches are there by then.
+    let growth = match steps {
+        [first, .., last] => {
+            (last.mebibytes - first.mebibytes) * 1_048_576.0 / as_f64(last.cooling - first.cooling)
+        }
+        _ => 0.0,
+    };
+    let mut rows = Rows::new("Memory", &["COOLING OFF", "COORDINATOR MIB"]);
+    for step in steps {
+        rows.push([step.cooling.to_string(), format!("{:.1}", step.mebibytes)]);
+    }
+    let mut summary = Rows::new("Growth", &["FIGURE", "VALUE"]);
+    summary.push([
+        "bytes for each deletion more".to_owned(),
+        format!("{growth:.0}"),
+    ]);
+    let json_step = |step: &Step| json!({"cooling_off": step.cooling, "mebibytes": step.mebibytes});
+    let value = json!({
+        "method": method,
+        "steps": steps.iter().map(json_step).collect::<Vec<_>>(),
+        "bytes_per_deletion": growth,
+    });
+    output.write(&value, &[rows, summary])
+}

@@ -107,7 +107,15 @@ struct Seat {
     session: SessionId,
     window: u32,
     outstanding: u32,
-    frames: mpsc::Sender<Frame>,
+    lines: Lines,
+}
+
+/// The two queues to a session. Only the board puts anything into that of the commands, so that room seen there is room.
+#[derive(Clone, Debug)]
+pub struct Lines {
+    pub commands: mpsc::Sender<Frame>,
+    /// Everything else: questions, refusals, the end.
+    pub words: mpsc::Sender<Frame>,
 }
 
 /// A judged report that must be made durable.
@@ -164,7 +172,8 @@ impl Board {
 
     /// Whether a command is ready and somebody has room for it.
     pub fn has_work(&self) -> bool {
-        let room = |seat: &Seat| seat.outstanding < seat.window && seat.frames.capacity() > 0;
+        let room =
+            |seat: &Seat| seat.outstanding < seat.window && seat.lines.commands.capacity() > 0;
         self.desks
             .values()
             .any(|desk| !desk.ready.is_empty() && desk.seats.iter().any(room))
@@ -327,18 +336,13 @@ impl Board {
     }
 
     /// Adds a session; nothing is sent before it sets a window.
-    pub fn seat(
-        &mut self,
-        participant: &ParticipantId,
-        session: SessionId,
-        frames: mpsc::Sender<Frame>,
-    ) {
+    pub fn seat(&mut self, participant: &ParticipantId, session: SessionId, lines: Lines) {
         let desk = self.desks.entry(participant.clone()).or_default();
         desk.seats.push(Seat {
             session,
             window: 0,
             outstanding: 0,
-            frames,
+            lines,
         });
     }
 
@@ -349,14 +353,14 @@ impl Board {
         }
     }
 
-    /// The queue to that session of the participant which has the most room, for a question.
+    /// The queue for words to that session of the participant which has the most room there, for a question.
     pub fn ask(&self, participant: &ParticipantId) -> Option<mpsc::Sender<Frame>> {
         self.desks
             .get(participant)?
             .seats
             .iter()
-            .max_by_key(|seat| seat.frames.capacity())
-            .map(|seat| seat.frames.clone())
+            .max_by_key(|seat| seat.lines.words.capacity())
+            .map(|seat| seat.lines.words.clone())
     }
 
     /// Removes a session. What it had not answered is owed again at once.
@@ -454,7 +458,7 @@ impl Board {
                         .map(|step| (desk.next_seat + step) % seats)
                         .find(|place| {
                             let seat = &desk.seats[*place];
-                            seat.outstanding < seat.window && seat.frames.capacity() > 0
+                            seat.outstanding < seat.window && seat.lines.commands.capacity() > 0
                         })
                 else {
                     break;
@@ -502,9 +506,9 @@ impl Board {
                 seat.outstanding += u32::try_from(commands.len()).unwrap_or(u32::MAX);
                 let message =
                     wire::connect_response::Message::Commands(wire::Commands { commands });
-                // There is room: `capacity` was looked at under the same lock that all senders of commands hold. If a query
-                // took it in the meantime, the retry timer sends the commands again.
-                let _ = seat.frames.try_send(Ok(wire::ConnectResponse {
+                // There is room: it was looked at under the lock that all senders of commands hold. If the session is gone,
+                // its seat is about to be, and with it what it owes.
+                let _ = seat.lines.commands.try_send(Ok(wire::ConnectResponse {
                     message: Some(message),
                 }));
             }

@@ -129,12 +129,7 @@ impl Queries {
                             }),
                     );
                 }
-                _ => blockers.push(Blocker {
-                    code: "PARTICIPANT_UNREACHABLE".to_owned(),
-                    message: "A service that must be asked first gives no answer.".to_owned(),
-                    remedy: "Nothing for you to do: it is asked again.".to_owned(),
-                    participant: participant.to_string(),
-                }),
+                _ => blockers.push(Blocker::unreachable(&participant)),
             }
         }
         blockers

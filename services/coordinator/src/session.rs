@@ -14,13 +14,14 @@ use farewell_proto::participant::v1::{self as wire, ConnectRequest, ConnectRespo
 use farewell_runtime::peer;
 use farewell_runtime::shutdown::Shutdown;
 use farewell_runtime::telemetry;
+use futures_util::stream::{PollNext, select_with_strategy};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::board::{Frame, Heard, SESSION_FRAMES_MAX, SessionId, WINDOW_COMMANDS_MAX};
+use crate::board::{Frame, Heard, Lines, SESSION_FRAMES_MAX, SessionId, WINDOW_COMMANDS_MAX};
 use crate::center::Center;
 use crate::error;
 use crate::lane::{SettleJob, Work};
@@ -69,11 +70,12 @@ impl ParticipantService for Sessions {
             ));
         }
         let mut up = request.into_inner();
-        let (frames, queue) = mpsc::channel::<Frame>(SESSION_FRAMES_MAX);
+        let (commands, commanded) = mpsc::channel::<Frame>(SESSION_FRAMES_MAX);
+        let (words, said) = mpsc::channel::<Frame>(SESSION_FRAMES_MAX);
         let session = Session {
             center: Arc::clone(&self.center),
             id: self.last.fetch_add(1, Ordering::Relaxed) + 1,
-            frames,
+            lines: Lines { commands, words },
         };
         let (shutdown, open) = (self.shutdown.clone(), Arc::clone(&self.open));
         open.fetch_add(1, Ordering::Relaxed);
@@ -83,18 +85,24 @@ impl ParticipantService for Sessions {
                 () = shutdown.wait() => Err(error::unavailable("DRAINING", "this coordinator is ending; connect to another")),
             };
             if let Err(status) = ended {
-                let _ = session.frames.try_send(Err(status));
+                let _ = session.lines.words.try_send(Err(status));
             }
             open.fetch_sub(1, Ordering::Relaxed);
         });
-        Ok(Response::new(Box::pin(ReceiverStream::new(queue))))
+        // Words first: the welcome comes before any command, and questions have deadlines.
+        let down = select_with_strategy(
+            ReceiverStream::new(said),
+            ReceiverStream::new(commanded),
+            |_: &mut ()| PollNext::Left,
+        );
+        Ok(Response::new(Box::pin(down)))
     }
 }
 
 struct Session {
     center: Arc<Center>,
     id: SessionId,
-    frames: mpsc::Sender<Frame>,
+    lines: Lines,
 }
 
 impl Session {
@@ -111,7 +119,7 @@ impl Session {
         self.send(Down::Welcome(welcome)).await?;
         self.center
             .board()
-            .seat(&participant, self.id, self.frames.clone());
+            .seat(&participant, self.id, self.lines.clone());
         let _seated = Seated {
             session: self,
             participant: &participant,
@@ -261,7 +269,7 @@ impl Session {
             Verdict::NeedsPerson(leg) => Work::Refused(leg),
             Verdict::Progress(_) | Verdict::Defer(..) => return None,
         };
-        let sender = (self.frames.clone(), command);
+        let sender = (self.lines.words.clone(), command);
         Some(SettleJob {
             deletion: heard.deletion,
             work,
@@ -338,7 +346,8 @@ impl Session {
         let frame = ConnectResponse {
             message: Some(message),
         };
-        self.frames
+        self.lines
+            .words
             .send(Ok(frame))
             .await
             .map_err(|_| Status::cancelled("the participant has left"))

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::gate::PurgePermit;
-use crate::id::{AccountId, DeletionId, RequestId};
+use crate::id::{AccountId, DeletionId, ParticipantId, RequestId};
 use crate::leg::{LegIndex, Mask};
 use crate::plan::Plan;
 use crate::policy::{Channel, Factor, Factors};
@@ -75,6 +75,25 @@ pub struct Blocker {
     pub message: String,
     pub remedy: String,
     pub participant: String,
+}
+
+impl Blocker {
+    const UNREACHABLE: &str = "PARTICIPANT_UNREACHABLE";
+
+    /// In place of the answer that a participant did not give: silence is never "fine".
+    pub fn unreachable(participant: &ParticipantId) -> Self {
+        Self {
+            code: Self::UNREACHABLE.to_owned(),
+            message: "A service that must be asked first gives no answer.".to_owned(),
+            remedy: "Nothing for you to do: it is asked again.".to_owned(),
+            participant: participant.to_string(),
+        }
+    }
+
+    /// Whether it only says that nobody answered.
+    pub fn is_silence(&self) -> bool {
+        self.code == Self::UNREACHABLE
+    }
 }
 
 /// Where a deletion stands. There is no failed state.

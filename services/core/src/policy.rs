@@ -148,7 +148,7 @@ pub struct Policy {
     pub deadline_warning: Duration,
     /// How long somebody may owe something before the deletion shows as stalled.
     pub stalled_after: Duration,
-    /// How often a blocked deletion is looked at again.
+    /// How often a blocked deletion is looked at again; where somebody only gave no answer, sooner at first.
     pub recheck: Duration,
 }
 

@@ -71,8 +71,9 @@ fn board() -> Board {
 
 /// A session of `cloud` with a window.
 fn seat(board: &mut Board, session: SessionId) -> mpsc::Receiver<Frame> {
-    let (frames, queue) = mpsc::channel(SESSION_FRAMES_MAX);
-    board.seat(&who("cloud"), session, frames);
+    let (commands, queue) = mpsc::channel(SESSION_FRAMES_MAX);
+    let (words, _) = mpsc::channel(1);
+    board.seat(&who("cloud"), session, Lines { commands, words });
     board.set_window(&who("cloud"), session, 4_096);
     queue
 }

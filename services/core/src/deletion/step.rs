@@ -1,11 +1,16 @@
 //! The one transition, and what follows of itself from it.
 
-use super::{Begun, Deletion, Event, ROUNDS_UNATTENDED_MAX, State};
+use std::time::Duration;
+
+use super::{Begun, Blocker, Deletion, Event, ROUNDS_UNATTENDED_MAX, State};
 use crate::gate;
 use crate::leg::Mask;
 use crate::plan::Plan;
 use crate::refusal::{Reason, Refusal};
 use crate::time::Time;
+
+/// The shortest pause before somebody who gave no answer is asked again.
+const SILENCE_PAUSE_MIN: Duration = Duration::from_secs(15);
 
 impl Deletion {
     /// The one transition: what the deletion is after `event`. The last arms refuse.
@@ -57,11 +62,12 @@ impl Deletion {
                 if self.verified() =>
             {
                 next.blockers.clone_from(blockers);
-                next.attention_at = Some((now + plan.policy().recheck).min(*expires_at));
+                let wait = pause(blockers, now.since(self.requested_at), plan);
+                next.attention_at = Some((now + wait).min(*expires_at));
             }
             (State::CoolingOff { ends_at }, Event::Blocked(blockers)) if now >= *ends_at => {
                 next.blockers.clone_from(blockers);
-                next.attention_at = Some(now + plan.policy().recheck);
+                next.attention_at = Some(now + pause(blockers, now.since(*ends_at), plan));
             }
             (State::AwaitingVerification { .. } | State::CoolingOff { .. }, Event::Revoke) => {
                 let sealed = self.sealing(plan);
@@ -225,5 +231,17 @@ impl Deletion {
         } else {
             (None, Some(now))
         };
+    }
+}
+
+/// How long a blocked deletion waits before everybody is asked again. If nobody is in the way and somebody only gave no
+/// answer, not the policy's whole pause at first: half of the time that has been waited, `waited`, so that the tries of
+/// one who stays away get rarer.
+fn pause(blockers: &[Blocker], waited: Duration, plan: &Plan) -> Duration {
+    let longest = plan.policy().recheck;
+    if blockers.iter().all(Blocker::is_silence) {
+        (waited / 2).max(SILENCE_PAUSE_MIN).min(longest)
+    } else {
+        longest
     }
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::condition::{self, Kind};
 use crate::duty::{self, Duty};
@@ -121,6 +123,25 @@ fn a_request_that_nobody_verifies_expires_and_not_before() {
 }
 
 #[test]
+fn who_gave_no_answer_is_asked_again_soon_and_then_ever_more_seldom() {
+    let plan = cn();
+    let phones = "phones".parse().unwrap();
+    let silence = Event::Blocked(vec![Blocker::unreachable(&phones)]);
+    let both = Event::Blocked(vec![Blocker::unreachable(&phones), blocker()]);
+    let due = |event: &Event, now: Time| {
+        let waiting = go(&verified(&plan), event, &plan, now);
+        waiting.attention_at.unwrap().since(now)
+    };
+    let minute = Duration::from_secs(60);
+    assert_eq!(due(&silence, start()), Duration::from_secs(15));
+    assert_eq!(due(&silence, start() + minute), minute / 2);
+    assert_eq!(due(&both, start()), plan.policy().recheck);
+    let late = over() + plan.policy().recheck * 9;
+    let waiting = go(&sealed(&plan), &silence, &plan, late);
+    assert_eq!(waiting.attention_at, Some(late + plan.policy().recheck));
+}
+
+#[test]
 fn whatever_is_in_the_way_is_kept_and_asked_again() {
     let plan = cn();
     let blocked = Event::Blocked(vec![blocker()]);
@@ -231,7 +252,7 @@ fn a_policy_that_asks_for_nothing_erases_at_once() {
         eligibility: false,
         ..Policy::cn()
     };
-    policy.cooling_off = std::time::Duration::ZERO;
+    policy.cooling_off = Duration::ZERO;
     policy.channels.insert(Channel::Legacy, vec![]);
     let plan = Plan::new(1, policy).unwrap();
     let deletion = Deletion::open(request(1, "alice", Channel::Legacy), &plan, start()).unwrap();

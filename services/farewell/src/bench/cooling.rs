@@ -1,15 +1,11 @@
 //! How much memory the coordinator holds while deletions cool off: none of it should be theirs.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use farewell_proto::deletion::v1::State;
-use farewell_proto::operator::v1::GetOverviewRequest;
-use farewell_proto::operator::v1::operator_service_client::OperatorServiceClient;
-use farewell_runtime::client;
+use farewell_proto::operator::v1::ParticipantOverview;
 use serde_json::json;
-use tonic::transport::Channel;
 
 use super::driver::Driver;
 use super::rig::Rig;
@@ -18,11 +14,6 @@ use crate::output::{Output, Rows};
 
 /// How often memory is read.
 const STEPS: u64 = 10;
-/// How long the last seals of a step may take.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How often it is asked whether they are all set.
-const POLL: Duration = Duration::from_millis(200);
-
 /// Memory with so many deletions cooling off.
 struct Step {
     cooling: u64,
@@ -35,16 +26,16 @@ pub async fn run(load: &Load, output: Output) -> anyhow::Result<()> {
     let coordinator = rig.coordinator.id().context("a coordinator")?;
     let security = rig.security("driver")?;
     let driver = Arc::new(Driver::connect(&rig.callers, &security, State::CoolingOff).await?);
-    let endpoint = client::endpoint(&rig.operators, &rig.security("operator")?)?;
-    let mut operator = OperatorServiceClient::new(endpoint.connect().await?);
     let mut steps = Vec::new();
     for step in 1..=STEPS {
         let cooling = load.deletions * step / STEPS;
         let before = load.deletions * (step - 1) / STEPS;
         driver.closed(cooling - before, load.in_flight).await?;
-        tokio::time::timeout(PATIENCE, sealed(&mut operator))
-            .await
-            .context("the seals were not set in time")??;
+        let sealed = |desks: &[ParticipantOverview]| {
+            let open = |desk: &ParticipantOverview| desk.outstanding + desk.waiting + desk.deferred;
+            desks.iter().all(|desk| open(desk) == 0)
+        };
+        rig.until("the seals were not set in time", sealed).await?;
         let mebibytes = meter::resident_mebibytes(coordinator);
         eprintln!("{cooling} cooling off: {mebibytes:.1} MiB");
         steps.push(Step { cooling, mebibytes });
@@ -52,23 +43,6 @@ pub async fn run(load: &Load, output: Output) -> anyhow::Result<()> {
     drop(driver);
     rig.down().await?;
     print(&steps, output)
-}
-
-/// Returns when no participant owes anything.
-async fn sealed(operator: &mut OperatorServiceClient<Channel>) -> anyhow::Result<()> {
-    loop {
-        let request = client::request(GetOverviewRequest {}, PATIENCE);
-        let overview = operator.get_overview(request).await?.into_inner();
-        let open: u64 = overview
-            .participants
-            .iter()
-            .map(|desk| desk.outstanding + desk.waiting + desk.deferred)
-            .sum();
-        if open == 0 {
-            return Ok(());
-        }
-        tokio::time::sleep(POLL).await;
-    }
 }
 
 fn print(steps: &[Step], output: Output) -> anyhow::Result<()> {

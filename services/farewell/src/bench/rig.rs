@@ -3,14 +3,17 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
 use farewell_coordinator::{Config, Listener, Pace};
-use farewell_core::policy::{Channel, Stage};
+use farewell_core::policy::{self, Stage};
 use farewell_core::{ParticipantId, Policy};
+use farewell_proto::operator::v1::operator_service_client::OperatorServiceClient;
+use farewell_proto::operator::v1::{GetOverviewRequest, ParticipantOverview};
 use farewell_runtime::certs::{self, DevCa};
+use farewell_runtime::client;
 use farewell_runtime::peer::Role;
 use farewell_runtime::server::Security;
 use farewell_runtime::shutdown::Shutdown;
@@ -18,12 +21,16 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tonic::transport::Channel;
 
 use super::participants::security;
 use super::{Load, Plan};
 
 /// How long a part may take to come up.
 const START_MAX: Duration = Duration::from_secs(30);
+
+/// How often the coordinator is asked how far the participants are.
+const POLL: Duration = Duration::from_millis(100);
 
 /// What the coordinator's process is told.
 #[derive(Debug, Args)]
@@ -57,7 +64,7 @@ struct Ports {
 
 /// The policy under measurement: requests of the support channel need no factor, and nothing cools off.
 pub fn policy(plan: Plan) -> Policy {
-    let channels = [(Channel::Support, Vec::new())].into();
+    let channels = [(policy::Channel::Support, Vec::new())].into();
     let full = Policy {
         cooling_off: Duration::ZERO,
         channels,
@@ -140,7 +147,7 @@ pub struct Rig {
     /// Where the certificates are; none for plain text.
     pub dir: Option<PathBuf>,
     pub callers: String,
-    pub operators: String,
+    operator: OperatorServiceClient<Channel>,
     pub coordinator: Child,
     pub participants: Child,
     _folder: TempDir,
@@ -179,15 +186,41 @@ impl Rig {
             dir.as_deref(),
             &["--coordinator", &url(ports.participants)],
         )?;
-        Ok(Self {
+        let security = security(dir.as_ref(), "operator")?;
+        let channel = client::endpoint(&url(ports.operators), &security)?;
+        let mut rig = Self {
             ledger,
             dir,
             callers: url(ports.callers),
-            operators: url(ports.operators),
+            operator: OperatorServiceClient::new(channel.connect().await?),
             coordinator,
             participants,
             _folder: folder,
-        })
+        };
+        let everybody = |desks: &[ParticipantOverview]| desks.iter().all(|desk| desk.sessions > 0);
+        rig.until("the participants did not connect", everybody)
+            .await?;
+        Ok(rig)
+    }
+
+    /// Returns once the participants' desks are so.
+    ///
+    /// Errors: `what`, if they are not in time.
+    pub async fn until(
+        &mut self,
+        what: &'static str,
+        so: impl Fn(&[ParticipantOverview]) -> bool,
+    ) -> anyhow::Result<()> {
+        let end = Instant::now() + START_MAX;
+        loop {
+            let request = client::request(GetOverviewRequest {}, START_MAX);
+            let overview = self.operator.get_overview(request).await?.into_inner();
+            if so(&overview.participants) {
+                return Ok(());
+            }
+            anyhow::ensure!(Instant::now() < end, what);
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// What a peer of this name shows.

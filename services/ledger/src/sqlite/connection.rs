@@ -20,6 +20,8 @@ const ACQUIRE_MAX: Duration = Duration::from_secs(5);
 const POOL_CONNECTIONS_MAX: u32 = 4;
 /// 64 MiB, in KiB.
 const CACHE: &str = "-65536";
+/// 4 MiB for each reader, which mostly looks at what the writer has just written.
+const READER_CACHE: &str = "-4096";
 /// Pages in the log before it is moved into the file: often enough to stay short, seldom enough to rewrite a page once.
 const CHECKPOINT_PAGES: &str = "4000";
 
@@ -45,7 +47,12 @@ pub(super) fn pool(options: &SqliteConnectOptions) -> SqlitePool {
     SqlitePoolOptions::new()
         .max_connections(POOL_CONNECTIONS_MAX)
         .acquire_timeout(ACQUIRE_MAX)
-        .connect_lazy_with(options.clone().pragma("query_only", "on"))
+        .connect_lazy_with(
+            options
+                .clone()
+                .pragma("query_only", "on")
+                .pragma("cache_size", READER_CACHE),
+        )
 }
 
 /// The connection that writes.

@@ -9,6 +9,7 @@ pub mod holder;
 pub mod journal;
 pub mod participant;
 pub mod seal;
+pub mod service;
 pub mod session;
 pub mod store;
 mod wire;

@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use futures_util::future::BoxFuture;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, install_default_drivers};
 use sqlx::{
     AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions as _, Connection as _, Error, raw_sql,
@@ -48,12 +49,12 @@ impl Store {
     /// A database that is away is waited for, up to 60 s.
     ///
     /// Errors: `Configuration` for a URL or name space that can't be used, at once; what the database said otherwise.
-    pub async fn open(
-        url: &str,
-        namespace: &str,
+    pub fn open<'a>(
+        url: &'a str,
+        namespace: &'a str,
         schema: &'static [&'static str],
-    ) -> Result<Self, Error> {
-        Self::open_within(CONNECT_LIMIT, url, namespace, schema).await
+    ) -> BoxFuture<'a, Result<Self, Error>> {
+        Box::pin(Self::open_within(CONNECT_LIMIT, url, namespace, schema))
     }
 
     async fn open_within(

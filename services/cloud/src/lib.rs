@@ -15,11 +15,10 @@ mod scratch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use farewell_kit::store::Store;
-use farewell_kit::{journal, seal, session};
+use farewell_kit::{journal, seal, service, session};
 use farewell_runtime::shutdown::Shutdown;
 
 pub use self::backup::add_backup;
@@ -42,9 +41,6 @@ pub const SCHEMA: &[&str] = &[
 
 /// The name space in a PostgreSQL that services share.
 pub const NAMESPACE: &str = "farewell_cloud";
-
-/// How long commands that are being carried out may take to end.
-const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 
 /// What the cloud needs to run. There are no retention periods: nothing is retained.
 #[derive(Clone, Debug)]
@@ -71,13 +67,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let store = open(&config.database)
         .await
         .context("opening the cloud's database")?;
-    let shutdown = shutdown.child();
     let cloud = Arc::new(Cloud::new(store.clone(), config.files));
-    let _session = session::start(config.session, cloud, shutdown.clone());
-    shutdown.wait().await;
-    if !shutdown.drain(DRAIN_LIMIT).await {
-        tracing::warn!("ending with commands under way; they will be delivered again");
-    }
-    store.pool().close().await;
+    service::run(store, cloud, config.session, shutdown).await;
     Ok(())
 }

@@ -14,11 +14,10 @@ mod sample;
 mod scratch;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use farewell_kit::store::Store;
-use farewell_kit::{journal, seal, session};
+use farewell_kit::{journal, seal, service, session};
 use farewell_runtime::shutdown::Shutdown;
 
 pub use self::ban::ban;
@@ -41,9 +40,6 @@ pub const SCHEMA: &[&str] = &[
 
 /// The name space in a PostgreSQL that services share.
 pub const NAMESPACE: &str = "farewell_community";
-
-/// How long commands that are being carried out may take to end.
-const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 
 /// What the community needs to run. There are no retention periods: nothing is retained.
 #[derive(Clone, Debug)]
@@ -68,22 +64,15 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let store = open(&config.database)
         .await
         .context("opening the community's database")?;
-    let shutdown = shutdown.child();
-    let _session = session::start(
-        config.session,
-        Arc::new(Community::new(store.clone())),
-        shutdown.clone(),
-    );
-    shutdown.wait().await;
-    if !shutdown.drain(DRAIN_LIMIT).await {
-        tracing::warn!("ending with commands under way; they will be delivered again");
-    }
-    store.pool().close().await;
+    let community = Arc::new(Community::new(store.clone()));
+    service::run(store, community, config.session, shutdown).await;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use farewell_runtime::server::Security;
 
     use super::*;

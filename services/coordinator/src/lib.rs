@@ -35,6 +35,7 @@ use farewell_proto::operator::v1::operator_service_server::OperatorServiceServer
 use farewell_proto::participant::v1::participant_service_server::ParticipantServiceServer;
 use farewell_runtime::server::{self, MESSAGE_BYTES_MAX};
 use farewell_runtime::shutdown::Shutdown;
+use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
@@ -78,7 +79,12 @@ impl Running {
 /// Opens the ledger and the ports, and runs until `shutdown`.
 ///
 /// Errors: a bad policy, an unreachable ledger, a port that can't be had, plain text asked for off loopback.
-pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
+pub fn start(config: Config, shutdown: Shutdown) -> BoxFuture<'static, anyhow::Result<Running>> {
+    // Boxed, so that everything below is compiled here and not once more with each program that calls it.
+    Box::pin(open(config, shutdown))
+}
+
+async fn open(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
     for listener in [&config.callers, &config.participants, &config.operators] {
         listener.security.check(listener.address)?;
     }

@@ -1,6 +1,7 @@
 //! The command line: which words there are, and who carries them out.
 
 use clap::{Parser, Subcommand};
+use futures_util::future::BoxFuture;
 
 use crate::output::{Format, Output};
 use crate::settings::{Line, Name, Source};
@@ -67,7 +68,12 @@ enum Command {
 /// Carries out a command line.
 ///
 /// Errors: anything; [`crate::failure`] has words and an exit code for each.
-pub async fn run(cli: Cli) -> anyhow::Result<()> {
+pub fn run(cli: Cli) -> BoxFuture<'static, anyhow::Result<()>> {
+    // Boxed, so that everything is compiled with this library and the binary is only its shell.
+    Box::pin(carry_out(cli))
+}
+
+async fn carry_out(cli: Cli) -> anyhow::Result<()> {
     let output = Output::new(cli.output);
     match cli.command {
         Command::Demo(args) => Box::pin(demo::run(args, output)).await,

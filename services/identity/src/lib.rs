@@ -21,11 +21,10 @@ mod sample;
 mod scratch;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use farewell_kit::store::Store;
-use farewell_kit::{journal, seal, session};
+use farewell_kit::{journal, seal, service, session};
 use farewell_runtime::shutdown::Shutdown;
 
 pub use self::account::{register, set_frozen, set_risk_lock};
@@ -55,9 +54,6 @@ pub const SCHEMA: &[&str] = &[
 
 /// The name space in a PostgreSQL that services share.
 pub const NAMESPACE: &str = "farewell_identity";
-
-/// How long commands that are being carried out may take to end.
-const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 
 /// What identity needs to run. There are no retention periods: nothing is retained.
 #[derive(Clone, Debug)]
@@ -89,13 +85,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let store = open(&config.database)
         .await
         .context("opening identity's database")?;
-    let shutdown = shutdown.child();
     let identity = Identity::new(store.clone(), couriers, config.pepper, config.rules);
-    let _session = session::start(config.session, Arc::new(identity), shutdown.clone());
-    shutdown.wait().await;
-    if !shutdown.drain(DRAIN_LIMIT).await {
-        tracing::warn!("ending with commands under way; they will be delivered again");
-    }
-    store.pool().close().await;
+    service::run(store, Arc::new(identity), config.session, shutdown).await;
     Ok(())
 }

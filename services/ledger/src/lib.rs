@@ -22,21 +22,25 @@ use async_trait::async_trait;
 use farewell_core::policy::Policy;
 use farewell_core::receipt::{Kept, Receipt};
 use farewell_core::{AccountId, Deletion, DeletionId, Mask, RequestId, Slot, Time};
+use futures_util::future::BoxFuture;
 
 /// Rows in one batch: more gains nothing and delays whoever comes next.
 pub const BATCH_ROWS_MAX: usize = 1_000;
 
 /// Opens the ledger of a URL: `memory:`, `sqlite:path` or `postgres://…`, and brings its schema up to date.
-pub async fn connect(url: &str) -> Result<Arc<dyn Ledger>, Error> {
-    if url == "memory:" {
-        Ok(Arc::new(memory::Memory::new()))
-    } else if url.starts_with("sqlite:") {
-        Ok(Arc::new(sqlite::Sqlite::open(url).await?))
-    } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        Ok(Arc::new(postgres::Postgres::open(url).await?))
-    } else {
-        Err(Error::Url)
-    }
+pub fn connect(url: &str) -> BoxFuture<'_, Result<Arc<dyn Ledger>, Error>> {
+    Box::pin(async move {
+        let ledger: Arc<dyn Ledger> = if url == "memory:" {
+            Arc::new(memory::Memory::new())
+        } else if url.starts_with("sqlite:") {
+            Arc::new(sqlite::Sqlite::open(url).await?)
+        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            Arc::new(postgres::Postgres::open(url).await?)
+        } else {
+            return Err(Error::Url);
+        };
+        Ok(ledger)
+    })
 }
 
 /// Everything durable of the coordinator. Each verb is one transaction on the whole set it is given.

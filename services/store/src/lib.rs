@@ -18,11 +18,10 @@ mod subscription;
 mod wallet;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use farewell_kit::store::Store;
-use farewell_kit::{journal, seal, session};
+use farewell_kit::{journal, seal, service, session};
 use farewell_runtime::shutdown::Shutdown;
 
 pub use self::access::log_access;
@@ -52,9 +51,6 @@ pub const SCHEMA: &[&str] = &[
 /// The name space in a PostgreSQL that services share.
 pub const NAMESPACE: &str = "farewell_store";
 
-/// How long commands that are being carried out may take to end.
-const DRAIN_LIMIT: Duration = Duration::from_secs(20);
-
 /// What the store needs to run.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -80,13 +76,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let store = open(&config.database)
         .await
         .context("opening the store's database")?;
-    let shutdown = shutdown.child();
     let shop = Arc::new(Shop::new(store.clone(), config.retention));
-    let _session = session::start(config.session, shop, shutdown.clone());
-    shutdown.wait().await;
-    if !shutdown.drain(DRAIN_LIMIT).await {
-        tracing::warn!("ending with commands under way; they will be delivered again");
-    }
-    store.pool().close().await;
+    service::run(store, shop, config.session, shutdown).await;
     Ok(())
 }

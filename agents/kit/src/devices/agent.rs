@@ -8,6 +8,7 @@ use farewell_proto::binding::v1::binding_service_server::BindingServiceServer;
 use farewell_proto::device::v1::device_service_server::DeviceServiceServer;
 use farewell_runtime::server::{self, MESSAGE_BYTES_MAX, Security};
 use farewell_runtime::shutdown::Shutdown;
+use futures_util::future::BoxFuture;
 use tokio::task::JoinHandle;
 
 use super::bells::Bells;
@@ -61,7 +62,15 @@ impl Handle {
 
 impl Agent {
     /// Opens the database and the ports and starts everything. Returns once devices can dial in.
-    pub async fn start(self, line: Arc<dyn Line>, shutdown: Shutdown) -> anyhow::Result<Handle> {
+    pub fn start(
+        self,
+        line: Arc<dyn Line>,
+        shutdown: Shutdown,
+    ) -> BoxFuture<'static, anyhow::Result<Handle>> {
+        Box::pin(self.open(line, shutdown))
+    }
+
+    async fn open(self, line: Arc<dyn Line>, shutdown: Shutdown) -> anyhow::Result<Handle> {
         self.security.check(self.devices_listen)?;
         let namespace = line.name();
         let store = Store::open(&self.database, namespace, SCHEMA)

@@ -65,7 +65,7 @@ impl Postgres {
             include_str!("../../migrations/postgres/0001_ledger.sql").into_sql_str(),
             false,
         )])
-        .run(&mut *connection)
+        .run_direct(None, &mut *connection, false)
         .await
         .map_err(Error::Migration)?;
         connection.close().await.map_err(connection::unread)?;

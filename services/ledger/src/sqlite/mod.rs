@@ -51,7 +51,7 @@ impl Sqlite {
             include_str!("../../migrations/sqlite/0001_ledger.sql").into_sql_str(),
             false,
         )])
-        .run(&mut migrating)
+        .run_direct(None, &mut migrating, false)
         .await
         .map_err(Error::Migration)?;
         Ok(Self {

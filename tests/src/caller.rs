@@ -200,6 +200,22 @@ impl Operator {
         Ok(answer.into_inner())
     }
 
+    /// Deletions that are sealed, erasing or verifying at this moment.
+    pub async fn in_flight(&self) -> Result<i64> {
+        wait::until("the coordinator to answer", async || {
+            let Ok(overview) = self.overview().await else {
+                return Ok(None);
+            };
+            let open = [State::CoolingOff, State::Erasing, State::Verifying];
+            let counts = overview
+                .states
+                .iter()
+                .filter(|count| open.contains(&count.state()));
+            Ok(Some(counts.map(|count| count.count).sum()))
+        })
+        .await
+    }
+
     /// Stalled deletions, the first page.
     pub async fn stalled(&self) -> Result<Vec<Deletion>, Status> {
         let request = ListStalledRequest {

@@ -3,6 +3,7 @@
 //! Nothing here decides what is right: that stands in the stories, and in `farewell_core::invariants`.
 
 pub mod aftermath;
+pub mod agents;
 pub mod audit;
 pub mod caller;
 pub mod cluster;

@@ -47,11 +47,16 @@ pub struct Process {
 impl Process {
     /// Starts a program; what it writes goes to the end of `log`.
     pub fn start(command: &mut Command, log: &Path) -> Result<Self> {
-        let file = File::options().create(true).append(true).open(log)?;
+        Self::start_apart(command, log, log)
+    }
+
+    /// Starts a program that answers on standard output, which goes to the end of `told`, and tells the rest to `log`.
+    pub fn start_apart(command: &mut Command, told: &Path, log: &Path) -> Result<Self> {
+        let open = |path| File::options().create(true).append(true).open(path);
         let child = command
             .stdin(Stdio::piped())
-            .stdout(file.try_clone()?)
-            .stderr(file)
+            .stdout(open(told)?)
+            .stderr(open(log)?)
             .spawn()
             .with_context(|| format!("starting {command:?}"))?;
         Ok(Self { child })
@@ -63,6 +68,15 @@ impl Process {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub async fn end(mut self) -> Result<()> {
+        self.signal("TERM")?;
+        wait::until("a process to end", async || {
+            Ok((!self.is_running()).then_some(()))
+        })
+        .await
     }
 
     /// Whether it has not ended.
@@ -103,6 +117,8 @@ pub struct CoordinatorSite {
 #[derive(Clone, Debug)]
 pub struct Told<'a> {
     pub instance: &'a str,
+    /// Who takes part, stage by stage.
+    pub stages: &'a [&'a [&'a str]],
     pub ledger: &'a str,
     pub lease: &'a str,
     pub cooling_off: &'a str,
@@ -111,10 +127,11 @@ pub struct Told<'a> {
 }
 
 impl CoordinatorSite {
-    /// Writes the settings into `folder`. Stages: `cloud` and `community`, then `identity`; no factors.
+    /// Writes the settings into `folder`. No factors are asked for.
     pub fn new(program: &str, folder: &Path, told: &Told<'_>) -> Result<Self> {
         let Told {
             instance,
+            stages,
             ledger,
             lease,
             cooling_off,
@@ -127,6 +144,10 @@ impl CoordinatorSite {
         } else {
             format!("otlp_endpoint = \"{collector}\"")
         };
+        let stages = stages.iter().zip('A'..).map(|(participants, name)| {
+            format!("{{ name = \"{name}\", participants = {participants:?} }}")
+        });
+        let stages = stages.collect::<Vec<_>>().join(", ");
         let text = format!(
             r#"
 [coordinator]
@@ -140,10 +161,7 @@ participants = "{participants}"
 operators = "{operators}"
 [coordinator.policy]
 name = "cn"
-stages = [
-    {{ name = "CONTENT", participants = ["cloud", "community"] }},
-    {{ name = "IDENTITY", participants = ["identity"] }},
-]
+stages = [{stages}]
 channels = {{ phone = [] }}
 cooling_off = "{cooling_off}"
 stalled_after = "1m"
@@ -219,8 +237,10 @@ pub struct ParticipantsSite {
     pub log: PathBuf,
 }
 
-/// Who takes part in a [`CoordinatorSite`]'s plan.
+/// Whom a [`ParticipantsSite`] plays.
 pub const PARTICIPANTS: [&str; 3] = ["cloud", "community", "identity"];
+/// A plan for them.
+pub const STAGES: &[&[&str]] = &[&["cloud", "community"], &["identity"]];
 
 impl ParticipantsSite {
     /// `program` is the test binary `story-participants`; databases lie in `folder`.

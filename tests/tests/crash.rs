@@ -3,14 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use farewell_proto::deletion::v1::State;
 use farewell_tests::aftermath;
-use farewell_tests::caller::Operator;
 use farewell_tests::cluster::Cluster;
 use farewell_tests::ledger::Place;
 use farewell_tests::load::{Load, accounts, seed};
-use farewell_tests::process::{CoordinatorSite, ParticipantsSite, Told, needed};
-use farewell_tests::wait::until;
+use farewell_tests::process::{CoordinatorSite, ParticipantsSite, STAGES, Told, needed};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
@@ -36,22 +33,6 @@ enum Victim {
     DatabaseKill,
 }
 
-/// Deletions that are sealed, erasing or verifying at this moment.
-async fn in_flight(operator: &Operator) -> Result<i64> {
-    until("the coordinator to answer", async || {
-        let Ok(overview) = operator.overview().await else {
-            return Ok(None);
-        };
-        let open = [State::CoolingOff, State::Erasing, State::Verifying];
-        let counts = overview
-            .states
-            .iter()
-            .filter(|count| open.contains(&count.state()));
-        Ok(Some(counts.map(|count| count.count).sum()))
-    })
-    .await
-}
-
 async fn story(ledger: &str, cluster: Option<&Cluster>, victims: &[Victim]) -> Result<()> {
     let Some(program) = needed("FAREWELL_BIN") else {
         return Ok(());
@@ -66,6 +47,7 @@ async fn story(ledger: &str, cluster: Option<&Cluster>, victims: &[Victim]) -> R
     aftermath::furnish(folder.path(), &[&asked, &bystanders]).await?;
     let told = Told {
         instance: "one",
+        stages: STAGES,
         ledger,
         lease: "3s",
         cooling_off: "400ms",
@@ -92,7 +74,7 @@ async fn story(ledger: &str, cluster: Option<&Cluster>, victims: &[Victim]) -> R
     let mut hits = Vec::new();
     for victim in blows {
         sleep(Duration::from_millis(chance.random_range(200..900))).await;
-        let open = in_flight(&operator).await.with_context(|| site.words())?;
+        let open = operator.in_flight().await.with_context(|| site.words())?;
         hits.push((victim, open, load.promised()));
         let away = Duration::from_millis(chance.random_range(0..700));
         match victim {

@@ -8,7 +8,7 @@ use farewell_proto::deletion::v1::State;
 use farewell_tests::caller::{Caller, Operator};
 use farewell_tests::cluster::Cluster;
 use farewell_tests::load::{Load, Promised, accounts, seed};
-use farewell_tests::process::{CoordinatorSite, ParticipantsSite, Process, Told, needed};
+use farewell_tests::process::{CoordinatorSite, ParticipantsSite, Process, STAGES, Told, needed};
 use farewell_tests::wait::{until, until_within};
 use farewell_tests::{aftermath, ledger};
 use tempfile::TempDir;
@@ -51,6 +51,7 @@ impl Pair {
         let site = |instance: &str| {
             let told = Told {
                 instance,
+                stages: STAGES,
                 ledger: &url,
                 lease,
                 cooling_off: "400ms",

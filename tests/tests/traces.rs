@@ -8,7 +8,7 @@ use farewell_proto::deletion::v1::{Consent, State};
 use farewell_proto::participant::v1::Verb;
 use farewell_tests::caller::request;
 use farewell_tests::collector::{Collector, hex, traceparent};
-use farewell_tests::process::{CoordinatorSite, PARTICIPANTS, Process, Told, needed};
+use farewell_tests::process::{CoordinatorSite, PARTICIPANTS, Process, STAGES, Told, needed};
 use farewell_tests::scripted::{Scripted, honest, report};
 use farewell_tests::wait::until;
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -39,6 +39,7 @@ impl Scene {
         let ledger = format!("sqlite:{}", folder.path().join("ledger.db").display());
         let told = Told {
             instance: "traced",
+            stages: STAGES,
             ledger: &ledger,
             lease: "3s",
             cooling_off: "200ms",

@@ -31,7 +31,7 @@ impl Devices {
         shutdown: &Shutdown,
     ) -> anyhow::Result<Self> {
         let config = FleetConfig {
-            account: account.id.clone(),
+            accounts: vec![account.id.clone()],
             phones: args.phones,
             watches: args.watches,
             hubs: args.hubs,

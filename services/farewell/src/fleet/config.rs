@@ -12,11 +12,11 @@ use farewell_runtime::server::Security;
 /// Devices of one fleet: each has a connection of its own, and one process has so many files.
 pub const DEVICES_MAX: usize = 20_000;
 
-/// A fleet for one account.
+/// A fleet: as many devices of each kind for each account.
 #[derive(Clone, Debug)]
 pub struct FleetConfig {
-    /// The account's id, without `accounts/`.
-    pub account: String,
+    /// The accounts' ids, without `accounts/`.
+    pub accounts: Vec<String>,
     pub phones: u32,
     /// Each is the companion of one of the phones in turn; without phones there are none.
     pub watches: u32,
@@ -70,6 +70,8 @@ pub enum Kind {
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
 pub struct Device {
     pub id: String,
+    /// Whose it is, without `accounts/`.
+    pub account: String,
     pub kind: Kind,
     /// Of the binding.
     pub epoch: u64,
@@ -96,8 +98,9 @@ impl FleetConfig {
     pub fn total(&self) -> usize {
         let children = u64::from(self.hubs) * u64::from(self.children_per_hub);
         let watches = if self.phones == 0 { 0 } else { self.watches };
-        let total = u64::from(self.phones) + u64::from(watches) + u64::from(self.hubs) + children;
-        usize::try_from(total).unwrap_or(usize::MAX)
+        let each = u64::from(self.phones) + u64::from(watches) + u64::from(self.hubs) + children;
+        let accounts = u64::try_from(self.accounts.len()).unwrap_or(u64::MAX);
+        usize::try_from(each.saturating_mul(accounts)).unwrap_or(usize::MAX)
     }
 
     pub(super) fn authority(&self) -> anyhow::Result<Option<DevCa>> {

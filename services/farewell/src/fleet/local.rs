@@ -163,6 +163,7 @@ mod tests {
     fn phone() -> Local {
         let device = Device {
             id: "phone-1".to_owned(),
+            account: "account-1".to_owned(),
             kind: Kind::Phone,
             epoch: 3,
             via: None,

@@ -40,27 +40,31 @@ pub async fn provision(config: &FleetConfig) -> anyhow::Result<Vec<Device>> {
         ))
     };
     let mut draw = Draw::new(config);
-
-    let phones = draw.devices(Kind::Phone, config.phones, None);
-    let watches: Vec<_> = (0..config.watches)
-        .filter_map(|n| {
-            phones
-                .get(n as usize % phones.len().max(1))
-                .map(|phone| phone.id.clone())
-        })
-        .flat_map(|phone| draw.devices(Kind::Watch, 1, Some(&phone)))
-        .collect();
-    let hubs = draw.devices(Kind::Hub, config.hubs, None);
-    let children: Vec<_> = hubs
-        .iter()
-        .flat_map(|hub| draw.devices(Kind::Child, config.children_per_hub, Some(&hub.id)))
-        .collect();
+    let [mut phones, mut watches, mut hubs, mut children] = [const { Vec::new() }; 4];
+    for account in &config.accounts {
+        let own_phones = draw.devices(account, Kind::Phone, config.phones, None);
+        let companions = own_phones.iter().cycle().take(if own_phones.is_empty() {
+            0
+        } else {
+            config.watches as usize
+        });
+        for phone in companions {
+            watches.extend(draw.devices(account, Kind::Watch, 1, Some(&phone.id)));
+        }
+        let own_hubs = draw.devices(account, Kind::Hub, config.hubs, None);
+        for hub in &own_hubs {
+            let behind = config.children_per_hub;
+            children.extend(draw.devices(account, Kind::Child, behind, Some(&hub.id)));
+        }
+        phones.extend(own_phones);
+        hubs.extend(own_hubs);
+    }
 
     let smarthome = dial(&config.smarthome_agent)?;
-    let mut bound = bind_all(dial(&config.phones_agent)?, &config.account, phones).await?;
-    bound.extend(bind_all(dial(&config.wearables_agent)?, &config.account, watches).await?);
-    bound.extend(bind_all(smarthome.clone(), &config.account, hubs).await?);
-    bound.extend(bind_all(smarthome, &config.account, children).await?);
+    let mut bound = bind_all(dial(&config.phones_agent)?, phones).await?;
+    bound.extend(bind_all(dial(&config.wearables_agent)?, watches).await?);
+    bound.extend(bind_all(smarthome.clone(), hubs).await?);
+    bound.extend(bind_all(smarthome, children).await?);
     Ok(bound)
 }
 
@@ -85,14 +89,17 @@ impl Draw {
         }
     }
 
-    fn devices(&mut self, kind: Kind, count: u32, via: Option<&str>) -> Vec<Device> {
-        (0..count).map(|_| self.device(kind, via)).collect()
+    fn devices(&mut self, account: &str, kind: Kind, count: u32, via: Option<&str>) -> Vec<Device> {
+        (0..count)
+            .map(|_| self.device(account, kind, via))
+            .collect()
     }
 
-    fn device(&mut self, kind: Kind, via: Option<&str>) -> Device {
+    fn device(&mut self, account: &str, kind: Kind, via: Option<&str>) -> Device {
         self.made += 1;
         Device {
             id: format!("{}-{}-{:05}", word(kind), self.run, self.made),
+            account: account.to_owned(),
             kind,
             epoch: 0,
             via: via.map(str::to_owned),
@@ -105,16 +112,15 @@ impl Draw {
 
 async fn bind_all(
     client: BindingServiceClient<Channel>,
-    account: &str,
     devices: Vec<Device>,
 ) -> anyhow::Result<Vec<Device>> {
     let room = Arc::new(Semaphore::new(BINDING_MAX));
     let mut tasks = JoinSet::new();
     for device in devices {
         let permit = room.clone().acquire_owned().await?;
-        let (client, account) = (client.clone(), account.to_owned());
+        let client = client.clone();
         tasks.spawn(async move {
-            let bound = bind(client, &account, device).await;
+            let bound = bind(client, device).await;
             drop(permit);
             bound
         });
@@ -129,14 +135,13 @@ async fn bind_all(
 
 async fn bind(
     mut client: BindingServiceClient<Channel>,
-    account: &str,
     mut device: Device,
 ) -> anyhow::Result<Device> {
     let request = BindRequest {
         request_id: Uuid::now_v7().to_string(),
         binding: Some(Binding {
             device: format!("devices/{}", device.id),
-            account: format!("accounts/{account}"),
+            account: format!("accounts/{}", device.account),
             epoch: 0,
             model: model(device.kind).to_owned(),
             serial_number: format!("SN-{}", device.id.to_uppercase()),

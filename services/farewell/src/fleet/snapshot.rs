@@ -10,6 +10,8 @@ use super::life::Life;
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Holding {
     pub device: String,
+    /// Whose it was when it was bound.
+    pub account: String,
     pub kind: Kind,
     /// The binding that the device believes in; 0 for none. For a child: whether its hub knows it.
     pub bound_epoch: u64,
@@ -76,6 +78,7 @@ fn holding(device: &Device, lives: &HashMap<&str, &Arc<Life>>) -> Option<Holding
     };
     Some(Holding {
         device: device.id.clone(),
+        account: device.account.clone(),
         kind: device.kind,
         bound_epoch,
         user_data,

@@ -82,7 +82,7 @@ impl Agents {
 
     fn fleet(&self, scale: u32) -> FleetConfig {
         FleetConfig {
-            account: ACCOUNT.to_owned(),
+            accounts: vec![ACCOUNT.to_owned()],
             phones: 3 * scale,
             watches: 3 * scale,
             hubs: 2 * scale,

@@ -1,4 +1,4 @@
-//! `farewell fleet`: simulated devices of one account against running agents, until a signal.
+//! `farewell fleet`: simulated devices against running agents, until a signal.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,9 +15,9 @@ use crate::output::{Output, Rows};
 /// What a fleet is told.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// The account that the devices are bound to
-    #[arg(long)]
-    account: String,
+    /// The account that the devices are bound to; several have as many devices each
+    #[arg(long = "account", required = true)]
+    accounts: Vec<String>,
     #[arg(long, default_value_t = 2)]
     phones: u32,
     /// Each is the companion of one of the phones in turn
@@ -77,10 +77,11 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
     let config = args.config()?;
     let devices = fleet::provision(&config).await?;
     let last = fleet::run(&config, devices, shutdown, teller()).await?;
-    let mut rows = Rows::new("", &["device", "epoch", "data", "executions"]);
+    let mut rows = Rows::new("", &["device", "account", "epoch", "data", "executions"]);
     for device in &last.devices {
         rows.push([
             device.device.clone(),
+            device.account.clone(),
             device.bound_epoch.to_string(),
             if device.user_data { "kept" } else { "none" }.to_owned(),
             device.executions.to_string(),
@@ -115,7 +116,7 @@ impl Args {
             None => None,
         };
         Ok(FleetConfig {
-            account: self.account.clone(),
+            accounts: self.accounts.clone(),
             phones: self.phones,
             watches: self.watches,
             hubs: self.hubs,

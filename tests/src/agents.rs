@@ -1,0 +1,126 @@
+//! The agents as processes of the product, and simulated devices that speak the real transports to them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
+
+use crate::process::{CoordinatorSite, Process, free_port};
+use crate::wait;
+
+/// Every product line.
+pub const LINES: [&str; 3] = ["phones", "wearables", "smarthome"];
+/// A plan for them: a phone is not wiped while its watch still needs it.
+pub const STAGES: &[&[&str]] = &[&["wearables"], &["phones", "smarthome"]];
+
+/// Where the agents are found, however often they are started.
+#[derive(Debug)]
+pub struct AgentsSite {
+    program: String,
+    folder: PathBuf,
+    config: PathBuf,
+    /// Where devices attach, by line.
+    devices: [String; LINES.len()],
+    broker: String,
+}
+
+/// What a device of a fleet held in the end.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Device {
+    pub device: String,
+    pub account: String,
+    pub kind: String,
+    pub bound_epoch: u64,
+    pub user_data: bool,
+    pub executions: u32,
+}
+
+#[derive(Deserialize)]
+struct Snapshot {
+    devices: Vec<Device>,
+}
+
+impl AgentsSite {
+    /// Writes the settings into `folder`, where the agents' databases lie too.
+    pub fn new(program: &str, folder: &Path, coordinator: &CoordinatorSite) -> Result<Self> {
+        let address = || anyhow::Ok(format!("127.0.0.1:{}", free_port()?));
+        let devices = [address()?, address()?, address()?];
+        let broker = address()?;
+        let mut text = String::new();
+        for (line, devices) in LINES.iter().zip(&devices) {
+            text.push_str(&format!(
+                "[agent.{line}]\ndatabase = \"sqlite:{}\"\ncoordinators = [\"{}\"]\nplain = true\n\
+                 confirm_wait = \"2s\"\nlisten.devices = \"{devices}\"\n",
+                folder.join(format!("{line}.db")).display(),
+                coordinator.participants,
+            ));
+        }
+        // The last section is the one with the broker.
+        text.push_str(&format!("listen.mqtt = \"{broker}\"\n"));
+        let config = folder.join("agents.toml");
+        fs::write(&config, text)?;
+        Ok(Self {
+            program: program.to_owned(),
+            folder: folder.to_owned(),
+            config,
+            devices,
+            broker,
+        })
+    }
+
+    /// Starts the agent of a line and returns at once.
+    pub fn launch(&self, line: &str) -> Result<Process> {
+        let mut command = Command::new(&self.program);
+        command.args(["agent", line, "--with-parent", "--config"]);
+        Process::start(command.arg(&self.config), &self.log(line))
+    }
+
+    /// Binds devices to each account and lets them live: a phone, a watch, a hub and two lamps. Some are away at first,
+    /// some drop connections and answer twice. Returns when all are bound.
+    pub async fn fleet(&self, accounts: &[&[String]], seed: u64) -> Result<Process> {
+        let [phones, wearables, smarthome] = &self.devices;
+        let mut command = Command::new(&self.program);
+        command.args(["fleet", "-o", "json"]);
+        for account in accounts.iter().flat_map(|some| some.iter()) {
+            command.args(["--account", account]);
+        }
+        command
+            .args(["--phones", "1", "--watches", "1", "--hubs", "1"])
+            .args(["--children-per-hub", "2", "--offline", "0.2"])
+            .args(["--offline-for", "4s", "--flaky", "0.3"])
+            .args(["--phones-agent", phones, "--wearables-agent", wearables])
+            .args(["--smarthome-agent", smarthome, "--broker", &self.broker])
+            .args(["--seed", &seed.to_string()]);
+        let mut fleet = Process::start_apart(&mut command, &self.told(), &self.log("fleet"))?;
+        wait::until("the devices to be bound", async || {
+            ensure!(fleet.is_running(), "the fleet has ended");
+            Ok(self.words("fleet").contains(" bound").then_some(()))
+        })
+        .await
+        .with_context(|| self.words("fleet"))?;
+        Ok(fleet)
+    }
+
+    /// Ends the fleet and returns what its devices hold.
+    pub async fn holdings(&self, fleet: Process) -> Result<Vec<Device>> {
+        fleet.end().await?;
+        let told = fs::read_to_string(self.told())?;
+        let snapshot: Snapshot = serde_json::from_str(&told).context(told)?;
+        Ok(snapshot.devices)
+    }
+
+    /// What somebody has written, for a message.
+    pub fn words(&self, name: &str) -> String {
+        fs::read_to_string(self.log(name)).unwrap_or_default()
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.log"))
+    }
+
+    fn told(&self) -> PathBuf {
+        self.folder.join("fleet.json")
+    }
+}

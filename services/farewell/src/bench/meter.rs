@@ -1,7 +1,9 @@
 //! What a run costs: CPU and memory of processes from the kernel's accounts, log and commits from the database's.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
+use std::time::Instant;
 
 use sqlx::{Connection, PgConnection, Row};
 
@@ -83,6 +85,22 @@ fn children(parent: u32) -> Vec<u32> {
             ppid == Some(parent)
         })
         .collect()
+}
+
+/// How long the disk under `folder` takes to flush 8 kB that were appended to a file: the middle of many, in ms. It bounds
+/// whatever is measured one at a time, and differs between machines by a factor of a hundred.
+pub fn flush_ms(folder: &Path) -> std::io::Result<f64> {
+    const FLUSHES: usize = 300;
+    let mut file = tempfile::tempfile_in(folder)?;
+    let mut taken = Vec::with_capacity(FLUSHES);
+    for _ in 0..FLUSHES {
+        file.write_all(&[0x5a; 8_192])?;
+        let since = Instant::now();
+        file.sync_data()?;
+        taken.push(since.elapsed());
+    }
+    taken.sort_unstable();
+    Ok(taken[FLUSHES / 2].as_secs_f64() * 1_000.0)
 }
 
 /// PostgreSQL's own accounts.

@@ -26,6 +26,8 @@ pub struct Figures {
     pub log_bytes_per_deletion: f64,
     pub commits_per_deletion: f64,
     pub limit: Shape,
+    /// Of the disk under the temporary folder, when everything was measured.
+    pub flush_ms: f64,
 }
 
 impl Figures {
@@ -79,6 +81,7 @@ fn json(figures: &Figures) -> serde_json::Value {
         "commits_per_deletion": figures.commits_per_deletion,
         "database_only_per_second": figures.limit.per_second(),
         "ratio_to_database_only": figures.ratio(),
+        "disk_flush_ms": figures.flush_ms,
     })
 }
 
@@ -127,6 +130,10 @@ fn tables(figures: &Figures) -> [Rows; 3] {
     ledger.push([
         "the whole job reaches of that".to_owned(),
         format!("{:.2}", figures.ratio()),
+    ]);
+    ledger.push([
+        "a flush of this disk, p50 ms".to_owned(),
+        format!("{:.3}", figures.flush_ms),
     ]);
     [shapes, costs, ledger]
 }

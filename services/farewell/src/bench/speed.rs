@@ -95,6 +95,7 @@ pub async fn run(plan: Plan, load: &Load) -> anyhow::Result<Figures> {
         log_bytes_per_deletion: (after.log_bytes - accounts.log_bytes) / as_f64(load.deletions),
         commits_per_deletion: (after.commits - accounts.commits) / as_f64(load.deletions),
         limit,
+        flush_ms: meter::flush_ms(&std::env::temp_dir())?,
     })
 }
 

@@ -7,7 +7,7 @@ use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, SqliteConnection, SqlitePool};
+use sqlx::{Column as _, ConnectOptions, Row as _, SqliteConnection, SqlitePool};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{Error, Fence};
@@ -55,6 +55,14 @@ pub(super) fn pool(options: &SqliteConnectOptions) -> SqlitePool {
         )
 }
 
+/// How a transaction begins. Binds $1 and $2, the fence.
+macro_rules! begin {
+    () => {
+        "BEGIN IMMEDIATE; SELECT 1 AS stands FROM coordinator WHERE holder = $1 AND epoch = $2; "
+    };
+}
+pub(super) use begin;
+
 /// The connection that writes.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -72,6 +80,18 @@ impl Writer {
 
     /// Waits until nobody else writes. With a fence, nothing may be written unless it stands. Errors: `Fenced`.
     pub async fn begin(&self, fence: Option<&Fence>) -> Result<Held<'_>, Error> {
+        let (held, _) = self.begin_with(fence, begin!(), |begin| begin).await?;
+        Ok(held)
+    }
+
+    /// [`Writer::begin`] and the reads that a transaction starts with, in one call: each is a way to another thread and
+    /// back. `statements` start with [`begin!`]; what they read comes after it, with parameters from $3.
+    pub async fn begin_with(
+        &self,
+        fence: Option<&Fence>,
+        statements: &'static str,
+        bind: impl FnOnce(Statement) -> Statement + Send,
+    ) -> Result<(Held<'_>, Vec<SqliteRow>), Error> {
         let mut place = self.connection.lock().await;
         // Out of its place while in use: if the future is dropped halfway, so is the connection, which rolls back.
         let connection = match place.take() {
@@ -79,16 +99,21 @@ impl Writer {
             None => connect(&self.options).await?,
         };
         let mut held = Held { place, connection };
-        let begin = sqlx::query(
-            "BEGIN IMMEDIATE; SELECT 1 FROM coordinator WHERE holder = $1 AND epoch = $2",
-        )
-        .bind(fence.map(|fence| fence.holder.clone()))
-        .bind(fence.map(|fence| fence.epoch));
-        if held.go(begin).await?.is_empty() && fence.is_some() {
-            held.end(sqlx::query("ROLLBACK")).await?;
-            return Err(Error::Fenced);
+        let begin = sqlx::query(statements)
+            .bind(fence.map(|fence| fence.holder.clone()))
+            .bind(fence.map(|fence| fence.epoch));
+        let mut rows = held.go(bind(begin)).await?;
+        if fence.is_some() {
+            let stands = rows
+                .first()
+                .is_some_and(|row| row.column(0).name() == "stands");
+            if !stands {
+                held.end(sqlx::query("ROLLBACK")).await?;
+                return Err(Error::Fenced);
+            }
+            rows.remove(0);
         }
-        Ok(held)
+        Ok((held, rows))
     }
 }
 

@@ -8,17 +8,20 @@ use serde::Serialize;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::connection::{Held, Writer};
+use super::connection::{Held, Statement, Writer, begin};
 use super::moved::{Moved, json, moved};
 use crate::columns::{self, DeletionRow, Times};
 use crate::{Error, Opened, Remembered, clock, named_once};
 
 /// Requests and accounts of a batch that are there already.
-const THERE: &str = "
+const BEGIN: &str = concat!(
+    begin!(),
+    "
 SELECT id, digest, deletion, NULL AS account
-FROM request WHERE id IN (SELECT unhex(value, '-') FROM json_each($1))
+FROM request WHERE id IN (SELECT unhex(value, '-') FROM json_each($3))
 UNION ALL
-SELECT NULL, NULL, deletion, account FROM live WHERE account IN (SELECT value FROM json_each($2))";
+SELECT NULL, NULL, deletion, account FROM live WHERE account IN (SELECT value FROM json_each($4))"
+);
 
 const FIRST: &str =
     "SELECT * FROM deletion WHERE id IN (SELECT unhex(value, '-') FROM json_each($1))";
@@ -55,8 +58,7 @@ const REMEMBER: &str = "INSERT INTO request (id, digest, deletion) VALUES ($1, $
 
 pub(super) async fn open(writer: &Writer, batch: Vec<Deletion>) -> Result<Vec<Opened>, Error> {
     named_once(batch.iter().map(|deletion| deletion.id))?;
-    let mut held = writer.begin(None).await?;
-    let mut there = there(&mut held, &batch).await?;
+    let (held, mut there) = begin(writer, &batch).await?;
     let opened: Vec<Opened> = batch
         .into_iter()
         .map(|deletion| there.open(deletion))
@@ -93,17 +95,14 @@ impl There {
     }
 }
 
-async fn there(held: &mut Held<'_>, batch: &[Deletion]) -> Result<There, Error> {
+async fn begin<'a>(writer: &'a Writer, batch: &[Deletion]) -> Result<(Held<'a>, There), Error> {
     let requests: Vec<Uuid> = batch.iter().map(|deletion| deletion.request.0).collect();
     let accounts: Vec<&str> = batch
         .iter()
         .map(|deletion| deletion.account.as_str())
         .collect();
-    let rows = held
-        .go(sqlx::query(THERE)
-            .bind(json(&requests))
-            .bind(json(&accounts)))
-        .await?;
+    let reads = |begin: Statement| begin.bind(json(&requests)).bind(json(&accounts));
+    let (mut held, rows) = writer.begin_with(None, BEGIN, reads).await?;
     let mut there = There {
         requests: HashMap::new(),
         live: HashMap::new(),
@@ -129,7 +128,7 @@ async fn there(held: &mut Held<'_>, batch: &[Deletion]) -> Result<There, Error> 
             there.deletions.insert(deletion.id, deletion);
         }
     }
-    Ok(there)
+    Ok((held, there))
 }
 
 async fn write(held: Held<'_>, opened: &[Opened]) -> Result<(), Error> {

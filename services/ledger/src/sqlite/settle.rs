@@ -4,24 +4,28 @@ use std::collections::HashMap;
 
 use farewell_core::{Deletion, DeletionId, Mask};
 use serde::Serialize;
-use sqlx::FromRow;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row as _};
 use uuid::Uuid;
 
-use super::connection::{Held, Writer};
+use super::connection::{Statement, Writer, begin};
 use super::moved::{Moved, json, moved};
 use crate::columns::{self, Times};
 use crate::merge::{self, Stored};
 use crate::{Error, Fence, Settled, Settlement, clock, named_once};
 
-const STORED: &str = "
+/// Deletions of a batch as they are stored, and those of its receipts that are there already.
+const BEGIN: &str = concat!(
+    begin!(),
+    "
 SELECT id, revision, round, done, refused, held, conflicts, state < 5
-FROM deletion WHERE id IN (SELECT unhex(value, '-') FROM json_each($1))";
-
-/// Receipts of a batch that are there already.
-const KEPT: &str = "
+FROM deletion WHERE id IN (SELECT unhex(value, '-') FROM json_each($3));
 SELECT r.deletion, r.round, r.leg, r.fingerprint
-FROM jsonb_each($1) AS g CROSS JOIN receipt AS r
-WHERE r.deletion = unhex(g.value ->> 0, '-') AND r.round = g.value ->> 1 AND r.leg = g.value ->> 2";
+FROM jsonb_each($4) AS g CROSS JOIN receipt AS r
+WHERE r.deletion = unhex(g.value ->> 0, '-') AND r.round = g.value ->> 1 AND r.leg = g.value ->> 2"
+);
+/// Columns of the first of them.
+const STORED_COLUMNS: usize = 8;
 
 const SETTLE: &str = concat!(
     moved!(),
@@ -48,9 +52,24 @@ pub(super) async fn settle(
     batch: Vec<Settlement>,
 ) -> Result<Vec<Settled>, Error> {
     named_once(batch.iter().map(|settlement| settlement.deletion))?;
-    let mut held = writer.begin(Some(fence)).await?;
-    let stored = stored(&mut held, &batch).await?;
-    let kept = kept(&mut held, &batch).await?;
+    let ids: Vec<Uuid> = batch
+        .iter()
+        .map(|settlement| settlement.deletion.0)
+        .collect();
+    let reads = |begin: Statement| begin.bind(json(&ids)).bind(json(&keys(&batch)));
+    let (held, rows) = writer.begin_with(Some(fence), BEGIN, reads).await?;
+    let (mut stored, mut kept) = (HashMap::new(), HashMap::new());
+    for row in rows {
+        if row.len() == STORED_COLUMNS {
+            let (id, row) = stored_row(&row)?;
+            stored.insert(id, row);
+        } else {
+            let (deletion, round, leg, fingerprint): (Uuid, u16, i16, Uuid) =
+                FromRow::from_row(&row).map_err(Error::Refused)?;
+            let key = (DeletionId(deletion), round, leg);
+            kept.insert(key, fingerprint.into_bytes());
+        }
+    }
     let fingerprint = |id: DeletionId, round: u16, leg: i16| kept.get(&(id, round, leg)).copied();
 
     let mut set = Set::default();
@@ -93,47 +112,34 @@ struct StoredRow {
     live: bool,
 }
 
-async fn stored(
-    held: &mut Held<'_>,
-    batch: &[Settlement],
-) -> Result<HashMap<DeletionId, StoredRow>, Error> {
-    let ids: Vec<Uuid> = batch
-        .iter()
-        .map(|settlement| settlement.deletion.0)
-        .collect();
-    let mut stored = HashMap::with_capacity(ids.len());
-    for row in held.go(sqlx::query(STORED).bind(json(&ids))).await? {
-        let (id, revision, round, done, refused, is_held, conflicts, live): (
-            Uuid,
-            i32,
-            u16,
-            i64,
-            i64,
-            bool,
-            u32,
-            bool,
-        ) = FromRow::from_row(&row).map_err(Error::Refused)?;
-        let row = StoredRow {
-            stored: Stored {
-                revision,
-                round,
-                done: Mask::from_bits(done),
-                held: is_held,
-                conflicts,
-            },
-            refused: Mask::from_bits(refused),
-            live,
-        };
-        stored.insert(DeletionId(id), row);
-    }
-    Ok(stored)
+fn stored_row(row: &SqliteRow) -> Result<(DeletionId, StoredRow), Error> {
+    let (id, revision, round, done, refused, is_held, conflicts, live): (
+        Uuid,
+        i32,
+        u16,
+        i64,
+        i64,
+        bool,
+        u32,
+        bool,
+    ) = FromRow::from_row(row).map_err(Error::Refused)?;
+    let row = StoredRow {
+        stored: Stored {
+            revision,
+            round,
+            done: Mask::from_bits(done),
+            held: is_held,
+            conflicts,
+        },
+        refused: Mask::from_bits(refused),
+        live,
+    };
+    Ok((DeletionId(id), row))
 }
 
-async fn kept(
-    held: &mut Held<'_>,
-    batch: &[Settlement],
-) -> Result<HashMap<(DeletionId, u16, i16), [u8; 16]>, Error> {
-    let keys: Vec<(Uuid, u16, i16)> = batch
+/// The receipts' keys.
+fn keys(batch: &[Settlement]) -> Vec<(Uuid, u16, i16)> {
+    batch
         .iter()
         .flat_map(|settlement| {
             merge::distinct(&settlement.receipts).map(|receipt| {
@@ -141,15 +147,7 @@ async fn kept(
                 (settlement.deletion.0, receipt.round, leg)
             })
         })
-        .collect();
-    let mut kept = HashMap::new();
-    for row in held.go(sqlx::query(KEPT).bind(json(&keys))).await? {
-        let (deletion, round, leg, fingerprint): (Uuid, u16, i16, Uuid) =
-            FromRow::from_row(&row).map_err(Error::Refused)?;
-        let key = (DeletionId(deletion), round, leg);
-        kept.insert(key, fingerprint.into_bytes());
-    }
-    Ok(kept)
+        .collect()
 }
 
 #[derive(Default)]

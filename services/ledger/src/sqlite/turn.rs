@@ -7,14 +7,17 @@ use serde::Serialize;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::connection::Writer;
+use super::connection::{Statement, Writer, begin};
 use super::moved::{Moved, json, moved};
 use crate::columns::{self, Times};
 use crate::{Error, Fence, Turn, Turned, clock, merge};
 
-const STORED: &str = "
+const BEGIN: &str = concat!(
+    begin!(),
+    "
 SELECT id, revision, done, state < 5
-FROM deletion WHERE id IN (SELECT unhex(value, '-') FROM json_each($1))";
+FROM deletion WHERE id IN (SELECT unhex(value, '-') FROM json_each($3))"
+);
 
 const TURN: &str = concat!(
     moved!(),
@@ -36,10 +39,11 @@ pub(super) async fn turn(
     fence: Option<&Fence>,
     batch: Vec<Turn>,
 ) -> Result<Vec<Turned>, Error> {
-    let mut held = writer.begin(fence).await?;
     let ids: Vec<Uuid> = batch.iter().map(|turn| turn.after.id.0).collect();
+    let reads = |begin: Statement| begin.bind(json(&ids));
+    let (held, rows) = writer.begin_with(fence, BEGIN, reads).await?;
     let mut stored = HashMap::with_capacity(ids.len());
-    for row in held.go(sqlx::query(STORED).bind(json(&ids))).await? {
+    for row in rows {
         let (id, revision, done, live): (Uuid, i32, i64, bool) =
             FromRow::from_row(&row).map_err(Error::Refused)?;
         stored.insert(DeletionId(id), (revision, Mask::from_bits(done), live));

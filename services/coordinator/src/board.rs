@@ -3,7 +3,9 @@
 //! Everything here is derived from the ledger and may be thrown away at any moment. Nothing here is trusted: what counts
 //! is what a commit said.
 
-use std::collections::{HashMap, VecDeque};
+mod desk;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,34 +18,20 @@ use farewell_core::{
 };
 use farewell_ledger::Owed;
 use farewell_proto::participant::v1 as wire;
-use farewell_runtime::server::MESSAGE_BYTES_MAX;
-use prost::Message as _;
 use tokio::sync::mpsc;
 
+use self::desk::Desks;
+pub use self::desk::{DeskView, Frame, Lines, SESSION_FRAMES_MAX, SessionId, WINDOW_COMMANDS_MAX};
 use crate::dispatch::LINKS_MAX;
 use crate::timers::Timers;
 use crate::wire::verb_to_wire;
-
-/// Commands in one frame.
-pub const FRAME_COMMANDS_MAX: usize = 512;
-/// A frame is closed above this: rosters are of any length, and a message that is too large would end the stream.
-const FRAME_BYTES_MAX: usize = MESSAGE_BYTES_MAX / 4;
-/// Frames that may wait in a session's queue; whatever does not fit stays on the board.
-pub const SESSION_FRAMES_MAX: usize = 64;
-/// The highest window a participant may set.
-pub const WINDOW_COMMANDS_MAX: u32 = 65_536;
-
-/// What a session is sent.
-pub type Frame = Result<wire::ConnectResponse, tonic::Status>;
-/// A session of a participant with this coordinator.
-pub type SessionId = u64;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Board {
     slots: u64,
     entries: HashMap<DeletionId, Entry>,
-    desks: HashMap<ParticipantId, Desk>,
+    desks: Desks,
     timers: Timers,
     left: Left,
 }
@@ -93,45 +81,11 @@ pub enum Stage {
     Unsettled,
 }
 
-/// Where a participant's commands wait, and its sessions.
-#[derive(Debug, Default)]
-struct Desk {
-    ready: VecDeque<(DeletionId, LegIndex)>,
-    seats: Vec<Seat>,
-    next_seat: usize,
-    deferred: u64,
-}
-
-#[derive(Debug)]
-struct Seat {
-    session: SessionId,
-    window: u32,
-    outstanding: u32,
-    lines: Lines,
-}
-
-/// The two queues to a session. Only the board puts anything into that of the commands, so that room seen there is room.
-#[derive(Clone, Debug)]
-pub struct Lines {
-    pub commands: mpsc::Sender<Frame>,
-    /// Everything else: questions, refusals, the end.
-    pub words: mpsc::Sender<Frame>,
-}
-
 /// A judged report that must be made durable.
 #[derive(Debug)]
 pub struct Heard {
     pub verdict: Verdict,
     pub deletion: DeletionId,
-}
-
-/// What one participant's desk looks like.
-#[derive(Clone, Debug, Default)]
-pub struct DeskView {
-    pub sessions: u32,
-    pub outstanding: u64,
-    pub waiting: u64,
-    pub deferred: u64,
 }
 
 impl Board {
@@ -172,11 +126,7 @@ impl Board {
 
     /// Whether a command is ready and somebody has room for it.
     pub fn has_work(&self) -> bool {
-        let room =
-            |seat: &Seat| seat.outstanding < seat.window && seat.lines.commands.capacity() > 0;
-        self.desks
-            .values()
-            .any(|desk| !desk.ready.is_empty() && desk.seats.iter().any(room))
+        self.desks.have_work()
     }
 
     /// Puts a deletion on the board, or what changed of it. An older state of it changes nothing.
@@ -301,25 +251,12 @@ impl Board {
 
     /// Whether the participant has a session here.
     pub fn connected(&self, participant: &str) -> bool {
-        self.desks
-            .iter()
-            .any(|(name, desk)| name.as_str() == participant && !desk.seats.is_empty())
+        self.desks.connected(participant)
     }
 
     /// A participant's desk, in numbers.
     pub fn desk(&self, participant: &ParticipantId) -> DeskView {
-        self.desks
-            .get(participant)
-            .map_or_else(DeskView::default, |desk| DeskView {
-                sessions: u32::try_from(desk.seats.len()).unwrap_or(u32::MAX),
-                outstanding: desk
-                    .seats
-                    .iter()
-                    .map(|seat| u64::from(seat.outstanding))
-                    .sum(),
-                waiting: desk.ready.len() as u64,
-                deferred: desk.deferred,
-            })
+        self.desks.view(participant)
     }
 
     /// Legs that the participant refuses, of the deletions on the board.
@@ -337,38 +274,22 @@ impl Board {
 
     /// Adds a session; nothing is sent before it sets a window.
     pub fn seat(&mut self, participant: &ParticipantId, session: SessionId, lines: Lines) {
-        let desk = self.desks.entry(participant.clone()).or_default();
-        desk.seats.push(Seat {
-            session,
-            window: 0,
-            outstanding: 0,
-            lines,
-        });
+        self.desks.sit_down(participant, session, lines);
     }
 
     /// Sets a session's window.
     pub fn set_window(&mut self, participant: &ParticipantId, session: SessionId, commands: u32) {
-        if let Some(seat) = seat(&mut self.desks, participant, session) {
-            seat.window = commands.min(WINDOW_COMMANDS_MAX);
-        }
+        self.desks.set_window(participant, session, commands);
     }
 
-    /// The queue for words to that session of the participant which has the most room there, for a question.
+    /// The queue for a question to the participant, if it has a session here.
     pub fn ask(&self, participant: &ParticipantId) -> Option<mpsc::Sender<Frame>> {
-        self.desks
-            .get(participant)?
-            .seats
-            .iter()
-            .max_by_key(|seat| seat.lines.words.capacity())
-            .map(|seat| seat.lines.words.clone())
+        self.desks.ask(participant)
     }
 
     /// Removes a session. What it had not answered is owed again at once.
     pub fn unseat(&mut self, participant: &ParticipantId, session: SessionId) {
-        let Some(desk) = self.desks.get_mut(participant) else {
-            return;
-        };
-        desk.seats.retain(|seat| seat.session != session);
+        self.desks.stand_up(participant, session);
         for (id, entry) in &mut self.entries {
             for (index, leg) in entry.plan.legs() {
                 let Some(progress) = entry.legs.get_mut(index.place()) else {
@@ -379,9 +300,7 @@ impl Board {
                     progress.due = None;
                     if progress.stage != Stage::Settling {
                         progress.stage = Stage::Ready;
-                        if let Some(desk) = self.desks.get_mut(&leg.participant) {
-                            desk.ready.push_back((*id, index));
-                        }
+                        self.desks.queue(&leg.participant, (*id, index));
                     }
                 }
             }
@@ -401,11 +320,7 @@ impl Board {
             };
             if progress.stage == Stage::Idle {
                 progress.stage = Stage::Ready;
-                self.desks
-                    .entry(leg.participant.clone())
-                    .or_default()
-                    .ready
-                    .push_back((id, index));
+                self.desks.queue(&leg.participant, (id, index));
             }
         }
     }
@@ -421,15 +336,14 @@ impl Board {
                     continue;
                 };
                 if progress.due.is_some_and(|due| due <= now) {
-                    release(&mut self.desks, &leg.participant, progress.session.take());
+                    self.desks
+                        .release(&leg.participant, progress.session.take());
                     progress.due = None;
-                    let desk = self.desks.entry(leg.participant.clone()).or_default();
                     if progress.stage == Stage::Deferred {
-                        desk.deferred = desk.deferred.saturating_sub(1);
-                        desk.ready.push_back((id, index));
+                        self.desks.defer(&leg.participant, true, false);
+                        self.desks.queue(&leg.participant, (id, index));
                     } else {
-                        // It is still with the participant, so its place in the window is nobody else's.
-                        desk.ready.push_front((id, index));
+                        self.desks.queue_first(&leg.participant, (id, index));
                     }
                     progress.stage = Stage::Ready;
                 }
@@ -448,72 +362,20 @@ impl Board {
         traceparent: &str,
         causes: &mut Vec<String>,
     ) -> usize {
-        let mut sent = 0;
-        let (desks, entries, timers) = (&mut self.desks, &mut self.entries, &mut self.timers);
-        for desk in desks.values_mut() {
-            while !desk.ready.is_empty() {
-                let seats = desk.seats.len();
-                let Some(place) =
-                    (0..seats)
-                        .map(|step| (desk.next_seat + step) % seats)
-                        .find(|place| {
-                            let seat = &desk.seats[*place];
-                            seat.outstanding < seat.window && seat.lines.commands.capacity() > 0
-                        })
-                else {
-                    break;
-                };
-                desk.next_seat = place + 1;
-                let seat = &mut desk.seats[place];
-                let room = usize::try_from(seat.window - seat.outstanding)
-                    .unwrap_or(0)
-                    .min(FRAME_COMMANDS_MAX);
-                let mut commands = Vec::with_capacity(room.min(desk.ready.len()));
-                let mut bytes = 0;
-                while commands.len() < room && bytes < FRAME_BYTES_MAX {
-                    let Some((id, index)) = desk.ready.pop_front() else {
-                        break;
-                    };
-                    let Some(entry) = entries.get_mut(&id) else {
-                        continue;
-                    };
-                    let Some(command) = entry.send(index, seat.session, now, backoff, traceparent)
-                    else {
-                        continue;
-                    };
-                    if let Some(due) = entry
-                        .legs
-                        .get(index.place())
-                        .and_then(|progress| progress.due)
-                    {
-                        timers.set(due, id);
-                    }
-                    bytes += command.encoded_len();
-                    commands.push(command);
-                    let cause = &entry.deletion.traceparent;
-                    if !traceparent.is_empty()
-                        && causes.len() < LINKS_MAX
-                        && !cause.is_empty()
-                        && !causes.contains(cause)
-                    {
-                        causes.push(cause.clone());
-                    }
-                }
-                if commands.is_empty() {
-                    continue;
-                }
-                sent += commands.len();
-                seat.outstanding += u32::try_from(commands.len()).unwrap_or(u32::MAX);
-                let message =
-                    wire::connect_response::Message::Commands(wire::Commands { commands });
-                // There is room: it was looked at under the lock that all senders of commands hold. If the session is gone,
-                // its seat is about to be, and with it what it owes.
-                let _ = seat.lines.commands.try_send(Ok(wire::ConnectResponse {
-                    message: Some(message),
-                }));
+        let (entries, timers) = (&mut self.entries, &mut self.timers);
+        self.desks.hand_out(|session, (id, index)| {
+            let entry = entries.get_mut(&id)?;
+            let command = entry.send(index, session, now, backoff, traceparent)?;
+            if let Some(due) = entry.legs.get(index.place())?.due {
+                timers.set(due, id);
             }
-        }
-        sent
+            let cause = &entry.deletion.traceparent;
+            let links = !traceparent.is_empty() && causes.len() < LINKS_MAX;
+            if links && !cause.is_empty() && !causes.contains(cause) {
+                causes.push(cause.clone());
+            }
+            Some(command)
+        })
     }
 
     /// Judges a report and notes the progress. What must be kept is returned to be made durable; `None` means that nothing is.
@@ -584,17 +446,15 @@ impl Board {
         let was_deferred = progress.stage == Stage::Deferred;
         progress.stage = stage;
         if stage == Stage::Settling || stage == Stage::Deferred {
-            release(&mut self.desks, sender, progress.session.take());
+            self.desks.release(sender, progress.session.take());
             progress.due = None;
         }
         if let Verdict::Defer(_, retry_after) = &verdict {
             progress.due = Some(now + *retry_after);
             self.timers.set(now + *retry_after, name.deletion);
         }
-        if let Some(desk) = self.desks.get_mut(sender) {
-            desk.deferred = desk.deferred.saturating_sub(u64::from(was_deferred))
-                + u64::from(stage == Stage::Deferred);
-        }
+        self.desks
+            .defer(sender, was_deferred, stage == Stage::Deferred);
         let keep = !matches!(verdict, Verdict::Progress(_) | Verdict::Defer(..));
         Ok(keep.then_some(Heard {
             verdict,
@@ -757,43 +617,10 @@ pub fn rosters(plan: &Plan, seals: &[farewell_core::receipt::Kept]) -> Vec<Roste
         .collect()
 }
 
-fn seat<'a>(
-    desks: &'a mut HashMap<ParticipantId, Desk>,
-    participant: &ParticipantId,
-    session: SessionId,
-) -> Option<&'a mut Seat> {
-    desks
-        .get_mut(participant)?
-        .seats
-        .iter_mut()
-        .find(|seat| seat.session == session)
-}
-
-/// Gives back the room that a command took in its session's window.
-fn release(
-    desks: &mut HashMap<ParticipantId, Desk>,
-    participant: &ParticipantId,
-    session: Option<SessionId>,
-) {
-    if let Some(session) = session
-        && let Some(seat) = seat(desks, participant, session)
-    {
-        seat.outstanding = seat.outstanding.saturating_sub(1);
-    }
-}
-
 /// Takes a leg that is no longer waited for out of its participant's numbers.
-fn give_back(
-    desks: &mut HashMap<ParticipantId, Desk>,
-    participant: &ParticipantId,
-    progress: &LegProgress,
-) {
-    release(desks, participant, progress.session);
-    if progress.stage == Stage::Deferred
-        && let Some(desk) = desks.get_mut(participant)
-    {
-        desk.deferred = desk.deferred.saturating_sub(1);
-    }
+fn give_back(desks: &mut Desks, participant: &ParticipantId, progress: &LegProgress) {
+    desks.release(participant, progress.session);
+    desks.defer(participant, progress.stage == Stage::Deferred, false);
 }
 
 fn note(answer: &Answer) -> String {

@@ -1,6 +1,7 @@
 //! What callers and operators can ask for.
 
 pub mod deletion;
+mod intervene;
 pub mod operator;
 mod page;
 mod parse;
@@ -9,8 +10,11 @@ mod watch;
 
 use std::time::Duration;
 
+use farewell_core::{DeletionId, Reason, RequestId};
+use farewell_ledger::Remembered;
 use tonic::Status;
 
+use crate::center::Center;
 use crate::error;
 
 /// How long a read may take.
@@ -30,5 +34,33 @@ async fn within<T>(
         Err(_) => Err(error::deadline(
             "the request took too long; the same request may be sent again",
         )),
+    }
+}
+
+/// Keeps a request's id, so that a repeat is known and another use of it refused.
+async fn remember(
+    center: &Center,
+    key: RequestId,
+    digest: [u8; 16],
+    id: DeletionId,
+) -> Result<Remembered, Status> {
+    known(center.ledger.remember(key, digest, id).await)
+}
+
+/// Whether a request is a repeat, without keeping it.
+async fn seen(
+    center: &Center,
+    key: RequestId,
+    digest: [u8; 16],
+    id: DeletionId,
+) -> Result<Remembered, Status> {
+    known(center.ledger.seen(key, digest, id).await)
+}
+
+fn known(answer: Result<Remembered, farewell_ledger::Error>) -> Result<Remembered, Status> {
+    match answer {
+        Ok(Remembered::Reused) => Err(error::refused(Reason::RequestIdReused.into())),
+        Ok(known) => Ok(known),
+        Err(error) => Err(error::ledger(&error)),
     }
 }

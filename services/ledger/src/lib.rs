@@ -79,6 +79,14 @@ pub trait Ledger: Send + Sync + 'static {
         deletion: DeletionId,
     ) -> Result<Remembered, Error>;
 
+    /// What [`Ledger::remember`] would answer. Changes nothing.
+    async fn seen(
+        &self,
+        request: RequestId,
+        digest: [u8; 16],
+        deletion: DeletionId,
+    ) -> Result<Remembered, Error>;
+
     /// Joins as a coordinator under a new fencing epoch, with a lease of `ttl` and no slots.
     async fn join(&self, holder: &str, ttl: Duration) -> Result<Fence, Error>;
 
@@ -205,6 +213,17 @@ pub enum Remembered {
     New,
     Repeat,
     Reused,
+}
+
+impl Remembered {
+    /// Of a request that was kept with this content, if it was kept.
+    fn of<T: PartialEq>(kept: Option<T>, content: T) -> Self {
+        match kept {
+            None => Self::New,
+            Some(kept) if kept == content => Self::Repeat,
+            Some(_) => Self::Reused,
+        }
+    }
 }
 
 /// A coordinator's right to write on behalf of its slots.

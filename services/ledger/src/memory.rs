@@ -273,14 +273,22 @@ impl Ledger for Memory {
         deletion: DeletionId,
     ) -> Result<Remembered, Error> {
         let mut tables = self.tables();
-        Ok(match tables.requests.get(&request) {
-            None => {
-                tables.requests.insert(request, (digest, deletion));
-                Remembered::New
-            }
-            Some(known) if *known == (digest, deletion) => Remembered::Repeat,
-            Some(_) => Remembered::Reused,
-        })
+        let kept = tables.requests.get(&request).copied();
+        let remembered = Remembered::of(kept, (digest, deletion));
+        if remembered == Remembered::New {
+            tables.requests.insert(request, (digest, deletion));
+        }
+        Ok(remembered)
+    }
+
+    async fn seen(
+        &self,
+        request: RequestId,
+        digest: [u8; 16],
+        deletion: DeletionId,
+    ) -> Result<Remembered, Error> {
+        let kept = self.tables().requests.get(&request).copied();
+        Ok(Remembered::of(kept, (digest, deletion)))
     }
 
     async fn join(&self, holder: &str, ttl: Duration) -> Result<Fence, Error> {

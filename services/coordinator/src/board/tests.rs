@@ -6,6 +6,9 @@ use farewell_core::receipt::{Evidence, Outcome};
 use farewell_core::{DeletionId, Event, Policy, RequestId, Time};
 use uuid::Uuid;
 
+use farewell_runtime::server::MESSAGE_BYTES_MAX;
+use prost::Message as _;
+
 use super::*;
 
 const SESSION: SessionId = 1;

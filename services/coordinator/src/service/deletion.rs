@@ -22,7 +22,7 @@ use tonic::{Request, Response, Status};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::{CHANGE_MAX, READ_MAX, page, parse, present, watch, within};
+use super::{CHANGE_MAX, READ_MAX, page, parse, present, remember, watch, within};
 use crate::center::Center;
 use crate::lane::OpenJob;
 use crate::steward::{self, NotTurned};
@@ -140,8 +140,7 @@ impl DeletionService for Deletions {
                     return Err(error::invalid("factor", "must be proved by a code"));
                 }
             };
-            self.remember(key, parse::digest("SendCode", &request), id)
-                .await?;
+            remember(&self.center, key, parse::digest("SendCode", &request), id).await?;
             let question = Question::SendCode(wire::SendCodeQuery {
                 deletion: request.name.clone(),
                 channel: channel.into(),
@@ -182,9 +181,8 @@ impl DeletionService for Deletions {
         let id = parse::deletion("name", &request.name)?;
         let deletion = within(CHANGE_MAX, async {
             let (deletion, _) = steward::read(&self.center, id).await?;
-            let known = self
-                .remember(key, parse::digest("RevokeDeletion", &request), id)
-                .await?;
+            let digest = parse::digest("RevokeDeletion", &request);
+            let known = remember(&self.center, key, digest, id).await?;
             if known == Remembered::Repeat && matches!(deletion.state, State::Revoked { .. }) {
                 return Ok(deletion);
             }
@@ -349,8 +347,7 @@ impl Deletions {
         if !deletion.factors_verified.has(factor) {
             awaiting(&deletion, factor)?;
         }
-        self.remember(key, parse::digest("VerifyFactor", &body), id)
-            .await?;
+        remember(&self.center, key, parse::digest("VerifyFactor", &body), id).await?;
         if !deletion.factors_verified.has(factor) {
             self.check_proof(&deletion, factor, request).await?;
             match steward::turn(&self.center, id, &Event::FactorVerified(factor), false).await {
@@ -441,19 +438,6 @@ impl Deletions {
             )
             .await;
         answer.ok_or_else(unreachable_identity)
-    }
-
-    async fn remember(
-        &self,
-        key: RequestId,
-        digest: [u8; 16],
-        id: DeletionId,
-    ) -> Result<Remembered, Status> {
-        match self.center.ledger.remember(key, digest, id).await {
-            Ok(Remembered::Reused) => Err(error::refused(Reason::RequestIdReused.into())),
-            Ok(known) => Ok(known),
-            Err(error) => Err(error::ledger(&error)),
-        }
     }
 }
 

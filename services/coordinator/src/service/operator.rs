@@ -10,7 +10,8 @@ use farewell_proto::operator::v1::operator_service_server::OperatorService;
 use tonic::{Request, Response, Status};
 
 use super::deletion::load;
-use super::{READ_MAX, page, within};
+use super::intervene::{self, Decision, What};
+use super::{READ_MAX, page, parse, within};
 use crate::center::Center;
 use crate::error;
 use crate::wire::timestamp;
@@ -151,6 +152,86 @@ impl OperatorService for Operators {
         Ok(Response::new(api::ListStalledResponse {
             deletions,
             next_page_token: next.unwrap_or_default(),
+        }))
+    }
+
+    async fn retry_leg(
+        &self,
+        request: Request<api::RetryLegRequest>,
+    ) -> Result<Response<api::RetryLegResponse>, Status> {
+        let operator = intervene::operator(&request)?;
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let decision = Decision {
+            request: parse::request_id(&request.request_id)?,
+            digest: parse::digest("RetryLeg", &request),
+            deletion: parse::deletion("name", &request.name)?,
+            what: What::Retry(parse::participant("participant", &request.participant)?),
+            operator,
+        };
+        let deletion = intervene::decide(&self.center, decision).await?;
+        Ok(Response::new(api::RetryLegResponse {
+            deletion: Some(deletion),
+        }))
+    }
+
+    async fn resolve_conflict(
+        &self,
+        request: Request<api::ResolveConflictRequest>,
+    ) -> Result<Response<api::ResolveConflictResponse>, Status> {
+        let operator = intervene::operator(&request)?;
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let decision = Decision {
+            request: parse::request_id(&request.request_id)?,
+            digest: parse::digest("ResolveConflict", &request),
+            deletion: parse::deletion("name", &request.name)?,
+            what: What::Resolve,
+            operator,
+        };
+        let deletion = intervene::decide(&self.center, decision).await?;
+        Ok(Response::new(api::ResolveConflictResponse {
+            deletion: Some(deletion),
+        }))
+    }
+
+    async fn hold_deletion(
+        &self,
+        request: Request<api::HoldDeletionRequest>,
+    ) -> Result<Response<api::HoldDeletionResponse>, Status> {
+        let operator = intervene::operator(&request)?;
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let decision = Decision {
+            request: parse::request_id(&request.request_id)?,
+            digest: parse::digest("HoldDeletion", &request),
+            deletion: parse::deletion("name", &request.name)?,
+            what: What::Hold,
+            operator,
+        };
+        let deletion = intervene::decide(&self.center, decision).await?;
+        Ok(Response::new(api::HoldDeletionResponse {
+            deletion: Some(deletion),
+        }))
+    }
+
+    async fn release_deletion(
+        &self,
+        request: Request<api::ReleaseDeletionRequest>,
+    ) -> Result<Response<api::ReleaseDeletionResponse>, Status> {
+        let operator = intervene::operator(&request)?;
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let decision = Decision {
+            request: parse::request_id(&request.request_id)?,
+            digest: parse::digest("ReleaseDeletion", &request),
+            deletion: parse::deletion("name", &request.name)?,
+            what: What::Release,
+            operator,
+        };
+        let deletion = intervene::decide(&self.center, decision).await?;
+        Ok(Response::new(api::ReleaseDeletionResponse {
+            deletion: Some(deletion),
         }))
     }
 }

@@ -2,7 +2,7 @@
 
 use farewell_core::deletion::Consent;
 use farewell_core::policy::{Channel, Factor};
-use farewell_core::{AccountId, DeletionId, RequestId};
+use farewell_core::{AccountId, DeletionId, ParticipantId, RequestId};
 use farewell_proto::deletion::v1 as api;
 use prost::Message;
 use sha2::{Digest, Sha256};
@@ -45,6 +45,12 @@ pub fn deletion(field: &str, name: &str) -> Result<DeletionId, Status> {
         .strip_prefix("deletions/")
         .ok_or_else(|| error::invalid(field, "must be deletions/{deletion}"))?;
     id.parse()
+        .map_err(|bad: farewell_core::id::BadId| error::invalid(field, bad.0))
+}
+
+/// A participant's name.
+pub fn participant(field: &str, name: &str) -> Result<ParticipantId, Status> {
+    name.parse()
         .map_err(|bad: farewell_core::id::BadId| error::invalid(field, bad.0))
 }
 

@@ -1,9 +1,9 @@
 //! `farewell deletion …`: the callers' API by hand.
 
-mod ask;
+pub mod ask;
 pub mod check;
 mod read;
-mod request;
+pub mod request;
 pub mod view;
 
 use std::path::PathBuf;

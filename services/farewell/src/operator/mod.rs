@@ -1,10 +1,16 @@
 //! `farewell operator …`: what waits, and for whom.
 
 use clap::Subcommand;
-use farewell_proto::operator::v1::{GetOverviewRequest, GetOverviewResponse, ListStalledRequest};
+use farewell_proto::operator::v1::{
+    GetOverviewRequest, GetOverviewResponse, HoldDeletionRequest, ListStalledRequest,
+    ReleaseDeletionRequest, ResolveConflictRequest, RetryLegRequest,
+};
 use serde_json::{Value, json};
 
 use crate::client::Connection;
+use crate::deletion::ask::show;
+use crate::deletion::deletion_name;
+use crate::deletion::request::Id;
 use crate::deletion::view;
 use crate::output::{Output, Rows};
 
@@ -21,11 +27,41 @@ pub struct Args {
 enum Command {
     /// Count everything that waits.
     Overview,
-    /// List deletions that somebody owes something to for too long, oldest first, and who owes what.
+    /// List deletions that somebody owes something to for too long, newest first, and who owes what.
     Stalled {
         /// At most so many, 1 to 500
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i32).range(1..=500))]
         limit: i32,
+    },
+    /// Have a leg asked again that its participant refused
+    Retry {
+        /// The deletion
+        name: String,
+        /// Who refused
+        participant: String,
+        #[command(flatten)]
+        id: Id,
+    },
+    /// Say that contradicting evidence was looked into, and that what is stored stands
+    Resolve {
+        /// The deletion
+        name: String,
+        #[command(flatten)]
+        id: Id,
+    },
+    /// Set a legal hold: nothing more is erased until it is released
+    Hold {
+        /// The deletion
+        name: String,
+        #[command(flatten)]
+        id: Id,
+    },
+    /// Lift a legal hold
+    Release {
+        /// The deletion
+        name: String,
+        #[command(flatten)]
+        id: Id,
     },
 }
 
@@ -68,6 +104,45 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
                 &json!({"deletions": all}),
                 &[view::heads("stalled", stalled.iter()), owed],
             )
+        }
+        Command::Retry {
+            name,
+            participant,
+            id,
+        } => {
+            let request = connection.request(RetryLegRequest {
+                request_id: id.or_new(),
+                name: deletion_name(&name),
+                participant,
+            });
+            show(
+                client.retry_leg(request).await?.into_inner().deletion,
+                output,
+            )
+        }
+        Command::Resolve { name, id } => {
+            let request = connection.request(ResolveConflictRequest {
+                request_id: id.or_new(),
+                name: deletion_name(&name),
+            });
+            let answer = client.resolve_conflict(request).await?;
+            show(answer.into_inner().deletion, output)
+        }
+        Command::Hold { name, id } => {
+            let request = connection.request(HoldDeletionRequest {
+                request_id: id.or_new(),
+                name: deletion_name(&name),
+            });
+            let answer = client.hold_deletion(request).await?;
+            show(answer.into_inner().deletion, output)
+        }
+        Command::Release { name, id } => {
+            let request = connection.request(ReleaseDeletionRequest {
+                request_id: id.or_new(),
+                name: deletion_name(&name),
+            });
+            let answer = client.release_deletion(request).await?;
+            show(answer.into_inner().deletion, output)
         }
     }
 }

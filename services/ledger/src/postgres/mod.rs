@@ -113,6 +113,15 @@ impl Ledger for Postgres {
         open::remember(&self.pool, request, digest, deletion).await
     }
 
+    async fn seen(
+        &self,
+        request: RequestId,
+        digest: [u8; 16],
+        deletion: DeletionId,
+    ) -> Result<Remembered, Error> {
+        open::seen(&self.pool, request, digest, deletion).await
+    }
+
     async fn join(&self, holder: &str, ttl: Duration) -> Result<Fence, Error> {
         lease::join(&self.pool, holder, ttl).await
     }

@@ -6,7 +6,7 @@ use farewell_core::{Deletion, DeletionId, RequestId};
 use sqlx::{PgPool, Row};
 use uuid::Uuid;
 
-use super::connection::{Lane, Statement, written};
+use super::connection::{Lane, Statement, unread, written};
 use super::owed;
 use crate::columns::{self, Times};
 use crate::{Error, Opened, Remembered, named_once};
@@ -64,6 +64,8 @@ WITH asked AS (
     INSERT INTO request (id, digest, deletion) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING true AS new
 )
 SELECT coalesce((SELECT new FROM asked), false) AS new";
+
+const SEEN: &str = "SELECT digest, deletion FROM request WHERE id = $1";
 
 const REMEMBERED: &str = "SELECT digest = $2 AND deletion = $3 FROM request WHERE id = $1";
 
@@ -307,4 +309,18 @@ pub(super) async fn remember(
     } else {
         Remembered::Reused
     })
+}
+
+pub(super) async fn seen(
+    pool: &PgPool,
+    request: RequestId,
+    digest: [u8; 16],
+    deletion: DeletionId,
+) -> Result<Remembered, Error> {
+    let kept: Option<(Uuid, Uuid)> = sqlx::query_as(SEEN)
+        .bind(request.0)
+        .fetch_optional(pool)
+        .await
+        .map_err(unread)?;
+    Ok(Remembered::of(kept, (Uuid::from_bytes(digest), deletion.0)))
 }

@@ -97,6 +97,15 @@ impl Ledger for Sqlite {
         open::remember(&self.writer, request, digest, deletion).await
     }
 
+    async fn seen(
+        &self,
+        request: RequestId,
+        digest: [u8; 16],
+        deletion: DeletionId,
+    ) -> Result<Remembered, Error> {
+        open::seen(&self.pool, request, digest, deletion).await
+    }
+
     async fn join(&self, holder: &str, ttl: Duration) -> Result<Fence, Error> {
         lease::join(&self.writer, holder, ttl).await
     }

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use farewell_core::deletion::{Blocker, Consent};
 use farewell_core::{AccountId, Deletion, DeletionId, RequestId};
 use serde::Serialize;
-use sqlx::FromRow;
+use sqlx::{FromRow, SqlitePool};
 use uuid::Uuid;
 
-use super::connection::{Held, Statement, Writer, begin};
+use super::connection::{Held, Statement, Writer, begin, unread};
 use super::moved::{Moved, json, moved};
 use crate::columns::{self, DeletionRow, Times};
 use crate::{Error, Opened, Remembered, clock, named_once};
@@ -235,14 +235,14 @@ pub(super) async fn remember(
     let digest = Uuid::from_bytes(digest);
     let mut held = writer.begin(None).await?;
     let rows = held.go(sqlx::query(REMEMBERED).bind(request.0)).await?;
-    if let Some(row) = rows.first() {
-        let seen: (Uuid, Uuid) = FromRow::from_row(row).map_err(Error::Refused)?;
+    let kept: Option<(Uuid, Uuid)> = match rows.first() {
+        Some(row) => Some(FromRow::from_row(row).map_err(Error::Refused)?),
+        None => None,
+    };
+    let remembered = Remembered::of(kept, (digest, deletion.0));
+    if remembered != Remembered::New {
         held.end(sqlx::query("ROLLBACK")).await?;
-        return Ok(if seen == (digest, deletion.0) {
-            Remembered::Repeat
-        } else {
-            Remembered::Reused
-        });
+        return Ok(remembered);
     }
     held.end(
         sqlx::query(REMEMBER)
@@ -252,4 +252,18 @@ pub(super) async fn remember(
     )
     .await?;
     Ok(Remembered::New)
+}
+
+pub(super) async fn seen(
+    pool: &SqlitePool,
+    request: RequestId,
+    digest: [u8; 16],
+    deletion: DeletionId,
+) -> Result<Remembered, Error> {
+    let kept: Option<(Uuid, Uuid)> = sqlx::query_as(REMEMBERED)
+        .bind(request.0)
+        .fetch_optional(pool)
+        .await
+        .map_err(unread)?;
+    Ok(Remembered::of(kept, (Uuid::from_bytes(digest), deletion.0)))
 }

@@ -133,6 +133,8 @@ async fn a_request_id_is_remembered_for_one_body(bed: &Bed) {
         ([1; 16], Remembered::Repeat),
         ([2; 16], Remembered::Reused),
     ] {
+        let seen = bed.ledger.seen(request, digest, deletion).await;
+        assert_eq!(seen.unwrap(), expected, "and looking changes nothing");
         let remembered = bed.ledger.remember(request, digest, deletion).await;
         assert_eq!(remembered.unwrap(), expected);
     }

@@ -4,10 +4,9 @@ use farewell_core::deletion::Request;
 use farewell_core::policy::{Channel, Stage as PolicyStage};
 use farewell_core::receipt::{Evidence, Outcome};
 use farewell_core::{DeletionId, Event, Policy, RequestId, Time};
-use uuid::Uuid;
-
 use farewell_runtime::server::MESSAGE_BYTES_MAX;
 use prost::Message as _;
+use uuid::Uuid;
 
 use super::*;
 

@@ -22,6 +22,11 @@ pub async fn sound(kept: &dyn Ledger) -> Result<usize> {
         let found = check_ledger(deletion, plan, &receipts);
         wrong.extend(found.iter().map(ToString::to_string));
 
+        if let State::Purged { at, .. } = deletion.state {
+            let late = receipts.iter().filter(|kept| kept.settled_at > at).count();
+            ensure!(late == 0, "{}: purged before {late} receipts", deletion.id);
+        }
+
         let history = kept.history(deletion.id).await?;
         let id = deletion.id;
         let revisions: Vec<_> = history.iter().map(|entry| entry.revision).collect();

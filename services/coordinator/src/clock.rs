@@ -22,10 +22,20 @@ impl Clock {
         }
     }
 
-    /// Takes over what the database says.
-    pub fn set(&self, now: Time) {
+    /// Takes over what the database says: it was `now` there at some moment since `asked`. What agrees with that is kept,
+    /// as an answer that was long on its way says less than an earlier one that was not.
+    pub fn set(&self, now: Time, asked: Instant) {
+        let micros = |at: Instant| {
+            let elapsed = at.saturating_duration_since(self.started).as_micros();
+            i64::try_from(elapsed).unwrap_or(i64::MAX)
+        };
+        let (lowest, highest) = (
+            now.micros() - micros(Instant::now()),
+            now.micros() - micros(asked),
+        );
+        let known = self.offset_micros.load(Ordering::Relaxed);
         self.offset_micros
-            .store(now.micros() - self.elapsed_micros(), Ordering::Relaxed);
+            .store(known.clamp(lowest, highest), Ordering::Relaxed);
     }
 
     /// The database's time, as well as it is known.
@@ -35,5 +45,33 @@ impl Clock {
 
     fn elapsed_micros(&self) -> i64 {
         i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const SECOND: i64 = 1_000_000;
+
+    #[test]
+    fn an_answer_that_was_long_on_its_way_makes_no_good_clock_worse() {
+        let clock = Clock {
+            started: Instant::now() - Duration::from_secs(10),
+            offset_micros: AtomicI64::new(90 * SECOND),
+        };
+        let asked = Instant::now() - Duration::from_secs(5);
+        clock.set(Time::from_micros(98 * SECOND), asked);
+        assert!(clock.now().micros() >= 100 * SECOND);
+        // It was 200 there when it was asked: whatever says less is wrong.
+        clock.set(Time::from_micros(200 * SECOND), Instant::now());
+        assert!(clock.now().micros() >= 200 * SECOND);
+        clock.set(Time::from_micros(50 * SECOND), Instant::now());
+        assert!(
+            clock.now().micros() < 51 * SECOND,
+            "the database's clock was set back"
+        );
     }
 }

@@ -106,8 +106,9 @@ async fn pause(center: &Center, shutdown: &Shutdown) {
 
 /// Renews the lease and takes or gives back slots, so that every live coordinator has its share.
 async fn share(center: &Center, fence: &Fence) -> Result<Vec<Slot>, Error> {
+    let asked = Instant::now();
     let leases = center.ledger.renew(fence, center.pace.lease).await?;
-    center.clock.set(leases.now);
+    center.clock.set(leases.now, asked);
     let fair = Slot::all()
         .count()
         .div_ceil(usize::try_from(leases.live.max(1)).unwrap_or(1));

@@ -102,7 +102,13 @@ pub fn of_status(status: &Status) -> String {
             }
         }
         None => {
-            let _ = writeln!(text, "{} ({:?})", status.message(), status.code());
+            let said = match (status.message(), status.code()) {
+                ("", Code::Unimplemented) => {
+                    "it does not offer this here: callers, operators and participants have ports of their own"
+                }
+                (said, _) => said,
+            };
+            let _ = writeln!(text, "{said} ({:?})", status.code());
         }
     }
     for violation in details

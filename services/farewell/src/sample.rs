@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
 
 use crate::output::{Output, Rows};
@@ -11,7 +12,7 @@ use crate::output::{Output, Rows};
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The account's id
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub account: String,
     #[command(flatten)]
     pub places: Places,

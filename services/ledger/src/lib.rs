@@ -181,6 +181,9 @@ pub enum Turned {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settlement {
     pub deletion: DeletionId,
+    /// When the receipts are taken, by the caller's copy of the database's clock: the one that times in `advance` are of, so
+    /// that nothing is purged before its last receipt. Of a batch the latest counts.
+    pub at: Time,
     pub receipts: Vec<Receipt>,
     /// The round that the legs were asked in. Of a deletion that is in another round by now the receipts are kept, but
     /// neither legs nor `advance` are taken: what was true before residue was found is asked again.

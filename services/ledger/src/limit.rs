@@ -197,6 +197,7 @@ fn settlement(deletion: &Deletion, legs: &[LegIndex], plan: &Plan) -> Settlement
         .filter(|next| next.state != deletion.state);
     Settlement {
         deletion: deletion.id,
+        at: deletion.requested_at,
         receipts: legs
             .iter()
             .map(|leg| Receipt::new(*leg, deletion.round, evidence()))

@@ -253,12 +253,14 @@ impl Ledger for Memory {
             afters.push(Some((after, answer)));
         }
         let now = clock();
+        let at = batch.iter().map(|settlement| settlement.at).max();
         Ok(batch
             .into_iter()
             .zip(afters)
             .map(|(settlement, after)| match after {
                 Some((after, answer)) => {
-                    tables.settle(settlement.receipts, after, answer.advanced, now);
+                    let receipts = (settlement.receipts, at.unwrap_or(now));
+                    tables.settle(receipts, after, answer.advanced, now);
                     answer
                 }
                 None => Settled::UNKNOWN,
@@ -495,13 +497,19 @@ impl Ledger for Memory {
 }
 
 impl Tables {
-    fn settle(&mut self, receipts: Vec<Receipt>, after: Deletion, advanced: bool, now: Time) {
+    fn settle(
+        &mut self,
+        (receipts, settled_at): (Vec<Receipt>, Time),
+        after: Deletion,
+        advanced: bool,
+        now: Time,
+    ) {
         for receipt in receipts {
             self.receipts
                 .entry((after.id, receipt.round, receipt.leg.place()))
                 .or_insert(Kept {
                     receipt,
-                    settled_at: now,
+                    settled_at,
                 });
         }
         if advanced {

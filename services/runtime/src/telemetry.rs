@@ -5,6 +5,7 @@
 //! is a W3C `traceparent` as text; it is empty when there is nothing to point at, and every helper
 //! here takes the empty text and does nothing. Without a collector no span is ever built.
 
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -115,7 +116,9 @@ fn assemble(
 ) -> anyhow::Result<(Layers, Option<SdkTracerProvider>)> {
     let filter = EnvFilter::try_new(&config.log)
         .with_context(|| format!("`{}` is not a log filter", config.log))?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let lines = if config.json {
         lines.json().boxed()
     } else {

@@ -113,6 +113,7 @@ async fn flush(center: &Arc<Center>, jobs: impl Iterator<Item = SettleJob>) {
                 let (receipts, legs) = (group.receipts.clone(), group.legs);
                 Settlement {
                     deletion: *id,
+                    at: now,
                     receipts,
                     round: group.round,
                     legs,

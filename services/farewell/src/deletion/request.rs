@@ -45,26 +45,35 @@ fn prefixed(prefix: &str, text: &str) -> String {
 
 /// `phone` of `CHANNEL_PHONE`.
 pub fn channel(text: &str) -> Result<Channel, String> {
-    word("CHANNEL_", text, Channel::from_str_name)
+    let choices = "phone, web, support, service-centre, legacy";
+    word("CHANNEL_", text, Channel::from_str_name, choices)
 }
 
 /// `sms-code` of `FACTOR_SMS_CODE`.
 pub fn factor(text: &str) -> Result<Factor, String> {
-    word("FACTOR_", text, Factor::from_str_name)
+    let choices = "sms-code, email-code, password";
+    word("FACTOR_", text, Factor::from_str_name, choices)
 }
 
 /// `ERASING` of `STATE_ERASING`.
 pub fn state(text: &str) -> Result<State, String> {
-    word("STATE_", text, State::from_str_name)
+    let choices =
+        "AWAITING_VERIFICATION, COOLING_OFF, ERASING, VERIFYING, PURGED, REVOKED, DENIED, EXPIRED";
+    word("STATE_", text, State::from_str_name, choices)
 }
 
-fn word<T>(prefix: &str, text: &str, parse: fn(&str) -> Option<T>) -> Result<T, String> {
+fn word<T>(
+    prefix: &str,
+    text: &str,
+    parse: fn(&str) -> Option<T>,
+    choices: &str,
+) -> Result<T, String> {
     let name = text.replace('-', "_").to_uppercase();
     match name.as_str() {
         "UNSPECIFIED" => None,
         name => parse(&format!("{prefix}{name}")),
     }
-    .ok_or_else(|| format!("there is no `{text}`"))
+    .ok_or_else(|| format!("there is no `{text}`; there are {choices}"))
 }
 
 /// `data-loss-warning=3`.

@@ -25,6 +25,7 @@ Everything is still running. Another terminal can look around:
 
   {me} deletion list {caller}
   {me} operator overview {operator}
+  {me} operator stalled {operator}
   {me} -o json deletion list {caller}
 
 and delete another account by hand, with the code from {codes}:
@@ -32,10 +33,14 @@ and delete another account by hand, with the code from {codes}:
   {me} sample --account second {sample}
   {me} fleet --account second --phones-agent {phones} --wearables-agent {wearables} --smarthome-agent {smarthome} \\
       --broker 127.0.0.1:{broker} --ca-dir {certs} &
-  {me} deletion create second --channel phone {caller}
+  {me} deletion eligibility second {caller}
+  {me} deletion create second --channel phone --consent data-loss-warning=3 {caller}
   {me} deletion send-code DELETION --factor sms-code {caller}
   echo CODE | {me} deletion verify DELETION --factor sms-code {caller}
   {me} deletion watch DELETION {caller}
+  {me} deletion certificate DELETION {caller}
+
+where DELETION is the name that `create` prints, and `deletion revoke DELETION` takes it back in time.
 
 Settings: {settings}{logs}
 Ctrl-C ends it all.",

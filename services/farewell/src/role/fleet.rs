@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use clap::builder::NonEmptyStringValueParser;
 use farewell_runtime::config::Human;
 use farewell_runtime::shutdown::Shutdown;
 use farewell_runtime::telemetry;
@@ -16,7 +17,7 @@ use crate::output::{Output, Rows};
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// The account that the devices are bound to; several have as many devices each
-    #[arg(long = "account", required = true)]
+    #[arg(long = "account", required = true, value_parser = NonEmptyStringValueParser::new())]
     accounts: Vec<String>,
     #[arg(long, default_value_t = 2)]
     phones: u32,

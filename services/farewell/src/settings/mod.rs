@@ -32,7 +32,7 @@ pub struct Source {
     /// Settings in TOML; a variable FAREWELL_… wins over its key
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Read the settings, say what is wrong, and end
+    /// Read the settings, say what is wrong, and end; certificates and databases are not touched
     #[arg(long)]
     pub check: bool,
     /// End when standard input is closed: whoever holds the other end may die without a word

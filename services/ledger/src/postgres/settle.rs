@@ -55,8 +55,7 @@ WITH fence AS MATERIALIZED (
     RETURNING d.id, d.done, d.revision
 ), appended AS (
     INSERT INTO receipt (deletion, settled_at, fingerprint, round, leg, sealed_devices, evidence)
-    SELECT deletion, (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint),
-           fingerprint, round, leg, sealed_devices, evidence
+    SELECT deletion, $29, fingerprint, round, leg, sealed_devices, evidence
     FROM given
     WHERE kept IS NULL AND (deletion IN (SELECT id FROM advanced UNION ALL SELECT id FROM merged)) IS TRUE
 ), ended AS (
@@ -144,6 +143,7 @@ fn answer(row: &PgRow) -> Result<Answer, sqlx::Error> {
 /// Settlements by column: receipts, merges and advances.
 #[derive(Default)]
 struct Set {
+    at: i64,
     deletion: Vec<Uuid>,
     receipt_round: Vec<i32>,
     leg: Vec<i16>,
@@ -192,6 +192,7 @@ impl Set {
         let mut by_id: Vec<&Settlement> = batch.iter().collect();
         by_id.sort_unstable_by_key(|settlement| settlement.deletion);
         for settlement in by_id {
+            set.at = set.at.max(settlement.at.micros());
             set.merges.id.push(settlement.deletion.0);
             set.merges.legs.push(settlement.legs.bits());
             set.merges.round.push(settlement.round.into());
@@ -244,6 +245,7 @@ impl Set {
             .bind(&advances.word)
             .bind(&self.merges.round)
             .bind(&advances.asked)
+            .bind(self.at)
     }
 }
 

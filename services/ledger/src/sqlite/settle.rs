@@ -31,7 +31,7 @@ const SETTLE: &str = concat!(
     moved!(),
     "
 INSERT INTO receipt (deletion, round, leg, fingerprint, sealed_devices, evidence, settled_at)
-SELECT unhex(value ->> 0, '-'), value ->> 1, value ->> 2, unhex(value ->> 3, '-'), value ->> 4, value ->> 5, $3
+SELECT unhex(value ->> 0, '-'), value ->> 1, value ->> 2, unhex(value ->> 3, '-'), value ->> 4, value ->> 5, $7
 FROM jsonb_each($4);
 UPDATE deletion
 SET done = value ->> 1, refused = value ->> 2
@@ -101,7 +101,8 @@ pub(super) async fn settle(
         .bind(sqlx::query(SETTLE), clock())
         .bind(json(&set.receipts))
         .bind(json(&set.merges))
-        .bind(json(&set.advances));
+        .bind(json(&set.advances))
+        .bind(batch.iter().map(|settlement| settlement.at.micros()).max());
     held.end(statements).await?;
     Ok(settled)
 }

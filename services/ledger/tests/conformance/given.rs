@@ -110,6 +110,7 @@ pub fn settlement(deletion: &Deletion, receipts: Vec<Receipt>, plan: &Plan) -> S
     let moves = next.state != deletion.state || next.attention_at != deletion.attention_at;
     Settlement {
         deletion: deletion.id,
+        at: now(),
         receipts,
         round: deletion.round,
         legs,

@@ -274,6 +274,7 @@ fn settle(stored: &Deletion, report: &Report) -> Settlement {
     let moves = next.state != stored.state || next.attention_at != stored.attention_at;
     Settlement {
         deletion: stored.id,
+        at: now(),
         receipts,
         round: stored.round + u16::from(report.late),
         legs,

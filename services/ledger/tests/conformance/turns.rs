@@ -201,6 +201,7 @@ async fn a_batch_with_one_unsound_row_changes_nothing(bed: &Bed) {
         settlement(&sound, (0..3).map(|leg| erased(leg, 1)).collect(), &quick()),
         Settlement {
             deletion: unsound.id,
+            at: now(),
             receipts: vec![erased(0, 1)],
             round: 1,
             legs: Mask::of(leg(0)),

@@ -104,7 +104,7 @@ pub fn flush_ms(folder: &Path) -> std::io::Result<f64> {
 }
 
 /// PostgreSQL's own accounts.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Database {
     pub log_bytes: f64,
     pub commits: f64,
@@ -133,8 +133,8 @@ pub async fn postmaster(url: &str) -> Option<Process> {
     })
 }
 
-/// Reads the database's accounts; zero where there are none.
-pub async fn database(url: &str) -> Database {
+/// Reads the database's accounts, if it keeps any.
+pub async fn database(url: &str) -> Option<Database> {
     let read = async {
         let mut connection = PgConnection::connect(url).await.ok()?;
         // A backend reports what it committed when it is idle: give the lanes a moment.
@@ -152,8 +152,8 @@ pub async fn database(url: &str) -> Database {
         })
     };
     if url.starts_with("postgres") {
-        read.await.unwrap_or_default()
+        read.await
     } else {
-        Database::default()
+        None
     }
 }

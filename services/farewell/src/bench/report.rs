@@ -12,6 +12,13 @@ pub struct Cost {
     pub peak_mebibytes: f64,
 }
 
+/// What one deletion made the database write.
+#[derive(Clone, Copy, Debug)]
+pub struct Writes {
+    pub log_bytes: f64,
+    pub commits: f64,
+}
+
 /// Everything that was measured.
 #[derive(Clone, Debug)]
 pub struct Figures {
@@ -23,8 +30,8 @@ pub struct Figures {
     pub half_load: Shape,
     pub alone: Shape,
     pub costs: Vec<Cost>,
-    pub log_bytes_per_deletion: f64,
-    pub commits_per_deletion: f64,
+    /// Log bytes and commits of a deletion; only PostgreSQL keeps account of them.
+    pub writes: Option<Writes>,
     pub limit: Shape,
     /// Of the disk under the temporary folder, when everything was measured.
     pub flush_ms: f64,
@@ -77,8 +84,8 @@ fn json(figures: &Figures) -> serde_json::Value {
         "half_load": shape(&figures.half_load),
         "one_at_a_time": shape(&figures.alone),
         "costs": figures.costs.iter().map(cost).collect::<Vec<_>>(),
-        "log_bytes_per_deletion": figures.log_bytes_per_deletion,
-        "commits_per_deletion": figures.commits_per_deletion,
+        "log_bytes_per_deletion": figures.writes.map(|writes| writes.log_bytes),
+        "commits_per_deletion": figures.writes.map(|writes| writes.commits),
         "database_only_per_second": figures.limit.per_second(),
         "ratio_to_database_only": figures.ratio(),
         "disk_flush_ms": figures.flush_ms,
@@ -115,14 +122,14 @@ fn tables(figures: &Figures) -> [Rows; 3] {
         ]);
     }
     let mut ledger = Rows::new("Ledger", &["FIGURE", "VALUE"]);
-    if figures.commits_per_deletion > 0.0 {
+    if let Some(writes) = figures.writes {
         ledger.push([
             "WAL bytes a deletion".to_owned(),
-            format!("{:.0}", figures.log_bytes_per_deletion),
+            format!("{:.0}", writes.log_bytes),
         ]);
         ledger.push([
             "commits a deletion".to_owned(),
-            format!("{:.4}", figures.commits_per_deletion),
+            format!("{:.4}", writes.commits),
         ]);
     }
     let limit = format!("{:.0}", figures.limit.per_second());

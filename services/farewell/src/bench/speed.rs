@@ -6,7 +6,7 @@ use farewell_proto::deletion::v1::State;
 
 use super::driver::{Driver, Shape};
 use super::meter::{self, Process};
-use super::report::{Cost, Figures};
+use super::report::{Cost, Figures, Writes};
 use super::rig::Rig;
 use super::{Load, Plan, as_f64};
 
@@ -64,6 +64,10 @@ pub async fn run(plan: Plan, load: &Load) -> anyhow::Result<Figures> {
     });
     let costs: Vec<_> = costs.collect();
     let after = meter::database(&ledger).await;
+    let writes = accounts.zip(after).map(|(before, after)| Writes {
+        log_bytes: (after.log_bytes - before.log_bytes) / as_f64(load.deletions),
+        commits: (after.commits - before.commits) / as_f64(load.deletions),
+    });
 
     let rate = saturated.per_second() / 2.0;
     let half = load.deletions.min(HALF_LOAD_MAX);
@@ -92,8 +96,7 @@ pub async fn run(plan: Plan, load: &Load) -> anyhow::Result<Figures> {
         half_load,
         alone,
         costs,
-        log_bytes_per_deletion: (after.log_bytes - accounts.log_bytes) / as_f64(load.deletions),
-        commits_per_deletion: (after.commits - accounts.commits) / as_f64(load.deletions),
+        writes,
         limit,
         flush_ms: meter::flush_ms(&std::env::temp_dir())?,
     })

@@ -55,7 +55,7 @@ WITH fence AS MATERIALIZED (
     RETURNING d.id, d.done, d.revision
 ), appended AS (
     INSERT INTO receipt (deletion, settled_at, fingerprint, round, leg, sealed_devices, evidence)
-    SELECT deletion, $29, fingerprint, round, leg, sealed_devices, evidence
+    SELECT deletion, $29::bigint, fingerprint, round, leg, sealed_devices, evidence
     FROM given
     WHERE kept IS NULL AND (deletion IN (SELECT id FROM advanced UNION ALL SELECT id FROM merged)) IS TRUE
 ), ended AS (

@@ -44,21 +44,16 @@ pub async fn decide(center: &Arc<Center>, decision: Decision) -> Result<api::Del
     let id = decision.deletion;
     within(CHANGE_MAX, async {
         let (before, plan) = steward::read(center, id).await?;
-        // Refused before the request is remembered; but a repeat is no mistake, whatever it meets by now.
-        let event = event(&decision.what, &before, &plan);
-        let event = event.and_then(|event| {
-            let after = before.step(&event, &plan, center.clock.now());
-            after.map_err(error::refused).map(|_| event)
-        });
-        let known = match &event {
-            Ok(_) => remember(center, decision.request, decision.digest, id).await?,
-            Err(_) => seen(center, decision.request, decision.digest, id).await?,
-        };
+        let known = seen(center, decision.request, decision.digest, id).await?;
         // One that comes late must not decide on what has happened since.
         if known == Remembered::New {
-            steward::turn(center, id, &event?, false).await?;
+            let event = event(&decision.what, &before, &plan)?;
+            steward::turn(center, id, &event, false).await?;
             let operator = decision.operator.as_deref().unwrap_or("unknown");
             tracing::info!(target: "farewell::decided", deletion = %id, what = ?decision.what, operator, "decided");
+            // Only now: a repeat of what was not done must do it. Who repeats what was done and not remembered is refused
+            // by what it meets, which changes nothing either.
+            remember(center, decision.request, decision.digest, id).await?;
         }
         load(center, id).await
     })

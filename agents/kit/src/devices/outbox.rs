@@ -142,16 +142,20 @@ pub(super) async fn owed(tx: &mut AnyConnection, device: &str) -> Result<Vec<Ent
     Ok(sendable(entries))
 }
 
-/// Children before hubs, and nothing that was refused.
-fn sendable(mut entries: Vec<Entry>) -> Vec<Entry> {
-    let child_open = entries
-        .iter()
-        .any(|entry| entry.order.verb == Verb::RemoveChild);
-    entries.retain(|entry| {
-        entry.order.state.is_owed() && (entry.order.verb == Verb::RemoveChild || !child_open)
-    });
-    entries.truncate(ORDERS_MAX);
-    entries
+/// Children before hubs, and nothing that was refused. A child that the hub refused to remove holds back the hub's own order
+/// of the same command only: about another command's nobody may ever ask again.
+fn sendable(entries: Vec<Entry>) -> Vec<Entry> {
+    let waits = |order: &Entry| {
+        order.order.verb != Verb::RemoveChild
+            && entries.iter().any(|child| {
+                child.order.verb == Verb::RemoveChild
+                    && (child.order.state.is_owed() || child.command == order.command)
+            })
+    };
+    let sendable = |entry: &&Entry| entry.order.state.is_owed() && !waits(entry);
+    let mut sendable: Vec<_> = entries.iter().filter(sendable).cloned().collect();
+    sendable.truncate(ORDERS_MAX);
+    sendable
 }
 
 /// Orders of a device that may still move: to be confirmed, superseded or sent.
@@ -325,4 +329,42 @@ fn entry(row: &AnyRow) -> Result<Entry, Fault> {
         command: row.try_get("command")?,
         moved: time(row.try_get("moved_at")?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(verb: Verb, state: State, command: &str) -> Entry {
+        let order = Order {
+            id: format!("{command}-{verb:?}"),
+            device: "hub-1".to_owned(),
+            epoch: 1,
+            verb,
+            child: None,
+            state,
+            queued: SystemTime::UNIX_EPOCH,
+            expires: SystemTime::UNIX_EPOCH,
+            traceparent: String::new(),
+        };
+        Entry {
+            order,
+            subject: String::new(),
+            subject_epoch: 1,
+            command: command.to_owned(),
+            moved: SystemTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_hub_waits_for_its_children_but_not_for_what_another_command_was_refused() {
+        let reset = || entry(Verb::Reset, State::Queued, "erase");
+        let sent = |child: Entry| sendable(vec![child, reset()]);
+        let queued = sent(entry(Verb::RemoveChild, State::Queued, "unbind"));
+        assert_eq!(queued.len(), 1);
+        assert_eq!(queued[0].order.verb, Verb::RemoveChild);
+        assert!(sent(entry(Verb::RemoveChild, State::Refused, "erase")).is_empty());
+        let elsewhere = sent(entry(Verb::RemoveChild, State::Refused, "unbind"));
+        assert_eq!(elsewhere[0].order.verb, Verb::Reset);
+    }
 }

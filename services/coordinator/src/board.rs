@@ -129,23 +129,15 @@ impl Board {
         self.desks.have_work()
     }
 
-    /// Puts a deletion on the board, or what changed of it. An older state of it changes nothing.
+    /// Puts a deletion on the board, or what changed of it. The caller has had it freshened under the same lock.
     pub fn admit(&mut self, owed: Owed, plan: Arc<Plan>) {
         let Owed { deletion, seals } = owed;
         let id = deletion.id;
         let rosters = rosters(&plan, &seals);
         match self.entries.get_mut(&id) {
-            Some(entry) if entry.deletion.revision > deletion.revision => return,
             Some(entry) => {
                 let again = entry.deletion.round != deletion.round;
-                // Within a revision legs are only ever added; a later one may have cleared some.
-                let done = if entry.deletion.revision == deletion.revision {
-                    entry.deletion.done | deletion.done
-                } else {
-                    deletion.done
-                };
                 entry.deletion = deletion;
-                entry.deletion.done = done;
                 if !rosters.is_empty() {
                     entry.rosters = rosters;
                 }
@@ -173,7 +165,8 @@ impl Board {
         self.refresh(id);
     }
 
-    /// Whether a deletion that was read is not older than what is known of it here; what was settled since is added to it.
+    /// Whether a deletion that was read is not older than what is known of it here. What was settled since is added to it:
+    /// within a revision legs are only ever added, a later one may have cleared some.
     pub fn freshen(&self, read: &mut Deletion) -> bool {
         let id = &read.id;
         let on_board = |entry: &Entry| (entry.deletion.revision, entry.deletion.done);

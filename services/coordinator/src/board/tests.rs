@@ -85,6 +85,16 @@ fn dispatch(board: &mut Board, now: Instant) -> usize {
     board.dispatch(now, &RETRY, "", &mut Vec::new())
 }
 
+/// A deletion on the board whose erasing `cloud` was just asked for.
+fn sent(plan: &Arc<Plan>) -> (Deletion, Board, mpsc::Receiver<Frame>) {
+    let deletion = erasing(1, plan);
+    let mut board = board();
+    board.admit(owed(&deletion), Arc::clone(plan));
+    let queue = seat(&mut board, SESSION);
+    assert_eq!(dispatch(&mut board, Instant::now()), 1);
+    (deletion, board, queue)
+}
+
 fn hear(board: &mut Board, deletion: &Deletion, answer: &Answer) {
     let name = CommandName {
         deletion: deletion.id,
@@ -145,11 +155,7 @@ fn a_done_mask_of_an_earlier_revision_is_not_taken_for_that_of_a_later_round() {
 #[test]
 fn a_refused_leg_is_asked_again_once_a_person_has_cleared_the_cause() {
     let plan = plan();
-    let deletion = erasing(1, &plan);
-    let mut board = board();
-    board.admit(owed(&deletion), Arc::clone(&plan));
-    let _queue = seat(&mut board, SESSION);
-    assert_eq!(dispatch(&mut board, Instant::now()), 1);
+    let (deletion, mut board, _queue) = sent(&plan);
     let reason = "BUSY".to_owned();
     hear(&mut board, &deletion, &Answer::Refused { reason });
     let leg = plan.find(&who("cloud"), Verb::Erase).unwrap();
@@ -165,11 +171,7 @@ fn a_refused_leg_is_asked_again_once_a_person_has_cleared_the_cause() {
 #[test]
 fn only_what_was_not_settled_is_owed_again() {
     let plan = plan();
-    let deletion = erasing(1, &plan);
-    let mut board = board();
-    board.admit(owed(&deletion), Arc::clone(&plan));
-    let _queue = seat(&mut board, SESSION);
-    assert_eq!(dispatch(&mut board, Instant::now()), 1);
+    let (deletion, mut board, _queue) = sent(&plan);
     hear(&mut board, &deletion, &done());
     // Its receipt is on the way while somebody else's came to nothing.
     let other = plan.find(&who("phones"), Verb::Erase).unwrap();
@@ -183,11 +185,7 @@ fn only_what_was_not_settled_is_owed_again() {
 #[test]
 fn what_the_ledger_refuses_is_asked_for_again_after_a_pause() {
     let plan = plan();
-    let deletion = erasing(1, &plan);
-    let mut board = board();
-    board.admit(owed(&deletion), Arc::clone(&plan));
-    let _queue = seat(&mut board, SESSION);
-    assert_eq!(dispatch(&mut board, Instant::now()), 1);
+    let (deletion, mut board, _queue) = sent(&plan);
     hear(&mut board, &deletion, &done());
     let cloud = plan.find(&who("cloud"), Verb::Erase).unwrap();
     let until = Instant::now() + Duration::from_secs(60);

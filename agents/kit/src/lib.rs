@@ -8,6 +8,7 @@ pub mod devices;
 pub mod holder;
 pub mod journal;
 pub mod participant;
+mod refusals;
 pub mod seal;
 pub mod service;
 pub mod session;

@@ -14,7 +14,6 @@ mod desk;
 mod lines;
 mod link;
 mod query;
-mod refusals;
 mod trace;
 mod uplink;
 mod work;
@@ -33,10 +32,10 @@ use tokio_util::sync::CancellationToken;
 use self::desk::{Desk, Rung};
 use self::lines::Lines;
 use self::link::Link;
-use self::refusals::Refusals;
 use self::trace::Traced;
 use self::work::{Job, Settled};
 use crate::participant::Participant;
+use crate::refusals::Refusals;
 use crate::wire;
 
 /// Upper bound of a window on the wire.

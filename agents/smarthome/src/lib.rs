@@ -1,4 +1,4 @@
-//! The agent of the smart home: hubs on MQTT, and their children, whom only the hub can tell to go.
+#![doc = include_str!("../README.md")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use farewell_runtime::server::Security;
 use farewell_runtime::shutdown::Shutdown;
 
 pub use farewell_kit::devices::broker::Config as Broker;
-pub use farewell_kit::devices::mqtt::Endpoint;
+pub use farewell_kit::devices::mqtt::{AGENT, Endpoint, Protocol};
 pub use farewell_kit::devices::{Handle, LeftOver, left_over};
 
 /// What the agent needs to run. No `Debug`: the database's URL may hold a password.
@@ -27,8 +27,7 @@ pub struct Config {
     pub terms: Terms,
     /// The broker that hubs connect to: the embedded one, or somebody else's.
     ///
-    /// An external broker must hold each device to `farewell/v1/smarthome/{its own id}/cmd|ack|sync`, for instance with
-    /// Mosquitto's `pattern read farewell/v1/smarthome/%u/cmd`, and the agent to the same topics of all devices.
+    /// What an external broker must do is said above.
     pub broker: Broker,
 }
 

@@ -1,5 +1,6 @@
 //! An agent put together: database, participant session, listeners, transports.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
@@ -9,6 +10,7 @@ use farewell_proto::device::v1::device_service_server::DeviceServiceServer;
 use farewell_runtime::server::{self, MESSAGE_BYTES_MAX, Security};
 use farewell_runtime::shutdown::Shutdown;
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::bells::Bells;
@@ -19,6 +21,7 @@ use super::participant::{DeviceLine, Line, Terms};
 use super::registry::Registry;
 use super::schema::SCHEMA;
 use super::{attach, service};
+use crate::refusals::Refusals;
 use crate::session::{self, Session};
 use crate::store::Store;
 
@@ -46,12 +49,21 @@ pub struct Handle {
     pub devices_addr: SocketAddr,
     /// Where the embedded broker listens, if there is one.
     pub broker_addr: Option<SocketAddr>,
+    /// For lines whose devices speak MQTT: the connection to the broker and what it offers, `None` while there is none.
+    pub broker: Option<watch::Receiver<Option<mqtt::Standing>>>,
     /// The agent's database, to look into.
     pub store: Store,
+    refusals: Arc<Refusals>,
     served: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Handle {
+    /// Log-ins and messages on MQTT that were not accepted, counted by reason. Of log-ins and topics an external broker
+    /// keeps its own account.
+    pub fn refusals(&self) -> BTreeMap<String, u64> {
+        self.refusals.counts()
+    }
+
     /// Waits until the agent has ended.
     pub async fn join(self) -> anyhow::Result<()> {
         self.served
@@ -92,12 +104,32 @@ impl Agent {
         let bound = server::bind(self.devices_listen)
             .await
             .with_context(|| format!("cannot listen on {}", self.devices_listen))?;
-        let embedded = match &self.broker {
-            Some(config) => {
-                start_transport(config, namespace, &registry, &delivery, &bells, &shutdown).await?
-            }
-            None => None,
-        };
+        let refusals = Arc::<Refusals>::default();
+        let (mut embedded, mut standing) = (None, None);
+        if let Some(config) = &self.broker {
+            let endpoint = match config {
+                broker::Config::Embedded { listen } => embedded
+                    .insert(
+                        EmbeddedBroker::start(
+                            *listen,
+                            namespace,
+                            registry.clone(),
+                            refusals.clone(),
+                        )
+                        .await?,
+                    )
+                    .agent_endpoint(),
+                broker::Config::External(endpoint) => endpoint.clone(),
+            };
+            standing = Some(mqtt::line::start(
+                endpoint,
+                namespace,
+                delivery.clone(),
+                &bells,
+                refusals.clone(),
+                &shutdown,
+            )?);
+        }
 
         let participant =
             DeviceLine::new(registry.clone(), line.clone(), self.terms, bells.clone());
@@ -152,28 +184,10 @@ impl Agent {
         Ok(Handle {
             devices_addr: bound.addr,
             broker_addr,
+            broker: standing,
             store,
+            refusals,
             served,
         })
     }
-}
-
-async fn start_transport(
-    config: &broker::Config,
-    line: &'static str,
-    registry: &Registry,
-    delivery: &Delivery,
-    bells: &Bells,
-    shutdown: &Shutdown,
-) -> anyhow::Result<Option<EmbeddedBroker>> {
-    let (embedded, endpoint) = match config {
-        broker::Config::Embedded { listen } => {
-            let embedded = EmbeddedBroker::start(*listen, line, registry.clone()).await?;
-            let endpoint = embedded.agent_endpoint();
-            (Some(embedded), endpoint)
-        }
-        broker::Config::External(endpoint) => (None, endpoint.clone()),
-    };
-    mqtt::line::start(endpoint, line, delivery.clone(), bells, shutdown)?;
-    Ok(embedded)
 }

@@ -20,10 +20,11 @@ use rand::Rng as _;
 use subtle::ConstantTimeEq as _;
 use tokio::task::JoinHandle;
 
-use super::mqtt::Endpoint;
 use super::mqtt::topic::{self, Channel};
+use super::mqtt::{AGENT, Endpoint, Protocol};
 use super::names;
 use super::registry::{Registry, hex};
+use crate::refusals::Refusals;
 
 /// Connections; each takes about 33 kB.
 const CLIENTS_MAX: usize = 19_000;
@@ -40,10 +41,12 @@ const RECEIVE_MAX: u16 = 1024;
 const SESSION_LIFE: Duration = Duration::from_secs(3600);
 /// Subscriptions of one client; a device needs one, the agent two.
 const SUBSCRIPTIONS_MAX: usize = 4;
-/// The agent's account. The dot keeps it apart from every device id; devices see it, so it says nothing else.
-const AGENT: &str = "farewell.agent";
 /// How long the broker may take to open its port.
 const READY_WAIT: Duration = Duration::from_secs(10);
+
+/// Under these words refusals are counted.
+const LOG_IN_REFUSED: &str = "LOG_IN_REFUSED";
+const TOPIC_REFUSED: &str = "TOPIC_REFUSED";
 
 /// Which broker a line uses.
 #[derive(Clone, Debug)]
@@ -68,10 +71,11 @@ pub struct EmbeddedBroker {
 
 impl EmbeddedBroker {
     /// Opens the port. Devices log in with their id as user name and client id, and the secret of their binding.
-    pub async fn start(
+    pub(super) async fn start(
         listen: SocketAddr,
         line: &'static str,
         registry: Registry,
+        refusals: Arc<Refusals>,
     ) -> anyhow::Result<Self> {
         Security::PlainLoopback
             .check(listen)
@@ -80,6 +84,7 @@ impl EmbeddedBroker {
         let auth = DeviceAuth {
             line,
             registry,
+            refusals,
             agent_secret: secret.clone(),
         };
         let storage = StorageConfig::new()
@@ -131,6 +136,7 @@ impl EmbeddedBroker {
         Endpoint {
             host: self.addr.ip().to_string(),
             port: self.addr.port(),
+            protocol: Protocol::V5,
             ca_pem: None,
             client_id: AGENT.to_owned(),
             username: AGENT.to_owned(),
@@ -152,6 +158,7 @@ impl EmbeddedBroker {
 struct DeviceAuth {
     line: &'static str,
     registry: Registry,
+    refusals: Arc<Refusals>,
     agent_secret: String,
 }
 
@@ -189,6 +196,13 @@ impl DeviceAuth {
             None => false,
         }
     }
+
+    fn counted(&self, allowed: bool) -> bool {
+        if !allowed {
+            self.refusals.count(TOPIC_REFUSED);
+        }
+        allowed
+    }
 }
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -203,6 +217,7 @@ impl AuthProvider for DeviceAuth {
             let (Some(user), Some(password)) =
                 (connect.username.as_deref(), connect.password.as_deref())
             else {
+                self.refusals.count(LOG_IN_REFUSED);
                 return Ok(AuthResult::fail(ReasonCode::NotAuthorized));
             };
             // The client id is bound to the user: nobody takes over another's session.
@@ -210,6 +225,7 @@ impl AuthProvider for DeviceAuth {
             if itself && self.knows(user, password).await {
                 Ok(AuthResult::success_with_user(user))
             } else {
+                self.refusals.count(LOG_IN_REFUSED);
                 Ok(AuthResult::fail(ReasonCode::BadUsernameOrPassword))
             }
         })
@@ -221,7 +237,7 @@ impl AuthProvider for DeviceAuth {
         user: Option<&'a str>,
         topic: &'a str,
     ) -> Boxed<'a, bool> {
-        Box::pin(ready(self.may_publish(user, topic)))
+        Box::pin(ready(self.counted(self.may_publish(user, topic))))
     }
 
     fn authorize_subscribe<'a>(
@@ -230,6 +246,6 @@ impl AuthProvider for DeviceAuth {
         user: Option<&'a str>,
         filter: &'a str,
     ) -> Boxed<'a, bool> {
-        Box::pin(ready(self.may_subscribe(user, filter)))
+        Box::pin(ready(self.counted(self.may_subscribe(user, filter))))
     }
 }

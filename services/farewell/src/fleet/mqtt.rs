@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use farewell_kit::devices::mqtt::topic::{self, Channel};
-use farewell_kit::devices::mqtt::{Client, Endpoint, Incoming, Options, connect};
+use farewell_kit::devices::mqtt::{Client, Endpoint, Incoming, Options, Protocol, connect};
 use farewell_proto::device::v1 as wire;
 use farewell_runtime::shutdown::Shutdown;
 use prost::Message as _;
@@ -34,6 +34,7 @@ impl HubLink {
         let endpoint = Endpoint {
             host: broker.host.clone(),
             port: broker.port,
+            protocol: Protocol::Auto,
             ca_pem: broker.ca_pem.clone(),
             client_id: device.id.clone(),
             username: device.id.clone(),

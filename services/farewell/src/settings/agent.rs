@@ -10,8 +10,8 @@ use clap::ValueEnum;
 use farewell_kit::devices::Terms;
 use farewell_runtime::config::{Human, Problem, Problems, Validate, nested};
 use farewell_runtime::telemetry;
-use farewell_smarthome::{Broker, Endpoint};
-use serde::Deserialize;
+use farewell_smarthome::{AGENT, Broker, Endpoint, Protocol};
+use serde::{Deserialize, Deserializer};
 
 use super::{
     COORDINATOR, Source, Tls, WINDOW_COMMANDS, database, database_or_file, exposed, load, reach,
@@ -95,15 +95,44 @@ pub struct Listen {
 }
 
 /// Mosquitto, for instance.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExternalBroker {
     /// `mqtts://host:port`, or `mqtt://…` on loopback.
     pub url: String,
+    /// `auto`, `5` or `3.1.1`.
+    #[serde(deserialize_with = "text_or_number")]
+    pub protocol: String,
     pub username: String,
     pub password: String,
     /// The broker's authority. Default: ours.
     pub ca: Option<PathBuf>,
+}
+
+impl Default for ExternalBroker {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            protocol: "auto".to_owned(),
+            username: String::new(),
+            password: String::new(),
+            ca: None,
+        }
+    }
+}
+
+/// A version number without a dot is a number to whoever reads a file or a variable.
+fn text_or_number<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Text(String),
+        Number(u64),
+    }
+    Ok(match Either::deserialize(input)? {
+        Either::Text(text) => text,
+        Either::Number(number) => number.to_string(),
+    })
 }
 
 impl Default for Agent {
@@ -141,6 +170,13 @@ impl Validate for Agent {
                 "must be mqtts://host:port, or mqtt://host:port on this machine",
             ));
         }
+        if Protocol::parse(&self.broker.protocol).is_none() {
+            let names = Protocol::NAMES.map(|(name, _)| name).join(", ");
+            out.push(Problem::new(
+                "broker.protocol",
+                format!("must be one of {names}"),
+            ));
+        }
         nested("telemetry", &self.telemetry, out);
     }
 }
@@ -163,7 +199,7 @@ impl ExternalBroker {
         }
     }
 
-    fn endpoint(&self, client_id: &str, tls: &Tls) -> anyhow::Result<Option<Endpoint>> {
+    fn endpoint(&self, tls: &Tls) -> anyhow::Result<Option<Endpoint>> {
         let Some((host, port, secure)) = self.address() else {
             return Ok(None);
         };
@@ -177,8 +213,10 @@ impl ExternalBroker {
         Ok(Some(Endpoint {
             host: host.to_owned(),
             port,
+            // Checked before anything is started.
+            protocol: Protocol::parse(&self.protocol).unwrap_or_default(),
             ca_pem,
-            client_id: client_id.to_owned(),
+            client_id: AGENT.to_owned(),
             username: self.username.clone(),
             password: self.password.clone(),
         }))
@@ -241,7 +279,7 @@ impl Agent {
     pub fn smarthome(&self) -> anyhow::Result<farewell_smarthome::Config> {
         let line = Line::Smarthome;
         let security = self.tls.security(line.name())?;
-        let broker = match self.broker.endpoint("farewell.agent", &self.tls)? {
+        let broker = match self.broker.endpoint(&self.tls)? {
             Some(endpoint) => Broker::External(endpoint),
             None => Broker::Embedded {
                 listen: self
@@ -271,6 +309,25 @@ impl Agent {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_protocol_is_a_version_or_none_of_ours() {
+        let sound = |protocol: serde_json::Value| {
+            let section = serde_json::json!({"broker": {"protocol": protocol}});
+            let agent: Agent = serde_json::from_value(section).unwrap();
+            let mut problems = Vec::new();
+            agent.problems(&mut problems);
+            !problems
+                .iter()
+                .any(|problem| problem.key == "broker.protocol")
+        };
+        for good in ["auto".into(), "5".into(), 5.into(), "3.1.1".into()] {
+            assert!(sound(good));
+        }
+        for bad in [4.into(), "".into(), "3.1".into(), "mqtt5".into()] {
+            assert!(!sound(bad));
+        }
+    }
 
     #[test]
     fn a_broker_elsewhere_needs_tls() {

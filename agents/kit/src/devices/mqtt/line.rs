@@ -7,15 +7,16 @@ use farewell_proto::device::v1 as wire;
 use farewell_runtime::shutdown::Shutdown;
 use prost::Message as _;
 use prost::bytes::Bytes;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
 use super::topic::{self, Channel};
-use super::{Client, Endpoint, Incoming, Options, connect};
+use super::{Client, Endpoint, Incoming, Options, PAYLOAD_BYTES_MAX, Standing, connect};
 use crate::devices::bells::Bells;
 use crate::devices::delivery::{Delivery, Trouble};
 use crate::devices::names;
 use crate::devices::order::Order;
+use crate::refusals::Refusals;
 
 /// Messages of devices worked on at a time: they meet in one transaction.
 const WORKING_MAX: usize = 256;
@@ -30,14 +31,15 @@ const RESEND_AGE: Duration = Duration::from_secs(20);
 /// How often that is looked for.
 const RESEND_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Connects the line to its broker.
+/// Connects the line to its broker. Returns how that connection stands, from now on.
 pub(in crate::devices) fn start(
     endpoint: Endpoint,
     line: &'static str,
     delivery: Delivery,
     bells: &Bells,
+    refusals: Arc<Refusals>,
     shutdown: &Shutdown,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<watch::Receiver<Option<Standing>>> {
     let rings = bells
         .of_line()
         .ok_or_else(|| anyhow::anyhow!("the line has a transport already"))?;
@@ -51,13 +53,15 @@ pub(in crate::devices) fn start(
         queue: QUEUE_MESSAGES,
     };
     let (client, incoming) = connect(options, shutdown);
+    let standing = client.standing();
     let post = Post {
         line,
         client,
         delivery,
+        refusals,
     };
     shutdown.spawn(run(post, incoming, rings, shutdown.clone()));
-    Ok(())
+    Ok(standing)
 }
 
 async fn run(
@@ -106,6 +110,7 @@ struct Post {
     line: &'static str,
     client: Client,
     delivery: Delivery,
+    refusals: Arc<Refusals>,
 }
 
 impl Post {
@@ -124,6 +129,7 @@ impl Post {
         match worked {
             Ok(()) => {}
             Err(Trouble::Word(word)) => {
+                self.refusals.count(word);
                 tracing::debug!(line = self.line, word, "a device's message is not accepted")
             }
             Err(Trouble::Away) => {
@@ -137,6 +143,9 @@ impl Post {
         let Some((device, channel)) = topic::parse(self.line, topic) else {
             return Err(Trouble::Word("ODD_TOPIC"));
         };
+        if payload.len() > PAYLOAD_BYTES_MAX {
+            return Err(Trouble::Word("MESSAGE_TOO_LARGE"));
+        }
         match channel {
             Channel::Cmd => Err(Trouble::Word("ODD_TOPIC")),
             Channel::Sync => {

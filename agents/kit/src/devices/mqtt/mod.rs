@@ -1,45 +1,52 @@
-//! The one wrapper around the MQTT client.
+//! The one wrapper around the MQTT clients, for MQTT 5 and 3.1.1.
 //!
-//! With its defaults the client takes 17 MB each, adds 44 ms to a round trip, can't resume after a restart, and is
-//! blocked for good by one message that is too large. All that is set right here and nowhere else:
-//! no-delay, a small in-flight table, a session store, a size check with a timeout on every notice, and a new
-//! subscription on every connection. Messages are acknowledged by the client itself, so that no handle of an earlier
-//! connection can be used on a later one. That is safe because an acknowledgement between client and broker is never
-//! taken for one by a device.
+//! What their defaults get wrong is set right in `v5` and `v4` and nowhere else. Here, for both: a size check and a
+//! timeout on every message, a new subscription on every connection, a pause between attempts, and what a broker
+//! offers. Messages are acknowledged by the client itself, so that no handle of an earlier connection can be used on a
+//! later one. That is safe because an acknowledgement between client and broker is never taken for one by a device.
 
+mod dialect;
 pub mod line;
+mod profile;
+mod protocol;
+mod pump;
 mod session;
 pub mod topic;
+mod v4;
+mod v5;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use farewell_runtime::backoff;
 use farewell_runtime::shutdown::Shutdown;
-use rand::Rng as _;
-use rumqttc::mqttbytes::v5::{
-    ConnAck, ConnectReturnCode, Packet, PublishProperties, SubscribeReasonCode,
-};
-use rumqttc::{
-    AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, NetworkOptions, PublishOptions,
-    QoS, SubscribeFilter, TlsConfiguration, Transport,
-};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+
+pub use self::profile::{Profile, Standing};
+pub use self::protocol::{Protocol, Version};
+
+use self::dialect::Sender;
+use self::pump::Pump;
 
 /// Largest payload: far above what 16 orders need, and no broker refuses it.
 pub const PAYLOAD_BYTES_MAX: usize = 128 * 1024;
+/// The agent's client id. The tilde keeps it apart from every device id, and NATS takes no dot.
+pub const AGENT: &str = "farewell~agent";
 /// What MQTT adds to a payload at most: topic, properties, header.
 const OVERHEAD_BYTES_MAX: usize = 1024;
+/// Largest packet that is taken. An MQTT 5 broker is told so, and keeps what is larger to itself.
+const INCOMING_BYTES_MAX: u32 = 129 * 1024;
+/// The same where a broker can't be told: above what the usual ones let pass, because what is too large comes again
+/// until the session is given up.
+const INCOMING_BYTES_MAX_UNSAID: usize = 1025 * 1024;
 /// A broker that doesn't answer a message for so long will be asked again by the slow timer.
 const NOTICE_WAIT: Duration = Duration::from_secs(10);
 /// An order waits so long in a broker's queue for a device; then the device's own `sync` brings it.
 const MESSAGE_LIFE_SECS: u32 = 3600;
-/// First and longest pause between two attempts to connect.
-const RECONNECT_BASE: Duration = Duration::from_millis(200);
-const RECONNECT_CAP: Duration = Duration::from_secs(30);
 /// Keep-alive of a connection.
 const KEEP_ALIVE_SECS: u16 = 30;
+/// Messages under way at most.
+const QUEUE_MESSAGES_MAX: u16 = 1024;
+/// What comes from a broker waits in a queue of this size at least.
+const INCOMING_MESSAGES_MIN: usize = 16;
 
 /// A broker and who one is there.
 #[derive(Clone)]
@@ -48,11 +55,13 @@ pub struct Endpoint {
     pub host: String,
     /// Port.
     pub port: u16,
+    /// Which MQTT is spoken.
+    pub protocol: Protocol,
     /// TLS, with the broker's authority in PEM.
     pub ca_pem: Option<Vec<u8>>,
     /// Client id. For devices the device's id.
     pub client_id: String,
-    /// User name. For devices the device's id.
+    /// User name. For devices the device's id, or what the broker makes of it.
     pub username: String,
     /// Password.
     pub password: String,
@@ -74,10 +83,17 @@ pub struct Options {
     pub endpoint: Endpoint,
     /// Topic filters, subscribed to with QoS 1 on every connection.
     pub filters: Vec<String>,
-    /// How long the broker keeps the session of a client that is away. `None`: not at all.
+    /// How long the broker keeps the session of a client that is away. `None`: not at all. With MQTT 3.1.1 the
+    /// broker decides how long.
     pub session_life: Option<Duration>,
     /// Messages under way to the broker, and messages that wait on either side: 1 to 1,024.
     pub queue: u16,
+}
+
+impl Options {
+    fn queue(&self) -> u16 {
+        self.queue.clamp(1, QUEUE_MESSAGES_MAX)
+    }
 }
 
 /// What comes from the broker.
@@ -112,8 +128,8 @@ pub enum PublishError {
 /// Sends messages. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
-    client: AsyncClient,
-    payload_bytes_max: Arc<AtomicUsize>,
+    sender: watch::Receiver<Sender>,
+    standing: watch::Receiver<Option<Standing>>,
 }
 
 impl Client {
@@ -121,202 +137,30 @@ impl Client {
     ///
     /// That the broker has it says nothing about the device.
     pub async fn publish(&self, topic: String, payload: Vec<u8>) -> Result<(), PublishError> {
-        if payload.len() > self.payload_bytes_max.load(Ordering::Relaxed) {
+        let payload_bytes_max = self
+            .standing
+            .borrow()
+            .map_or(PAYLOAD_BYTES_MAX, |standing| {
+                standing.profile.payload_bytes_max()
+            });
+        if payload.len() > payload_bytes_max {
             return Err(PublishError::TooLarge);
         }
-        let properties = PublishProperties {
-            message_expiry_interval: Some(MESSAGE_LIFE_SECS),
-            ..PublishProperties::default()
-        };
-        let options = PublishOptions::new(QoS::AtLeastOnce)
-            .retain(false)
-            .properties(properties);
-        let notice = self
-            .client
-            .try_publish_tracked(topic, payload, options)
-            .map_err(|_| PublishError::Full)?;
-        match tokio::time::timeout(NOTICE_WAIT, notice.wait_completion_async()).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(PublishError::NotTaken),
-        }
+        let sender = self.sender.borrow().clone();
+        sender.publish(topic, payload).await
+    }
+
+    /// The connection and what the broker offers on it; `None` while there is none.
+    pub fn standing(&self) -> watch::Receiver<Option<Standing>> {
+        self.standing.clone()
     }
 }
 
 /// Connects and stays connected until `shutdown`. What comes in and finds the queue full is dropped: it comes again.
 pub fn connect(options: Options, shutdown: &Shutdown) -> (Client, mpsc::Receiver<Incoming>) {
-    let queue = options.queue.clamp(1, 1024);
-    let (client, events) = AsyncClient::builder(mqtt_options(&options, queue))
-        .capacity(queue.into())
-        .build();
-    let (sender, incoming) = mpsc::channel(usize::from(queue).max(16));
-    let payload_bytes_max = Arc::new(AtomicUsize::new(PAYLOAD_BYTES_MAX));
-    let pump = Pump {
-        client: client.clone(),
-        filters: options.filters,
-        incoming: sender,
-        payload_bytes_max: payload_bytes_max.clone(),
-    };
-    let end = shutdown.clone();
-    shutdown.spawn(pump.run(events, end));
-    (
-        Client {
-            client,
-            payload_bytes_max,
-        },
-        incoming,
-    )
-}
-
-fn mqtt_options(options: &Options, queue: u16) -> MqttOptions {
-    let endpoint = &options.endpoint;
-    let mut mqtt = MqttOptions::new(
-        endpoint.client_id.clone(),
-        (endpoint.host.clone(), endpoint.port),
-    );
-    let mut network = NetworkOptions::new();
-    network.set_tcp_nodelay(true);
-    mqtt.set_keep_alive(KEEP_ALIVE_SECS)
-        .set_credentials(endpoint.username.clone(), endpoint.password.clone())
-        .set_network_options(network)
-        .set_outgoing_inflight_upper_limit(queue);
-    match options.session_life {
-        None => {
-            mqtt.set_clean_start(true);
-        }
-        Some(life) => {
-            let secs = u32::try_from(life.as_secs()).unwrap_or(u32::MAX);
-            mqtt.set_clean_start(false)
-                .set_session_expiry_interval(Some(secs))
-                .set_session_store(session::Forgetful {
-                    session_expiry_secs: secs,
-                    inflight_max: queue,
-                });
-        }
-    }
-    if let Some(ca) = &endpoint.ca_pem {
-        let tls = TlsConfiguration::Simple {
-            ca: ca.clone(),
-            alpn: None,
-            client_auth: None,
-        };
-        mqtt.set_transport(Transport::tls_with_config(tls));
-    }
-    mqtt
-}
-
-struct Pump {
-    client: AsyncClient,
-    filters: Vec<String>,
-    incoming: mpsc::Sender<Incoming>,
-    payload_bytes_max: Arc<AtomicUsize>,
-}
-
-impl Pump {
-    /// Ends by the token: the client's own `disconnect` doesn't end the loop while the broker is away.
-    async fn run(self, mut events: EventLoop, shutdown: Shutdown) {
-        let mut failures = 0;
-        loop {
-            let event = tokio::select! {
-                () = shutdown.wait() => break,
-                () = self.incoming.closed() => break,
-                event = events.poll() => event,
-            };
-            match event {
-                Ok(Event::Incoming(packet)) => {
-                    if matches!(packet, Packet::SubAck(_)) {
-                        failures = 0;
-                    }
-                    self.take(packet);
-                }
-                Ok(Event::Outgoing(_) | Event::Auth(_)) => {}
-                Err(error) => {
-                    self.say(if is_refusal(&error) {
-                        Incoming::Refused
-                    } else {
-                        Incoming::Lost
-                    });
-                    let pause = backoff::jittered(
-                        failures,
-                        RECONNECT_BASE,
-                        RECONNECT_CAP,
-                        rand::rng().random(),
-                    );
-                    failures += 1;
-                    tokio::select! {
-                        () = shutdown.wait() => break,
-                        () = self.incoming.closed() => break,
-                        () = tokio::time::sleep(pause) => {}
-                    }
-                }
-            }
-        }
-    }
-
-    fn take(&self, packet: Packet) {
-        match packet {
-            Packet::ConnAck(ack) => self.connected(&ack),
-            Packet::SubAck(ack) => {
-                let granted = ack
-                    .return_codes
-                    .iter()
-                    .all(|code| matches!(code, SubscribeReasonCode::Success(_)));
-                self.say(if granted {
-                    Incoming::Connected
-                } else {
-                    Incoming::Refused
-                });
-            }
-            Packet::Publish(publish) => {
-                if let Ok(topic) = std::str::from_utf8(&publish.topic) {
-                    self.say(Incoming::Message {
-                        topic: topic.to_owned(),
-                        payload: publish.payload.clone(),
-                    });
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Subscribes on every connection: a broker that lost its store says nothing about lost subscriptions.
-    fn connected(&self, ack: &ConnAck) {
-        let broker_max = ack
-            .properties
-            .as_ref()
-            .and_then(|p| p.max_packet_size)
-            .map_or(usize::MAX, |bytes| bytes as usize);
-        let payload_max = broker_max
-            .saturating_sub(OVERHEAD_BYTES_MAX)
-            .min(PAYLOAD_BYTES_MAX);
-        self.payload_bytes_max.store(payload_max, Ordering::Relaxed);
-        let filters = self
-            .filters
-            .iter()
-            .map(|filter| SubscribeFilter::new(filter.clone(), QoS::AtLeastOnce));
-        if self.filters.is_empty() {
-            self.say(Incoming::Connected);
-        } else if self
-            .client
-            .try_subscribe_many(filters.collect::<Vec<_>>())
-            .is_err()
-        {
-            tracing::warn!(
-                "the MQTT queue is full, the subscription waits for the next connection"
-            );
-        }
-    }
-
-    fn say(&self, incoming: Incoming) {
-        // Waiting here would stop the acknowledgements that whoever reads may be waiting for.
-        let _ = self.incoming.try_send(incoming);
-    }
-}
-
-fn is_refusal(error: &ConnectionError) -> bool {
-    matches!(
-        error,
-        ConnectionError::ConnectionRefused(
-            ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized
-        )
-    )
+    let (incoming, received) =
+        mpsc::channel(usize::from(options.queue()).max(INCOMING_MESSAGES_MIN));
+    let (pump, client) = Pump::new(options, incoming);
+    shutdown.spawn(pump.run(shutdown.clone()));
+    (client, received)
 }

@@ -6,7 +6,7 @@
 use std::future::{Future, ready};
 use std::pin::Pin;
 
-use rumqttc::{
+use rumqttc_v5::{
     PersistedAckMode, PersistedSession, SessionStore, SessionStoreError, SessionStoreKey,
 };
 

@@ -1,6 +1,3 @@
-use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +7,11 @@ use farewell_runtime::shutdown::Shutdown;
 use prost::Message as _;
 use tokio::sync::mpsc;
 
+use super::brokers::endpoint;
 use crate::devices::agent::Agent;
 use crate::devices::broker::{Config, EmbeddedBroker};
 use crate::devices::mqtt::topic::{self, Channel};
-use crate::devices::mqtt::{Client, Endpoint, Incoming, Options, PublishError, connect};
+use crate::devices::mqtt::{Client, Endpoint, Incoming, Options, Protocol, PublishError, connect};
 use crate::devices::names;
 use crate::devices::registry::{NewBinding, Registry, Via};
 use crate::devices::schema::SCHEMA;
@@ -22,17 +20,6 @@ use crate::scratch;
 use crate::store::Store;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-fn endpoint(port: u16, device: &str, password: &str) -> Endpoint {
-    Endpoint {
-        host: "127.0.0.1".to_owned(),
-        port,
-        ca_pem: None,
-        client_id: device.to_owned(),
-        username: device.to_owned(),
-        password: password.to_owned(),
-    }
-}
 
 fn dial(
     endpoint: Endpoint,
@@ -89,14 +76,19 @@ async fn the_embedded_broker_holds_each_device_to_its_own_topics() {
     let registry = Registry::new(store, Via::Hub, true);
     let (_, secret) = bind(&registry, "hub-1").await;
     let (_, other) = bind(&registry, "hub-2").await;
-    let broker = EmbeddedBroker::start(([127, 0, 0, 1], 0).into(), "test", registry)
-        .await
-        .unwrap();
+    let broker =
+        EmbeddedBroker::start(([127, 0, 0, 1], 0).into(), "test", registry, Arc::default())
+            .await
+            .unwrap();
     let port = broker.addr().port();
     let shutdown = Shutdown::new();
 
     let own = vec![topic::of("test", "hub-1", Channel::Cmd)];
-    let (client, mut incoming) = dial(endpoint(port, "hub-1", &secret), own, &shutdown);
+    let (client, mut incoming) = dial(
+        endpoint(port, "hub-1", &secret, Protocol::Auto),
+        own,
+        &shutdown,
+    );
     connected(&mut incoming).await;
     client
         .publish(topic::of("test", "hub-1", Channel::Sync), vec![1])
@@ -119,7 +111,7 @@ async fn the_embedded_broker_holds_each_device_to_its_own_topics() {
         "farewell/v1/test/hub-2/sync",
     ] {
         let (_client, mut incoming) = dial(
-            endpoint(port, "hub-2", &other),
+            endpoint(port, "hub-2", &other, Protocol::Auto),
             vec![filter.to_owned()],
             &shutdown,
         );
@@ -128,11 +120,11 @@ async fn the_embedded_broker_holds_each_device_to_its_own_topics() {
             "{filter}"
         );
     }
-    let mut takeover = endpoint(port, "hub-2", &other);
+    let mut takeover = endpoint(port, "hub-2", &other, Protocol::Auto);
     takeover.client_id = "hub-1".to_owned();
     for stranger in [
-        endpoint(port, "hub-1", "wrong"),
-        endpoint(port, "farewell.agent", "wrong"),
+        endpoint(port, "hub-1", "wrong", Protocol::Auto),
+        endpoint(port, "farewell~agent", "wrong", Protocol::Auto),
         takeover,
     ] {
         let (_client, mut incoming) = dial(stranger, Vec::new(), &shutdown);
@@ -149,7 +141,7 @@ async fn the_embedded_broker_opens_on_loopback_only() {
         .unwrap();
     let registry = Registry::new(store, Via::Hub, true);
     assert!(
-        EmbeddedBroker::start(([0, 0, 0, 0], 0).into(), "test", registry)
+        EmbeddedBroker::start(([0, 0, 0, 0], 0).into(), "test", registry, Arc::default())
             .await
             .is_err()
     );
@@ -172,7 +164,11 @@ async fn a_hub_is_reached(
 
     let own = vec![topic::of("test", "hub-1", Channel::Cmd)];
     let password = password.unwrap_or(&secret);
-    let (client, mut incoming) = dial(endpoint(port(&handle), "hub-1", password), own, &shutdown);
+    let (client, mut incoming) = dial(
+        endpoint(port(&handle), "hub-1", password, Protocol::Auto),
+        own,
+        &shutdown,
+    );
     connected(&mut incoming).await;
     let sync = wire::Sync {
         device: names::device("hub-1"),
@@ -267,7 +263,11 @@ async fn after_a_restart_of_agent_and_broker_a_waiting_hub_gets_the_order_from_t
     let listen = handle.broker_addr.unwrap();
     let own = vec![topic::of("test", "hub-1", Channel::Cmd)];
     let device = Shutdown::new();
-    let (client, mut incoming) = dial(endpoint(listen.port(), "hub-1", &secret), own, &device);
+    let (client, mut incoming) = dial(
+        endpoint(listen.port(), "hub-1", &secret, Protocol::Auto),
+        own,
+        &device,
+    );
     connected(&mut incoming).await;
     queue_behind(&handle.store, Via::Hub, &erase(&[("hub-1", epoch)])).await;
     handle.store.pool().close().await;
@@ -310,95 +310,4 @@ async fn after_a_restart_of_agent_and_broker_a_waiting_hub_gets_the_order_from_t
     );
     assert!(device.drain(PATIENCE).await);
     assert!(second.drain(PATIENCE).await);
-}
-
-#[tokio::test]
-async fn a_hub_is_reached_through_mosquitto() {
-    let Some(mosquitto) =
-        std::env::var_os("FAREWELL_TEST_MOSQUITTO").filter(|path| !path.is_empty())
-    else {
-        assert!(
-            std::env::var_os("FAREWELL_TEST_REQUIRED").is_none(),
-            "FAREWELL_TEST_MOSQUITTO is not set, and nothing may be skipped"
-        );
-        println!("skipped on Mosquitto: FAREWELL_TEST_MOSQUITTO is not set");
-        return;
-    };
-    let broker = Mosquitto::start(mosquitto.into());
-    let port = broker.port;
-    let endpoint = endpoint(port, "farewell.agent", "agent-password");
-    let agent = Agent {
-        broker: Some(Config::External(endpoint)),
-        ..agent("mosquitto", Security::PlainLoopback)
-    };
-    a_hub_is_reached(agent, |_| port, Some("hub-password")).await;
-}
-
-/// A broker of our own for one test, with a password file and the topics that the agent's documentation asks for.
-struct Mosquitto {
-    process: Child,
-    port: u16,
-}
-
-impl Mosquitto {
-    fn start(binary: PathBuf) -> Self {
-        // Below the ports that outgoing connections take, or one of them might be faster.
-        let port = (20_000..32_000)
-            .map(|_| rand::random_range(20_000..32_000))
-            .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
-            .unwrap();
-        let folder =
-            std::env::temp_dir().join(format!("farewell-mosquitto-{}", uuid::Uuid::now_v7()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let file = |name: &str, text: String| {
-            let path = folder.join(name);
-            std::fs::write(&path, text).unwrap();
-            path.display().to_string()
-        };
-        let passwords = file(
-            "passwords",
-            "farewell.agent:agent-password\nhub-1:hub-password\n".to_owned(),
-        );
-        let passwd = binary.with_file_name("mosquitto_passwd");
-        let passwd = if passwd.exists() {
-            passwd
-        } else {
-            PathBuf::from("mosquitto_passwd")
-        };
-        assert!(
-            Command::new(passwd)
-                .args(["-U", &passwords])
-                .status()
-                .unwrap()
-                .success()
-        );
-        let topics = file(
-            "topics",
-            "pattern read farewell/v1/test/%u/cmd\npattern write farewell/v1/test/%u/ack\n\
-             pattern write farewell/v1/test/%u/sync\nuser farewell.agent\ntopic write farewell/v1/test/+/cmd\n\
-             topic read farewell/v1/test/+/ack\ntopic read farewell/v1/test/+/sync\n"
-                .to_owned(),
-        );
-        let config = file(
-            "mosquitto.conf",
-            format!(
-                "listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\nacl_file {topics}\n\
-                 set_tcp_nodelay true\nuser root\n"
-            ),
-        );
-        let process = Command::new(binary).args(["-c", &config]).spawn().unwrap();
-        let began = std::time::Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(began.elapsed() < PATIENCE, "mosquitto does not listen");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Self { process, port }
-    }
-}
-
-impl Drop for Mosquitto {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }

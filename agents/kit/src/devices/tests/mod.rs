@@ -1,5 +1,10 @@
 mod broker;
+mod brokers;
 mod delivery;
 mod erasure;
+mod hub;
+mod intruders;
+mod line;
 mod registry;
 mod session;
+mod transports;

@@ -1,0 +1,149 @@
+//! A product line under test, and what may happen to it.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use farewell_runtime::server::Security;
+use farewell_runtime::shutdown::Shutdown;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+
+use super::brokers::PATIENCE;
+use crate::devices::agent::{Agent, Handle};
+use crate::devices::broker::Config;
+use crate::devices::mqtt::Standing;
+use crate::devices::registry::{NewBinding, Registry, Via};
+use crate::devices::schema::SCHEMA;
+use crate::devices::testing::{ACCOUNT, TestLine, agent, command, erase, queue_behind};
+use crate::participant::Order;
+use crate::store::Store;
+
+/// An agent that can die without a word, on threads of its own.
+pub struct Line {
+    pub agent: Agent,
+    running: Option<(Runtime, Handle)>,
+    /// The agent's database, as another process sees it.
+    pub store: Store,
+}
+
+impl Line {
+    pub async fn start(name: &str, broker: Config) -> Self {
+        let agent = Agent {
+            broker: Some(broker),
+            ..agent(name, Security::PlainLoopback)
+        };
+        let mut line = Self {
+            store: Store::open(&agent.database, "test", SCHEMA).await.unwrap(),
+            agent,
+            running: None,
+        };
+        line.run().await;
+        line
+    }
+
+    pub async fn run(&mut self) {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let starting = self
+            .agent
+            .clone()
+            .start(Arc::new(TestLine(Via::Hub)), Shutdown::new());
+        let handle = runtime.spawn(starting).await.unwrap().unwrap();
+        self.running = Some((runtime, handle));
+    }
+
+    /// Ends in the middle of whatever it does, with its broker if that is the embedded one.
+    pub fn crash(&mut self) {
+        if let Some((runtime, _)) = self.running.take() {
+            runtime.shutdown_background();
+        }
+    }
+
+    pub fn handle(&self) -> &Handle {
+        &self.running.as_ref().unwrap().1
+    }
+
+    /// Waits for a connection that has said all about itself.
+    pub async fn standing(&self, number: u64) -> Standing {
+        let mut broker = self.handle().broker.clone().unwrap();
+        standing(&mut broker, number).await
+    }
+
+    /// Binds a hub. Its epoch and secret.
+    pub async fn bind(&self, hub: &str) -> (u64, String) {
+        let new = NewBinding {
+            request_id: uuid::Uuid::now_v7(),
+            device: hub.to_owned(),
+            account: ACCOUNT.to_owned(),
+            model: String::new(),
+            serial_number: String::new(),
+            via: None,
+        };
+        let registry = Registry::new(self.store.clone(), Via::Hub, true);
+        let bound = registry.bind(&new).await.unwrap();
+        (bound.binding.epoch, bound.secret.unwrap())
+    }
+
+    /// Owes a hub its reset. The agent is not told: it looks when the hub is there.
+    pub async fn owe(&self, hub: &str, epoch: u64) {
+        let order = Order {
+            devices: erase(&[(hub, epoch)]).devices,
+            ..command(hub)
+        };
+        queue_behind(&self.store, Via::Hub, &order).await;
+    }
+
+    /// The state of every hub's order.
+    pub async fn states(&self) -> BTreeMap<String, String> {
+        let rows: Vec<(String, String)> = sqlx::query_as("SELECT device, state FROM orders")
+            .fetch_all(self.store.pool())
+            .await
+            .unwrap();
+        rows.into_iter().collect()
+    }
+
+    pub async fn settled(&self, hub: &str) {
+        until(&format!("{hub} settles its order"), || async {
+            matches!(
+                self.states().await.get(hub).map(String::as_str),
+                Some("EXECUTED" | "CONFIRMED")
+            )
+        })
+        .await;
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.crash();
+    }
+}
+
+/// Waits for a connection that has said all about itself.
+pub async fn standing(broker: &mut watch::Receiver<Option<Standing>>, number: u64) -> Standing {
+    let stands = broker.wait_for(|standing| {
+        standing.is_some_and(|standing| {
+            standing.number >= number && standing.profile.maximum_qos.is_some()
+        })
+    });
+    let stands = tokio::time::timeout(PATIENCE, stands).await;
+    stands.expect("connected to the broker").unwrap().unwrap()
+}
+
+/// Waits for what has to become true.
+pub async fn until<F: Future<Output = bool>>(what: &str, is: impl Fn() -> F) {
+    let becomes = async {
+        while !is().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(
+        tokio::time::timeout(PATIENCE, becomes).await.is_ok(),
+        "{what}"
+    );
+}

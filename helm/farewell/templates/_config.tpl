@@ -32,10 +32,13 @@ name = "{{ .name }}"
 {{ $port }} = "0.0.0.0:{{ $number }}"
 {{- end }}
 {{- end }}
-{{- if ($values.broker | default dict).caKey }}
+{{- with $values.broker }}
 
 [{{ $role.section }}.broker]
+protocol = {{ .protocol | quote }}
+{{- if .caKey }}
 ca = "/etc/farewell-broker/ca.pem"
+{{- end }}
 {{- end }}
 {{- range $channel, $route := $values.courier }}
 

@@ -2,7 +2,8 @@
 use prost::Message as _;
 use std::{env, fs, path::PathBuf};
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
+    "farewell/account/v1/account_service.proto",
     "farewell/deletion/v1/deletion.proto",
     "farewell/deletion/v1/deletion_service.proto",
     "farewell/participant/v1/participant_service.proto",

@@ -15,6 +15,29 @@ pub const LINES: [&str; 3] = ["phones", "wearables", "smarthome"];
 /// A plan for them: a phone is not wiped while its watch still needs it.
 pub const STAGES: &[&[&str]] = &[&["wearables"], &["phones", "smarthome"]];
 
+/// How many devices each account has, how many of them are away at first, and how many drop connections and answer twice.
+#[derive(Clone, Copy, Debug)]
+pub struct Size<'a> {
+    pub phones: &'a str,
+    pub watches: &'a str,
+    pub hubs: &'a str,
+    pub children_per_hub: &'a str,
+    pub offline: &'a str,
+    pub offline_for: &'a str,
+    pub flaky: &'a str,
+}
+
+/// A phone, a watch, a hub and two lamps.
+pub const SMALL: Size<'_> = Size {
+    phones: "1",
+    watches: "1",
+    hubs: "1",
+    children_per_hub: "2",
+    offline: "0.2",
+    offline_for: "4s",
+    flaky: "0.3",
+};
+
 /// Where the agents are found, however often they are started.
 #[derive(Debug)]
 pub struct AgentsSite {
@@ -43,8 +66,13 @@ struct Snapshot {
 }
 
 impl AgentsSite {
-    /// Writes the settings into `folder`, where the agents' databases lie too.
-    pub fn new(program: &str, folder: &Path, coordinator: &CoordinatorSite) -> Result<Self> {
+    /// Writes the settings into `folder`, where the agents' databases lie too; `terms` are lines that each agent gets.
+    pub fn new(
+        program: &str,
+        folder: &Path,
+        coordinator: &CoordinatorSite,
+        terms: &str,
+    ) -> Result<Self> {
         let address = || anyhow::Ok(format!("127.0.0.1:{}", free_port()?));
         let devices = [address()?, address()?, address()?];
         let broker = address()?;
@@ -52,7 +80,7 @@ impl AgentsSite {
         for (line, devices) in LINES.iter().zip(&devices) {
             text.push_str(&format!(
                 "[agent.{line}]\ndatabase = \"sqlite:{}\"\ncoordinators = [\"{}\"]\nplain = true\n\
-                 confirm_wait = \"2s\"\nlisten.devices = \"{devices}\"\n",
+                 confirm_wait = \"2s\"\nlisten.devices = \"{devices}\"\n{terms}\n",
                 folder.join(format!("{line}.db")).display(),
                 coordinator.participants,
             ));
@@ -70,6 +98,22 @@ impl AgentsSite {
         })
     }
 
+    /// Where devices of a line attach, and callers bind them.
+    pub fn devices(&self, line: &str) -> Option<&str> {
+        let place = LINES.iter().position(|name| *name == line)?;
+        self.devices.get(place).map(String::as_str)
+    }
+
+    /// Where hubs connect.
+    pub fn broker(&self) -> &str {
+        &self.broker
+    }
+
+    /// The public halves of the keys whose orders devices carry out.
+    pub fn order_keys(&self) -> PathBuf {
+        self.folder.join("orders.pub")
+    }
+
     /// Starts the agent of a line and returns at once.
     pub fn launch(&self, line: &str) -> Result<Process> {
         let mut command = Command::new(&self.program);
@@ -77,21 +121,35 @@ impl AgentsSite {
         Process::start(command.arg(&self.config), &self.log(line))
     }
 
-    /// Binds devices to each account and lets them live: a phone, a watch, a hub and two lamps. Some are away at first,
-    /// some drop connections and answer twice. Returns when all are bound.
-    pub async fn fleet(&self, accounts: &[&[String]], seed: u64) -> Result<Process> {
+    /// Binds devices to each account and lets them live. Returns when all are bound.
+    pub async fn fleet(
+        &self,
+        accounts: &[&[String]],
+        size: &Size<'_>,
+        seed: u64,
+    ) -> Result<Process> {
         let [phones, wearables, smarthome] = &self.devices;
         let mut command = Command::new(&self.program);
         command.args(["fleet", "-o", "json"]);
         for account in accounts.iter().flat_map(|some| some.iter()) {
             command.args(["--account", account]);
         }
+        for (flag, value) in [
+            ("--phones", size.phones),
+            ("--watches", size.watches),
+            ("--hubs", size.hubs),
+            ("--children-per-hub", size.children_per_hub),
+            ("--offline", size.offline),
+            ("--offline-for", size.offline_for),
+            ("--flaky", size.flaky),
+        ] {
+            command.args([flag, value]);
+        }
         command
-            .args(["--phones", "1", "--watches", "1", "--hubs", "1"])
-            .args(["--children-per-hub", "2", "--offline", "0.2"])
-            .args(["--offline-for", "4s", "--flaky", "0.3"])
             .args(["--phones-agent", phones, "--wearables-agent", wearables])
             .args(["--smarthome-agent", smarthome, "--broker", &self.broker])
+            .arg("--order-keys")
+            .arg(self.order_keys())
             .args(["--seed", &seed.to_string()]);
         let mut fleet = Process::start_apart(&mut command, &self.told(), &self.log("fleet"))?;
         wait::until("the devices to be bound", async || {

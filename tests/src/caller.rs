@@ -3,13 +3,15 @@
 use anyhow::{Context as _, Result, anyhow, bail};
 use farewell_proto::deletion::v1::deletion_service_client::DeletionServiceClient;
 use farewell_proto::deletion::v1::{
-    Channel, CreateDeletionRequest, Deletion, Factor, GetDeletionRequest, ListDeletionsRequest,
-    RevokeDeletionRequest, SendCodeRequest, SendCodeResponse, State, VerifyFactorRequest,
+    Channel, Consent, CreateDeletionRequest, Deletion, Factor, GetDeletionRequest,
+    ListDeletionsRequest, RevokeDeletionRequest, SendCodeRequest, SendCodeResponse, State,
+    VerifyFactorRequest,
 };
 use farewell_proto::operator::v1::operator_service_client::OperatorServiceClient;
 use farewell_proto::operator::v1::{GetOverviewRequest, GetOverviewResponse, ListStalledRequest};
 use farewell_runtime::client::endpoint;
 use farewell_runtime::server::{MESSAGE_BYTES_MAX, Security};
+use prost_types::Timestamp;
 use tonic::Status;
 use tonic::transport;
 use uuid::Uuid;
@@ -33,7 +35,16 @@ pub fn request(account: &str) -> CreateDeletionRequest {
         request_id: fresh(),
         account: format!("accounts/{account}"),
         channel: Channel::Phone.into(),
-        consents: Vec::new(),
+        // As from a person who was told what becomes of devices.
+        consents: vec![Consent {
+            text: "device-reset".to_owned(),
+            version: 1,
+            // The same in each repeat of a request.
+            time: Some(Timestamp {
+                seconds: 1_780_000_000,
+                nanos: 0,
+            }),
+        }],
     }
 }
 

@@ -7,6 +7,7 @@ use anyhow::Result;
 use farewell_coordinator::{Config, Listener, Pace, Running};
 use farewell_core::Policy;
 use farewell_core::retry::Backoff;
+use farewell_runtime::cose::SigningKey;
 use farewell_runtime::server::Security;
 use farewell_runtime::shutdown::Shutdown;
 
@@ -38,6 +39,11 @@ pub fn pace() -> Pace {
     }
 }
 
+/// The key of every story's coordinator: devices of a story pin its public half.
+pub fn order_key() -> SigningKey {
+    SigningKey::from_seed(&[7; 32]).expect("32 bytes are a seed")
+}
+
 /// Ports on loopback that the system chooses.
 pub fn config(policy: Policy, ledger: &str, security: &Security) -> Config {
     let listener = || Listener {
@@ -51,6 +57,7 @@ pub fn config(policy: Policy, ledger: &str, security: &Security) -> Config {
         callers: listener(),
         participants: listener(),
         operators: listener(),
+        orders: order_key(),
         pace: pace(),
     }
 }

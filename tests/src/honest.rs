@@ -123,7 +123,7 @@ async fn serve(mut stream: Scripted, manners: Arc<Mutex<Manners>>) {
                     stream.reply(reply).await;
                 }
             }
-            Down::Welcome(_) | Down::Refusals(_) => {}
+            Down::Welcome(_) | Down::Refusals(_) | Down::Time(_) | Down::ReturnsKept(_) => {}
         }
     }
 }
@@ -152,6 +152,9 @@ fn reply(query: &Query, manners: &mut Manners) -> Option<Reply> {
             }),
             Question::SendCode(_) => Answer::SendCode(manners.codes.pop_front()?),
             Question::CheckProof(_) => Answer::CheckProof(manners.proofs.pop_front()?),
+            Question::DescribeDevice(_)
+            | Question::UnbindDevice(_)
+            | Question::DeviceUnbinding(_) => Answer::Unanswerable("UNSUPPORTED".to_owned()),
         }
     };
     Some(Reply {

@@ -67,8 +67,11 @@ pub async fn rows(ledger: &dyn Ledger) -> Result<String> {
     let mut text = String::new();
     for deletion in deletions(ledger).await? {
         let receipts = ledger.receipts(deletion.id).await?;
+        let addenda = ledger.addenda(deletion.id).await?;
         let history = ledger.history(deletion.id).await?;
-        text.push_str(&format!("{deletion:?} {receipts:?} {history:?}\n"));
+        text.push_str(&format!(
+            "{deletion:?} {receipts:?} {addenda:?} {history:?}\n"
+        ));
     }
     let overview = ledger.overview().await?;
     text.push_str(&format!("{:?} {}", overview.states, overview.outbox));

@@ -11,6 +11,7 @@ pub mod collector;
 pub mod coordinator;
 pub mod holder;
 pub mod honest;
+pub mod household;
 pub mod ledger;
 pub mod load;
 pub mod policy;

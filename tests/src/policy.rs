@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use farewell_core::Policy;
+use farewell_core::order::DevicePolicy;
 use farewell_core::policy::{Channel, Factor, Stage};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -30,6 +31,7 @@ pub fn straight(stages: &[&[&str]]) -> Policy {
         deadline_warning: HOUR,
         stalled_after: HOUR,
         recheck: Duration::from_millis(200),
+        devices: DevicePolicy::default(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use farewell_runtime::certs;
 use farewell_runtime::server::Security;
 
 use crate::caller::{Caller, Operator};
@@ -148,6 +149,8 @@ impl CoordinatorSite {
             format!("{{ name = \"{name}\", participants = {participants:?} }}")
         });
         let stages = stages.collect::<Vec<_>>().join(", ");
+        certs::order_key(folder)?;
+        let orders = folder.join("orders.key").display().to_string();
         let text = format!(
             r#"
 [coordinator]
@@ -155,6 +158,7 @@ instance = "{instance}"
 ledger = "{ledger}"
 plain = true
 drain = "3s"
+orders.key = "{orders}"
 [coordinator.listen]
 callers = "{callers}"
 participants = "{participants}"

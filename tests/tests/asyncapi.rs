@@ -12,7 +12,7 @@ use serde_json::Value;
 const CHANNELS: [(&str, Channel, &str, &str); 3] = [
     ("cmd", Channel::Cmd, "send", "OrderEnvelope"),
     ("ack", Channel::Ack, "receive", "ReportEnvelope"),
-    ("sync", Channel::Sync, "receive", "Sync"),
+    ("sync", Channel::Sync, "receive", "SyncEnvelope"),
 ];
 
 #[test]

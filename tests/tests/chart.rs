@@ -215,6 +215,28 @@ fn no_secret_is_written_into_a_manifest() -> Result<()> {
 }
 
 #[test]
+fn the_key_that_signs_orders_is_the_coordinators_alone() -> Result<()> {
+    let Some(chart) = Chart::found()? else {
+        return Ok(());
+    };
+    let manifests = chart.render(DEFAULT)?;
+    for (role, _) in ROLES {
+        let pod = &one(&manifests, "StatefulSet", role)?["spec"]["template"]["spec"];
+        let volumes = pod["volumes"].as_array().into_iter().flatten();
+        let secrets: Vec<_> = volumes
+            .filter_map(|volume| volume["secret"]["secretName"].as_str())
+            .filter(|name| name.ends_with("-orders"))
+            .collect();
+        let expected: &[&str] = match role {
+            "coordinator" => &["farewell-coordinator-orders"],
+            _ => &[],
+        };
+        assert_eq!(secrets, expected, "{role}");
+    }
+    Ok(())
+}
+
+#[test]
 fn everything_is_denied_that_is_not_named() -> Result<()> {
     let Some(chart) = Chart::found()? else {
         return Ok(());

@@ -9,11 +9,13 @@ use farewell_core::retry::Backoff;
 use farewell_proto::deletion::v1::{
     CheckEligibilityRequest, ConditionKind, Factor, LegState, State,
 };
+use farewell_proto::device::v1::DeviceVerb;
 use farewell_proto::participant::v1::connect_response::Message as Down;
 use farewell_proto::participant::v1::report::Answer;
 use farewell_proto::participant::v1::{
-    CheckProofReply, Command, Deferred, DeviceOutcome, DeviceResult, Done, EligibilityReply,
-    InProgress, Outcome, ProofResult, Received, Refused, Reply, Report, Retained, Verb, reply,
+    CheckProofReply, Command, Deferred, DeviceClass, DeviceFacts, DeviceOutcome, DeviceResult,
+    Done, EligibilityReply, InProgress, Outcome, ProofResult, Received, Refused, Reply, Report,
+    Retained, Verb, reply,
 };
 use farewell_runtime::certs::DevCa;
 use farewell_runtime::peer::Role;
@@ -83,6 +85,7 @@ fn device(device: &str, binding_epoch: u64, outcome: DeviceOutcome) -> Answer {
         device: device.to_owned(),
         binding_epoch,
         outcome: outcome.into(),
+        ..DeviceResult::default()
     };
     Answer::Done(Done {
         devices: vec![result],
@@ -867,11 +870,17 @@ async fn every_sealed_device_needs_a_result_of_its_own_binding() -> Result<()> {
             device: format!("devices/{device}"),
             binding_epoch,
             outcome: outcome.into(),
+            ..DeviceResult::default()
         };
-        let roster = vec![
-            bound("p1", 7, DeviceOutcome::Unspecified),
-            bound("p2", 1, DeviceOutcome::Unspecified),
-        ];
+        let listed = |device: &str, binding_epoch: u64| DeviceResult {
+            facts: Some(DeviceFacts {
+                class: DeviceClass::Personal.into(),
+                verbs: vec![DeviceVerb::Unbind.into(), DeviceVerb::Reset.into()],
+                ..DeviceFacts::default()
+            }),
+            ..bound(device, binding_epoch, DeviceOutcome::Unspecified)
+        };
+        let roster = vec![listed("p1", 7), listed("p2", 1)];
         let sealed = Done {
             devices: roster,
             ..done(Outcome::Sealed, &[])

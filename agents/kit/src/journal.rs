@@ -120,6 +120,8 @@ mod tests {
             device: name.to_owned(),
             binding_epoch: 3,
             outcome: Some(DeviceOutcome::Confirmed),
+            facts: None,
+            lock: None,
         }
     }
 

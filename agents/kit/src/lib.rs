@@ -8,7 +8,6 @@ pub mod devices;
 pub mod holder;
 pub mod journal;
 pub mod participant;
-mod refusals;
 pub mod seal;
 pub mod service;
 pub mod session;

@@ -6,6 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
+mod device;
+
+pub use device::{
+    BoundDevice, Description, DeviceClass, DeviceDuty, DeviceEnding, DeviceFacts, DeviceOutcome,
+    DeviceResult, DeviceReturn, DeviceTask, DeviceVerb, LockOutcome, NotUnbound, ReturnKept,
+    UnbindDevice, Unbinding, UnbindingState,
+};
+
 /// A product line or service that must let go of accounts.
 ///
 /// The session calls these methods; none of them is ever called with an empty account or an unknown verb.
@@ -52,6 +60,34 @@ pub trait Participant: Send + Sync + 'static {
     async fn check_proof(&self, _request: &CheckProof) -> Result<ProofChecked, Fault> {
         Err(Fault::unsupported("CHECK_PROOF"))
     }
+
+    /// What the account's device is, and what decides what it is told; `None` if the account has no such device. Only
+    /// agents can. No side effects.
+    async fn describe_device(
+        &self,
+        _account: &str,
+        _device: &str,
+    ) -> Result<Option<Description>, Fault> {
+        Err(Fault::unsupported("DESCRIBE_DEVICE"))
+    }
+
+    /// Ends the server half of one binding and queues the device's order, durably. The same name again changes nothing
+    /// and says how far it is. Only agents can.
+    async fn unbind_device(
+        &self,
+        _request: &UnbindDevice,
+    ) -> Result<Result<Unbinding, NotUnbound>, Fault> {
+        Err(Fault::unsupported("UNBIND_DEVICE"))
+    }
+
+    /// How far an unbinding is. Only agents can.
+    async fn device_unbinding(
+        &self,
+        _account: &str,
+        _name: &str,
+    ) -> Result<Result<Unbinding, NotUnbound>, Fault> {
+        Err(Fault::unsupported("DEVICE_UNBINDING"))
+    }
 }
 
 /// `REFUSED`: the command is empty, zero, unknown or somebody else's, or its name stands for another command.
@@ -79,15 +115,6 @@ impl fmt::Debug for Order {
             .field("devices", &self.devices)
             .finish_non_exhaustive()
     }
-}
-
-/// One device of the roster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceTask {
-    /// The device's id, without `devices/`.
-    pub device: String,
-    /// The binding that was sealed; at least 1.
-    pub binding_epoch: u64,
 }
 
 /// What comes back for a command.
@@ -166,28 +193,6 @@ pub struct Retained {
     pub until: SystemTime,
 }
 
-/// One device of an answer.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct DeviceResult {
-    /// The device's id, without `devices/`.
-    pub device: String,
-    /// The binding; at least 1.
-    pub binding_epoch: u64,
-    /// How it ended; `None` in a roster.
-    pub outcome: Option<DeviceOutcome>,
-}
-
-/// How a device ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum DeviceOutcome {
-    Confirmed,
-    Executed,
-    Detached,
-    Superseded,
-    Transferred,
-    Unsupported,
-}
-
 /// "Ask again later."
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Deferred {
@@ -230,19 +235,6 @@ pub struct Category {
     pub count: i64,
     /// Bytes.
     pub size_bytes: i64,
-}
-
-/// A bound device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BoundDevice {
-    /// The device's id.
-    pub device: String,
-    /// Model name.
-    pub model: String,
-    /// Serial number.
-    pub serial_number: String,
-    /// The current binding.
-    pub binding_epoch: u64,
 }
 
 /// "Send a code." Its `Debug` never shows the account.

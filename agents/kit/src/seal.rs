@@ -77,15 +77,10 @@ pub fn deletion_of(command: &str) -> Option<&str> {
 /// Errors: [`Error::Sealed`], [`Error::Erased`]; the caller rolls back.
 pub async fn admit(tx: &mut Transaction<'_, Any>, account: &str) -> Result<(), Error> {
     admit_though_sealed(tx, account).await?;
-    let (sealed,): (i64,) =
-        sqlx::query_as("SELECT COUNT(*) FROM seal WHERE account = $1 AND lifted = 0")
-            .bind(mark(account))
-            .fetch_one(&mut **tx)
-            .await?;
-    if sealed == 0 {
-        Ok(())
-    } else {
+    if sealed(tx, &mark(account)).await? {
         Err(Error::Sealed)
+    } else {
+        Ok(())
     }
 }
 
@@ -99,6 +94,13 @@ pub async fn admit_though_sealed(
     } else {
         Ok(())
     }
+}
+
+/// Whether the account is neither sealed nor erased. Holds it until the transaction ends, as [`admit`] does, for those
+/// who look for somebody that takes something and do without if nobody can.
+pub(crate) async fn is_open(tx: &mut AnyConnection, account: &str) -> Result<bool, sqlx::Error> {
+    let mark = mark(account);
+    Ok(!hold(tx, &mark).await? && !sealed(tx, &mark).await?)
 }
 
 /// The earlier answer to `order`, for [`crate::Participant::recall`]: work begun here is kept under the account's mark.
@@ -360,6 +362,15 @@ async fn hold(tx: &mut AnyConnection, mark: &str) -> Result<bool, sqlx::Error> {
     .fetch_one(tx)
     .await?;
     Ok(erased != 0)
+}
+
+async fn sealed(tx: &mut AnyConnection, mark: &str) -> Result<bool, sqlx::Error> {
+    let (seals,): (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM seal WHERE account = $1 AND lifted = 0")
+            .bind(mark)
+            .fetch_one(tx)
+            .await?;
+    Ok(seals > 0)
 }
 
 async fn lifted(tx: &mut AnyConnection, mark: &str, deletion: &str) -> Result<bool, sqlx::Error> {

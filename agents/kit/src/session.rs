@@ -9,11 +9,15 @@
 //! Nothing here is durable. What was asked and not answered is asked again by the coordinator, and what was answered is
 //! recalled by the participant: losing a stream, a report or this process costs time and nothing else.
 
+mod asking;
 mod connection;
 mod desk;
 mod lines;
 mod link;
 mod query;
+mod refusals;
+mod returns;
+mod time;
 mod trace;
 mod uplink;
 mod work;
@@ -24,18 +28,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use farewell_runtime::{server::Security, shutdown::Shutdown};
+use prost::bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use self::asking::Asking;
 use self::desk::{Desk, Rung};
 use self::lines::Lines;
 use self::link::Link;
+use self::refusals::Refusals;
+pub(crate) use self::returns::RETURNS_MAX;
 use self::trace::Traced;
 use self::work::{Job, Settled};
-use crate::participant::Participant;
-use crate::refusals::Refusals;
+use crate::participant::{Participant, ReturnKept};
 use crate::wire;
 
 /// Upper bound of a window on the wire.
@@ -184,6 +191,8 @@ pub fn start_with(
         questions: Arc::new(Semaphore::new(QUERIES_MAX)),
         refusals: Refusals::default(),
         lines: Lines::default(),
+        times: Asking::default(),
+        returns: Asking::default(),
         runtime: Handle::current(),
         shutdown: shutdown.clone(),
         ended: CancellationToken::new(),
@@ -209,6 +218,8 @@ struct Shared {
     questions: Arc<Semaphore>,
     refusals: Refusals,
     lines: Lines,
+    times: Asking<Bytes>,
+    returns: Asking<Vec<ReturnKept>>,
     runtime: Handle,
     shutdown: Shutdown,
     /// Said once nothing more will be answered: the drain is over.

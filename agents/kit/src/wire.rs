@@ -3,15 +3,16 @@
 //! Every `match` is total and has no wildcard: a word added to the wire stops the build here. What is unknown, empty or
 //! zero maps to [`Malformed`] and never to something that could be acted on.
 
-use std::collections::HashSet;
+pub(crate) mod device;
+
 use std::mem;
 use std::time::{Duration, SystemTime};
 
 use farewell_proto::participant::v1 as pb;
 
 use crate::participant::{
-    Answer, Blocker, CheckProof, CodeChannel, CodeSent, Deferred, DeviceOutcome, DeviceResult,
-    DeviceTask, Done, Inventory, Order, Outcome, ProofChecked, ProofKind, Retained, SendCode,
+    Answer, Blocker, CheckProof, CodeChannel, CodeSent, Deferred, Done, Inventory, Order, Outcome,
+    ProofChecked, ProofKind, Retained, SendCode, UnbindDevice,
 };
 
 /// Longest id or name; the coordinator's own are at most 128.
@@ -84,7 +85,7 @@ pub(crate) fn order(
     let order = Order {
         account: account.to_owned(),
         deadline,
-        devices: device_tasks(&command.devices)?,
+        devices: device::tasks(&mut command.devices)?,
         command: mem::take(&mut command.name),
         traceparent: mem::take(&mut command.traceparent),
     };
@@ -119,25 +120,6 @@ fn check_name(name: &str, verb: Verb, participant: &str) -> Result<(), Malformed
         return Err(Malformed("name is another participant's"));
     }
     Ok(())
-}
-
-fn device_tasks(tasks: &[pb::DeviceTask]) -> Result<Vec<DeviceTask>, Malformed> {
-    let mut seen = HashSet::with_capacity(tasks.len());
-    let mut read = Vec::with_capacity(tasks.len());
-    for task in tasks {
-        let device = id(&task.device, DEVICES, "devices must be devices/{device}")?;
-        if task.binding_epoch == 0 {
-            return Err(Malformed("binding_epoch must be at least 1"));
-        }
-        if !seen.insert(device) {
-            return Err(Malformed("a device is named twice"));
-        }
-        read.push(DeviceTask {
-            device: device.to_owned(),
-            binding_epoch: task.binding_epoch,
-        });
-    }
-    Ok(read)
 }
 
 /// The id in `{prefix}{id}`.
@@ -197,7 +179,7 @@ fn done(done: Done) -> pb::Done {
         outcome: outcome(done.outcome).into(),
         counts: done.counts.into_iter().collect(),
         retained: done.retained.into_iter().map(retained).collect(),
-        devices: done.devices.into_iter().map(device_result).collect(),
+        devices: done.devices.into_iter().map(device::result).collect(),
     }
 }
 
@@ -236,34 +218,15 @@ fn retained(retained: Retained) -> pb::Retained {
     }
 }
 
-fn device_result(result: DeviceResult) -> pb::DeviceResult {
-    pb::DeviceResult {
-        device: format!("{DEVICES}{}", result.device),
-        binding_epoch: result.binding_epoch,
-        outcome: result
-            .outcome
-            .map_or(pb::DeviceOutcome::Unspecified, device_outcome)
-            .into(),
-    }
-}
-
-fn device_outcome(outcome: DeviceOutcome) -> pb::DeviceOutcome {
-    match outcome {
-        DeviceOutcome::Confirmed => pb::DeviceOutcome::Confirmed,
-        DeviceOutcome::Executed => pb::DeviceOutcome::Executed,
-        DeviceOutcome::Detached => pb::DeviceOutcome::Detached,
-        DeviceOutcome::Superseded => pb::DeviceOutcome::Superseded,
-        DeviceOutcome::Transferred => pb::DeviceOutcome::Transferred,
-        DeviceOutcome::Unsupported => pb::DeviceOutcome::Unsupported,
-    }
-}
-
 /// A question that can be asked of a participant.
 pub(crate) enum Question {
     Eligibility { account: String },
     Inventory { account: String },
     SendCode(SendCode),
     CheckProof(CheckProof),
+    DescribeDevice { account: String, device: String },
+    UnbindDevice(UnbindDevice),
+    DeviceUnbinding { account: String, name: String },
 }
 
 /// A question and how long its answer is of use.
@@ -298,6 +261,17 @@ pub(crate) fn question(query: pb::Query) -> Result<(Question, Duration), Malform
             proof: given(asked.proof, "proof is empty")?,
             request_id: given(asked.request_id, "request_id is empty")?,
         }),
+        Some(pb::query::Question::DescribeDevice(asked)) => Question::DescribeDevice {
+            account,
+            device: device::id_of(&asked.device)?,
+        },
+        Some(pb::query::Question::UnbindDevice(asked)) => {
+            Question::UnbindDevice(device::unbind(asked, account)?)
+        }
+        Some(pb::query::Question::DeviceUnbinding(asked)) => Question::DeviceUnbinding {
+            account,
+            name: given(asked.name, "name is empty")?,
+        },
         None => {
             return Err(Malformed(
                 "question is missing or unknown to this version of the kit",
@@ -377,6 +351,7 @@ pub(crate) fn inventory(inventory: Inventory) -> pb::reply::Answer {
             model: bound.model,
             serial_number: bound.serial_number,
             binding_epoch: bound.binding_epoch,
+            warranty_end_time: bound.warranty_end.map(Into::into),
         })
         .collect();
     pb::reply::Answer::Inventory(pb::InventoryReply {
@@ -418,6 +393,7 @@ pub(crate) fn proof_checked(checked: ProofChecked) -> pb::reply::Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::participant::{DeviceDuty, DeviceTask};
 
     fn command() -> pb::Command {
         pb::Command {
@@ -429,6 +405,8 @@ mod tests {
             devices: vec![pb::DeviceTask {
                 device: "devices/w1".to_owned(),
                 binding_epoch: 2,
+                duty: pb::DeviceDuty::Manual.into(),
+                orders: Vec::new(),
             }],
         }
     }
@@ -441,7 +419,8 @@ mod tests {
             order.devices,
             [DeviceTask {
                 device: "w1".to_owned(),
-                binding_epoch: 2
+                binding_epoch: 2,
+                duty: DeviceDuty::Manual,
             }]
         );
         assert!(
@@ -505,17 +484,6 @@ mod tests {
             });
             assert_eq!(pb.retry_after, prost_types::Duration::try_from(sent).ok());
         }
-    }
-
-    #[test]
-    fn no_outcome_is_unspecified_but_a_device_in_a_roster() {
-        let listed = DeviceResult {
-            device: "w1".to_owned(),
-            binding_epoch: 1,
-            outcome: None,
-        };
-        assert_eq!(device_result(listed).outcome, 0);
-        assert_ne!(i32::from(outcome(Outcome::Erased)), 0);
     }
 
     #[test]

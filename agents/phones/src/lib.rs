@@ -1,9 +1,9 @@
-//! The agent of phones: each comes by itself over gRPC and is reset when its account dies.
+//! The agent of phones: each comes by itself over gRPC and is told what to do when its account dies.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use farewell_kit::devices::{Agent, Binding, Duty, Line, Terms, Verb, Via};
+use farewell_kit::devices::{Agent, Binding, DeviceClass, DeviceVerb, Line, Terms, Via};
 use farewell_kit::session;
 use farewell_runtime::server::Security;
 use farewell_runtime::shutdown::Shutdown;
@@ -50,7 +50,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     start(config, shutdown).await?.join().await
 }
 
-/// What is special about phones: nothing but that they are wiped.
+/// What is special about phones: nothing but that each is one person's.
 struct Phones;
 
 impl Line for Phones {
@@ -62,8 +62,11 @@ impl Line for Phones {
         Via::Never
     }
 
-    fn duty(&self, _binding: &Binding) -> Duty {
-        // It works on locally afterwards, without the account.
-        Duty::Own(Verb::Reset)
+    fn class(&self) -> DeviceClass {
+        DeviceClass::Personal
+    }
+
+    fn verbs(&self, _binding: &Binding) -> Vec<DeviceVerb> {
+        vec![DeviceVerb::Unbind, DeviceVerb::Reset, DeviceVerb::Transfer]
     }
 }

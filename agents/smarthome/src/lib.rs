@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use farewell_kit::devices::{Agent, Binding, Duty, Line, Terms, Verb, Via};
+use farewell_kit::devices::{Agent, Binding, DeviceClass, DeviceVerb, Line, Terms, Via};
 use farewell_kit::session;
 use farewell_runtime::server::Security;
 use farewell_runtime::shutdown::Shutdown;
@@ -68,11 +68,15 @@ impl Line for SmartHome {
         Via::Hub
     }
 
-    fn duty(&self, binding: &Binding) -> Duty {
+    fn class(&self) -> DeviceClass {
+        DeviceClass::Home
+    }
+
+    fn verbs(&self, binding: &Binding) -> Vec<DeviceVerb> {
         match binding.via {
-            // A hub that was reset first would leave its children bound to nobody's account.
-            Some(_) => Duty::ThroughHub,
-            None => Duty::Own(Verb::Reset),
+            // A child hears nothing itself: its hub forgets it, or keeps it for another.
+            Some(_) => vec![DeviceVerb::RemoveChild, DeviceVerb::Transfer],
+            None => vec![DeviceVerb::Unbind, DeviceVerb::Reset, DeviceVerb::Transfer],
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use farewell_kit::devices::{Agent, Binding, Duty, Line, Terms, Verb, Via};
+use farewell_kit::devices::{Agent, Binding, DeviceClass, DeviceVerb, Line, Terms, Via};
 use farewell_kit::session;
 use farewell_runtime::server::Security;
 use farewell_runtime::shutdown::Shutdown;
@@ -69,11 +69,15 @@ impl Line for Wearables {
         Via::Companion
     }
 
-    fn duty(&self, binding: &Binding) -> Duty {
+    fn class(&self) -> DeviceClass {
+        DeviceClass::Personal
+    }
+
+    fn verbs(&self, binding: &Binding) -> Vec<DeviceVerb> {
         if self.manual_models.contains(&binding.model) {
-            Duty::Unsupported
+            Vec::new()
         } else {
-            Duty::Own(Verb::Reset)
+            vec![DeviceVerb::Unbind, DeviceVerb::Reset, DeviceVerb::Transfer]
         }
     }
 }

@@ -32,6 +32,11 @@ name = "{{ .name }}"
 {{ $port }} = "0.0.0.0:{{ $number }}"
 {{- end }}
 {{- end }}
+{{- if $values.orders }}
+
+[{{ $role.section }}.orders]
+key = "/etc/farewell-orders/orders.key"
+{{- end }}
 {{- with $values.broker }}
 
 [{{ $role.section }}.broker]

@@ -9,7 +9,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use farewell_core::receipt::{Device, Roster};
+use farewell_core::device::Device;
+use farewell_core::receipt::Roster;
 use farewell_core::report::{self, Answer, Verdict};
 use farewell_core::retry::Backoff;
 use farewell_core::{
@@ -23,6 +24,7 @@ use tokio::sync::mpsc;
 use self::desk::Desks;
 pub use self::desk::{DeskView, Frame, Lines, SESSION_FRAMES_MAX, SessionId, WINDOW_COMMANDS_MAX};
 use crate::dispatch::LINKS_MAX;
+use crate::orders::Orders;
 use crate::timers::Timers;
 use crate::wire::verb_to_wire;
 
@@ -347,23 +349,17 @@ impl Board {
 
     /// Hands every session as many commands as its window and queue have room for. Returns how many.
     ///
-    /// `traceparent` is that of the batch; if it is recorded, `causes` gets those of the requests that it works for.
-    pub fn dispatch(
-        &mut self,
-        now: Instant,
-        backoff: &Backoff,
-        traceparent: &str,
-        causes: &mut Vec<String>,
-    ) -> usize {
+    /// If the batch is traced, `causes` gets the traces of the requests that it works for.
+    pub fn dispatch(&mut self, sending: &Sending<'_>, causes: &mut Vec<String>) -> usize {
         let (entries, timers) = (&mut self.entries, &mut self.timers);
         self.desks.hand_out(|session, (id, index)| {
             let entry = entries.get_mut(&id)?;
-            let command = entry.send(index, session, now, backoff, traceparent)?;
+            let command = entry.send(index, session, sending)?;
             if let Some(due) = entry.legs.get(index.place())?.due {
                 timers.set(due, id);
             }
             let cause = &entry.deletion.traceparent;
-            let links = !traceparent.is_empty() && causes.len() < LINKS_MAX;
+            let links = !sending.traceparent.is_empty() && causes.len() < LINKS_MAX;
             if links && !cause.is_empty() && !causes.contains(cause) {
                 causes.push(cause.clone());
             }
@@ -527,6 +523,17 @@ impl Board {
     }
 }
 
+/// How commands are sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Sending<'a> {
+    pub now: Instant,
+    pub retry: &'a Backoff,
+    /// Signs what devices are told.
+    pub orders: &'a Orders,
+    /// Trace context of the batch; empty if it is not traced.
+    pub traceparent: &'a str,
+}
+
 impl Entry {
     /// Those of the legs whose receipts are being made durable.
     fn settling(&mut self, legs: Mask) -> impl Iterator<Item = &mut LegProgress> {
@@ -542,9 +549,7 @@ impl Entry {
         &mut self,
         index: LegIndex,
         session: SessionId,
-        now: Instant,
-        backoff: &Backoff,
-        traceparent: &str,
+        sending: &Sending<'_>,
     ) -> Option<wire::Command> {
         let owed = self.deletion.owes(&self.plan).has(index);
         let leg = self.plan.leg(index)?;
@@ -558,7 +563,7 @@ impl Entry {
         progress.attempt = progress.attempt.saturating_add(1);
         progress.stage = Stage::Sent;
         progress.session = Some(session);
-        progress.due = Some(now + backoff.after(progress.attempt, rand::random()));
+        progress.due = Some(sending.now + sending.retry.after(progress.attempt, rand::random()));
         let name = CommandName {
             deletion: self.deletion.id,
             round: self.deletion.round,
@@ -572,21 +577,19 @@ impl Entry {
         let devices = roster
             .filter(|_| leg.verb == Verb::Erase)
             .map_or_else(Vec::new, |roster| {
-                let task = |device: &Device| wire::DeviceTask {
-                    device: format!("devices/{}", device.device.as_str()),
-                    binding_epoch: device.binding_epoch,
-                };
-                roster.devices.iter().map(task).collect()
+                sending
+                    .orders
+                    .tasks(&roster.devices, &name, &self.deletion, &self.plan)
             });
         Some(wire::Command {
             name: name.to_string(),
             verb: verb_to_wire(leg.verb).into(),
             account: format!("accounts/{}", self.deletion.account.as_str()),
             deadline: Some(crate::wire::timestamp(self.deletion.deadline)),
-            traceparent: if traceparent.is_empty() {
+            traceparent: if sending.traceparent.is_empty() {
                 self.deletion.traceparent.clone()
             } else {
-                traceparent.to_owned()
+                sending.traceparent.to_owned()
             },
             devices,
         })

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::Pace;
 use crate::errand::{Errand, Errands};
 use crate::lane::{OpenJob, SettleJob, TurnJob};
+use crate::orders::Orders;
 use crate::plans::Plans;
 use crate::query::Queries;
 
@@ -29,6 +30,7 @@ pub struct Center {
     pub clock: Clock,
     pub plans: Plans,
     pub pace: Pace,
+    pub orders: Orders,
     /// A wake-up carries no news: the dispatcher looks on the board.
     pub wake: Notify,
     pub changes: broadcast::Sender<Changes>,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use farewell_core::Policy;
 use farewell_core::retry::Backoff;
+use farewell_runtime::cose::SigningKey;
 use farewell_runtime::server::Security;
 
 /// Everything a coordinator is told.
@@ -22,6 +23,9 @@ pub struct Config {
     pub participants: Listener,
     /// For the people who run Farewell.
     pub operators: Listener,
+    /// Signs what devices are told. Every coordinator of a region has the same key, and devices have its public half
+    /// pinned.
+    pub orders: SigningKey,
     /// How fast things go.
     pub pace: Pace,
 }

@@ -8,7 +8,7 @@ use farewell_runtime::shutdown::Shutdown;
 use farewell_runtime::telemetry;
 use tokio::time::timeout;
 
-use crate::board::IDLE_MAX;
+use crate::board::{IDLE_MAX, Sending};
 use crate::center::Center;
 
 /// Requests that one span is linked to; what is beyond is not linked.
@@ -25,7 +25,13 @@ pub async fn run(center: Arc<Center>, shutdown: Shutdown) {
                 let span = tracing::info_span!("command batch", commands = tracing::field::Empty);
                 let traceparent = telemetry::traceparent_of(&span);
                 let mut causes = Vec::new();
-                let sent = board.dispatch(now, &center.pace.retry, &traceparent, &mut causes);
+                let sending = Sending {
+                    now,
+                    retry: &center.pace.retry,
+                    orders: &center.orders,
+                    traceparent: &traceparent,
+                };
+                let sent = board.dispatch(&sending, &mut causes);
                 span.record("commands", sent);
                 causes
                     .iter()

@@ -50,6 +50,11 @@ pub fn bad_request(reason: &str, field: &str, description: &str) -> Status {
     )
 }
 
+/// A refusal with its own code.
+pub fn coded(code: Code, reason: &str, message: &str, metadata: HashMap<String, String>) -> Status {
+    status(code, reason, message, metadata, None)
+}
+
 /// Who asks may not.
 pub fn denied(reason: &str, message: &str) -> Status {
     status(
@@ -125,7 +130,9 @@ const fn code(reason: Reason) -> Code {
         | Reason::RetentionIncomplete
         | Reason::DeviceMissing
         | Reason::DeviceUnknown
+        | Reason::DeviceFactsMissing
         | Reason::DeviceOutcomeMissing
+        | Reason::TimeMissing
         | Reason::DeferralOutOfRange
         | Reason::ReasonMissing => Code::InvalidArgument,
         _ => Code::FailedPrecondition,

@@ -14,6 +14,7 @@ mod dispatch;
 mod errand;
 mod error;
 mod lane;
+mod orders;
 mod outbox;
 mod owner;
 mod plans;
@@ -30,6 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
+use farewell_proto::account::v1::account_service_server::AccountServiceServer;
 use farewell_proto::deletion::v1::deletion_service_server::DeletionServiceServer;
 use farewell_proto::operator::v1::operator_service_server::OperatorServiceServer;
 use farewell_proto::participant::v1::participant_service_server::ParticipantServiceServer;
@@ -46,8 +48,10 @@ use crate::admission::Admission;
 use crate::center::{CHANGES_BEHIND_MAX, Center};
 use crate::clock::Clock;
 use crate::errand::Errands;
+use crate::orders::Orders;
 use crate::plans::Plans;
 use crate::query::Queries;
+use crate::service::account::Accounts;
 use crate::service::deletion::Deletions;
 use crate::service::operator::Operators;
 use crate::session::Sessions;
@@ -103,6 +107,7 @@ async fn open(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
         clock,
         plans,
         pace: config.pace,
+        orders: Orders::new(config.orders),
         wake: Notify::new(),
         changes: broadcast::Sender::new(CHANGES_BEHIND_MAX),
         open,
@@ -138,6 +143,10 @@ async fn open(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let deletions = InterceptedService::new(deletions, Admission::callers());
+    let accounts = AccountServiceServer::new(Accounts::new(Arc::clone(&center), streams.clone()))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let accounts = InterceptedService::new(accounts, Admission::callers());
     let sessions =
         ParticipantServiceServer::new(Sessions::new(Arc::clone(&center), streams.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -148,6 +157,7 @@ async fn open(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let operators = InterceptedService::new(operators, Admission::operators());
     let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<AccountServiceServer<Accounts>>().await;
     health
         .set_serving::<DeletionServiceServer<Deletions>>()
         .await;
@@ -163,6 +173,7 @@ async fn open(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
         Ok(routes
             .add_service(health_service.clone())
             .add_service(reflection()?)
+            .add_service(accounts)
             .add_service(deletions))
     })
     .await
@@ -216,6 +227,9 @@ struct Draining<const N: usize> {
 
 /// Ends in order: tell, stop sending, let what was heard become durable, close, give the slots back.
 async fn drain<const N: usize>(center: Arc<Center>, health: HealthReporter, parts: Draining<N>) {
+    health
+        .set_not_serving::<AccountServiceServer<Accounts>>()
+        .await;
     health
         .set_not_serving::<DeletionServiceServer<Deletions>>()
         .await;

@@ -1,11 +1,13 @@
 //! What callers and operators can ask for.
 
+pub mod account;
 pub mod deletion;
 mod intervene;
 pub mod operator;
 mod page;
 mod parse;
 mod present;
+mod unbinding;
 mod watch;
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! A participant's stream: who it is, what it has room for, what it answers.
 
+mod returns;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +23,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
+use self::returns::Returns;
 use crate::board::{Frame, Heard, Lines, SESSION_FRAMES_MAX, SessionId, WINDOW_COMMANDS_MAX};
 use crate::center::Center;
 use crate::error;
@@ -126,11 +129,16 @@ impl Session {
         };
         tracing::info!(%participant, session = self.id, "participant connected");
         let name: Arc<str> = participant.as_str().into();
+        let mut returns = Returns::default();
         while let Some(message) = up.next().await {
             match message?.message {
                 Some(Up::Reports(reports)) => self.reports(&participant, &name, reports).await?,
                 Some(Up::Window(window)) => self.window(&participant, window)?,
                 Some(Up::Reply(reply)) => self.center.queries.reply(&participant, reply),
+                Some(Up::Time(question)) => self.time(&question),
+                Some(Up::Returns(frame)) => {
+                    returns.take(&self.center, &participant, &self.lines.words, frame)?;
+                }
                 Some(Up::Hello(_)) => {
                     return Err(error::invalid("hello", "a session says hello once"));
                 }
@@ -185,6 +193,18 @@ impl Session {
             .set_window(participant, self.id, window.commands);
         self.center.wake.notify_one();
         Ok(())
+    }
+
+    fn time(&self, question: &wire::TimeQuestion) {
+        let answer = wire::TimeAnswer {
+            question_id: question.id,
+            proof: self.center.orders.time(question, self.center.clock.now()),
+        };
+        let frame = ConnectResponse {
+            message: Some(Down::Time(answer)),
+        };
+        // Full: the device asks again.
+        let _ = self.lines.words.try_send(Ok(frame));
     }
 
     async fn reports(

@@ -1,11 +1,13 @@
 //! Between the wire and core: total both ways, and an unknown or empty value never becomes anything.
 
+pub mod device;
+
 use std::time::Duration;
 
 use farewell_core::policy::{Channel, Factor};
-use farewell_core::receipt::{Device, DeviceOutcome, Evidence, Outcome, Retention};
+use farewell_core::receipt::{Evidence, Outcome, Retention};
 use farewell_core::report::Answer;
-use farewell_core::{AccountId, DeviceId, Reason, Time, Verb};
+use farewell_core::{AccountId, Reason, Time, Verb};
 use farewell_proto::deletion::v1 as deletion;
 use farewell_proto::participant::v1 as wire;
 use prost_types::Timestamp;
@@ -147,7 +149,7 @@ fn evidence(done: wire::Done) -> Result<Evidence, Reason> {
         devices: done
             .devices
             .into_iter()
-            .map(device)
+            .map(device::result)
             .collect::<Result<_, _>>()?,
     })
 }
@@ -180,26 +182,5 @@ fn retention(retained: wire::Retained) -> Result<Retention, Reason> {
             .until_time
             .and_then(time)
             .ok_or(Reason::RetentionIncomplete)?,
-    })
-}
-
-fn device(result: wire::DeviceResult) -> Result<Device, Reason> {
-    let outcome = match result.outcome() {
-        wire::DeviceOutcome::Unspecified => None,
-        wire::DeviceOutcome::Confirmed => Some(DeviceOutcome::Confirmed),
-        wire::DeviceOutcome::Executed => Some(DeviceOutcome::Executed),
-        wire::DeviceOutcome::Detached => Some(DeviceOutcome::Detached),
-        wire::DeviceOutcome::Superseded => Some(DeviceOutcome::Superseded),
-        wire::DeviceOutcome::Transferred => Some(DeviceOutcome::Transferred),
-        wire::DeviceOutcome::Unsupported => Some(DeviceOutcome::Unsupported),
-    };
-    let id: Option<DeviceId> = result
-        .device
-        .strip_prefix("devices/")
-        .and_then(|id| id.parse().ok());
-    Ok(Device {
-        device: id.ok_or(Reason::DeviceUnknown)?,
-        binding_epoch: result.binding_epoch,
-        outcome,
     })
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::deletion::{Deletion, State};
+use crate::device::DeviceOutcome;
 use crate::plan::Plan;
 use crate::receipt::{Evidence, Kept};
 use crate::refusal::{Reason, Refusal};
@@ -21,6 +22,16 @@ struct Document<'a> {
     point_of_no_return: String,
     purged: String,
     legs: Vec<SettledLeg<'a>>,
+    /// Devices whose own word is missing: their server half is gone, and they are told when they return.
+    devices_not_confirmed: Vec<NotConfirmed<'a>>,
+}
+
+#[derive(Serialize)]
+struct NotConfirmed<'a> {
+    participant: &'a str,
+    device: String,
+    binding_epoch: u64,
+    outcome: DeviceOutcome,
 }
 
 #[derive(Serialize)]
@@ -63,6 +74,10 @@ pub fn issue(deletion: &Deletion, plan: &Plan, receipts: &[Kept]) -> Result<Stri
         ));
     }
     legs.sort_by_key(|(order, _)| *order);
+    let devices_not_confirmed = legs
+        .iter()
+        .flat_map(|(_, leg)| not_confirmed(leg))
+        .collect();
     let document = Document {
         format: FORMAT,
         deletion: format!("deletions/{}", deletion.id),
@@ -72,14 +87,35 @@ pub fn issue(deletion: &Deletion, plan: &Plan, receipts: &[Kept]) -> Result<Stri
         requested: deletion.requested_at.to_string(),
         point_of_no_return: begun.at.to_string(),
         purged: at.to_string(),
+        devices_not_confirmed,
         legs: legs.into_iter().map(|(_, leg)| leg).collect(),
     };
     serde_json::to_string_pretty(&document).map_err(|_| Reason::EvidenceConflict.into())
 }
 
+fn not_confirmed<'a>(leg: &SettledLeg<'a>) -> Vec<NotConfirmed<'a>> {
+    let silent = |outcome: &DeviceOutcome| match outcome {
+        DeviceOutcome::Detached | DeviceOutcome::Unsupported => true,
+        DeviceOutcome::Confirmed
+        | DeviceOutcome::Executed
+        | DeviceOutcome::Superseded
+        | DeviceOutcome::Transferred => false,
+    };
+    let devices = leg.evidence.devices.iter().filter_map(|device| {
+        Some(NotConfirmed {
+            participant: leg.participant,
+            device: format!("devices/{}", device.device.as_str()),
+            binding_epoch: device.binding_epoch,
+            outcome: device.outcome.filter(silent)?,
+        })
+    });
+    devices.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::Device;
     use crate::fixture::*;
     use crate::leg::Verb;
     use crate::receipt::{Outcome, Receipt};
@@ -99,6 +135,38 @@ mod tests {
             let refusal = issue(&deletion, &plan, &receipts(&plan)).unwrap_err();
             assert_eq!(refusal.reason, Reason::NotPurged);
         }
+    }
+
+    #[test]
+    fn a_device_that_said_nothing_is_named() {
+        let plan = cn();
+        let device = |name: &str, outcome| Device {
+            device: name.parse().unwrap(),
+            binding_epoch: 2,
+            facts: None,
+            outcome: Some(outcome),
+            lock: None,
+        };
+        let wearables = leg(&plan, Verb::Erase, "wearables");
+        let evidence = Evidence {
+            devices: vec![
+                device("watch-1", DeviceOutcome::Detached),
+                device("watch-2", DeviceOutcome::Confirmed),
+            ],
+            ..counted(Outcome::Erased, 2)
+        };
+        let mut kept = receipts(&plan);
+        kept.retain(|kept| kept.receipt.leg != wearables);
+        kept.push(Kept {
+            receipt: Receipt::new(wearables, 1, evidence),
+            settled_at: over(),
+        });
+        let text = issue(&purged(&plan), &plan, &kept).unwrap();
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let named = document["devices_not_confirmed"].as_array().unwrap();
+        assert_eq!(named.len(), 1);
+        assert_eq!(named[0]["device"], "devices/watch-1");
+        assert_eq!(named[0]["outcome"], "DETACHED");
     }
 
     #[test]

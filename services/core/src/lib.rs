@@ -1,20 +1,24 @@
 //! The decisions of a deletion, and nothing else.
 //!
 //! Start with [`deletion`]: the states and the one transition. A [`plan`] says who owes what and in which order,
-//! [`report`] judges what comes back, [`gate`] is the only maker of a [`gate::PurgePermit`], [`duty`] derives what must
-//! happen next, and [`invariants`] says what may never be seen in any history.
+//! [`order`] says what a device is told, [`report`] judges what comes back, [`gate`] is the only maker of a [`gate::PurgePermit`], [`duty`] derives what must
+//! happen next, [`certificate`] says what was done and [`addendum`] what became of it later, and [`invariants`] says what may
+//! never be seen in any history.
 //!
 //! What is absent: I/O, async, a clock, randomness. Time and chance come in as arguments. This crate never learns that
 //! gRPC or SQL exist.
 
+pub mod addendum;
 pub mod certificate;
 pub mod condition;
 pub mod deletion;
+pub mod device;
 pub mod duty;
 pub mod gate;
 pub mod id;
 pub mod invariants;
 pub mod leg;
+pub mod order;
 pub mod plan;
 pub mod policy;
 pub mod receipt;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::ParticipantId;
 use crate::leg::LEGS_MAX;
+use crate::order::DevicePolicy;
 
 /// Where a request comes from. It decides which factors are required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -150,6 +151,9 @@ pub struct Policy {
     pub stalled_after: Duration,
     /// How often a blocked deletion is looked at again; where somebody only gave no answer, sooner at first.
     pub recheck: Duration,
+    /// What becomes of devices.
+    #[serde(default)]
+    pub devices: DevicePolicy,
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -190,6 +194,7 @@ impl Policy {
             deadline_warning: 3 * DAY,
             stalled_after: DAY / 24,
             recheck: DAY / 24,
+            devices: DevicePolicy::default(),
         }
     }
 
@@ -243,6 +248,11 @@ impl Policy {
         if self.eligibility && self.recheck.is_zero() {
             problems
                 .push("recheck: whoever is in the way would be asked without a pause".to_owned());
+        }
+        if self.devices.order_life < self.deadline {
+            problems.push(
+                "devices.order_life: must not end before the deadline of the deletion".to_owned(),
+            );
         }
         if self.deadline <= self.cooling_off {
             problems.push("deadline: must be longer than the cooling-off period".to_owned());

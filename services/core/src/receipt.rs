@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::id::{DeviceId, ParticipantId};
+use crate::device::Device;
+use crate::id::ParticipantId;
 use crate::leg::{LegIndex, Verb};
 use crate::time::Time;
 
@@ -59,41 +60,6 @@ impl Outcome {
             Verb::Probe => matches!(self, Self::Clean | Self::Residue | Self::NotFound),
         }
     }
-}
-
-/// How a device ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum DeviceOutcome {
-    Confirmed,
-    Executed,
-    Detached,
-    Superseded,
-    Transferred,
-    Unsupported,
-}
-
-impl DeviceOutcome {
-    /// The machine word.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Confirmed => "CONFIRMED",
-            Self::Executed => "EXECUTED",
-            Self::Detached => "DETACHED",
-            Self::Superseded => "SUPERSEDED",
-            Self::Transferred => "TRANSFERRED",
-            Self::Unsupported => "UNSUPPORTED",
-        }
-    }
-}
-
-/// One device of a roster or result.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Device {
-    pub device: DeviceId,
-    pub binding_epoch: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<DeviceOutcome>,
 }
 
 /// Something kept under law.
@@ -186,13 +152,16 @@ pub struct Roster {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::DeviceOutcome;
 
     #[test]
     fn the_same_evidence_in_another_order_is_the_same_receipt() {
         let device = |name: &str| Device {
             device: name.parse().unwrap(),
             binding_epoch: 1,
+            facts: None,
             outcome: Some(DeviceOutcome::Confirmed),
+            lock: None,
         };
         let evidence = |devices| Evidence {
             devices,

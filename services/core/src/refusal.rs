@@ -34,14 +34,17 @@ pub enum Reason {
     RetentionIncomplete,
     DeviceMissing,
     DeviceUnknown,
+    DeviceFactsMissing,
     DeviceOutcomeMissing,
+    NotDetached,
+    TimeMissing,
     DeferralOutOfRange,
     ReasonMissing,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::AccountHasLiveDeletion,
         Self::RequestIdReused,
         Self::DeletionNotFound,
@@ -68,7 +71,10 @@ impl Reason {
         Self::RetentionIncomplete,
         Self::DeviceMissing,
         Self::DeviceUnknown,
+        Self::DeviceFactsMissing,
         Self::DeviceOutcomeMissing,
+        Self::NotDetached,
+        Self::TimeMissing,
         Self::DeferralOutOfRange,
         Self::ReasonMissing,
     ];
@@ -147,9 +153,21 @@ impl Reason {
                 "DEVICE_UNKNOWN",
                 "a result names a device or binding that was not in the roster",
             ),
+            Self::DeviceFactsMissing => (
+                "DEVICE_FACTS_MISSING",
+                "a device of a roster needs what decides what becomes of it",
+            ),
             Self::DeviceOutcomeMissing => (
                 "DEVICE_OUTCOME_MISSING",
                 "a device's result needs an outcome and an epoch",
+            ),
+            Self::NotDetached => (
+                "NOT_DETACHED",
+                "the device's result leaves nothing open: only one that was away can return",
+            ),
+            Self::TimeMissing => (
+                "TIME_MISSING",
+                "a device's return needs the time at which the agent learnt of it",
             ),
             Self::DeferralOutOfRange => ("DEFERRAL_OUT_OF_RANGE", "a deferral is 1 ms to 7 days"),
             Self::ReasonMissing => (

@@ -1,12 +1,14 @@
 //! Judges what a participant says. Whatever is not a complete and fitting answer is refused and changes nothing.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::deletion::Deletion;
+use crate::device::Device;
 use crate::id::{AccountId, CommandName, ParticipantId};
 use crate::leg::{LegIndex, Verb};
 use crate::plan::Plan;
-use crate::receipt::{Device, Evidence, Outcome, Receipt, Retention};
+use crate::receipt::{Evidence, Outcome, Receipt, Retention};
 use crate::refusal::Reason;
 
 /// Longest deferral.
@@ -168,28 +170,48 @@ fn check(verb: Verb, evidence: &Evidence, roster: &[Device]) -> Result<(), Reaso
     {
         return Err(Reason::DeviceOutcomeMissing);
     }
-    if verb == Verb::Erase {
-        check_devices(&evidence.devices, roster)?;
+    match verb {
+        Verb::Seal => check_roster(&evidence.devices),
+        Verb::Erase => check_devices(&evidence.devices, roster),
+        Verb::Unseal | Verb::Probe => Ok(()),
+    }
+}
+
+/// Every device of a roster stands there once, with what decides what becomes of it. A child's hub is of the same roster:
+/// no order is ever signed for a hub that nobody sealed.
+fn check_roster(roster: &[Device]) -> Result<(), Reason> {
+    let bindings: HashMap<_, _> = roster
+        .iter()
+        .map(|device| (&device.device, device.binding_epoch))
+        .collect();
+    if bindings.len() != roster.len() {
+        return Err(Reason::DeviceUnknown);
+    }
+    for device in roster {
+        let facts = device.facts.as_ref().ok_or(Reason::DeviceFactsMissing)?;
+        let hub = facts.hub.as_ref();
+        if hub.is_some_and(|hub| bindings.get(&hub.device) != Some(&hub.binding_epoch)) {
+            return Err(Reason::DeviceUnknown);
+        }
     }
     Ok(())
 }
 
 /// Every device of the roster has one result, and nothing else has.
 fn check_devices(results: &[Device], roster: &[Device]) -> Result<(), Reason> {
-    let same = |a: &Device, b: &Device| a.device == b.device && a.binding_epoch == b.binding_epoch;
     if results.iter().any(|result| result.outcome.is_none()) {
         return Err(Reason::DeviceOutcomeMissing);
     }
     if results
         .iter()
-        .any(|result| !roster.iter().any(|device| same(device, result)))
+        .any(|result| !roster.iter().any(|device| device.is_same_binding(result)))
     {
         return Err(Reason::DeviceUnknown);
     }
     if results.len() != roster.len()
         || roster
             .iter()
-            .any(|device| !results.iter().any(|result| same(device, result)))
+            .any(|device| !results.iter().any(|result| result.is_same_binding(device)))
     {
         return Err(Reason::DeviceMissing);
     }

@@ -1,9 +1,9 @@
-//! A development authority and a certificate for every role. Production brings its own, for instance from cert-manager.
+//! A development authority, a certificate for every role, and the key that signs orders. Production brings its own, for instance from cert-manager.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use farewell_runtime::certs::{DevCa, write};
+use farewell_runtime::certs::{DevCa, next_order_key, order_key, write};
 use farewell_runtime::peer::Role;
 use serde_json::json;
 
@@ -35,6 +35,9 @@ pub struct Args {
     /// One more device with a certificate
     #[arg(long = "device", value_name = "ID")]
     devices: Vec<String>,
+    /// Make the key that orders will be signed with next, and let devices know it: orders-next.key, orders.pub
+    #[arg(long)]
+    next_order_key: bool,
 }
 
 /// Makes the files and lists them.
@@ -45,6 +48,9 @@ pub fn run(args: Args, output: Output) -> anyhow::Result<()> {
     let ca = make(&args.dir, &hosts)?;
     for device in &args.devices {
         write(&args.dir, device, &ca.issue(Role::Device, device, &[])?)?;
+    }
+    if args.next_order_key {
+        next_order_key(&args.dir)?;
     }
     let devices = args
         .devices
@@ -76,6 +82,7 @@ pub fn make(dir: &Path, hosts: &[&str]) -> anyhow::Result<DevCa> {
             .with_context(|| format!("the certificate of {name}"))?;
         write(dir, name, &credentials)?;
     }
+    order_key(dir).context("the key that signs orders")?;
     Ok(ca)
 }
 

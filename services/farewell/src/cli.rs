@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 
 use crate::output::{Format, Output};
 use crate::settings::{Line, Name, Source};
-use crate::{bench, certs, deletion, demo, operator, role, sample};
+use crate::{bench, certs, deletion, demo, device, operator, role, sample};
 
 const AFTER_HELP: &str = "\
 Results go to standard output, progress and errors to standard error. Tables are drawn on a terminal only; elsewhere a
@@ -52,6 +52,8 @@ enum Command {
     },
     /// Ask for deletions, follow them, take them back.
     Deletion(deletion::Args),
+    /// Unbind one device; the account stays.
+    Device(device::Args),
     /// What waits, and for whom.
     Operator(operator::Args),
     /// Make a development authority and a certificate for every role.
@@ -78,6 +80,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Demo(args) => Box::pin(demo::run(args, output)).await,
         Command::Deletion(args) => deletion::run(args, output).await,
+        Command::Device(args) => device::run(args, output).await,
         Command::Operator(args) => operator::run(args, output).await,
         Command::Certs(args) => certs::run(args, output),
         Command::Coordinator(source) => role::coordinator::run(&source).await,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use farewell_proto::account::v1::account_service_client::AccountServiceClient;
 use farewell_proto::deletion::v1::deletion_service_client::DeletionServiceClient;
 use farewell_proto::operator::v1::operator_service_client::OperatorServiceClient;
 use farewell_runtime::client::endpoint;
@@ -43,6 +44,8 @@ pub struct Connection {
 
 /// A client of the callers' API.
 pub type Deletions = DeletionServiceClient<Channel>;
+/// A client of the callers' API for accounts.
+pub type Accounts = AccountServiceClient<Channel>;
 /// A client of the operators' API.
 pub type Operators = OperatorServiceClient<Channel>;
 
@@ -53,6 +56,17 @@ impl Connection {
     pub async fn deletions(&self) -> anyhow::Result<Deletions> {
         let security = self.security("caller")?;
         deletions(self.endpoint.as_deref().unwrap_or(CALLERS), &security).await
+    }
+
+    /// As a caller, for what is asked of an account besides deleting it.
+    ///
+    /// Errors: no certificate, or nobody there.
+    pub async fn accounts(&self) -> anyhow::Result<Accounts> {
+        let security = self.security("caller")?;
+        let address = self.endpoint.as_deref().unwrap_or(CALLERS);
+        Ok(AccountServiceClient::new(dial(address, &security).await?)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX))
     }
 
     /// As an operator.

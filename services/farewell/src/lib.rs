@@ -10,6 +10,7 @@ pub mod cli;
 pub mod client;
 pub mod deletion;
 pub mod demo;
+pub mod device;
 pub mod failure;
 pub mod fleet;
 pub mod operator;

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use farewell_core::addendum::{self, Addendum, Ending};
 use farewell_core::deletion::Begun;
+use farewell_core::device::DeviceOutcome;
 use farewell_core::policy::{Channel, Factors, Policy};
 use farewell_core::receipt::{Kept, Receipt};
 use farewell_core::{
@@ -193,6 +195,55 @@ impl TryFrom<ReceiptRow> for Kept {
             settled_at: Time::from_micros(row.settled_at),
         })
     }
+}
+
+/// A row of `addendum`.
+#[derive(sqlx::FromRow)]
+pub(crate) struct AddendumRow {
+    deletion: Uuid,
+    round: i32,
+    leg: i16,
+    device: String,
+    binding_epoch: i64,
+    ending: String,
+    was: String,
+    returned_at: i64,
+    recorded_at: i64,
+    fingerprint: Uuid,
+}
+
+impl TryFrom<AddendumRow> for addendum::Kept {
+    type Error = Error;
+
+    fn try_from(row: AddendumRow) -> Result<Self, Error> {
+        let leg = usize::try_from(row.leg).ok().and_then(LegIndex::new);
+        let device = row.device.parse();
+        Ok(Self {
+            recorded_at: Time::from_micros(row.recorded_at),
+            addendum: Addendum {
+                deletion: DeletionId(row.deletion),
+                round: number(row.round, "round")?,
+                leg: leg.ok_or(Error::Corrupt { what: "leg" })?,
+                device: device.map_err(|_| Error::Corrupt { what: "device" })?,
+                binding_epoch: row.binding_epoch.cast_unsigned(),
+                ending: Ending::from_word(&row.ending).ok_or(Error::Corrupt { what: "ending" })?,
+                before: DeviceOutcome::from_word(&row.was)
+                    .ok_or(Error::Corrupt { what: "outcome" })?,
+                returned_at: Time::from_micros(row.returned_at),
+                fingerprint: row.fingerprint.into_bytes(),
+            },
+        })
+    }
+}
+
+/// Addenda, oldest first. Not sorted in SQL: text sorts there as the database was set up.
+pub(crate) fn addenda(rows: Vec<AddendumRow>) -> Result<Vec<addendum::Kept>, Error> {
+    let mut addenda: Vec<_> = rows
+        .into_iter()
+        .map(addendum::Kept::try_from)
+        .collect::<Result<_, _>>()?;
+    addenda.sort();
+    Ok(addenda)
 }
 
 /// A row of `history`.

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use farewell_core::addendum::{self, Addendum};
 use farewell_core::policy::Policy;
 use farewell_core::receipt::{Kept, Receipt};
 use farewell_core::{AccountId, Deletion, DeletionId, Mask, RequestId, Slot, Time};
@@ -71,6 +72,10 @@ pub trait Ledger: Send + Sync + 'static {
     /// a batch names each deletion at most once. Of an unknown deletion nothing is kept: its revision is answered as 0.
     async fn settle(&self, fence: &Fence, batch: Vec<Settlement>) -> Result<Vec<Settled>, Error>;
 
+    /// Appends addenda, each with the database's time. Not fenced: they decide nothing and unwrite nothing, so that any
+    /// coordinator may. Of repeats the first stands; of an unknown deletion nothing is kept.
+    async fn amend(&self, batch: Vec<Addendum>) -> Result<(), Error>;
+
     /// Remembers a request id for a mutation other than `open`.
     async fn remember(
         &self,
@@ -114,6 +119,9 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// A deletion's receipts, by round and leg.
     async fn receipts(&self, id: DeletionId) -> Result<Vec<Kept>, Error>;
+
+    /// A deletion's addenda, oldest first.
+    async fn addenda(&self, id: DeletionId) -> Result<Vec<addendum::Kept>, Error>;
 
     /// A deletion's history, oldest first.
     async fn history(&self, id: DeletionId) -> Result<Vec<Entry>, Error>;

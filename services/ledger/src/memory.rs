@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use farewell_core::addendum::{self, Addendum};
 use farewell_core::policy::Policy;
 use farewell_core::receipt::{Kept, Receipt};
 use farewell_core::{AccountId, Deletion, DeletionId, LegIndex, RequestId, Slot, Time};
@@ -33,6 +34,7 @@ impl Memory {
 struct Tables {
     deletions: BTreeMap<DeletionId, Deletion>,
     receipts: BTreeMap<(DeletionId, u16, usize), Kept>,
+    addenda: BTreeMap<DeletionId, Vec<addendum::Kept>>,
     history: BTreeMap<(DeletionId, i32), Entry>,
     live: BTreeMap<AccountId, DeletionId>,
     requests: BTreeMap<RequestId, ([u8; 16], DeletionId)>,
@@ -268,6 +270,24 @@ impl Ledger for Memory {
             .collect())
     }
 
+    async fn amend(&self, batch: Vec<Addendum>) -> Result<(), Error> {
+        let mut tables = self.tables();
+        let recorded_at = clock();
+        for addendum in batch {
+            if !tables.deletions.contains_key(&addendum.deletion) {
+                continue;
+            }
+            let kept = tables.addenda.entry(addendum.deletion).or_default();
+            if !kept.iter().any(|kept| kept.addendum.is_repeat(&addendum)) {
+                kept.push(addendum::Kept {
+                    recorded_at,
+                    addendum,
+                });
+            }
+        }
+        Ok(())
+    }
+
     async fn remember(
         &self,
         request: RequestId,
@@ -410,6 +430,13 @@ impl Ledger for Memory {
 
     async fn receipts(&self, id: DeletionId) -> Result<Vec<Kept>, Error> {
         Ok(self.tables().kept(id).cloned().collect())
+    }
+
+    async fn addenda(&self, id: DeletionId) -> Result<Vec<addendum::Kept>, Error> {
+        let kept = self.tables().addenda.get(&id).cloned();
+        let mut addenda = kept.unwrap_or_default();
+        addenda.sort();
+        Ok(addenda)
     }
 
     async fn history(&self, id: DeletionId) -> Result<Vec<Entry>, Error> {

@@ -1,6 +1,7 @@
 //! What a write makes of a stored deletion. Memory and SQLite, which write one after another, ask here; PostgreSQL holds
 //! the same in its statements, and one suite compares the three.
 
+use farewell_core::addendum::Addendum;
 use farewell_core::receipt::{Evidence, Outcome, Receipt};
 use farewell_core::{Deletion, LegIndex, Mask, State, Time};
 
@@ -35,6 +36,19 @@ pub(crate) fn distinct(receipts: &[Receipt]) -> impl Iterator<Item = &Receipt> {
         .enumerate()
         .filter(|(place, receipt)| first(receipts, receipt) == *place)
         .map(|(_, receipt)| receipt)
+}
+
+/// Addenda without repeats: of those the first counts.
+pub(crate) fn distinct_addenda(batch: &[Addendum]) -> impl Iterator<Item = &Addendum> {
+    batch
+        .iter()
+        .enumerate()
+        .filter(|(place, addendum)| {
+            !batch[..*place]
+                .iter()
+                .any(|other| other.is_repeat(addendum))
+        })
+        .map(|(_, addendum)| addendum)
 }
 
 /// Receipts that contradict the one that stands for their key: the kept one, or else the first of these.

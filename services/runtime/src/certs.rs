@@ -15,7 +15,7 @@ use std::{
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SanType,
 };
 
 use crate::{
@@ -195,6 +195,48 @@ pub fn write(dir: impl AsRef<Path>, name: &str, credentials: &Credentials) -> Re
     )
 }
 
+/// The key that a coordinator signs orders with, kept in `dir` as `orders.key` and made if it is not there. `orders.pub`
+/// is for devices: the public halves of all that is and will be signed with.
+///
+/// # Errors
+/// A file that cannot be read or written, or is not what it should be.
+pub fn order_key(dir: impl AsRef<Path>) -> Result<(), Error> {
+    published(dir.as_ref(), "orders.key")
+}
+
+/// The key that orders will be signed with next: `orders-next.key`. Its public half stands in `orders.pub` from now on;
+/// once every device has that, the file may take the place of `orders.key`.
+///
+/// # Errors
+/// A file that cannot be read or written, or is not what it should be.
+pub fn next_order_key(dir: impl AsRef<Path>) -> Result<(), Error> {
+    order_key(dir.as_ref())?;
+    published(dir.as_ref(), "orders-next.key")
+}
+
+/// A key of this name, with its public half among those in `orders.pub`.
+fn published(dir: &Path, name: &str) -> Result<(), Error> {
+    fs::create_dir_all(dir).map_err(at(dir))?;
+    let path = dir.join(name);
+    if !path.exists() {
+        publish_first(
+            &path,
+            &KeyPair::generate_for(&PKCS_ED25519)?.serialize_pem(),
+        )?;
+    }
+    let key = KeyPair::from_pem(&fs::read_to_string(&path).map_err(at(&path))?)?;
+    let public = dir.join("orders.pub");
+    let known = match fs::read_to_string(&public) {
+        Ok(known) => known,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(source) => return Err(at(&public)(source)),
+    };
+    if known.contains(&key.public_key_pem()) {
+        return Ok(());
+    }
+    replace(&public, &(known + &key.public_key_pem()), PUBLIC)
+}
+
 fn listens(role: Role) -> bool {
     match role {
         Role::Participant | Role::Coordinator => true,
@@ -299,6 +341,32 @@ mod tests {
         let ca = ca.parse_x509().unwrap();
         let leaf = leaf.parse_x509().unwrap();
         leaf.issuer() == ca.subject() && leaf.verify_signature(Some(ca.public_key())).is_ok()
+    }
+
+    #[test]
+    fn devices_know_the_next_key_before_anything_is_signed_with_it() {
+        use crate::cose::{KeyRing, SigningKey};
+
+        let scratch = Scratch::new();
+        let read = |name: &str| fs::read(scratch.path().join(name)).unwrap();
+        order_key(scratch.path()).unwrap();
+        let first = read("orders.key");
+        next_order_key(scratch.path()).unwrap();
+        next_order_key(scratch.path()).unwrap();
+        assert_eq!(read("orders.key"), first, "a key is made once");
+        let pinned = KeyRing::from_pem(&read("orders.pub")).unwrap();
+        for key in ["orders.key", "orders-next.key"] {
+            let signed = SigningKey::from_pem(&read(key))
+                .unwrap()
+                .sign("order", vec![1]);
+            assert!(pinned.verify("order", &signed).is_ok(), "{key}");
+            let mode = fs::metadata(scratch.path().join(key))
+                .unwrap()
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o777, SECRET);
+        }
+        assert_eq!(read("orders.pub").len(), 2 * 113);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! A process reads its whole configuration before it opens a port ([`config`]), starts logging and
 //! tracing ([`telemetry`]), opens listeners with every limit named ([`server`]), dials others the
 //! same way ([`client`]), knows who is on the other end ([`peer`]) and ends in order
-//! ([`shutdown`]). [`certs`] makes the certificates of a development set-up.
+//! ([`shutdown`]). [`certs`] makes the certificates of a development set-up, and [`cose`] signs what
+//! must be believed wherever it passes through.
 //!
 //! Nothing here knows what a deletion is. Retry counts, deadlines and authorisation belong to the
 //! crates that have a reason for them.
@@ -12,6 +13,7 @@ pub mod backoff;
 pub mod certs;
 pub mod client;
 pub mod config;
+pub mod cose;
 pub mod peer;
 #[cfg(test)]
 mod scratch;

@@ -1,27 +1,32 @@
 //! An agent put together: database, participant session, listeners, transports.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
+use async_trait::async_trait;
 use farewell_proto::binding::v1::binding_service_server::BindingServiceServer;
 use farewell_proto::device::v1::device_service_server::DeviceServiceServer;
 use farewell_runtime::server::{self, MESSAGE_BYTES_MAX, Security};
 use farewell_runtime::shutdown::Shutdown;
 use futures_util::future::BoxFuture;
+use prost::bytes::Bytes;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::bells::Bells;
 use super::broker::{self, EmbeddedBroker};
+use super::clock::Clock;
+use super::counters::Counters;
 use super::delivery::{Delivery, Settled};
+use super::keeper;
 use super::mqtt;
 use super::participant::{DeviceLine, Line, Terms};
 use super::registry::Registry;
+use super::returns::{self, Archive};
 use super::schema::SCHEMA;
 use super::{attach, service};
-use crate::refusals::Refusals;
+use crate::participant::{DeviceReturn, ReturnKept};
 use crate::session::{self, Session};
 use crate::store::Store;
 
@@ -53,17 +58,12 @@ pub struct Handle {
     pub broker: Option<watch::Receiver<Option<mqtt::Standing>>>,
     /// The agent's database, to look into.
     pub store: Store,
-    refusals: Arc<Refusals>,
+    /// How often something odd was heard of devices.
+    pub counters: Counters,
     served: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Handle {
-    /// Log-ins and messages on MQTT that were not accepted, counted by reason. Of log-ins and topics an external broker
-    /// keeps its own account.
-    pub fn refusals(&self) -> BTreeMap<String, u64> {
-        self.refusals.counts()
-    }
-
     /// Waits until the agent has ended.
     pub async fn join(self) -> anyhow::Result<()> {
         self.served
@@ -99,12 +99,26 @@ impl Agent {
                 }
             })
         };
-        let delivery = Delivery::start(registry.clone(), bells.clone(), settled.clone(), &shutdown);
+        let coordinators = Arc::new(Coordinators(session.clone()));
+        let delivery = Delivery::start(
+            registry.clone(),
+            bells.clone(),
+            settled.clone(),
+            coordinators.clone(),
+            &shutdown,
+        );
+        let counters = delivery.counters().clone();
+        shutdown.spawn(keeper::keep(registry.clone(), self.terms, shutdown.clone()));
+        shutdown.spawn(returns::tell(
+            registry.clone(),
+            coordinators,
+            counters.clone(),
+            shutdown.clone(),
+        ));
 
         let bound = server::bind(self.devices_listen)
             .await
             .with_context(|| format!("cannot listen on {}", self.devices_listen))?;
-        let refusals = Arc::<Refusals>::default();
         let (mut embedded, mut standing) = (None, None);
         if let Some(config) = &self.broker {
             let endpoint = match config {
@@ -114,7 +128,7 @@ impl Agent {
                             *listen,
                             namespace,
                             registry.clone(),
-                            refusals.clone(),
+                            counters.clone(),
                         )
                         .await?,
                     )
@@ -126,13 +140,17 @@ impl Agent {
                 namespace,
                 delivery.clone(),
                 &bells,
-                refusals.clone(),
                 &shutdown,
             )?);
         }
 
-        let participant =
-            DeviceLine::new(registry.clone(), line.clone(), self.terms, bells.clone());
+        let participant = DeviceLine::new(
+            registry.clone(),
+            line.clone(),
+            self.terms,
+            bells.clone(),
+            settled.clone(),
+        );
         // Set before any command can arrive and be settled; a wake-up lost in between costs a retry.
         let _ = session.set(session::start(
             self.session,
@@ -140,14 +158,8 @@ impl Agent {
             shutdown.clone(),
         ));
 
-        let attach = attach::Service::new(
-            registry.clone(),
-            line.via(),
-            delivery,
-            bells.clone(),
-            shutdown.clone(),
-        );
-        let binding = service::Service::new(registry, bells, settled);
+        let attach = attach::Service::new(line.via(), delivery, bells, shutdown.clone());
+        let binding = service::Service::new(registry, settled);
         let (health, health_service) = tonic_health::server::health_reporter();
         health
             .set_serving::<DeviceServiceServer<attach::Service>>()
@@ -186,8 +198,25 @@ impl Agent {
             broker_addr,
             broker: standing,
             store,
-            refusals,
+            counters,
             served,
         })
+    }
+}
+
+/// The coordinators know what time it is and keep what is told of devices, once there is a session with them.
+struct Coordinators(Arc<OnceLock<Session>>);
+
+#[async_trait]
+impl Clock for Coordinators {
+    async fn prove(&self, device: &str, nonce: Bytes) -> Option<Bytes> {
+        self.0.get()?.prove_time(device, nonce).await
+    }
+}
+
+#[async_trait]
+impl Archive for Coordinators {
+    async fn keep(&self, returns: Vec<DeviceReturn>) -> Option<Vec<ReturnKept>> {
+        self.0.get()?.tell_returns(returns).await
     }
 }

@@ -21,9 +21,10 @@ use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::bells::{Bells, Hung};
-use super::delivery::{Delivery, Trouble};
-use super::names;
-use super::registry::{Registry, Via};
+use super::contact::{Contact, Report};
+use super::delivery::{Delivery, Parcel, Trouble};
+use super::registry::Via;
+use super::said::Said;
 
 /// Messages that wait for one device. A device that doesn't read gets no more; its orders stay in the database.
 pub const SESSION_MESSAGES_MAX: usize = 16;
@@ -36,7 +37,6 @@ const RESEND_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The service.
 pub struct Service {
-    registry: Registry,
     via: Via,
     delivery: Delivery,
     bells: Bells,
@@ -45,15 +45,8 @@ pub struct Service {
 
 impl Service {
     /// A service whose sessions end at `shutdown`.
-    pub fn new(
-        registry: Registry,
-        via: Via,
-        delivery: Delivery,
-        bells: Bells,
-        shutdown: Shutdown,
-    ) -> Self {
+    pub fn new(via: Via, delivery: Delivery, bells: Bells, shutdown: Shutdown) -> Self {
         Self {
-            registry,
             via,
             delivery,
             bells,
@@ -61,21 +54,14 @@ impl Service {
         }
     }
 
-    /// Which devices may be spoken for: the attached one, and of the relayed those that it is the companion of.
-    async fn admit(
-        &self,
-        attachment: wire::Attachment,
-        peer: Option<&str>,
-    ) -> Result<Admitted, Status> {
+    /// What the attached device says, and in whose name: its own, and its wearables'.
+    fn read(&self, attachment: wire::Attachment, peer: Option<&str>) -> Result<Heard, Status> {
         let own = attachment
             .device
             .ok_or_else(|| Status::invalid_argument("attach.device must be given"))?;
-        let device = names::device_of(&own.device)
-            .ok_or_else(|| {
-                Status::invalid_argument("attach.device.device must be devices/{device}")
-            })?
-            .to_owned();
-        if peer.is_some_and(|peer| peer != device) {
+        let own = Said::<Contact>::sync(own)
+            .map_err(|word| Status::invalid_argument(format!("attach.device: {word}")))?;
+        if peer.is_some_and(|peer| peer != own.device) {
             return Err(Status::permission_denied(
                 "attach.device is not the device of the certificate",
             ));
@@ -83,38 +69,24 @@ impl Service {
         if attachment.relayed.len() > RELAYED_MAX {
             return Err(Status::invalid_argument("attach.relayed holds at most 16"));
         }
-        let mut admitted = Admitted {
-            syncs: vec![own],
-            refused: 0,
-        };
-        for sync in attachment.relayed {
-            let companion = match (self.via, names::device_of(&sync.device)) {
-                (Via::Companion, Some(wearable)) => self
-                    .registry
-                    .is_companion(&device, wearable)
-                    .await
-                    .map_err(|fault| {
-                        tracing::warn!(
-                            error = &fault as &dyn std::error::Error,
-                            "a relay can't be checked"
-                        );
-                        Status::unavailable("the agent's database is away")
-                    })?,
-                (Via::Companion | Via::Never | Via::Hub, _) => false,
-            };
-            if companion {
-                admitted.syncs.push(sync);
+        let relayed = attachment.relayed.into_iter().map(|envelope| {
+            if self.via == Via::Companion {
+                Said::<Contact>::sync(envelope)
             } else {
-                admitted.refused += 1;
+                Err("NOT_THE_COMPANION")
             }
-        }
-        Ok(admitted)
+        });
+        Ok(Heard {
+            relayed: relayed.collect(),
+            own,
+        })
     }
 }
 
-struct Admitted {
-    syncs: Vec<wire::Sync>,
-    refused: usize,
+/// What came with the attachment.
+struct Heard {
+    own: Said<Contact>,
+    relayed: Vec<Result<Said<Contact>, &'static str>>,
 }
 
 #[tonic::async_trait]
@@ -136,56 +108,60 @@ impl DeviceService for Service {
         else {
             return Err(Status::invalid_argument("the first message is `attach`"));
         };
-        let admitted = self.admit(attachment, peer.as_deref()).await?;
+        let heard = self.read(attachment, peer.as_deref())?;
 
         let (down, stream) = mpsc::channel(SESSION_MESSAGES_MAX);
-        let bell = Arc::new(Notify::new());
-        let mut session = Session {
+        let session = Session {
             delivery: self.delivery.clone(),
+            bells: self.bells.clone(),
+            bell: Arc::new(Notify::new()),
             down,
-            devices: Vec::with_capacity(admitted.syncs.len()),
+            phone: heard.own.device.clone(),
+            voices: Vec::with_capacity(1 + heard.relayed.len()),
             sent: HashSet::new(),
-            _bells: Vec::with_capacity(admitted.syncs.len()),
         };
-        for sync in &admitted.syncs {
-            if let Some(device) = names::device_of(&sync.device) {
-                session.devices.push(device.to_owned());
-                session._bells.push(self.bells.hang(device, bell.clone()));
-            }
-        }
-        for _ in 0..admitted.refused {
-            session.refuse("NOT_THE_COMPANION");
-        }
         // In its own task: a session that ends takes nothing with it, and the shutdown waits for what it is writing.
         self.shutdown
-            .spawn(session.run(admitted.syncs, up, bell, self.shutdown.clone()));
+            .spawn(session.run(heard, up, self.shutdown.clone()));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 }
 
 struct Session {
     delivery: Delivery,
+    bells: Bells,
+    bell: Arc<Notify>,
     down: mpsc::Sender<Result<wire::AttachResponse, Status>>,
+    /// Who is attached.
+    phone: String,
     /// Whom the session speaks for.
-    devices: Vec<String>,
+    voices: Vec<Voice>,
     /// Orders sent since the slow timer went.
     sent: HashSet<String>,
-    _bells: Vec<Hung>,
+}
+
+/// One device that the session speaks for.
+struct Voice {
+    device: String,
+    /// Rung when the device is owed something.
+    _bell: Hung,
 }
 
 impl Session {
     async fn run(
         mut self,
-        syncs: Vec<wire::Sync>,
+        heard: Heard,
         mut up: Streaming<wire::AttachRequest>,
-        bell: Arc<Notify>,
         shutdown: Shutdown,
     ) {
-        for sync in syncs {
-            if let Err(Trouble::Word(word)) = self.contact(sync).await {
-                self.refuse(word);
+        self.contact(heard.own).await;
+        for relayed in heard.relayed {
+            match relayed {
+                Ok(said) => self.contact(said).await,
+                Err(word) => self.odd(word),
             }
         }
+        let bell = self.bell.clone();
         let mut resend =
             tokio::time::interval_at(Instant::now() + RESEND_INTERVAL, RESEND_INTERVAL);
         loop {
@@ -198,8 +174,8 @@ impl Session {
                     self.send_owed().await;
                 }
                 message = up.next() => match message {
-                    Some(Ok(wire::AttachRequest { message: Some(Up::Report(report)) })) => self.report(report).await,
-                    Some(Ok(_)) => self.refuse("REPORT_EXPECTED"),
+                    Some(Ok(wire::AttachRequest { message: Some(Up::Answer(answer)) })) => self.answer(answer).await,
+                    Some(Ok(_)) => self.odd("ANSWER_EXPECTED"),
                     // The device is gone. What it has done it says at its next contact.
                     Some(Err(_)) | None => break,
                 },
@@ -207,20 +183,46 @@ impl Session {
         }
     }
 
-    async fn contact(&mut self, sync: wire::Sync) -> Result<(), Trouble> {
-        let orders = self.delivery.contact(sync).await?;
-        self.send(orders).await;
-        Ok(())
+    /// Who carries a device's words: nobody but itself, or the attached phone. That the phone is its companion is looked
+    /// at each time it brings or gets something for it: the device may have been bound anew.
+    fn through(&self, device: &str) -> Option<String> {
+        (device != self.phone).then(|| self.phone.clone())
     }
 
-    async fn report(&mut self, report: wire::OrderReport) {
-        let ours = names::device_of(&report.device)
-            .is_some_and(|device| self.devices.iter().any(|d| d == device));
-        if !ours {
-            return self.refuse("NOT_YOUR_ORDER");
+    async fn contact(&mut self, said: Said<Contact>) {
+        let device = said.device.clone();
+        // Hung before the look, so that nothing falls between the two.
+        let bell = self.bells.hang(&device, self.bell.clone());
+        let through = self.through(&device);
+        match self.delivery.contact(said, through.as_deref()).await {
+            Ok(parcel) => self.send(parcel).await,
+            Err(Trouble::Word(word)) => return self.refuse(word),
+            // The slow timer looks again.
+            Err(Trouble::Away) => {}
         }
-        match self.delivery.report(report).await {
-            Ok(()) => {}
+        self.voices.push(Voice {
+            device,
+            _bell: bell,
+        });
+    }
+
+    async fn answer(&mut self, answer: wire::Answer) {
+        let said = match Said::<Report>::answer(answer) {
+            Ok(said) => said,
+            Err(word) => return self.odd(word),
+        };
+        if !self.voices.iter().any(|voice| voice.device == said.device) {
+            return self.odd("NOT_YOUR_ORDER");
+        }
+        let through = self.through(&said.device);
+        let refused = said.word.refused().map(str::to_owned);
+        match self.delivery.report(said, through.as_deref()).await {
+            Ok(()) => {
+                // Asked again by a person, it has the same name.
+                if let Some(order) = refused {
+                    self.sent.remove(&order);
+                }
+            }
             Err(Trouble::Word(word)) => self.refuse(word),
             // Said aloud, so that the device repeats its answer.
             Err(Trouble::Away) => self.refuse("TRY_AGAIN"),
@@ -228,32 +230,46 @@ impl Session {
     }
 
     async fn send_owed(&mut self) {
-        for device in self.devices.clone() {
-            if let Ok(orders) = self.delivery.owed(&device).await {
-                self.send(orders).await;
+        let devices: Vec<String> = self
+            .voices
+            .iter()
+            .map(|voice| voice.device.clone())
+            .collect();
+        for device in devices {
+            let through = self.through(&device);
+            match self.delivery.owed(&device, through.as_deref()).await {
+                Ok(parcel) => self.send(parcel).await,
+                Err(Trouble::Word(word)) => {
+                    self.voices.retain(|voice| voice.device != device);
+                    self.refuse(word);
+                }
+                Err(Trouble::Away) => {}
             }
         }
     }
 
     /// Sends what was not sent yet, if there is room.
-    async fn send(&mut self, mut orders: Vec<super::order::Order>) {
-        orders.retain(|order| !self.sent.contains(&order.id));
-        if orders.is_empty() {
+    async fn send(&mut self, mut parcel: Parcel) {
+        parcel.orders.retain(|order| !self.sent.contains(&order.id));
+        if parcel.orders.is_empty() {
             return;
         }
         let Ok(room) = self.down.try_reserve() else {
             return;
         };
-        let ids: Vec<String> = orders.iter().map(|order| order.id.clone()).collect();
-        self.sent.extend(ids.iter().cloned());
+        self.sent.extend(parcel.ids());
         // Written, then sent.
-        self.delivery.sent(ids).await;
-        let envelope = wire::OrderEnvelope {
-            orders: orders.iter().map(super::order::Order::to_wire).collect(),
-        };
+        self.delivery.sent(&parcel).await;
         room.send(Ok(wire::AttachResponse {
-            message: Some(Down::Orders(envelope)),
+            message: Some(Down::Orders(parcel.to_wire())),
         }));
+    }
+
+    /// Refuses what was not even asked about, and counts it.
+    fn odd(&self, word: &'static str) {
+        if let Trouble::Word(word) = self.delivery.refuse(word) {
+            self.refuse(word);
+        }
     }
 
     fn refuse(&self, word: &str) {

@@ -9,9 +9,22 @@ use std::time::SystemTime;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
-use super::outbox;
-use crate::participant::Fault;
-use crate::store::micros;
+use super::{device, outbox, share};
+use crate::participant::{DeviceClass, DeviceVerb, Fault};
+use crate::store::{micros, time};
+
+macro_rules! select_bindings {
+    ($tail:literal) => {
+        concat!(
+            "SELECT device, account, epoch, model, serial_number, via, home, class, verbs, safety_relevant, \
+             warranty_end_at, state FROM bindings ",
+            $tail
+        )
+    };
+}
+
+/// Between the verbs of a binding, as stored.
+const VERB_SEPARATOR: &str = ",";
 
 /// A device belongs to an account. Its `Debug` never shows the account.
 #[derive(Clone, PartialEq, Eq)]
@@ -24,6 +37,15 @@ pub struct Binding {
     pub serial_number: String,
     /// Companion phone or hub.
     pub via: Option<String>,
+    /// The household.
+    pub home: Option<String>,
+    /// Whom the device serves; `None`: what the product line says.
+    pub class: Option<DeviceClass>,
+    /// What it can be told; empty: what the product line says of the model.
+    pub verbs: Vec<DeviceVerb>,
+    /// Whether its orders wait for a safe moment.
+    pub safety_relevant: bool,
+    pub warranty_end: Option<SystemTime>,
     /// Suspended by an erasure: the server half is on its way out.
     pub ending: bool,
 }
@@ -38,34 +60,12 @@ impl fmt::Debug for Binding {
     }
 }
 
-/// Holds the device's row until the transaction ends. Returns the highest epoch that the device ever had.
-pub(super) async fn hold_device(tx: &mut AnyConnection, device: &str) -> Result<u64, Fault> {
-    let (epoch,): (i64,) = sqlx::query_as(
-        "INSERT INTO devices (device, epoch, seen_at, seen_epoch) VALUES ($1, 0, 0, 0) \
-         ON CONFLICT (device) DO UPDATE SET epoch = devices.epoch RETURNING epoch",
-    )
-    .bind(device)
-    .fetch_one(&mut *tx)
-    .await?;
-    outbox::epoch(epoch)
-}
-
-/// The highest epoch that the device ever had; 0 if it is unknown.
-pub(super) async fn last_epoch(tx: &mut AnyConnection, device: &str) -> Result<u64, Fault> {
-    let epoch: Option<(i64,)> = sqlx::query_as("SELECT epoch FROM devices WHERE device = $1")
+/// The device's binding, ending or not.
+pub(super) async fn find(tx: &mut AnyConnection, device: &str) -> Result<Option<Binding>, Fault> {
+    let row = sqlx::query(select_bindings!("WHERE device = $1"))
         .bind(device)
         .fetch_optional(&mut *tx)
         .await?;
-    epoch.map_or(Ok(0), |(epoch,)| outbox::epoch(epoch))
-}
-
-/// The device's binding, ending or not.
-pub(super) async fn find(tx: &mut AnyConnection, device: &str) -> Result<Option<Binding>, Fault> {
-    let row =
-        sqlx::query("SELECT device, account, epoch, model, serial_number, via, state FROM bindings WHERE device = $1")
-            .bind(device)
-            .fetch_optional(&mut *tx)
-            .await?;
     row.as_ref().map(read).transpose()
 }
 
@@ -74,14 +74,53 @@ pub(super) async fn of_account(
     tx: &mut AnyConnection,
     account: &str,
 ) -> Result<Vec<Binding>, Fault> {
-    let rows = sqlx::query(
-        "SELECT device, account, epoch, model, serial_number, via, state FROM bindings WHERE account = $1 \
-         ORDER BY device",
-    )
+    let rows = sqlx::query(select_bindings!("WHERE account = $1 ORDER BY device"))
+        .bind(account)
+        .fetch_all(&mut *tx)
+        .await?;
+    rows.iter().map(read).collect()
+}
+
+/// An account's usable bindings by device, after `after`.
+pub(super) async fn page(
+    tx: &mut AnyConnection,
+    account: &str,
+    after: &str,
+    bindings_max: u32,
+) -> Result<Vec<Binding>, Fault> {
+    let rows = sqlx::query(select_bindings!(
+        "WHERE account = $1 AND device > $2 AND state = 'BOUND' ORDER BY device LIMIT $3"
+    ))
     .bind(account)
+    .bind(after)
+    .bind(i64::from(bindings_max))
     .fetch_all(&mut *tx)
     .await?;
     rows.iter().map(read).collect()
+}
+
+/// Gives the binding to another account under a new epoch. The device's log-in stays.
+pub(super) async fn pass_on(
+    tx: &mut AnyConnection,
+    device: &str,
+    epoch: u64,
+    account: &str,
+) -> Result<(), Fault> {
+    sqlx::query(
+        "UPDATE bindings SET account = $3, epoch = $2, state = 'BOUND', bound_at = $4 WHERE device = $1",
+    )
+    .bind(device)
+    .bind(outbox::stored(epoch)?)
+    .bind(account)
+    .bind(micros(SystemTime::now()))
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query("UPDATE credentials SET epoch = $2 WHERE device = $1")
+        .bind(device)
+        .bind(outbox::stored(epoch)?)
+        .execute(&mut *tx)
+        .await?;
+    Ok(())
 }
 
 /// Marks a binding as ending: it is no longer usable, but the way to the device stays.
@@ -94,13 +133,15 @@ pub(super) async fn suspend(tx: &mut AnyConnection, device: &str, epoch: u64) ->
     Ok(())
 }
 
-/// Removes the server half of a binding, unless a newer one has taken its place. Returns the rows removed.
+/// Removes the server half of a binding with its shares, unless a newer one has taken its place. Returns the bindings
+/// removed.
 pub(super) async fn remove(tx: &mut AnyConnection, device: &str, epoch: u64) -> Result<u64, Fault> {
     let removed = sqlx::query("DELETE FROM bindings WHERE device = $1 AND epoch = $2")
         .bind(device)
         .bind(outbox::stored(epoch)?)
         .execute(&mut *tx)
         .await?;
+    share::remove_all(tx, device, epoch).await?;
     Ok(removed.rows_affected())
 }
 
@@ -146,16 +187,15 @@ pub(super) async fn children(tx: &mut AnyConnection, hub: &str) -> Result<Vec<(S
 
 /// Writes a binding in the place of any older one of the device.
 pub(super) async fn write(tx: &mut AnyConnection, binding: &Binding) -> Result<(), Fault> {
-    sqlx::query("UPDATE devices SET epoch = $2 WHERE device = $1")
-        .bind(&binding.device)
-        .bind(outbox::stored(binding.epoch)?)
-        .execute(&mut *tx)
-        .await?;
+    device::bound(tx, &binding.device, binding.epoch).await?;
+    let verbs: Vec<&str> = binding.verbs.iter().map(|verb| verb.as_str()).collect();
     sqlx::query(
-        "INSERT INTO bindings (device, epoch, account, model, serial_number, via, state, bound_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, 'BOUND', $7) ON CONFLICT (device) DO UPDATE SET epoch = excluded.epoch, \
-         account = excluded.account, model = excluded.model, serial_number = excluded.serial_number, \
-         via = excluded.via, state = excluded.state, bound_at = excluded.bound_at",
+        "INSERT INTO bindings (device, epoch, account, model, serial_number, via, home, class, verbs, safety_relevant, \
+         warranty_end_at, state, bound_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'BOUND', $12) \
+         ON CONFLICT (device) DO UPDATE SET epoch = excluded.epoch, account = excluded.account, model = excluded.model, \
+         serial_number = excluded.serial_number, via = excluded.via, home = excluded.home, class = excluded.class, \
+         verbs = excluded.verbs, safety_relevant = excluded.safety_relevant, \
+         warranty_end_at = excluded.warranty_end_at, state = excluded.state, bound_at = excluded.bound_at",
     )
     .bind(&binding.device)
     .bind(outbox::stored(binding.epoch)?)
@@ -163,6 +203,11 @@ pub(super) async fn write(tx: &mut AnyConnection, binding: &Binding) -> Result<(
     .bind(&binding.model)
     .bind(&binding.serial_number)
     .bind(binding.via.as_deref().unwrap_or_default())
+    .bind(binding.home.as_deref().unwrap_or_default())
+    .bind(binding.class.map_or("", stored_class))
+    .bind(verbs.join(VERB_SEPARATOR))
+    .bind(i64::from(binding.safety_relevant))
+    .bind(binding.warranty_end.map_or(0, micros))
     .bind(micros(SystemTime::now()))
     .execute(&mut *tx)
     .await?;
@@ -170,16 +215,46 @@ pub(super) async fn write(tx: &mut AnyConnection, binding: &Binding) -> Result<(
 }
 
 /// Reads the columns that every query of bindings selects.
-pub(super) fn read(row: &AnyRow) -> Result<Binding, Fault> {
-    let via: String = row.try_get("via")?;
+fn read(row: &AnyRow) -> Result<Binding, Fault> {
+    let given = |column| -> Result<Option<String>, sqlx::Error> {
+        let text: String = row.try_get(column)?;
+        Ok((!text.is_empty()).then_some(text))
+    };
     let state: String = row.try_get("state")?;
+    let safety_relevant: i64 = row.try_get("safety_relevant")?;
+    let warranty_end: i64 = row.try_get("warranty_end_at")?;
+    let verbs = given("verbs")?.unwrap_or_default();
+    let verbs = verbs.split(VERB_SEPARATOR).filter(|verb| !verb.is_empty());
+    let verbs = verbs
+        .map(DeviceVerb::parse)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| Fault::new("the bindings table", error))?;
     Ok(Binding {
         device: row.try_get("device")?,
         account: row.try_get("account")?,
         epoch: outbox::epoch(row.try_get("epoch")?)?,
         model: row.try_get("model")?,
         serial_number: row.try_get("serial_number")?,
-        via: (!via.is_empty()).then_some(via),
+        via: given("via")?,
+        home: given("home")?,
+        class: given("class")?.as_deref().map(class).transpose()?,
+        verbs,
+        safety_relevant: safety_relevant != 0,
+        warranty_end: (warranty_end > 0).then(|| time(warranty_end)),
         ending: state != "BOUND",
     })
+}
+
+fn stored_class(class: DeviceClass) -> &'static str {
+    match class {
+        DeviceClass::Personal => "PERSONAL",
+        DeviceClass::Home => "HOME",
+    }
+}
+
+fn class(text: &str) -> Result<DeviceClass, Fault> {
+    [DeviceClass::Personal, DeviceClass::Home]
+        .into_iter()
+        .find(|class| stored_class(*class) == text)
+        .ok_or_else(|| Fault::plain("a class in the bindings table that is not known"))
 }

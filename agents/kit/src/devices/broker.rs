@@ -20,11 +20,11 @@ use rand::Rng as _;
 use subtle::ConstantTimeEq as _;
 use tokio::task::JoinHandle;
 
+use super::counters::{Counters, Odd};
 use super::mqtt::topic::{self, Channel};
 use super::mqtt::{AGENT, Endpoint, Protocol};
 use super::names;
 use super::registry::{Registry, hex};
-use crate::refusals::Refusals;
 
 /// Connections; each takes about 33 kB.
 const CLIENTS_MAX: usize = 19_000;
@@ -75,7 +75,7 @@ impl EmbeddedBroker {
         listen: SocketAddr,
         line: &'static str,
         registry: Registry,
-        refusals: Arc<Refusals>,
+        counters: Counters,
     ) -> anyhow::Result<Self> {
         Security::PlainLoopback
             .check(listen)
@@ -84,7 +84,7 @@ impl EmbeddedBroker {
         let auth = DeviceAuth {
             line,
             registry,
-            refusals,
+            counters,
             agent_secret: secret.clone(),
         };
         let storage = StorageConfig::new()
@@ -158,7 +158,7 @@ impl EmbeddedBroker {
 struct DeviceAuth {
     line: &'static str,
     registry: Registry,
-    refusals: Arc<Refusals>,
+    counters: Counters,
     agent_secret: String,
 }
 
@@ -199,7 +199,7 @@ impl DeviceAuth {
 
     fn counted(&self, allowed: bool) -> bool {
         if !allowed {
-            self.refusals.count(TOPIC_REFUSED);
+            self.counters.count(Odd::Refused, TOPIC_REFUSED);
         }
         allowed
     }
@@ -217,7 +217,7 @@ impl AuthProvider for DeviceAuth {
             let (Some(user), Some(password)) =
                 (connect.username.as_deref(), connect.password.as_deref())
             else {
-                self.refusals.count(LOG_IN_REFUSED);
+                self.counters.count(Odd::Stranger, LOG_IN_REFUSED);
                 return Ok(AuthResult::fail(ReasonCode::NotAuthorized));
             };
             // The client id is bound to the user: nobody takes over another's session.
@@ -225,7 +225,7 @@ impl AuthProvider for DeviceAuth {
             if itself && self.knows(user, password).await {
                 Ok(AuthResult::success_with_user(user))
             } else {
-                self.refusals.count(LOG_IN_REFUSED);
+                self.counters.count(Odd::Stranger, LOG_IN_REFUSED);
                 Ok(AuthResult::fail(ReasonCode::BadUsernameOrPassword))
             }
         })

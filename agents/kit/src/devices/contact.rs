@@ -1,22 +1,40 @@
 //! What a device says, and what follows from it in the database.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::time::SystemTime;
 
 use farewell_proto::device::v1 as wire;
+use prost::bytes::Bytes;
 use sqlx::AnyConnection;
 
 use super::binding;
+use super::counters::Odd;
+use super::device::{self, Device};
 use super::names;
-use super::order::{Event, State, Verb};
+use super::order::{Event, State};
 use super::outbox::{self, Entry};
-use crate::participant::Fault;
-use crate::store::micros;
+use super::returns;
+use crate::participant::{DeviceVerb, Fault};
 
 /// Done orders in one `Sync`.
 pub(super) const DONE_ORDERS_MAX: usize = 64;
 /// Longest machine word that is taken from a device.
 const WORD_BYTES_MAX: usize = 64;
+/// Bytes of a nonce.
+const NONCE_BYTES: RangeInclusive<usize> = 16..=32;
+/// What a device says that could not take what arrived for an order of ours. Somebody between us and it is at fault: it
+/// refuses nothing that we asked.
+const MISREAD: [&str; 5] = [
+    "BAD_SIGNATURE",
+    // While keys are changed over, a device may not have the new one yet.
+    "UNKNOWN_KEY",
+    "NOT_THIS_DEVICE",
+    "ORDER_CHANGED",
+    "UNREADABLE",
+];
+/// What a device says that waits until it knows that the time has come.
+pub(super) const UNTIMELY: [&str; 2] = ["TIME_UNKNOWN", "NOT_YET"];
 
 /// A contact of a device.
 #[derive(Clone, Debug)]
@@ -26,6 +44,8 @@ pub(super) struct Contact {
     pub epoch: u64,
     /// Orders that it has carried out.
     pub done: Vec<String>,
+    /// From a device without a clock.
+    pub nonce: Option<Bytes>,
 }
 
 impl Contact {
@@ -42,10 +62,14 @@ impl Contact {
             .iter()
             .map(|name| names::order_of(name).map(str::to_owned))
             .collect();
+        if !sync.nonce.is_empty() && !NONCE_BYTES.contains(&sync.nonce.len()) {
+            return Err("INVALID_NONCE");
+        }
         Ok(Self {
             device,
             epoch: sync.binding_epoch,
             done: done.ok_or("INVALID_ORDER")?,
+            nonce: (!sync.nonce.is_empty()).then_some(sync.nonce),
         })
     }
 }
@@ -53,7 +77,8 @@ impl Contact {
 /// A device's answer to an order.
 #[derive(Clone, Debug)]
 pub(super) struct Report {
-    pub order: String,
+    /// `None`: the device could not read it.
+    pub order: Option<String>,
     pub device: String,
     pub epoch: u64,
     pub state: wire::OrderState,
@@ -68,17 +93,31 @@ impl Report {
         if state == wire::OrderState::Unspecified {
             return Err("STATE_MISSING");
         }
+        let reason = word(report.reason);
+        let order = match report.order.as_str() {
+            "" if state == wire::OrderState::Refused && misread(&reason).is_some() => None,
+            order => Some(names::order_of(order).ok_or("INVALID_ORDER")?.to_owned()),
+        };
         Ok(Self {
-            order: names::order_of(&report.order)
-                .ok_or("INVALID_ORDER")?
-                .to_owned(),
+            order,
             device: names::device_of(&report.device)
                 .ok_or("INVALID_DEVICE")?
                 .to_owned(),
             epoch: report.binding_epoch,
             state,
-            reason: word(report.reason),
+            reason,
         })
+    }
+
+    /// The order that the device won't carry out.
+    pub fn refused(&self) -> Option<&str> {
+        let order = self.order.as_deref();
+        order.filter(|_| self.state == wire::OrderState::Refused)
+    }
+
+    /// Why what arrived was no order of ours, if that is what the device says.
+    fn misread(&self) -> Option<&'static str> {
+        misread(&self.reason).filter(|_| self.state == wire::OrderState::Refused)
     }
 }
 
@@ -89,21 +128,34 @@ pub(super) struct Effects {
     pub commands: BTreeSet<String>,
     /// … of those, with one that has just been executed.
     pub executed: BTreeSet<String>,
-    /// Devices that may be sent more now.
-    pub devices: BTreeSet<String>,
+    /// Hubs that may be sent more now, each with the time at which it got the order that it has answered.
+    pub hubs: BTreeMap<String, SystemTime>,
+    /// Something may have to be told of a device that has returned.
+    pub returned: bool,
+    /// What was odd.
+    pub odd: Vec<(Odd, &'static str)>,
 }
 
 impl Effects {
     fn note(&mut self, entry: &Entry, next: State) {
+        // What a hub has refused opens nothing, but it is no longer waited for either.
         if next.is_open() {
             return;
         }
         self.commands.insert(entry.command.clone());
+        self.returned |= returns::returns(entry, next);
         if next == State::Executed {
             self.executed.insert(entry.command.clone());
         }
-        if entry.order.verb == Verb::RemoveChild {
-            self.devices.insert(entry.order.device.clone());
+        if matches!(
+            entry.order.verb,
+            DeviceVerb::RemoveChild | DeviceVerb::Transfer
+        ) {
+            let sent = self
+                .hubs
+                .entry(entry.order.device.clone())
+                .or_insert(entry.sent);
+            *sent = entry.sent.max(*sent);
         }
     }
 }
@@ -112,45 +164,47 @@ impl Effects {
 pub(super) async fn settle(
     tx: &mut AnyConnection,
     contact: &Contact,
+    device: &Device,
     effects: &mut Effects,
 ) -> Result<(), Fault> {
-    let Some(current) = seen(tx, contact).await? else {
-        // Never bound here: a companion phone, for instance.
-        return Ok(());
-    };
+    device::seen(tx, &contact.device, contact.epoch).await?;
     for id in &contact.done {
         let Some(entry) = outbox::find(tx, id).await? else {
             continue;
         };
         if entry.order.device != contact.device {
+            effects.odd.push((Odd::Refused, "NOT_YOUR_ORDER"));
             continue;
         }
         // A device that has done it and still names the binding is at work; seen without it, it is confirmed.
         let gone = entry.order.verb.unbinds() && contact.epoch != entry.order.epoch;
-        advance(
-            tx,
-            &entry,
-            if gone {
-                Event::SeenUnbound
-            } else {
-                Event::Executed
-            },
-            "",
-            effects,
-        )
-        .await?;
+        let event = if gone || took_on(&entry, contact.epoch) {
+            Event::SeenUnbound
+        } else {
+            Event::Executed
+        };
+        advance(tx, &entry, event, "", effects).await?;
     }
     for entry in outbox::moving(tx, &contact.device).await? {
         let gone = contact.epoch == 0 || contact.epoch > entry.order.epoch;
-        if entry.order.state == State::Executed {
+        if took_on(&entry, contact.epoch) {
+            advance(tx, &entry, Event::SeenUnbound, "", effects).await?;
+        } else if entry.order.state == State::Executed {
             if entry.order.verb.unbinds() && gone {
                 advance(tx, &entry, Event::SeenUnbound, "", effects).await?;
             }
-        } else if entry.order.epoch < current {
+        } else if entry.order.epoch < device.oldest_epoch() {
             advance(tx, &entry, Event::NewBinding, "", effects).await?;
         }
     }
     Ok(())
+}
+
+/// Whether the device names the binding that a transfer has given it.
+fn took_on(entry: &Entry, epoch: u64) -> bool {
+    entry.order.verb == DeviceVerb::Transfer
+        && entry.order.child.is_none()
+        && epoch == entry.order.new_epoch
 }
 
 /// Takes a report. `Some` is the stable machine word of a report that was not accepted.
@@ -159,31 +213,74 @@ pub(super) async fn report(
     report: &Report,
     effects: &mut Effects,
 ) -> Result<Option<&'static str>, Fault> {
-    let Some(entry) = outbox::find(tx, &report.order).await? else {
+    let Some(id) = &report.order else {
+        effects
+            .odd
+            .extend(report.misread().map(|word| (Odd::Misread, word)));
+        return Ok(None);
+    };
+    let Some(entry) = outbox::find(tx, id).await? else {
         return Ok(Some("UNKNOWN_ORDER"));
     };
     if entry.order.device != report.device {
         return Ok(Some("NOT_YOUR_ORDER"));
     }
+    if let Some(word) = report.misread() {
+        // The order is still owed, and the slow timer sends it again.
+        effects.odd.push((Odd::Misread, word));
+        return Ok(None);
+    }
+    let meant = report.epoch == entry.order.epoch || took_on(&entry, report.epoch);
     let event = match report.state {
         wire::OrderState::Unspecified => return Ok(Some("STATE_MISSING")),
-        // Without any binding there is nothing to undo: the aim is reached.
-        wire::OrderState::Superseded if report.epoch == 0 => Event::SeenUnbound,
+        // Without any binding there is nothing to unbind: the aim is reached. But whether anything was wiped, or a child
+        // forgotten, nobody knows, unless the device had begun with it.
+        wire::OrderState::Superseded if report.epoch == 0 => {
+            let begun = matches!(entry.order.state, State::Executing | State::Executed);
+            if entry.order.verb == DeviceVerb::Unbind || begun {
+                Event::SeenUnbound
+            } else {
+                Event::Horizon
+            }
+        }
+        // It has the binding that the transfer was to give it.
+        wire::OrderState::Superseded if took_on(&entry, report.epoch) => Event::SeenUnbound,
         // The device's word alone ends nothing: the registry must know of the newer binding.
         wire::OrderState::Superseded => {
-            if binding::last_epoch(tx, &report.device).await? <= entry.order.epoch {
+            if !is_superseded(tx, &entry).await? {
                 return Ok(Some("EPOCH_UNKNOWN"));
             }
             Event::NewBinding
         }
-        _ if report.epoch != entry.order.epoch => return Ok(Some("EPOCH_MISMATCH")),
-        wire::OrderState::Received | wire::OrderState::DeferredSafe => Event::Received,
+        _ if !meant => return Ok(Some("EPOCH_MISMATCH")),
+        wire::OrderState::Received => Event::Received,
+        wire::OrderState::DeferredSafe => Event::DeferredSafe,
         wire::OrderState::Executing => Event::Executing,
         wire::OrderState::Executed => Event::Executed,
+        wire::OrderState::Refused if UNTIMELY.contains(&report.reason.as_str()) => {
+            Event::DeferredSafe
+        }
         wire::OrderState::Refused => Event::Refused,
     };
+    if event == Event::DeferredSafe && entry.order.state == State::DeferredSafe {
+        outbox::set_reason(tx, &entry, &report.reason).await?;
+    }
     advance(tx, &entry, event, &report.reason, effects).await?;
     Ok(None)
+}
+
+/// Whether the registry knows of a newer binding of the device, or of the hub's child, than the order's.
+async fn is_superseded(tx: &mut AnyConnection, entry: &Entry) -> Result<bool, Fault> {
+    for (device, epoch) in [
+        (&entry.order.device, entry.order.epoch),
+        (&entry.subject, entry.subject_epoch),
+    ] {
+        let known = device::find(tx, device).await?;
+        if known.is_some_and(|known| known.epoch > epoch) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 async fn advance(
@@ -197,30 +294,26 @@ async fn advance(
         return Ok(());
     };
     effects.note(entry, next);
-    // Where the server half is gone already (a tombstone, a plain unbinding) nobody else will revoke the log-in.
-    let done = matches!(next, State::Executed | State::Confirmed);
-    if done && entry.order.verb.unbinds() {
-        let bound = binding::find(tx, &entry.order.device).await?;
-        if bound.is_none() {
-            binding::revoke(tx, &entry.order.device, entry.order.epoch).await?;
+    if !matches!(next, State::Executed | State::Confirmed) {
+        return Ok(());
+    }
+    match entry.order.verb {
+        // Where the server half is gone already (a tombstone, an unbinding) nobody else will revoke the log-in.
+        DeviceVerb::Unbind | DeviceVerb::Reset => {
+            if binding::find(tx, &entry.order.device).await?.is_none() {
+                binding::revoke(tx, &entry.order.device, entry.order.epoch).await?;
+            }
         }
+        DeviceVerb::Transfer => {
+            device::took_on(tx, &entry.subject, entry.order.new_epoch).await?;
+        }
+        DeviceVerb::RemoveChild => {}
     }
     Ok(())
 }
 
-/// Notes the contact and holds the device's row. The highest epoch of the device, if it was ever bound.
-async fn seen(tx: &mut AnyConnection, contact: &Contact) -> Result<Option<u64>, Fault> {
-    // A device may claim any number; one that doesn't fit is no epoch of ours.
-    let epoch = i64::try_from(contact.epoch).unwrap_or(i64::MAX);
-    let row: Option<(i64,)> = sqlx::query_as(
-        "UPDATE devices SET seen_at = $2, seen_epoch = $3 WHERE device = $1 RETURNING epoch",
-    )
-    .bind(&contact.device)
-    .bind(micros(SystemTime::now()))
-    .bind(epoch)
-    .fetch_optional(&mut *tx)
-    .await?;
-    row.map(|(epoch,)| outbox::epoch(epoch)).transpose()
+fn misread(reason: &str) -> Option<&'static str> {
+    MISREAD.into_iter().find(|word| *word == reason)
 }
 
 /// Free text from a device may hold anything; only a machine word is kept.

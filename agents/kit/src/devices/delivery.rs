@@ -4,19 +4,25 @@
 //! that comes back after a power cut costs a few flushes and not one for each device.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use farewell_proto::device::v1 as wire;
 use farewell_runtime::shutdown::Shutdown;
+use prost::bytes::Bytes;
 use sqlx::AnyConnection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::bells::Bells;
+use super::clock::Clock;
+use super::companion::is_companion;
 use super::contact::{self, Contact, Effects, Report};
+use super::counters::{Counters, Odd};
+use super::device;
 use super::order::{Order, State};
 use super::outbox;
-use super::registry::Registry;
+use super::registry::{Registry, Via};
+use super::said::Said;
 use crate::participant::Fault;
 
 /// Entries of one transaction: a few milliseconds of work.
@@ -30,28 +36,66 @@ const FORGOTTEN_DEVICES_MAX: u32 = 512;
 pub type Settled = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// A handle to the lane. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Delivery {
     entries: mpsc::Sender<Entry>,
     bells: Bells,
+    clock: Arc<dyn Clock>,
+    counters: Counters,
+    /// The device after which the slow timer goes on.
+    round: Arc<Mutex<String>>,
 }
 
+/// What goes to a device now.
+#[derive(Clone, Debug, Default)]
+pub struct Parcel {
+    /// Who gets it.
+    pub device: String,
+    /// What it is owed, in the order it has to be carried out.
+    pub orders: Vec<Order>,
+    /// What time it is, signed; empty if the device didn't ask or nobody knows.
+    pub time_proof: Bytes,
+}
+
+impl Parcel {
+    /// As the device gets it. An activity's trace goes with the first of its orders.
+    pub fn to_wire(&self) -> wire::OrderEnvelope {
+        let first = self.orders.first();
+        wire::OrderEnvelope {
+            orders: self
+                .orders
+                .iter()
+                .map(|order| order.signed.clone())
+                .collect(),
+            time_proof: self.time_proof.clone(),
+            traceparent: first
+                .map(|order| order.traceparent.clone())
+                .unwrap_or_default(),
+        }
+    }
+
+    /// The orders' ids.
+    pub fn ids(&self) -> Vec<String> {
+        self.orders.iter().map(|order| order.id.clone()).collect()
+    }
+}
+
+/// The answer to an entry, or the machine word of one that was not accepted. Dropped: the database is away.
+type Reply<T> = oneshot::Sender<Result<T, &'static str>>;
+
 enum Entry {
-    Contact(Contact, oneshot::Sender<Result<Vec<Order>, ()>>),
-    Report(Report, oneshot::Sender<Result<Option<&'static str>, ()>>),
-    Owed(String, oneshot::Sender<Result<Vec<Order>, ()>>),
-    Sent(Vec<String>),
-    Forgotten(SystemTime, oneshot::Sender<Result<Vec<String>, ()>>),
+    Contact(Said<Contact>, Option<String>, Reply<Vec<Order>>),
+    Report(Said<Report>, Option<String>, Reply<()>),
+    Owed(String, Option<String>, Reply<Vec<Order>>),
+    Sent(String, Vec<String>),
+    Forgotten(SystemTime, String, Reply<Vec<String>>),
 }
 
 /// What an entry of a batch is told once the batch is committed.
-enum Reply {
-    Orders(oneshot::Sender<Result<Vec<Order>, ()>>, Vec<Order>),
-    Word(
-        oneshot::Sender<Result<Option<&'static str>, ()>>,
-        Option<&'static str>,
-    ),
-    Devices(oneshot::Sender<Result<Vec<String>, ()>>, Vec<String>),
+enum Told {
+    Orders(Reply<Vec<Order>>, Result<Vec<Order>, &'static str>),
+    Report(Reply<()>, Result<(), &'static str>),
+    Devices(Reply<Vec<String>>, Vec<String>),
     Nobody,
 }
 
@@ -67,58 +111,115 @@ pub enum Trouble {
 }
 
 impl Delivery {
-    /// Starts the lane.
-    pub fn start(registry: Registry, bells: Bells, settled: Settled, shutdown: &Shutdown) -> Self {
+    /// Starts the lane. `clock` is asked for devices that have none.
+    pub fn start(
+        registry: Registry,
+        bells: Bells,
+        settled: Settled,
+        clock: Arc<dyn Clock>,
+        shutdown: &Shutdown,
+    ) -> Self {
         let (entries, waiting) = mpsc::channel(WAITING_ENTRIES_MAX);
+        let counters = Counters::default();
         let lane = Lane {
             registry,
             bells: bells.clone(),
             settled,
+            counters: counters.clone(),
         };
         shutdown.spawn(lane.run(waiting));
-        Self { entries, bells }
-    }
-
-    /// A device is there: settles what it says it has done and returns what it is still owed.
-    pub async fn contact(&self, sync: wire::Sync) -> Result<Vec<Order>, Trouble> {
-        let contact = Contact::parse(sync).map_err(Trouble::Word)?;
-        self.ask(|reply| Entry::Contact(contact, reply)).await
-    }
-
-    /// A device answers an order.
-    pub async fn report(&self, report: wire::OrderReport) -> Result<(), Trouble> {
-        let report = Report::parse(report).map_err(Trouble::Word)?;
-        match self.ask(|reply| Entry::Report(report, reply)).await? {
-            None => Ok(()),
-            Some(word) => Err(Trouble::Word(word)),
+        Self {
+            entries,
+            bells,
+            clock,
+            counters,
+            round: Arc::default(),
         }
     }
 
-    /// What a device is owed now.
-    pub async fn owed(&self, device: &str) -> Result<Vec<Order>, Trouble> {
-        self.ask(|reply| Entry::Owed(device.to_owned(), reply))
-            .await
+    /// What was odd so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
     }
 
-    /// Orders were handed to a transport that took them. Nothing is acknowledged by that.
-    pub async fn sent(&self, orders: Vec<String>) {
+    /// A device is there: settles what it says it has done and returns what it is still owed. `through` is the phone
+    /// that carries its words, if it doesn't come by itself.
+    pub(super) async fn contact(
+        &self,
+        said: Said<Contact>,
+        through: Option<&str>,
+    ) -> Result<Parcel, Trouble> {
+        let (device, nonce) = (said.device.clone(), said.word.nonce.clone());
+        let through = through.map(str::to_owned);
+        let orders = self
+            .ask(|reply| Entry::Contact(said, through, reply))
+            .await?;
+        let time_proof = match nonce {
+            Some(nonce) if !orders.is_empty() => self.clock.prove(&device, nonce).await,
+            Some(_) | None => None,
+        };
+        Ok(Parcel {
+            device,
+            orders,
+            time_proof: time_proof.unwrap_or_default(),
+        })
+    }
+
+    /// A device answers an order.
+    pub(super) async fn report(
+        &self,
+        said: Said<Report>,
+        through: Option<&str>,
+    ) -> Result<(), Trouble> {
+        let through = through.map(str::to_owned);
+        self.ask(|reply| Entry::Report(said, through, reply)).await
+    }
+
+    /// What a device is owed now. A phone that is its companion no longer gets nothing for it.
+    pub async fn owed(&self, device: &str, through: Option<&str>) -> Result<Parcel, Trouble> {
+        let through = through.map(str::to_owned);
+        let orders = self
+            .ask(|reply| Entry::Owed(device.to_owned(), through, reply))
+            .await?;
+        Ok(Parcel {
+            device: device.to_owned(),
+            orders,
+            time_proof: Bytes::new(),
+        })
+    }
+
+    /// A parcel was handed to a transport that took it. Nothing is acknowledged by that.
+    pub async fn sent(&self, parcel: &Parcel) {
         // A lost mark only means that they are sent once more.
-        let _ = self.entries.send(Entry::Sent(orders)).await;
+        let entry = Entry::Sent(parcel.device.clone(), parcel.ids());
+        let _ = self.entries.send(entry).await;
     }
 
     /// Rings for devices whose open orders no transport was given for `age`. Returns how many.
     pub async fn remind(&self, age: Duration) -> Result<usize, Trouble> {
+        let after = self.round().clone();
         let devices = self
-            .ask(|reply| Entry::Forgotten(SystemTime::now() - age, reply))
+            .ask(|reply| Entry::Forgotten(SystemTime::now() - age, after, reply))
             .await?;
+        // A page that isn't full is the last of a round.
+        let full = devices.len() >= FORGOTTEN_DEVICES_MAX as usize;
+        let next = devices.last().filter(|_| full).cloned();
+        *self.round() = next.unwrap_or_default();
         devices.iter().for_each(|device| self.bells.ring(device));
         Ok(devices.len())
     }
 
-    async fn ask<T>(
-        &self,
-        entry: impl FnOnce(oneshot::Sender<Result<T, ()>>) -> Entry,
-    ) -> Result<T, Trouble> {
+    fn round(&self) -> MutexGuard<'_, String> {
+        self.round.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts what was not accepted before it came here.
+    pub(super) fn refuse(&self, word: &'static str) -> Trouble {
+        self.counters.count(Odd::Refused, word);
+        Trouble::Word(word)
+    }
+
+    async fn ask<T>(&self, entry: impl FnOnce(Reply<T>) -> Entry) -> Result<T, Trouble> {
         let (reply, answer) = oneshot::channel();
         self.entries
             .send(entry(reply))
@@ -127,7 +228,7 @@ impl Delivery {
         answer
             .await
             .map_err(|_| Trouble::Away)?
-            .map_err(|()| Trouble::Away)
+            .map_err(|word| self.refuse(word))
     }
 }
 
@@ -135,6 +236,7 @@ struct Lane {
     registry: Registry,
     bells: Bells,
     settled: Settled,
+    counters: Counters,
 }
 
 impl Lane {
@@ -142,9 +244,10 @@ impl Lane {
     async fn run(self, mut waiting: mpsc::Receiver<Entry>) {
         let mut batch = Vec::with_capacity(BATCH_ENTRIES_MAX);
         while waiting.recv_many(&mut batch, BATCH_ENTRIES_MAX).await > 0 {
-            // Every device's row is held until the commit: two agents on one database take them in the same order.
-            // The sort is stable, so that what one device said stays in its order.
-            batch.sort_by(|a, b| a.device().cmp(b.device()));
+            // Every device's row is held until the commit, and an order's row is touched under its device's only: two
+            // agents on one database take them in the same order. The sort is stable, so that what one device said
+            // stays in its order.
+            batch.sort_by(|a, b| a.place().cmp(&b.place()));
             if let Err(fault) = self.flush(&mut batch).await {
                 tracing::warn!(
                     error = &fault as &dyn std::error::Error,
@@ -161,16 +264,87 @@ impl Lane {
         let mut replies = Vec::with_capacity(batch.len());
         let mut tx = self.registry.store().pool().begin().await?;
         for entry in batch.drain(..) {
-            replies.push(entry.apply(&mut tx, &mut effects).await?);
+            replies.push(self.apply(entry, &mut tx, &mut effects).await?);
         }
         let settled = settled(&mut tx, &effects).await?;
         let unlocked = unlocked(&mut tx, &effects).await?;
         tx.commit().await?;
 
-        replies.into_iter().for_each(Reply::send);
+        for (odd, word) in effects.odd {
+            self.counters.count(odd, word);
+        }
+        replies.into_iter().for_each(Told::send);
+        if effects.returned {
+            self.registry.returned();
+        }
         unlocked.iter().for_each(|device| self.bells.ring(device));
         settled.iter().for_each(|command| (self.settled)(command));
         Ok(())
+    }
+
+    async fn apply(
+        &self,
+        entry: Entry,
+        tx: &mut AnyConnection,
+        effects: &mut Effects,
+    ) -> Result<Told, Fault> {
+        Ok(match entry {
+            Entry::Contact(said, through, reply) => {
+                let orders = self.contact(&said, through.as_deref(), tx, effects).await?;
+                Told::Orders(reply, orders)
+            }
+            Entry::Report(said, through, reply) => {
+                let word = match said.believe(tx, through.as_deref()).await? {
+                    Ok(_) => contact::report(tx, &said.word, effects).await?,
+                    Err(word) => Some(word),
+                };
+                Told::Report(reply, word.map_or(Ok(()), Err))
+            }
+            Entry::Owed(device, through, reply) => {
+                let orders = match through {
+                    Some(phone) if !is_companion(tx, &phone, &device).await? => {
+                        Err("NOT_THE_COMPANION")
+                    }
+                    Some(_) | None => Ok(owed(tx, &device).await?),
+                };
+                Told::Orders(reply, orders)
+            }
+            Entry::Sent(device, orders) => {
+                let now = SystemTime::now();
+                device::hold_known(tx, &device).await?;
+                for id in &orders {
+                    outbox::mark_sent(tx, id, now).await?;
+                }
+                Told::Nobody
+            }
+            Entry::Forgotten(before, after, reply) => Told::Devices(
+                reply,
+                outbox::forgotten(tx, before, &after, FORGOTTEN_DEVICES_MAX).await?,
+            ),
+        })
+    }
+
+    async fn contact(
+        &self,
+        said: &Said<Contact>,
+        through: Option<&str>,
+        tx: &mut AnyConnection,
+        effects: &mut Effects,
+    ) -> Result<Result<Vec<Order>, &'static str>, Fault> {
+        Ok(match said.believe(tx, through).await? {
+            Ok(Some(device)) => {
+                contact::settle(tx, &said.word, &device, effects).await?;
+                Ok(owed(tx, &said.device).await?)
+            }
+            Ok(None) => {
+                // A companion phone is another agent's device, and no stranger.
+                if self.registry.via() != Via::Companion {
+                    effects.odd.push((Odd::Stranger, "UNKNOWN_DEVICE"));
+                }
+                Ok(Vec::new())
+            }
+            Err(word) => Err(word),
+        })
     }
 }
 
@@ -186,52 +360,31 @@ async fn settled(tx: &mut AnyConnection, effects: &Effects) -> Result<BTreeSet<S
     Ok(settled)
 }
 
-/// Hubs that may be sent something new, now that children are gone.
+/// Hubs that may be sent something new, now that children are gone: something that was never sent, or not since the hub
+/// got what it has answered. That it is a tombstone by now makes no difference.
 async fn unlocked(tx: &mut AnyConnection, effects: &Effects) -> Result<Vec<String>, Fault> {
     let mut unlocked = Vec::new();
-    for device in &effects.devices {
-        if owed(tx, device)
-            .await?
+    for (hub, answered) in &effects.hubs {
+        let owed = outbox::owed(tx, hub).await?;
+        if owed
             .iter()
-            .any(|order| order.state == State::Queued)
+            .any(|entry| entry.order.state == State::Queued || entry.sent < *answered)
         {
-            unlocked.push(device.clone());
+            unlocked.push(hub.clone());
         }
     }
     Ok(unlocked)
 }
 
 impl Entry {
-    fn device(&self) -> &str {
+    /// Devices by their ids, and who asks about all of them last.
+    fn place(&self) -> (bool, &str) {
         match self {
-            Self::Contact(contact, _) => &contact.device,
-            Self::Report(report, _) => &report.device,
-            Self::Owed(device, _) => device,
-            Self::Sent(_) | Self::Forgotten(..) => "",
+            Self::Contact(said, ..) => (false, &said.device),
+            Self::Report(said, ..) => (false, &said.device),
+            Self::Owed(device, ..) | Self::Sent(device, _) => (false, device),
+            Self::Forgotten(..) => (true, ""),
         }
-    }
-
-    async fn apply(self, tx: &mut AnyConnection, effects: &mut Effects) -> Result<Reply, Fault> {
-        Ok(match self {
-            Self::Contact(contact, reply) => {
-                contact::settle(tx, &contact, effects).await?;
-                Reply::Orders(reply, owed(tx, &contact.device).await?)
-            }
-            Self::Report(report, reply) => {
-                Reply::Word(reply, contact::report(tx, &report, effects).await?)
-            }
-            Self::Owed(device, reply) => Reply::Orders(reply, owed(tx, &device).await?),
-            Self::Sent(orders) => {
-                for id in &orders {
-                    outbox::mark_sent(tx, id).await?;
-                }
-                Reply::Nobody
-            }
-            Self::Forgotten(before, reply) => Reply::Devices(
-                reply,
-                outbox::forgotten(tx, before, FORGOTTEN_DEVICES_MAX).await?,
-            ),
-        })
     }
 }
 
@@ -243,12 +396,12 @@ async fn owed(tx: &mut AnyConnection, device: &str) -> Result<Vec<Order>, Fault>
         .collect())
 }
 
-impl Reply {
+impl Told {
     fn send(self) {
         // Whoever asked may be gone; what they said is kept all the same.
         match self {
-            Self::Orders(reply, orders) => drop(reply.send(Ok(orders))),
-            Self::Word(reply, word) => drop(reply.send(Ok(word))),
+            Self::Orders(reply, orders) => drop(reply.send(orders)),
+            Self::Report(reply, result) => drop(reply.send(result)),
             Self::Devices(reply, devices) => drop(reply.send(Ok(devices))),
             Self::Nobody => {}
         }

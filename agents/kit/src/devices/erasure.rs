@@ -1,16 +1,22 @@
 //! The erasure of one account's devices: begun once, looked at often, finished once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, SystemTime};
 
 use sqlx::AnyConnection;
 
 use super::binding::{self, Binding, by_device};
-use super::names;
-use super::order::{Event, State, Verb};
+use super::choice::Choice;
+use super::contact::UNTIMELY;
+use super::device::{self, Device};
+use super::order::{Event, State};
 use super::outbox::{self, Draft, Entry};
-use super::participant::{Duty, Line, Terms};
-use crate::participant::{DeviceOutcome, DeviceResult, DeviceTask, Fault, Order};
+use super::participant::Terms;
+use super::registry::Via;
+use super::takeover::takers;
+use super::task::{INVALID_ORDER, Refused, Task, refuse};
+use super::{lock, share};
+use crate::participant::{DeviceOutcome, DeviceResult, DeviceVerb, Fault, Order};
 use crate::seal;
 use crate::store::{micros, time};
 
@@ -21,12 +27,6 @@ pub(super) struct Erasure {
     pub begun: SystemTime,
     /// The last answer was a refusal.
     pub refused: bool,
-}
-
-/// Why an erasure can't begin: a stable machine word, and the device for operators.
-pub(super) struct Refused {
-    pub reason: &'static str,
-    pub detail: String,
 }
 
 /// The erasure that `command` began, held until the transaction ends.
@@ -50,42 +50,72 @@ pub(super) async fn find(tx: &mut AnyConnection, command: &str) -> Result<Option
 }
 
 /// Suspends the server half of every device of the order and queues what each is to be told: for those devices and
-/// epochs, and for no others.
+/// epochs, and for no others. Returns the commands that no longer wait for a device that was passed on.
 pub(super) async fn begin(
     tx: &mut AnyConnection,
-    line: &dyn Line,
+    via: Via,
     order: &Order,
-) -> Result<Result<(), Refused>, Fault> {
-    let mut tasks = order.devices.clone();
-    // One order of locks for everybody, and each device once.
-    tasks.sort_by(|a, b| (&a.device, a.binding_epoch).cmp(&(&b.device, b.binding_epoch)));
-    tasks.dedup();
-
-    let mut last_epochs = Vec::with_capacity(tasks.len());
+) -> Result<Result<BTreeSet<String>, Refused>, Fault> {
+    let mut bindings = by_device(binding::of_account(tx, &order.account).await?);
+    let mut tasks = Vec::with_capacity(order.devices.len());
+    for task in &order.devices {
+        let bound = bindings.get(&task.device);
+        let bound = bound.filter(|binding| binding.epoch == task.binding_epoch);
+        match Task::read(
+            &order.command,
+            task,
+            bound.and_then(|bound| bound.via.as_deref()),
+        ) {
+            Ok(task) => tasks.push(task),
+            Err(refused) => return Ok(Err(refused)),
+        }
+    }
+    let passing = tasks.iter().filter(|task| task.may_pass_on());
+    let passing = passing.map(|task| task.device.as_str()).collect();
+    let takers = takers(tx, &passing).await?;
+    let devices = device::hold_all(tx, tasks.iter().flat_map(Task::devices)).await?;
+    // Read again: whoever changed one held its row until now.
+    bindings = by_device(binding::of_account(tx, &order.account).await?);
+    let mut names = HashMap::new();
     for task in &tasks {
-        if let Err(refused) = sound(task) {
+        if let Err(refused) = check(tx, task, &devices, &bindings, &mut names).await? {
             return Ok(Err(refused));
         }
-        let last = binding::hold_device(tx, &task.device).await?;
-        if last < task.binding_epoch {
-            return Ok(Err(refuse("UNKNOWN_BINDING", &task.device)));
-        }
-        last_epochs.push(last);
     }
-    let bindings = by_device(binding::of_account(tx, &order.account).await?);
-    for (task, last) in tasks.iter().zip(last_epochs) {
-        let binding = bindings
-            .get(&task.device)
-            .filter(|binding| binding.epoch == task.binding_epoch);
-        if last == task.binding_epoch
-            && binding.is_none()
-            && binding::find(tx, &task.device).await?.is_some()
-        {
-            // The epoch is right and the account is not: somebody else's device.
-            return Ok(Err(refuse("ACCOUNT_MISMATCH", &task.device)));
-        }
-        queue(tx, line, order, task, last, binding).await?;
-        binding::suspend(tx, &task.device, task.binding_epoch).await?;
+    // Hubs before their children: where a hub goes, they may go, too.
+    tasks.sort_by_key(|task| {
+        let bound = bindings.get(&task.device);
+        (
+            bound.is_some_and(|bound| bound.via.is_some()),
+            task.device.clone(),
+        )
+    });
+    let mut overtaken = BTreeSet::new();
+    for task in &tasks {
+        let bound = bindings.get(&task.device);
+        let bound = bound.filter(|binding| binding.epoch == task.epoch);
+        let mut choice = Choice {
+            via,
+            order,
+            task,
+            bound,
+            device: devices.get(&task.device),
+            takers: &takers,
+            overtaken: &mut overtaken,
+        };
+        let (signed, state) = choice.make(tx).await?;
+        let via = bound.and_then(|bound| bound.via.as_deref());
+        let draft = Draft {
+            signed,
+            subject: &task.device,
+            subject_epoch: task.epoch,
+            via: via.unwrap_or_default(),
+            command: &order.command,
+            traceparent: &order.traceparent,
+            state,
+        };
+        outbox::queue(tx, &draft).await?;
+        binding::suspend(tx, &task.device, task.epoch).await?;
     }
     sqlx::query(
         "INSERT INTO erasures (command, account_mark, refused, begun_at) VALUES ($1, $2, 0, $3)",
@@ -95,57 +125,36 @@ pub(super) async fn begin(
     .bind(micros(SystemTime::now()))
     .execute(&mut *tx)
     .await?;
-    Ok(Ok(()))
+    Ok(Ok(overtaken))
 }
 
-async fn queue(
+/// Whether the task is of a binding that the account has or had, with names that are nobody else's.
+async fn check<'a>(
     tx: &mut AnyConnection,
-    line: &dyn Line,
-    order: &Order,
-    task: &DeviceTask,
-    last: u64,
-    binding: Option<&Binding>,
-) -> Result<(), Fault> {
-    let duty = binding.map_or(Duty::Own(Verb::Reset), |binding| line.duty(binding));
-    let via = binding
-        .and_then(|binding| binding.via.as_deref())
-        .unwrap_or_default();
-    let mut draft = Draft {
-        device: &task.device,
-        epoch: task.binding_epoch,
-        verb: Verb::Reset,
-        child: "",
-        subject: &task.device,
-        subject_epoch: task.binding_epoch,
-        via,
-        command: &order.command,
-        traceparent: &order.traceparent,
-        state: State::Queued,
-    };
-    match duty {
-        Duty::Own(verb) => draft.verb = verb,
-        Duty::Unsupported => draft.state = State::Unsupported,
-        Duty::ThroughHub => {
-            draft.verb = Verb::RemoveChild;
-            draft.child = &task.device;
-            match binding::find(tx, via).await? {
-                Some(hub) if hub.account == order.account => {
-                    draft.device = via;
-                    draft.epoch = hub.epoch;
-                }
-                // The hub is gone or somebody else's: there is no way to the child, and nobody else is told anything.
-                Some(_) | None => draft.state = State::Detached,
-            }
+    task: &'a Task,
+    devices: &BTreeMap<String, Device>,
+    bindings: &HashMap<String, Binding>,
+    names: &mut HashMap<&'a str, &'a str>,
+) -> Result<Result<(), Refused>, Fault> {
+    let last = devices.get(&task.device).map_or(0, |device| device.epoch);
+    if last < task.epoch {
+        return Ok(Err(refuse("UNKNOWN_BINDING", &task.device)));
+    }
+    let own = bindings.get(&task.device);
+    let own = own.filter(|binding| binding.epoch == task.epoch);
+    if last == task.epoch && own.is_none() && binding::find(tx, &task.device).await?.is_some() {
+        // The epoch is right and the account is not: somebody else's device.
+        return Ok(Err(refuse("ACCOUNT_MISMATCH", &task.device)));
+    }
+    for signed in &task.orders {
+        let named = names.insert(&signed.id, &task.device);
+        let elsewhere = named.is_some_and(|device| device != task.device);
+        if elsewhere || outbox::find(tx, &signed.id).await?.is_some() {
+            // A name that stands for another order: the device would repeat its answer to that one.
+            return Ok(Err(refuse(INVALID_ORDER, &task.device)));
         }
     }
-    if last > task.binding_epoch {
-        draft.state = State::Superseded;
-    } else if let Some(end) =
-        outbox::settled_before(tx, &task.device, task.binding_epoch, draft.verb).await?
-    {
-        draft.state = end;
-    }
-    outbox::queue(tx, &draft).await
+    Ok(Ok(()))
 }
 
 /// Gives up waiting for devices that were away past the horizon. What they are owed stays, as tombstones.
@@ -155,11 +164,16 @@ pub(super) async fn detach_absent(
     horizon: Duration,
     now: SystemTime,
 ) -> Result<(), Fault> {
-    for entry in &mut erasure.entries {
+    let absent = |entry: &Entry| {
         let waited = now.duration_since(entry.order.queued).unwrap_or_default();
-        if waited >= horizon
-            && let Some(next) = outbox::advance(tx, entry, Event::Horizon, "").await?
-        {
+        waited >= horizon && entry.order.state.is_open()
+    };
+    if !erasure.entries.iter().any(absent) {
+        return Ok(());
+    }
+    erasure.hold(tx).await?;
+    for entry in erasure.entries.iter_mut().filter(|entry| absent(entry)) {
+        if let Some(next) = outbox::advance(tx, entry, Event::Horizon, "").await? {
             entry.order.state = next;
         }
     }
@@ -167,6 +181,14 @@ pub(super) async fn detach_absent(
 }
 
 impl Erasure {
+    /// Holds every device of it, and every hub that is told: all at once, so that whoever holds some waits for nobody
+    /// who waits for them.
+    async fn hold(&self, tx: &mut AnyConnection) -> Result<BTreeMap<String, Device>, Fault> {
+        let devices = self.entries.iter();
+        let devices = devices.flat_map(|entry| [&*entry.order.device, &*entry.subject]);
+        device::hold_all(tx, devices).await
+    }
+
     /// Devices of the roster that have ended.
     pub fn ended(&self, terms: &Terms, now: SystemTime) -> usize {
         self.entries
@@ -186,7 +208,7 @@ impl Erasure {
         let moving = self.entries.iter().any(|entry| {
             !ended(entry, terms, now)
                 && entry.order.state != State::Refused
-                && !(entry.order.verb != Verb::RemoveChild
+                && !(entry.order.verb != DeviceVerb::RemoveChild
                     && refused.contains(entry.order.device.as_str()))
         });
         if moving {
@@ -196,6 +218,18 @@ impl Erasure {
                 .iter()
                 .find(|entry| entry.order.state == State::Refused)
         }
+    }
+
+    /// Whether every device that is still waited for waits for a safe moment itself.
+    pub fn waits_for_safe_moment(&self) -> bool {
+        let open = self
+            .entries
+            .iter()
+            .filter(|entry| entry.order.state.is_open());
+        let (safe, other): (Vec<_>, Vec<_>) = open.partition(|entry| {
+            entry.order.state == State::DeferredSafe && !UNTIMELY.contains(&entry.reason.as_str())
+        });
+        !safe.is_empty() && other.is_empty()
     }
 
     /// The longest that a confirmation is still waited for, if nothing else is.
@@ -218,12 +252,22 @@ impl Erasure {
 /// Whether nothing more is waited for. An execution that is not confirmed in time counts as what it is: executed.
 fn ended(entry: &Entry, terms: &Terms, now: SystemTime) -> bool {
     match entry.order.state {
-        State::Queued | State::Sent | State::Received | State::Executing | State::Refused => false,
+        State::Queued
+        | State::Sent
+        | State::Received
+        | State::DeferredSafe
+        | State::Executing
+        | State::Refused => false,
         State::Executed => {
             !entry.order.verb.unbinds()
                 || now.duration_since(entry.moved).unwrap_or_default() >= terms.confirm_wait
         }
-        State::Confirmed | State::Superseded | State::Detached | State::Unsupported => true,
+        State::Confirmed
+        | State::Transferred
+        | State::Superseded
+        | State::Detached
+        | State::NeverReturned
+        | State::Unsupported => true,
     }
 }
 
@@ -232,31 +276,39 @@ pub(super) struct Taken {
     pub results: Vec<DeviceResult>,
     pub bindings: u64,
     pub credentials: u64,
+    pub shares: u64,
 }
 
-/// Removes what is left of the server half. Log-ins go last, and a tombstone keeps its one: it is the only way to the
-/// device.
+/// Removes what is left of the server half, and what the account shared of others. Locks are released, but for those of
+/// lost devices. Log-ins go last, and a tombstone keeps its one: it is the only way to the device.
 pub(super) async fn finish(
     tx: &mut AnyConnection,
     order: &Order,
     erasure: &Erasure,
 ) -> Result<Taken, Fault> {
+    let devices = erasure.hold(tx).await?;
+    // Read again: what moved until now is in the answer, and whatever moves from now on is told behind it.
+    let entries = outbox::of_command(tx, &order.command).await?;
     let mut taken = Taken {
-        results: Vec::with_capacity(erasure.entries.len()),
+        results: Vec::with_capacity(entries.len()),
         bindings: 0,
         credentials: 0,
+        shares: share::remove_of_account(tx, &order.account).await?,
     };
-    for entry in &erasure.entries {
-        let (device, epoch) = (&entry.subject, entry.subject_epoch);
-        taken.bindings += binding::remove(tx, device, epoch).await?;
+    for entry in &entries {
+        let (name, epoch) = (&entry.subject, entry.subject_epoch);
+        let device = devices.get(name);
+        taken.bindings += binding::remove(tx, name, epoch).await?;
         if entry.order.state != State::Detached {
-            taken.credentials += binding::revoke(tx, device, epoch).await?;
+            taken.credentials += binding::revoke(tx, name, epoch).await?;
         }
-        let outcome = Some(outcome(tx, entry).await?);
+        let lost = device.is_some_and(|device| device.lost);
         taken.results.push(DeviceResult {
-            device: device.clone(),
+            device: name.clone(),
             binding_epoch: epoch,
-            outcome,
+            outcome: Some(outcome(entry, device)?),
+            facts: None,
+            lock: lock::let_go(tx, name, lost, &erasure.account_mark).await?,
         });
     }
     sqlx::query("DELETE FROM erasures WHERE command = $1")
@@ -266,12 +318,12 @@ pub(super) async fn finish(
     Ok(taken)
 }
 
-/// Asks the devices that refused once more: a person wanted it so.
+/// Asks the devices that refused once more: a person wanted it so. Each keeps its name, because it is signed; a device
+/// thinks again about what it has refused.
 pub(super) async fn ask_again(tx: &mut AnyConnection, erasure: &Erasure) -> Result<(), Fault> {
+    erasure.hold(tx).await?;
     for entry in &erasure.entries {
-        if entry.order.state == State::Refused {
-            outbox::ask_again(tx, entry).await?;
-        }
+        outbox::ask_again(tx, entry).await?;
     }
     Ok(())
 }
@@ -290,38 +342,29 @@ pub(super) async fn set_refused(
     Ok(())
 }
 
-async fn outcome(tx: &mut AnyConnection, entry: &Entry) -> Result<DeviceOutcome, Fault> {
+fn outcome(entry: &Entry, device: Option<&Device>) -> Result<DeviceOutcome, Fault> {
     Ok(match entry.order.state {
+        State::Transferred => DeviceOutcome::Transferred,
+        State::Confirmed | State::Executed if entry.order.verb == DeviceVerb::Transfer => {
+            DeviceOutcome::Transferred
+        }
         State::Confirmed => DeviceOutcome::Confirmed,
         State::Executed => DeviceOutcome::Executed,
         State::Unsupported => DeviceOutcome::Unsupported,
-        State::Detached => DeviceOutcome::Detached,
+        // No answer says that nobody will come: only time does.
+        State::Detached | State::NeverReturned => DeviceOutcome::Detached,
         // A child whose hub went to somebody else is out of reach, but not somebody else's itself.
-        State::Superseded
-            if binding::last_epoch(tx, &entry.subject).await? <= entry.subject_epoch =>
-        {
+        State::Superseded if device.is_none_or(|device| device.epoch <= entry.subject_epoch) => {
             DeviceOutcome::Detached
         }
         State::Superseded => DeviceOutcome::Superseded,
-        State::Queued | State::Sent | State::Received | State::Executing | State::Refused => {
+        State::Queued
+        | State::Sent
+        | State::Received
+        | State::DeferredSafe
+        | State::Executing
+        | State::Refused => {
             return Err(Fault::plain("an answer before every device has ended"));
         }
     })
-}
-
-fn sound(task: &DeviceTask) -> Result<(), Refused> {
-    if !names::is_device_id(&task.device) {
-        return Err(refuse("INVALID_DEVICE", "?"));
-    }
-    if task.binding_epoch == 0 {
-        return Err(refuse("INVALID_EPOCH", &task.device));
-    }
-    Ok(())
-}
-
-fn refuse(reason: &'static str, device: &str) -> Refused {
-    Refused {
-        reason,
-        detail: format!("devices/{device}"),
-    }
 }

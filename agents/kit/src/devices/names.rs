@@ -37,6 +37,18 @@ pub fn account(id: &str) -> String {
     format!("accounts/{id}")
 }
 
+/// The id in `homes/{home}`: a household, named like an account.
+pub fn home_of(name: &str) -> Option<&str> {
+    name.strip_prefix("homes/")
+        .filter(|id| (1..=TEXT_BYTES_MAX).contains(&id.len()))
+        .filter(|id| !id.contains('/') && !id.chars().any(char::is_control))
+}
+
+/// `homes/{home}`.
+pub fn home(id: &str) -> String {
+    format!("homes/{id}")
+}
+
 /// The id in `orders/{order}`.
 pub fn order_of(name: &str) -> Option<&str> {
     name.strip_prefix("orders/").filter(|id| is_device_id(id))

@@ -3,93 +3,36 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use farewell_proto::device::v1 as wire;
+use prost::bytes::Bytes;
 
-use super::names;
+use crate::participant::DeviceVerb;
 
-/// One order: for one device, one binding of it, one verb.
+/// One order: for one device, one binding of it, one verb. All of it is as the coordinator signed it, but for how far
+/// it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
-    /// Unique; the same on every delivery.
+    /// Unique; the same on every delivery. Empty for a device that can't be told.
     pub id: String,
     /// The device that is told. For a hub's child this is the hub.
     pub device: String,
     /// The binding of `device` that is meant.
     pub epoch: u64,
     /// What to do.
-    pub verb: Verb,
-    /// For [`Verb::RemoveChild`] the child.
+    pub verb: DeviceVerb,
+    /// For [`DeviceVerb::RemoveChild`], and the [`DeviceVerb::Transfer`] of a child, the child.
     pub child: Option<String>,
+    /// For [`DeviceVerb::Transfer`] the binding from then on; 0 otherwise.
+    pub new_epoch: u64,
     /// How far it is.
     pub state: State,
-    /// Not before.
+    /// Since when it waits here.
     pub queued: SystemTime,
     /// Not after.
     pub expires: SystemTime,
     /// W3C trace context of the command.
     pub traceparent: String,
-}
-
-impl Order {
-    /// As the device gets it.
-    pub fn to_wire(&self) -> wire::Order {
-        wire::Order {
-            name: names::order(&self.id),
-            device: names::device(&self.device),
-            binding_epoch: self.epoch,
-            verb: self.verb.to_wire().into(),
-            not_before_time: Some(self.queued.into()),
-            expire_time: Some(self.expires.into()),
-            child: self.child.as_deref().map(names::device).unwrap_or_default(),
-            traceparent: self.traceparent.clone(),
-            signature: Default::default(),
-        }
-    }
-}
-
-/// What devices can be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Verb {
-    /// Drop account credentials, keep local data.
-    Unbind,
-    /// Unbind and wipe.
-    Reset,
-    /// A hub forgets one child.
-    RemoveChild,
-}
-
-impl Verb {
-    /// As stored.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unbind => "UNBIND",
-            Self::Reset => "RESET",
-            Self::RemoveChild => "REMOVE_CHILD",
-        }
-    }
-
-    pub(super) fn parse(text: &str) -> Result<Self, Unreadable> {
-        [Self::Unbind, Self::Reset, Self::RemoveChild]
-            .into_iter()
-            .find(|verb| verb.as_str() == text)
-            .ok_or_else(|| Unreadable(text.to_owned()))
-    }
-
-    fn to_wire(self) -> wire::DeviceVerb {
-        match self {
-            Self::Unbind => wire::DeviceVerb::Unbind,
-            Self::Reset => wire::DeviceVerb::Reset,
-            Self::RemoveChild => wire::DeviceVerb::RemoveChild,
-        }
-    }
-
-    /// Whether the device drops its own binding with it, so that it can be seen again unbound.
-    pub fn unbinds(self) -> bool {
-        match self {
-            Self::Unbind | Self::Reset => true,
-            Self::RemoveChild => false,
-        }
-    }
+    /// What the device gets: a COSE_Sign1. Empty for a device that can't be told.
+    pub signed: Bytes,
 }
 
 /// How far an order is.
@@ -101,16 +44,22 @@ pub enum State {
     Sent,
     /// The device has it.
     Received,
+    /// The device has it and waits for a safe moment, or for the time: see the reason.
+    DeferredSafe,
     /// The device is at it.
     Executing,
     /// The device did it.
     Executed,
     /// … and was seen again without the binding.
     Confirmed,
+    /// Another account has the device now, and the leg waits no more. The device is still to hear of it.
+    Transferred,
     /// The device has a newer binding: somebody else's device now.
     Superseded,
     /// Offline past the horizon. The server half is gone; the order stays as a tombstone, for the day the device returns.
     Detached,
+    /// A tombstone that expired before the device came back.
+    NeverReturned,
     /// The device can't be told.
     Unsupported,
     /// The device won't: a person must look.
@@ -124,11 +73,13 @@ pub enum Event {
     Sent,
     /// The device says that it has it.
     Received,
+    /// The device says that it waits for a safe moment.
+    DeferredSafe,
     /// The device says that it is at it.
     Executing,
     /// The device says that it is done.
     Executed,
-    /// The device was seen without the binding.
+    /// The device was seen without the binding, or with the one that it was to take on.
     SeenUnbound,
     /// The device has a newer binding.
     NewBinding,
@@ -136,55 +87,80 @@ pub enum Event {
     Refused,
     /// The horizon has passed.
     Horizon,
+    /// The order's last day has passed.
+    Expired,
+    /// A person wants it asked again.
+    AskedAgain,
 }
 
 impl State {
     /// Every state.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Queued,
         Self::Sent,
         Self::Received,
+        Self::DeferredSafe,
         Self::Executing,
         Self::Executed,
         Self::Confirmed,
+        Self::Transferred,
         Self::Superseded,
         Self::Detached,
+        Self::NeverReturned,
         Self::Unsupported,
         Self::Refused,
     ];
 
     /// The state after `event`, or `None` if the event brings nothing new: it came late, twice or in another order.
-    /// Never backwards. What is done stays done, whatever is said afterwards.
+    /// Never backwards, unless a person asks again. What is done stays done, whatever is said afterwards.
     pub fn after(self, event: Event) -> Option<Self> {
         use State::{
-            Confirmed, Detached, Executed, Executing, Queued, Received, Refused, Sent, Superseded,
-            Unsupported,
+            Confirmed, DeferredSafe, Detached, Executed, Executing, NeverReturned, Queued,
+            Received, Refused, Sent, Superseded, Transferred, Unsupported,
         };
         match (self, event) {
             (Queued, Event::Sent) => Some(Sent),
             (Queued | Sent, Event::Received) => Some(Received),
-            (Queued | Sent | Received, Event::Executing) => Some(Executing),
-            // A tombstone fires; and it is not promoted by less than an execution.
-            (Queued | Sent | Received | Executing | Detached, Event::Executed) => Some(Executed),
-            (Queued | Sent | Received | Executing | Executed | Detached, Event::SeenUnbound) => {
-                Some(Confirmed)
-            }
-            (Queued | Sent | Received | Executing | Detached, Event::NewBinding) => {
-                Some(Superseded)
-            }
-            (Queued | Sent | Received | Executing, Event::Refused) => Some(Refused),
-            (Queued | Sent | Received | Executing, Event::Horizon) => Some(Detached),
+            (Queued | Sent | Received, Event::DeferredSafe) => Some(DeferredSafe),
+            (Queued | Sent | Received | DeferredSafe, Event::Executing) => Some(Executing),
+            // A tombstone fires; and it is not promoted by less than an execution. One that has expired may have fired
+            // before, and nobody heard of it yet.
             (
-                Sent | Received | Executing | Executed | Confirmed | Superseded | Detached
-                | Unsupported | Refused,
+                Queued | Sent | Received | DeferredSafe | Executing | Detached | NeverReturned
+                | Transferred,
+                Event::Executed,
+            ) => Some(Executed),
+            (
+                Queued | Sent | Received | DeferredSafe | Executing | Executed | Detached
+                | NeverReturned | Transferred,
+                Event::SeenUnbound,
+            ) => Some(Confirmed),
+            // What a device refused to do for its last owner is nobody's wish for the next one.
+            (
+                Queued | Sent | Received | DeferredSafe | Executing | Detached | Refused,
+                Event::NewBinding,
+            ) => Some(Superseded),
+            (Queued | Sent | Received | DeferredSafe | Executing, Event::Refused) => Some(Refused),
+            // The server half has gone to the other account, and the device does not follow: that is for a person, and
+            // holds back nothing that the new owner wants.
+            (Transferred, Event::Refused | Event::NewBinding) => Some(Unsupported),
+            (Queued | Sent | Received | DeferredSafe | Executing, Event::Horizon) => Some(Detached),
+            (Detached, Event::Expired) => Some(NeverReturned),
+            (Refused, Event::AskedAgain) => Some(Queued),
+            (
+                Queued | Sent | Received | DeferredSafe | Executing | Executed | Confirmed
+                | Transferred | Superseded | Detached | NeverReturned | Unsupported | Refused,
                 Event::Sent
                 | Event::Received
+                | Event::DeferredSafe
                 | Event::Executing
                 | Event::Executed
                 | Event::SeenUnbound
                 | Event::NewBinding
                 | Event::Refused
-                | Event::Horizon,
+                | Event::Horizon
+                | Event::Expired
+                | Event::AskedAgain,
             ) => None,
         }
     }
@@ -193,13 +169,13 @@ impl State {
     pub fn is_open(self) -> bool {
         matches!(
             self,
-            Self::Queued | Self::Sent | Self::Received | Self::Executing
+            Self::Queued | Self::Sent | Self::Received | Self::DeferredSafe | Self::Executing
         )
     }
 
     /// Whether the order is still to be sent at a contact.
     pub fn is_owed(self) -> bool {
-        self.is_open() || self == Self::Detached
+        self.is_open() || matches!(self, Self::Detached | Self::Transferred)
     }
 
     /// As stored.
@@ -208,11 +184,14 @@ impl State {
             Self::Queued => "QUEUED",
             Self::Sent => "SENT",
             Self::Received => "RECEIVED",
+            Self::DeferredSafe => "DEFERRED_SAFE",
             Self::Executing => "EXECUTING",
             Self::Executed => "EXECUTED",
             Self::Confirmed => "CONFIRMED",
+            Self::Transferred => "TRANSFERRED",
             Self::Superseded => "SUPERSEDED",
             Self::Detached => "DETACHED",
+            Self::NeverReturned => "NEVER_RETURNED",
             Self::Unsupported => "UNSUPPORTED",
             Self::Refused => "REFUSED",
         }
@@ -235,7 +214,7 @@ impl fmt::Display for State {
 /// A word in the database that this version doesn't know.
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is no word of an order")]
-pub struct Unreadable(String);
+pub struct Unreadable(pub(super) String);
 
 #[cfg(test)]
 mod tests {
@@ -243,15 +222,17 @@ mod tests {
 
     use super::*;
 
-    const EVENTS: [Event; 8] = [
+    const EVENTS: [Event; 10] = [
         Event::Sent,
         Event::Received,
+        Event::DeferredSafe,
         Event::Executing,
         Event::Executed,
         Event::SeenUnbound,
         Event::NewBinding,
         Event::Refused,
         Event::Horizon,
+        Event::Expired,
     ];
 
     /// How far a state is; equal ranks are ends that exclude each other.
@@ -260,10 +241,12 @@ mod tests {
             State::Queued => 0,
             State::Sent => 1,
             State::Received => 2,
-            State::Executing => 3,
-            State::Detached => 4,
-            State::Executed => 5,
-            State::Confirmed | State::Superseded | State::Unsupported | State::Refused => 6,
+            State::DeferredSafe => 3,
+            State::Executing => 4,
+            State::Detached | State::Transferred => 5,
+            State::NeverReturned => 6,
+            State::Executed | State::Refused => 7,
+            State::Confirmed | State::Superseded | State::Unsupported => 8,
         }
     }
 
@@ -308,6 +291,23 @@ mod tests {
             State::parse("DONE").is_err(),
             "an unknown word is never an end"
         );
+    }
+
+    #[test]
+    fn only_what_was_refused_is_asked_again() {
+        for state in State::ALL {
+            let again = state.after(Event::AskedAgain);
+            assert_eq!(again.is_some(), state == State::Refused, "{state}");
+        }
+    }
+
+    #[test]
+    fn only_a_tombstone_expires() {
+        for state in State::ALL {
+            let expired = state.after(Event::Expired);
+            assert_eq!(expired.is_some(), state == State::Detached, "{state}");
+        }
+        assert!(!State::NeverReturned.is_owed());
     }
 
     #[test]

@@ -1,25 +1,25 @@
 //! The order queue in the database. Every function here works in the caller's transaction.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
-use super::order::{Event, Order, State, Verb};
-use crate::participant::Fault;
+use super::order::{Event, Order, State};
+use super::signed::SignedOrder;
+use super::{device, returns};
+use crate::participant::{DeviceVerb, Fault};
 use crate::store::{micros, time};
 
 /// Orders that a device is sent in one go; the rest waits in the database for the next contact.
 pub(super) const ORDERS_MAX: usize = 16;
-/// How long an order may be carried out. A device that returns later is not wiped on a forgotten wish.
-const ORDER_LIFE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 macro_rules! select_orders {
     ($tail:literal) => {
         concat!(
-            "SELECT id, device, epoch, verb, child, subject, subject_epoch, command, traceparent, state, \
-             queued_at, moved_at, expires_at FROM orders ",
+            "SELECT o.id, o.signed, o.device, o.epoch, o.verb, o.child, o.new_epoch, o.subject, o.subject_epoch, \
+             o.command, o.traceparent, o.state, o.reason, o.queued_at, o.sent_at, o.moved_at, o.expires_at FROM orders o ",
             $tail
         )
     };
@@ -33,15 +33,17 @@ pub(super) struct Entry {
     pub subject: String,
     pub subject_epoch: u64,
     pub command: String,
+    /// The device's word, where it gave one.
+    pub reason: String,
+    /// When it was last handed to a transport; the beginning of time if never.
+    pub sent: SystemTime,
     pub moved: SystemTime,
 }
 
 /// An order to be written.
 pub(super) struct Draft<'a> {
-    pub device: &'a str,
-    pub epoch: u64,
-    pub verb: Verb,
-    pub child: &'a str,
+    /// What the coordinator signed; `None` for a device that can't be told, whose binding a person ends.
+    pub signed: Option<&'a SignedOrder>,
     pub subject: &'a str,
     pub subject_epoch: u64,
     pub via: &'a str,
@@ -50,20 +52,24 @@ pub(super) struct Draft<'a> {
     pub state: State,
 }
 
-/// Writes an order. The same subject of the same command again changes nothing.
+/// Writes an order. The same subject of the same command again changes nothing: the first bytes stay.
 pub(super) async fn queue(tx: &mut AnyConnection, draft: &Draft<'_>) -> Result<(), Fault> {
     let now = SystemTime::now();
+    let signed = draft.signed;
+    let child = signed.and_then(|signed| signed.child.as_ref());
     sqlx::query(
-        "INSERT INTO orders (id, device, epoch, verb, child, subject, subject_epoch, via, command, traceparent, \
-         state, reason, queued_at, sent_at, moved_at, expires_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, '', $12, 0, $12, $13) \
+        "INSERT INTO orders (id, signed, device, epoch, verb, child, new_epoch, subject, subject_epoch, via, command, \
+         traceparent, state, reason, queued_at, sent_at, moved_at, expires_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, '', $14, 0, $14, $15) \
          ON CONFLICT (command, subject, subject_epoch) DO NOTHING",
     )
-    .bind(new_id())
-    .bind(draft.device)
-    .bind(stored(draft.epoch)?)
-    .bind(draft.verb.as_str())
-    .bind(draft.child)
+    .bind(signed.map(|signed| signed.id.as_str()))
+    .bind(signed.map(|signed| signed.bytes.to_vec()).unwrap_or_default())
+    .bind(signed.map_or(draft.subject, |signed| &signed.device))
+    .bind(stored(signed.map_or(draft.subject_epoch, |signed| signed.epoch))?)
+    .bind(signed.map_or(DeviceVerb::Unbind, |signed| signed.verb).as_str())
+    .bind(child.map(|(child, _)| child.as_str()).unwrap_or_default())
+    .bind(stored(signed.map_or(0, |signed| signed.new_epoch))?)
     .bind(draft.subject)
     .bind(stored(draft.subject_epoch)?)
     .bind(draft.via)
@@ -71,41 +77,56 @@ pub(super) async fn queue(tx: &mut AnyConnection, draft: &Draft<'_>) -> Result<(
     .bind(draft.traceparent)
     .bind(draft.state.as_str())
     .bind(micros(now))
-    .bind(micros(now + ORDER_LIFE))
+    .bind(micros(signed.map_or(now, |signed| signed.expires)))
     .execute(&mut *tx)
     .await?;
     Ok(())
 }
 
-/// How an earlier order for the same binding of the same device ended, if it said that nothing is left to do:
-/// a device that was wiped in an earlier round has no reason to come back and be wiped again.
+/// How an earlier order for the same binding of the same device ended, if it said that `verb` is done: a device that was
+/// wiped in an earlier round has no reason to come back and be wiped again.
+///
+/// A wipe has unbound, too; an unbinding has wiped nothing. A device that unbound itself knows this binding no longer, so
+/// that no order for it can reach it any more: it is `DETACHED`, and nobody is told that it was wiped.
 pub(super) async fn settled_before(
     tx: &mut AnyConnection,
     subject: &str,
     subject_epoch: u64,
-    verb: Verb,
+    verb: DeviceVerb,
 ) -> Result<Option<State>, Fault> {
-    let states: Vec<(String,)> = sqlx::query_as(
-        "SELECT state FROM orders WHERE subject = $1 AND subject_epoch = $2 AND verb = $3 \
-         AND state IN ('EXECUTED', 'CONFIRMED', 'UNSUPPORTED')",
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "SELECT verb, state FROM orders WHERE subject = $1 AND subject_epoch = $2 AND id IS NOT NULL \
+         AND state IN ('EXECUTED', 'CONFIRMED', 'TRANSFERRED')",
     )
     .bind(subject)
     .bind(stored(subject_epoch)?)
-    .bind(verb.as_str())
     .fetch_all(&mut *tx)
     .await?;
-    let states: Vec<State> = states
-        .iter()
-        .map(|(text,)| state(text))
-        .collect::<Result<_, _>>()?;
-    Ok([State::Confirmed, State::Executed, State::Unsupported]
-        .into_iter()
-        .find(|end| states.contains(end)))
+    let mut earlier = Vec::with_capacity(rows.len());
+    for (verb, text) in &rows {
+        earlier.push((parsed(verb)?, state(text)?));
+    }
+    let ended = |verbs: &[DeviceVerb]| {
+        [State::Confirmed, State::Executed, State::Transferred]
+            .into_iter()
+            .find(|end| {
+                earlier
+                    .iter()
+                    .any(|(verb, state)| verbs.contains(verb) && state == end)
+            })
+    };
+    Ok(match verb {
+        DeviceVerb::Unbind => ended(&[DeviceVerb::Unbind, DeviceVerb::Reset]),
+        DeviceVerb::Reset => ended(&[DeviceVerb::Reset])
+            .or_else(|| ended(&[DeviceVerb::Unbind]).map(|_| State::Detached)),
+        DeviceVerb::RemoveChild => ended(&[DeviceVerb::RemoveChild]),
+        DeviceVerb::Transfer => ended(&[DeviceVerb::Transfer]).map(|_| State::Transferred),
+    })
 }
 
 /// The order of this id.
 pub(super) async fn find(tx: &mut AnyConnection, id: &str) -> Result<Option<Entry>, Fault> {
-    let row = sqlx::query(select_orders!("WHERE id = $1"))
+    let row = sqlx::query(select_orders!("WHERE o.id = $1"))
         .bind(id)
         .fetch_optional(&mut *tx)
         .await?;
@@ -115,7 +136,7 @@ pub(super) async fn find(tx: &mut AnyConnection, id: &str) -> Result<Option<Entr
 /// Every order of a command.
 pub(super) async fn of_command(tx: &mut AnyConnection, command: &str) -> Result<Vec<Entry>, Fault> {
     let rows = sqlx::query(select_orders!(
-        "WHERE command = $1 ORDER BY subject, subject_epoch"
+        "WHERE o.command = $1 ORDER BY o.subject, o.subject_epoch"
     ))
     .bind(command)
     .fetch_all(&mut *tx)
@@ -126,14 +147,14 @@ pub(super) async fn of_command(tx: &mut AnyConnection, command: &str) -> Result<
 /// What is still owed to a device in its current binding, in the order it has to be carried out, at most
 /// [`ORDERS_MAX`]. A hub's own order waits until each child's is done: a hub that was reset removes nobody.
 pub(super) async fn owed(tx: &mut AnyConnection, device: &str) -> Result<Vec<Entry>, Fault> {
-    // The join is the rule that an older binding's order is never sent, whatever its state says.
-    let rows = sqlx::query(
-        "SELECT o.id, o.device, o.epoch, o.verb, o.child, o.subject, o.subject_epoch, o.command, o.traceparent, \
-         o.state, o.queued_at, o.moved_at, o.expires_at FROM orders o \
-         JOIN devices d ON d.device = o.device AND d.epoch = o.epoch WHERE o.device = $1 \
-         AND o.state IN ('QUEUED', 'SENT', 'RECEIVED', 'EXECUTING', 'DETACHED', 'REFUSED') AND o.expires_at > $2 \
-         ORDER BY o.queued_at, o.subject",
-    )
+    // The join is the rule that an older binding's order is never sent, whatever its state says. Older is what is older
+    // than the binding that the device itself has, while it is still to be told of a transfer.
+    let rows = sqlx::query(select_orders!(
+        "JOIN devices d ON d.device = o.device AND (o.epoch = d.epoch OR \
+         (d.held_epoch > 0 AND o.epoch >= d.held_epoch AND o.epoch < d.epoch)) WHERE o.device = $1 \
+         AND o.state IN ('QUEUED', 'SENT', 'RECEIVED', 'DEFERRED_SAFE', 'EXECUTING', 'DETACHED', 'TRANSFERRED', 'REFUSED') \
+         AND o.id IS NOT NULL AND o.expires_at > $2 ORDER BY o.epoch, o.queued_at, o.subject"
+    ))
     .bind(device)
     .bind(micros(SystemTime::now()))
     .fetch_all(&mut *tx)
@@ -142,18 +163,31 @@ pub(super) async fn owed(tx: &mut AnyConnection, device: &str) -> Result<Vec<Ent
     Ok(sendable(entries))
 }
 
-/// Children before hubs, and nothing that was refused. A child that the hub refused to remove holds back the hub's own order
-/// of the same command only: about another command's nobody may ever ask again.
+/// Children before hubs, a transfer before what is for the binding that follows, and nothing that was refused. A child
+/// that the hub refused to remove holds back the hub's own order of the same command only: about another command's nobody
+/// may ever ask again.
 fn sendable(entries: Vec<Entry>) -> Vec<Entry> {
     let waits = |order: &Entry| {
-        order.order.verb != Verb::RemoveChild
-            && entries.iter().any(|child| {
-                child.order.verb == Verb::RemoveChild
-                    && (child.order.state.is_owed() || child.command == order.command)
-            })
+        entries.iter().any(|other| {
+            let child = order.order.child.is_none()
+                && other.order.child.is_some()
+                && other.order.epoch <= order.order.epoch
+                && match other.order.state {
+                    State::Refused => other.command == order.command,
+                    // A child that was given up goes before the hub, and doesn't hold it back: the hub may not know it.
+                    State::Detached => false,
+                    state => state.is_owed(),
+                };
+            let earlier = other.order.epoch < order.order.epoch
+                || (other.subject == order.subject && other.subject_epoch < order.subject_epoch);
+            let transfer =
+                other.order.verb == DeviceVerb::Transfer && other.order.state.is_owed() && earlier;
+            child || transfer
+        })
     };
     let sendable = |entry: &&Entry| entry.order.state.is_owed() && !waits(entry);
     let mut sendable: Vec<_> = entries.iter().filter(sendable).cloned().collect();
+    sendable.sort_by_key(|entry| entry.order.child.is_none());
     sendable.truncate(ORDERS_MAX);
     sendable
 }
@@ -161,7 +195,8 @@ fn sendable(entries: Vec<Entry>) -> Vec<Entry> {
 /// Orders of a device that may still move: to be confirmed, superseded or sent.
 pub(super) async fn moving(tx: &mut AnyConnection, device: &str) -> Result<Vec<Entry>, Fault> {
     let rows = sqlx::query(select_orders!(
-        "WHERE device = $1 AND state IN ('QUEUED', 'SENT', 'RECEIVED', 'EXECUTING', 'EXECUTED', 'DETACHED')"
+        "WHERE o.device = $1 AND o.state IN ('QUEUED', 'SENT', 'RECEIVED', 'DEFERRED_SAFE', 'EXECUTING', 'EXECUTED', \
+         'DETACHED', 'TRANSFERRED', 'REFUSED')"
     ))
     .bind(device)
     .fetch_all(&mut *tx)
@@ -177,15 +212,37 @@ pub(super) async fn supersede(
     epoch: u64,
 ) -> Result<BTreeSet<String>, Fault> {
     let rows = sqlx::query(select_orders!(
-        "WHERE ((device = $1 AND epoch < $2) OR (subject = $1 AND subject_epoch < $2)) \
-         AND state IN ('QUEUED', 'SENT', 'RECEIVED', 'EXECUTING', 'DETACHED')"
+        "WHERE ((o.device = $1 AND o.epoch < $2) OR (o.subject = $1 AND o.subject_epoch < $2)) \
+         AND o.state IN ('QUEUED', 'SENT', 'RECEIVED', 'DEFERRED_SAFE', 'EXECUTING', 'DETACHED', 'REFUSED')"
     ))
     .bind(device)
     .bind(stored(epoch)?)
     .fetch_all(&mut *tx)
     .await?;
+    overtaken(tx, &rows).await
+}
+
+/// As [`supersede`], where the device itself is still to be told of its new binding: a hub goes on removing children for
+/// the old one.
+pub(super) async fn supersede_own(
+    tx: &mut AnyConnection,
+    device: &str,
+    epoch: u64,
+) -> Result<BTreeSet<String>, Fault> {
+    let rows = sqlx::query(select_orders!(
+        "WHERE o.subject = $1 AND o.subject_epoch < $2 \
+         AND o.state IN ('QUEUED', 'SENT', 'RECEIVED', 'DEFERRED_SAFE', 'EXECUTING', 'DETACHED', 'REFUSED')"
+    ))
+    .bind(device)
+    .bind(stored(epoch)?)
+    .fetch_all(&mut *tx)
+    .await?;
+    overtaken(tx, &rows).await
+}
+
+async fn overtaken(tx: &mut AnyConnection, rows: &[AnyRow]) -> Result<BTreeSet<String>, Fault> {
     let mut commands = BTreeSet::new();
-    for row in &rows {
+    for row in rows {
         let entry = entry(row)?;
         if advance(tx, &entry, Event::NewBinding, "").await?.is_some() {
             commands.insert(entry.command);
@@ -194,7 +251,7 @@ pub(super) async fn supersede(
     Ok(commands)
 }
 
-/// Applies `event`. `None` if it brings nothing new.
+/// Applies `event`. `None` if it brings nothing new. What was answered otherwise before is told: see [`returns`].
 pub(super) async fn advance(
     tx: &mut AnyConnection,
     entry: &Entry,
@@ -204,7 +261,10 @@ pub(super) async fn advance(
     let Some(next) = entry.order.state.after(event) else {
         return Ok(None);
     };
-    let now = micros(SystemTime::now());
+    if next == State::Superseded && is_child_left(tx, entry).await? {
+        return Ok(None);
+    }
+    let now = SystemTime::now();
     // The old state in the condition makes a report that lost a race a no-op.
     let moved = sqlx::query(
         "UPDATE orders SET state = $2, reason = $3, moved_at = $4, \
@@ -213,52 +273,92 @@ pub(super) async fn advance(
     .bind(&entry.order.id)
     .bind(next.as_str())
     .bind(reason)
-    .bind(now)
+    .bind(micros(now))
     .bind(entry.order.state.as_str())
     .execute(&mut *tx)
     .await?;
-    Ok((moved.rows_affected() == 1).then_some(next))
+    if moved.rows_affected() != 1 {
+        return Ok(None);
+    }
+    returns::note(tx, entry, next, now).await?;
+    Ok(Some(next))
 }
 
-/// Remembers that orders were handed to a transport again, so that the slow timer leaves them alone for a while.
-pub(super) async fn mark_sent(tx: &mut AnyConnection, id: &str) -> Result<(), Fault> {
+/// Whether this is a tombstone of a child whose hub went to somebody else, and the child did not: it is out of reach, as
+/// was answered, until it is bound itself or its order expires.
+async fn is_child_left(tx: &mut AnyConnection, entry: &Entry) -> Result<bool, Fault> {
+    if entry.order.state != State::Detached || entry.subject == entry.order.device {
+        return Ok(false);
+    }
+    let child = device::find(tx, &entry.subject).await?;
+    Ok(child.is_none_or(|child| child.epoch <= entry.subject_epoch))
+}
+
+/// Asks again what was refused, under the name that is signed.
+pub(super) async fn ask_again(tx: &mut AnyConnection, entry: &Entry) -> Result<(), Fault> {
+    let Some(next) = entry.order.state.after(Event::AskedAgain) else {
+        return Ok(());
+    };
     sqlx::query(
-        "UPDATE orders SET sent_at = $2, state = CASE WHEN state = 'QUEUED' THEN 'SENT' ELSE state END \
-         WHERE id = $1 AND state IN ('QUEUED', 'SENT', 'RECEIVED', 'EXECUTING', 'DETACHED')",
+        "UPDATE orders SET state = $2, reason = '', queued_at = $3, moved_at = $3, sent_at = 0 \
+         WHERE id = $1 AND state = 'REFUSED'",
     )
-    .bind(id)
+    .bind(&entry.order.id)
+    .bind(next.as_str())
     .bind(micros(SystemTime::now()))
     .execute(&mut *tx)
     .await?;
     Ok(())
 }
 
-/// Asks again what was refused, under a new name: a device repeats its answer to an old one.
-pub(super) async fn ask_again(tx: &mut AnyConnection, entry: &Entry) -> Result<(), Fault> {
-    let now = micros(SystemTime::now());
+/// Keeps the newest word of a device that goes on waiting.
+pub(super) async fn set_reason(
+    tx: &mut AnyConnection,
+    entry: &Entry,
+    reason: &str,
+) -> Result<(), Fault> {
+    sqlx::query("UPDATE orders SET reason = $2 WHERE id = $1 AND state = 'DEFERRED_SAFE'")
+        .bind(&entry.order.id)
+        .bind(reason)
+        .execute(&mut *tx)
+        .await?;
+    Ok(())
+}
+
+/// Remembers that an order was handed to a transport again, so that the slow timer leaves it alone for a while. Orders
+/// of one message are given the same time.
+pub(super) async fn mark_sent(
+    tx: &mut AnyConnection,
+    id: &str,
+    now: SystemTime,
+) -> Result<(), Fault> {
     sqlx::query(
-        "UPDATE orders SET id = $2, state = 'QUEUED', reason = '', queued_at = $3, moved_at = $3, sent_at = 0 \
-         WHERE id = $1 AND state = 'REFUSED'",
+        "UPDATE orders SET sent_at = $2, state = CASE WHEN state = 'QUEUED' THEN 'SENT' ELSE state END \
+         WHERE id = $1 AND state IN ('QUEUED', 'SENT', 'RECEIVED', 'DEFERRED_SAFE', 'EXECUTING', 'DETACHED', 'TRANSFERRED')",
     )
-    .bind(&entry.order.id)
-    .bind(new_id())
-    .bind(now)
+    .bind(id)
+    .bind(micros(now))
     .execute(&mut *tx)
     .await?;
     Ok(())
 }
 
-/// Devices with open orders that no transport was given since `before`: at most `devices_max`.
+/// Devices with open orders, or transfers that they are still to hear of, that no transport was given anything for since
+/// `before`: at most `devices_max`, those after `after` by name. Whoever goes round so forgets nobody.
 pub(super) async fn forgotten(
     tx: &mut AnyConnection,
     before: SystemTime,
+    after: &str,
     devices_max: u32,
 ) -> Result<Vec<String>, Fault> {
     let rows: Vec<(String,)> = sqlx::query_as(
-        "SELECT DISTINCT device FROM orders WHERE state IN ('QUEUED', 'SENT', 'RECEIVED', 'EXECUTING') \
-         AND sent_at < $1 LIMIT $2",
+        "SELECT device FROM orders WHERE state IN ('QUEUED', 'SENT', 'RECEIVED', 'DEFERRED_SAFE', 'EXECUTING', \
+         'TRANSFERRED') AND expires_at > $2 AND device > $3 GROUP BY device HAVING MAX(sent_at) < $1 \
+         ORDER BY device LIMIT $4",
     )
     .bind(micros(before))
+    .bind(micros(SystemTime::now()))
+    .bind(after)
     .bind(i64::from(devices_max))
     .fetch_all(&mut *tx)
     .await?;
@@ -280,10 +380,9 @@ pub(super) async fn open_and_unconfirmed(
     let (mut open, mut unconfirmed) = (0, 0);
     for (text, verb, count) in &rows {
         let state = state(text)?;
-        let verb = Verb::parse(verb).map_err(|error| Fault::new("the orders table", error))?;
         if state.is_open() {
             open += count;
-        } else if state == State::Executed && verb.unbinds() {
+        } else if state == State::Executed && parsed(verb)?.unbinds() {
             unconfirmed += count;
         }
     }
@@ -300,33 +399,39 @@ pub(super) fn epoch(stored: i64) -> Result<u64, Fault> {
     u64::try_from(stored).map_err(|error| Fault::new("a negative epoch in the database", error))
 }
 
-fn new_id() -> String {
-    uuid::Uuid::now_v7().simple().to_string()
-}
-
 fn state(text: &str) -> Result<State, Fault> {
     State::parse(text).map_err(|error| Fault::new("the orders table", error))
 }
 
+fn parsed(verb: &str) -> Result<DeviceVerb, Fault> {
+    DeviceVerb::parse(verb).map_err(|error| Fault::new("the orders table", error))
+}
+
 fn entry(row: &AnyRow) -> Result<Entry, Fault> {
+    let id: Option<String> = row.try_get("id")?;
     let child: String = row.try_get("child")?;
     let verb: String = row.try_get("verb")?;
     let text: String = row.try_get("state")?;
+    let signed: Vec<u8> = row.try_get("signed")?;
     Ok(Entry {
         order: Order {
-            id: row.try_get("id")?,
+            id: id.unwrap_or_default(),
             device: row.try_get("device")?,
             epoch: epoch(row.try_get("epoch")?)?,
-            verb: Verb::parse(&verb).map_err(|error| Fault::new("the orders table", error))?,
+            verb: parsed(&verb)?,
             child: (!child.is_empty()).then_some(child),
+            new_epoch: epoch(row.try_get("new_epoch")?)?,
             state: state(&text)?,
             queued: time(row.try_get("queued_at")?),
             expires: time(row.try_get("expires_at")?),
             traceparent: row.try_get("traceparent")?,
+            signed: signed.into(),
         },
         subject: row.try_get("subject")?,
         subject_epoch: epoch(row.try_get("subject_epoch")?)?,
         command: row.try_get("command")?,
+        reason: row.try_get("reason")?,
+        sent: time(row.try_get("sent_at")?),
         moved: time(row.try_get("moved_at")?),
     })
 }
@@ -335,36 +440,40 @@ fn entry(row: &AnyRow) -> Result<Entry, Fault> {
 mod tests {
     use super::*;
 
-    fn entry(verb: Verb, state: State, command: &str) -> Entry {
+    fn entry(verb: DeviceVerb, state: State, command: &str) -> Entry {
         let order = Order {
             id: format!("{command}-{verb:?}"),
             device: "hub-1".to_owned(),
             epoch: 1,
             verb,
-            child: None,
+            child: (verb == DeviceVerb::RemoveChild).then(|| "lamp-1".to_owned()),
+            new_epoch: 0,
             state,
             queued: SystemTime::UNIX_EPOCH,
             expires: SystemTime::UNIX_EPOCH,
             traceparent: String::new(),
+            signed: Default::default(),
         };
         Entry {
             order,
             subject: String::new(),
             subject_epoch: 1,
             command: command.to_owned(),
+            reason: String::new(),
+            sent: SystemTime::UNIX_EPOCH,
             moved: SystemTime::UNIX_EPOCH,
         }
     }
 
     #[test]
     fn a_hub_waits_for_its_children_but_not_for_what_another_command_was_refused() {
-        let reset = || entry(Verb::Reset, State::Queued, "erase");
+        let reset = || entry(DeviceVerb::Reset, State::Queued, "erase");
         let sent = |child: Entry| sendable(vec![child, reset()]);
-        let queued = sent(entry(Verb::RemoveChild, State::Queued, "unbind"));
+        let queued = sent(entry(DeviceVerb::RemoveChild, State::Queued, "unbind"));
         assert_eq!(queued.len(), 1);
-        assert_eq!(queued[0].order.verb, Verb::RemoveChild);
-        assert!(sent(entry(Verb::RemoveChild, State::Refused, "erase")).is_empty());
-        let elsewhere = sent(entry(Verb::RemoveChild, State::Refused, "unbind"));
-        assert_eq!(elsewhere[0].order.verb, Verb::Reset);
+        assert_eq!(queued[0].order.verb, DeviceVerb::RemoveChild);
+        assert!(sent(entry(DeviceVerb::RemoveChild, State::Refused, "erase")).is_empty());
+        let elsewhere = sent(entry(DeviceVerb::RemoveChild, State::Refused, "unbind"));
+        assert_eq!(elsewhere[0].order.verb, DeviceVerb::Reset);
     }
 }

@@ -9,13 +9,15 @@ use sqlx::AnyConnection;
 
 use super::bells::Bells;
 use super::binding::{self, Binding};
+use super::delivery::Settled;
 use super::erasure::{self, Erasure};
-use super::names;
-use super::order::{State, Verb};
+use super::order::State;
 use super::registry::{Registry, Via};
+use super::{facts, names, share, unbinding};
 use crate::participant::{
-    Answer, Blocker, BoundDevice, Category, Deferred, DeviceResult, Done, Fault, INVALID_COMMAND,
-    Inventory, Order, Outcome, Participant,
+    Answer, Blocker, BoundDevice, Category, Deferred, Description, DeviceClass, DeviceResult,
+    DeviceVerb, Done, Fault, INVALID_COMMAND, Inventory, NotUnbound, Order, Outcome, Participant,
+    UnbindDevice, Unbinding,
 };
 use crate::seal::{self, Begun};
 use crate::store::Store;
@@ -26,6 +28,10 @@ const RETRY_MIN: Duration = Duration::from_secs(2);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 /// The wait grows to the age of the erasure divided by this.
 const RETRY_AGE_DIVISOR: u32 = 8;
+/// Of the time that is left to the deadline when an erasure begins, devices get one part in so many.
+const DEADLINE_SHARE: u32 = 3;
+/// What devices get however late it is.
+const HORIZON_MIN: Duration = Duration::from_secs(60 * 60);
 /// A confirmation is looked for a moment after it is due, not at the very same instant.
 const CONFIRMATION_SLACK: Duration = Duration::from_millis(50);
 
@@ -37,19 +43,11 @@ pub trait Line: Send + Sync + 'static {
     /// How the line's devices are reached.
     fn via(&self) -> Via;
 
-    /// What a bound device must be told when its account is erased.
-    fn duty(&self, binding: &Binding) -> Duty;
-}
+    /// Whom the line's devices serve, where a binding doesn't say.
+    fn class(&self) -> DeviceClass;
 
-/// What a device must be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Duty {
-    /// The device is told itself, or through its companion.
-    Own(Verb),
-    /// Its hub is told to remove it, before the hub's own order.
-    ThroughHub,
-    /// It can't be told: manual re-activation, instructions are sent.
-    Unsupported,
+    /// What a device can be told, where its binding doesn't say. Empty: it can't be told, and is re-activated by hand.
+    fn verbs(&self, binding: &Binding) -> Vec<DeviceVerb>;
 }
 
 /// How long devices are waited for.
@@ -59,13 +57,16 @@ pub struct Terms {
     pub horizon: Duration,
     /// How long an executed order waits for the device to be seen again unbound before it counts as executed only.
     pub confirm_wait: Duration,
+    /// As `horizon`, for devices that are unbound one by one.
+    pub unbind_horizon: Duration,
 }
 
 impl Default for Terms {
     fn default() -> Self {
         Self {
-            horizon: Duration::from_secs(30 * 24 * 60 * 60),
+            horizon: Duration::from_secs(7 * 24 * 60 * 60),
             confirm_wait: Duration::from_secs(5),
+            unbind_horizon: Duration::from_secs(3 * 24 * 60 * 60),
         }
     }
 }
@@ -76,17 +77,37 @@ pub struct DeviceLine {
     line: Arc<dyn Line>,
     terms: Terms,
     bells: Bells,
+    settled: Settled,
 }
 
 impl DeviceLine {
-    /// A participant on `registry`; `bells` ring for devices that are owed something.
-    pub fn new(registry: Registry, line: Arc<dyn Line>, terms: Terms, bells: Bells) -> Self {
+    /// A participant on `registry`; `bells` ring for devices that are owed something, and `settled` hears of commands
+    /// that no longer wait because a device was passed on.
+    pub fn new(
+        registry: Registry,
+        line: Arc<dyn Line>,
+        terms: Terms,
+        bells: Bells,
+        settled: Settled,
+    ) -> Self {
         Self {
             registry,
             line,
             terms,
             bells,
+            settled,
         }
+    }
+
+    /// How long this erasure's devices are waited for: whoever is asked after us must have time before the deadline, too.
+    fn horizon(&self, order: &Order, begun: SystemTime) -> Duration {
+        let Some(deadline) = order.deadline else {
+            return self.terms.horizon;
+        };
+        let left = deadline.duration_since(begun).unwrap_or_default();
+        self.terms
+            .horizon
+            .min((left / DEADLINE_SHARE).max(HORIZON_MIN))
     }
 
     /// The answer to an erasure as it stands now.
@@ -97,7 +118,8 @@ impl DeviceLine {
         mut erasure: Erasure,
     ) -> Result<Answer, Fault> {
         let now = SystemTime::now();
-        erasure::detach_absent(tx, &mut erasure, self.terms.horizon, now).await?;
+        let horizon = self.horizon(order, erasure.begun);
+        erasure::detach_absent(tx, &mut erasure, horizon, now).await?;
         let total = erasure.entries.len();
         let ended = erasure.ended(&self.terms, now);
         if ended == total {
@@ -105,7 +127,8 @@ impl DeviceLine {
             let mut done = Done::new(Outcome::Erased)
                 .count("devices", items(total))
                 .count("bindings", items(taken.bindings))
-                .count("credentials", items(taken.credentials));
+                .count("credentials", items(taken.credentials))
+                .count("shares", items(taken.shares));
             done.devices = taken.results;
             return Ok(Answer::Done(done));
         }
@@ -128,7 +151,11 @@ impl DeviceLine {
             .min(RETRY_MAX);
         Ok(Answer::Deferred(Deferred {
             retry_after,
-            reason: "WAITING_FOR_DEVICES".to_owned(),
+            reason: if erasure.waits_for_safe_moment() {
+                "WAITING_FOR_SAFE_MOMENT".to_owned()
+            } else {
+                "WAITING_FOR_DEVICES".to_owned()
+            },
             done: items(ended),
             total: items(total),
         }))
@@ -147,15 +174,16 @@ impl Participant for DeviceLine {
             Begun::Open(work) => work,
         };
         let mut done = Done::new(Outcome::Sealed);
-        done.devices = binding::of_account(work.tx(), &order.account)
-            .await?
-            .into_iter()
-            .map(|binding| DeviceResult {
+        for binding in binding::of_account(work.tx(), &order.account).await? {
+            let facts = facts::of_binding(work.tx(), &*self.line, &binding).await?;
+            done.devices.push(DeviceResult {
                 device: binding.device,
                 binding_epoch: binding.epoch,
                 outcome: None,
-            })
-            .collect();
+                facts: Some(facts),
+                lock: None,
+            });
+        }
         work.finish(done).await
     }
 
@@ -172,6 +200,7 @@ impl Participant for DeviceLine {
             Begun::Open(work) => work,
         };
         let tx = work.tx();
+        let mut overtaken = BTreeSet::new();
         if let Some(erasure) = erasure::find(tx, &order.command).await? {
             if erasure.account_mark != seal::mark(&order.account) {
                 return Ok(Answer::Refused {
@@ -186,31 +215,44 @@ impl Participant for DeviceLine {
         } else if order.devices.is_empty() {
             // Nothing to do is an answer only where there is nothing.
             if binding::of_account(tx, &order.account).await?.is_empty() {
-                return work.finish(Done::new(Outcome::NotFound)).await;
+                let shares = share::remove_of_account(tx, &order.account).await?;
+                return work
+                    .finish(seal::erased([("shares", shares)], Vec::new()))
+                    .await;
             }
             return Ok(Answer::Refused {
                 reason: "ROSTER_MISSING".to_owned(),
                 detail: String::new(),
             });
-        } else if let Err(refusal) = erasure::begin(tx, &*self.line, order).await? {
-            return Ok(Answer::Refused {
-                reason: refusal.reason.to_owned(),
-                detail: refusal.detail,
-            });
+        } else {
+            match erasure::begin(tx, self.registry.via(), order).await? {
+                Ok(commands) => overtaken = commands,
+                Err(refused) => {
+                    return Ok(Answer::Refused {
+                        reason: refused.reason.to_owned(),
+                        detail: refused.detail,
+                    });
+                }
+            }
         }
         let Some(erasure) = erasure::find(tx, &order.command).await? else {
             return Err(Fault::plain("an erasure that vanished"));
         };
         let waiting = waiting(&erasure);
-        match self.look(tx, order, erasure).await? {
-            Answer::Done(done) => work.finish(done).await,
+        let answer = match self.look(tx, order, erasure).await? {
+            Answer::Done(done) => work.finish(done).await?,
             answer @ (Answer::Deferred(_) | Answer::Refused { .. }) => {
                 work.pause().await?;
-                // After the commit: rung before, a session would find nothing.
-                waiting.iter().for_each(|device| self.bells.ring(device));
-                Ok(answer)
+                answer
             }
+        };
+        // After the commit: rung before, a session would find nothing.
+        waiting.iter().for_each(|device| self.bells.ring(device));
+        if !overtaken.is_empty() {
+            self.registry.returned();
         }
+        overtaken.iter().for_each(|command| (self.settled)(command));
+        Ok(answer)
     }
 
     async fn probe(&self, order: &Order) -> Result<Answer, Fault> {
@@ -242,12 +284,45 @@ impl Participant for DeviceLine {
                 model: binding.model,
                 serial_number: binding.serial_number,
                 binding_epoch: binding.epoch,
+                warranty_end: binding.warranty_end,
             })
             .collect();
         Ok(Inventory {
             categories,
             devices,
         })
+    }
+
+    async fn describe_device(
+        &self,
+        account: &str,
+        device: &str,
+    ) -> Result<Option<Description>, Fault> {
+        let mut connection = self.registry.store().pool().acquire().await?;
+        let binding = binding::find(&mut connection, device).await?;
+        let own = binding.filter(|binding| binding.account == account && !binding.ending);
+        let Some(binding) = own else {
+            return Ok(None);
+        };
+        Ok(Some(Description {
+            binding_epoch: binding.epoch,
+            facts: facts::of_binding(&mut connection, &*self.line, &binding).await?,
+        }))
+    }
+
+    async fn unbind_device(
+        &self,
+        request: &UnbindDevice,
+    ) -> Result<Result<Unbinding, NotUnbound>, Fault> {
+        unbinding::begin(&self.registry, &self.bells, request).await
+    }
+
+    async fn device_unbinding(
+        &self,
+        account: &str,
+        name: &str,
+    ) -> Result<Result<Unbinding, NotUnbound>, Fault> {
+        unbinding::look(&self.registry, account, name).await
     }
 }
 
@@ -256,7 +331,9 @@ impl Participant for DeviceLine {
 pub struct LeftOver {
     pub bindings: i64,
     pub credentials: i64,
-    /// Orders of an erasure that isn't finished. Tombstones name no account and don't count.
+    /// What the account shares of others.
+    pub shares: i64,
+    /// Orders of an erasure that isn't finished. Tombstones, and what is told of them, name no account and don't count.
     pub orders: i64,
 }
 
@@ -274,6 +351,7 @@ impl LeftOver {
         [
             ("bindings", self.bindings),
             ("credentials", self.credentials),
+            ("shares", self.shares),
             ("orders", self.orders),
         ]
         .into_iter()
@@ -302,6 +380,7 @@ async fn look_for(tx: &mut AnyConnection, account: &str) -> Result<LeftOver, Fau
     Ok(LeftOver {
         bindings: items(bindings),
         credentials,
+        shares: share::count_of_account(tx, account).await?,
         orders,
     })
 }
@@ -311,7 +390,7 @@ fn waiting(erasure: &Erasure) -> BTreeSet<String> {
     let open = erasure
         .entries
         .iter()
-        .filter(|entry| entry.order.state == State::Queued);
+        .filter(|entry| matches!(entry.order.state, State::Queued | State::Transferred));
     open.map(|entry| entry.order.device.clone()).collect()
 }
 

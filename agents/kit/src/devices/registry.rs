@@ -4,20 +4,26 @@
 //! PostgreSQL holds the account's or the device's row against everybody else.
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
 
+use farewell_runtime::cose::PublicKey;
 use rand::Rng as _;
 use sha2::{Digest as _, Sha256};
 use sqlx::AnyConnection;
 use subtle::ConstantTimeEq as _;
+use tokio::sync::Notify;
 
 use super::binding::{self, Binding};
 use super::names::{self, ACCOUNT_BYTES_MAX, TEXT_BYTES_MAX};
-use super::order::{State, Verb};
-use super::outbox::{self, Draft};
+use super::refusal::Refusal;
 use super::request::{digest_of, remember, repeated};
-use crate::participant::Fault;
+use super::share::{self, Share};
+use super::{device, lock, outbox};
+use crate::participant::{DeviceClass, DeviceVerb, Fault};
 use crate::seal;
-use crate::store::Store;
+use crate::store::{Store, micros, time};
 
 /// Children of one hub, and wearables of one phone: what one order list and one session can carry.
 pub const CHILDREN_MAX: usize = 256;
@@ -44,53 +50,46 @@ pub struct NewBinding {
     pub model: String,
     pub serial_number: String,
     pub via: Option<String>,
+    pub home: Option<String>,
+    /// `None`: what the product line says.
+    pub class: Option<DeviceClass>,
+    /// Empty: what the product line says of the model.
+    pub verbs: Vec<DeviceVerb>,
+    pub safety_relevant: bool,
+    pub warranty_end: Option<SystemTime>,
+    /// The device's own key. `None` leaves it the one it has.
+    pub answer_key: Option<PublicKey>,
+    pub activation_lock: bool,
 }
 
-/// A binding that was made. No `Debug`: it holds a secret.
-pub struct Bound {
+/// A binding with what is known of its device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
     pub binding: Binding,
+    pub answer_key: Option<PublicKey>,
+    /// The activation lock is on.
+    pub locked: bool,
+    pub lost: bool,
+    /// The binding that the device named at its last contact; 0 if it named none.
+    pub seen_epoch: u64,
+    pub seen: Option<SystemTime>,
+    pub shares: Vec<Share>,
+}
+
+/// A binding that was made. Its `Debug` doesn't show the secret.
+pub struct Bound {
+    pub shown: Shown,
     /// Password for the broker. Kept nowhere: a repeated request gets a new one and the old stops working.
     pub secret: Option<String>,
     /// Commands that waited for an older binding of the device.
     pub settled: BTreeSet<String>,
 }
 
-/// Why a binding was not made or ended. `Display` is for callers and holds nothing personal.
-#[derive(Debug, thiserror::Error)]
-pub enum Refusal {
-    #[error("a deletion of the account is under way or done, so it binds no device")]
-    AccountSealed,
-    #[error("the device is bound to another account")]
-    DeviceBound,
-    #[error("{field}: {problem}")]
-    InvalidField {
-        field: &'static str,
-        problem: &'static str,
-    },
-    #[error("the request id was used for something else")]
-    RequestIdReused,
-    #[error("the device has no such binding")]
-    BindingNotFound,
-    #[error("the device has another binding by now")]
-    EpochMismatch,
-    #[error("the hub has children: unbind them first")]
-    HasChildren,
-    #[error("the agent's database")]
-    Fault(#[from] Fault),
-}
-
-impl From<sqlx::Error> for Refusal {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Fault(error.into())
-    }
-}
-
-impl From<seal::Error> for Refusal {
-    fn from(error: seal::Error) -> Self {
-        match error {
-            seal::Error::Sealed | seal::Error::Erased => Self::AccountSealed,
-            seal::Error::Database(error) => error.into(),
-        }
+impl fmt::Debug for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bound")
+            .field("shown", &self.shown)
+            .finish_non_exhaustive()
     }
 }
 
@@ -100,13 +99,19 @@ pub struct Registry {
     store: Store,
     via: Via,
     broker: bool,
+    returned: Arc<Notify>,
 }
 
 impl Registry {
     /// Opens the registry on a store with [`super::schema::SCHEMA`]. With `broker`, devices that are reached by
     /// themselves get a secret to log in with.
     pub fn new(store: Store, via: Via, broker: bool) -> Self {
-        Self { store, via, broker }
+        Self {
+            store,
+            via,
+            broker,
+            returned: Arc::default(),
+        }
     }
 
     /// The database.
@@ -114,107 +119,79 @@ impl Registry {
         &self.store
     }
 
+    /// How devices of the line are reached.
+    pub fn via(&self) -> Via {
+        self.via
+    }
+
+    /// Something may have to be told of a device that has returned. Carries no news, and comes after the commit.
+    pub(super) fn returned(&self) {
+        self.returned.notify_one();
+    }
+
+    /// Waits for [`Registry::returned`]. One waits at a time.
+    pub(super) async fn until_returned(&self) {
+        self.returned.notified().await;
+    }
+
     /// Binds a device, and takes it from whoever had it before if that binding is ending.
     ///
-    /// Errors: `AccountSealed`, `DeviceBound`, `InvalidField`, `RequestIdReused`.
+    /// Errors: `AccountSealed`, `DeviceBound`, `DeviceLocked`, `InvalidField`, `RequestIdReused`.
     pub async fn bind(&self, new: &NewBinding) -> Result<Bound, Refusal> {
         self.check(new)?;
+        let digest = digest(new);
         let mut tx = self.store.pool().begin().await?;
         seal::admit(&mut tx, &new.account).await?;
-        if let Some((device, epoch)) = repeated(&mut tx, new.request_id, &digest_of(new)).await? {
-            let bound = self.bound_again(&mut tx, &device, epoch).await?;
-            tx.commit().await?;
-            return Ok(bound);
+        if let Some((device, epoch)) = repeated(&mut tx, new.request_id, &digest).await? {
+            drop(tx);
+            return self.bound_again(&device, epoch).await;
         }
-        let last = binding::hold_device(&mut tx, &new.device).await?;
-        if let Some(binding) = binding::find(&mut tx, &new.device).await?
-            && !binding.ending
-            && binding.account != new.account
-        {
+        let known = self.hold(&mut tx, new).await?;
+        let old = binding::find(&mut tx, &new.device).await?;
+        let own = old
+            .as_ref()
+            .is_some_and(|old| !old.ending && old.account == new.account);
+        if old.is_some_and(|old| !old.ending) && !own {
             return Err(Refusal::DeviceBound);
+        }
+        if !lock::admits(&mut tx, &new.device, &known, &new.account, own).await? {
+            return Err(Refusal::DeviceLocked);
         }
         self.check_via(&mut tx, new).await?;
 
-        let binding = Binding {
-            device: new.device.clone(),
-            account: new.account.clone(),
-            epoch: last + 1,
-            model: new.model.clone(),
-            serial_number: new.serial_number.clone(),
-            via: new.via.clone(),
-            ending: false,
-        };
+        let binding = new.to_binding(known.epoch + 1);
         binding::write(&mut tx, &binding).await?;
+        if own {
+            share::carry_over(&mut tx, &new.device, binding.epoch).await?;
+        } else {
+            share::remove_all(&mut tx, &new.device, binding.epoch).await?;
+        }
+        if let Some(key) = &new.answer_key {
+            device::set_answer_key(&mut tx, &new.device, key).await?;
+        }
+        if new.activation_lock {
+            lock::put_on(&mut tx, &new.device, &new.account).await?;
+        }
         let settled = outbox::supersede(&mut tx, &binding.device, binding.epoch).await?;
         let secret = self.new_secret(&mut tx, &binding).await?;
         remember(
             &mut tx,
             new.request_id,
-            &digest_of(new),
+            &digest,
             &binding.device,
             binding.epoch,
         )
         .await?;
+        let shown = shown(&mut tx, binding).await?;
         tx.commit().await?;
+        if !settled.is_empty() {
+            self.returned();
+        }
         Ok(Bound {
-            binding,
+            shown,
             secret,
             settled,
         })
-    }
-
-    /// Ends a binding: the server half at once, the device's by an order. Returns the device that is told.
-    ///
-    /// Errors: `BindingNotFound`, `EpochMismatch`, `HasChildren`, `RequestIdReused`.
-    pub async fn unbind(
-        &self,
-        request_id: uuid::Uuid,
-        device: &str,
-        epoch: u64,
-    ) -> Result<String, Refusal> {
-        let digest = hex(&Sha256::digest(format!("unbind\n{device}\n{epoch}")));
-        let mut tx = self.store.pool().begin().await?;
-        let last = binding::hold_device(&mut tx, device).await?;
-        if repeated(&mut tx, request_id, &digest).await?.is_some() {
-            tx.commit().await?;
-            return Ok(device.to_owned());
-        }
-        let binding = binding::find(&mut tx, device)
-            .await?
-            .filter(|binding| !binding.ending)
-            .ok_or(Refusal::BindingNotFound)?;
-        if binding.epoch != epoch || last != epoch {
-            return Err(Refusal::EpochMismatch);
-        }
-        if self.via == Via::Hub && !binding::children(&mut tx, device).await?.is_empty() {
-            return Err(Refusal::HasChildren);
-        }
-        let command = format!("requests/{request_id}");
-        let hub = match (&binding.via, self.via) {
-            (Some(hub), Via::Hub) => Some((hub.as_str(), binding::last_epoch(&mut tx, hub).await?)),
-            (Some(_) | None, Via::Never | Via::Companion | Via::Hub) => None,
-        };
-        let (told, told_epoch, verb, child) = match hub {
-            Some((hub, hub_epoch)) => (hub, hub_epoch, Verb::RemoveChild, device),
-            None => (device, epoch, Verb::Unbind, ""),
-        };
-        let draft = Draft {
-            device: told,
-            epoch: told_epoch,
-            verb,
-            child,
-            subject: device,
-            subject_epoch: epoch,
-            via: binding.via.as_deref().unwrap_or_default(),
-            command: &command,
-            traceparent: "",
-            state: State::Queued,
-        };
-        outbox::queue(&mut tx, &draft).await?;
-        binding::remove(&mut tx, device, epoch).await?;
-        remember(&mut tx, request_id, &digest, device, epoch).await?;
-        tx.commit().await?;
-        Ok(told.to_owned())
     }
 
     /// An account's usable bindings by device, after `after`.
@@ -223,37 +200,21 @@ impl Registry {
         account: &str,
         after: &str,
         bindings_max: u32,
-    ) -> Result<Vec<Binding>, Fault> {
-        let rows = sqlx::query(
-            "SELECT device, account, epoch, model, serial_number, via, state FROM bindings \
-             WHERE account = $1 AND device > $2 AND state = 'BOUND' ORDER BY device LIMIT $3",
-        )
-        .bind(account)
-        .bind(after)
-        .bind(i64::from(bindings_max))
-        .fetch_all(self.store.pool())
-        .await?;
-        rows.iter().map(binding::read).collect()
+    ) -> Result<Vec<Shown>, Fault> {
+        let mut connection = self.store.pool().acquire().await?;
+        let mut page = Vec::new();
+        for binding in binding::page(&mut connection, account, after, bindings_max).await? {
+            page.push(shown(&mut connection, binding).await?);
+        }
+        Ok(page)
     }
 
-    /// Whether `phone` may speak for `device`: it is the companion of the current binding or, if there is none any
-    /// more, of the last one that still has an order.
-    pub async fn is_companion(&self, phone: &str, device: &str) -> Result<bool, Fault> {
-        let current: Option<(String,)> =
-            sqlx::query_as("SELECT via FROM bindings WHERE device = $1")
-                .bind(device)
-                .fetch_optional(self.store.pool())
-                .await?;
-        if let Some((via,)) = current {
-            return Ok(via == phone);
-        }
-        let last: Option<(String,)> = sqlx::query_as(
-            "SELECT via FROM orders WHERE device = $1 ORDER BY epoch DESC, queued_at DESC LIMIT 1",
-        )
-        .bind(device)
-        .fetch_optional(self.store.pool())
-        .await?;
-        Ok(last.is_some_and(|(via,)| via == phone))
+    /// A device's binding as it stands now.
+    pub(super) async fn show(&self, device: &str) -> Result<Shown, Refusal> {
+        let mut connection = self.store.pool().acquire().await?;
+        let binding = binding::find(&mut connection, device).await?;
+        let binding = binding.ok_or(Refusal::BindingNotFound)?;
+        Ok(shown(&mut connection, binding).await?)
     }
 
     /// Whether `secret` is the device's.
@@ -284,6 +245,19 @@ impl Registry {
         if new.serial_number.len() > TEXT_BYTES_MAX {
             return invalid("binding.serial_number", "is at most 128 bytes");
         }
+        if new
+            .home
+            .as_ref()
+            .is_some_and(|home| home.len() > TEXT_BYTES_MAX)
+        {
+            return invalid("binding.home", "is at most 128 bytes");
+        }
+        if self.via == Via::Companion && new.answer_key.is_none() {
+            return invalid(
+                "binding.answer_key",
+                "must be the wearable's key: others carry what it says",
+            );
+        }
         match (self.via, &new.via) {
             (Via::Never, Some(_)) => invalid(
                 "binding.via",
@@ -296,6 +270,27 @@ impl Registry {
                 invalid("binding.via", "must be another device")
             }
             (Via::Never, None) | (Via::Companion, Some(_)) | (Via::Hub, Some(_) | None) => Ok(()),
+        }
+    }
+
+    /// Holds the device and, so that nobody unbinds it meanwhile, its hub.
+    async fn hold(
+        &self,
+        tx: &mut AnyConnection,
+        new: &NewBinding,
+    ) -> Result<device::Device, Fault> {
+        let hub = new.via.as_deref().filter(|_| self.via == Via::Hub);
+        match hub {
+            Some(hub) if hub < new.device.as_str() => {
+                device::hold_known(tx, hub).await?;
+                device::hold(tx, &new.device).await
+            }
+            Some(hub) => {
+                let known = device::hold(tx, &new.device).await?;
+                device::hold_known(tx, hub).await?;
+                Ok(known)
+            }
+            None => device::hold(tx, &new.device).await,
         }
     }
 
@@ -325,26 +320,24 @@ impl Registry {
     }
 
     /// The answer to a repeated request: the binding it made, if that still stands.
-    async fn bound_again(
-        &self,
-        tx: &mut AnyConnection,
-        device: &str,
-        epoch: u64,
-    ) -> Result<Bound, Refusal> {
-        binding::hold_device(tx, device).await?;
-        let binding = binding::find(tx, device)
+    pub(super) async fn bound_again(&self, device: &str, epoch: u64) -> Result<Bound, Refusal> {
+        let mut tx = self.store.pool().begin().await?;
+        device::hold(&mut tx, device).await?;
+        let binding = binding::find(&mut tx, device)
             .await?
-            .filter(|binding| binding.epoch == epoch)
+            .filter(|binding| binding.epoch == epoch && !binding.ending)
             .ok_or(Refusal::BindingNotFound)?;
-        let secret = self.new_secret(tx, &binding).await?;
+        let secret = self.new_secret(&mut tx, &binding).await?;
+        let shown = shown(&mut tx, binding).await?;
+        tx.commit().await?;
         Ok(Bound {
-            binding,
+            shown,
             secret,
             settled: BTreeSet::new(),
         })
     }
 
-    async fn new_secret(
+    pub(super) async fn new_secret(
         &self,
         tx: &mut AnyConnection,
         binding: &Binding,
@@ -364,6 +357,67 @@ impl Registry {
         .await?;
         Ok(Some(secret))
     }
+}
+
+impl NewBinding {
+    fn to_binding(&self, epoch: u64) -> Binding {
+        Binding {
+            device: self.device.clone(),
+            account: self.account.clone(),
+            epoch,
+            model: self.model.clone(),
+            serial_number: self.serial_number.clone(),
+            via: self.via.clone(),
+            home: self.home.clone(),
+            class: self.class,
+            verbs: self.verbs.clone(),
+            safety_relevant: self.safety_relevant,
+            warranty_end: self.warranty_end,
+            ending: false,
+        }
+    }
+}
+
+/// What is known of a binding's device, beside it.
+async fn shown(tx: &mut AnyConnection, binding: Binding) -> Result<Shown, Fault> {
+    let known = device::find(tx, &binding.device).await?;
+    let known = known.ok_or_else(|| Fault::plain("a binding of a device that is not known"))?;
+    let (seen, seen_epoch): (i64, i64) =
+        sqlx::query_as("SELECT seen_at, seen_epoch FROM devices WHERE device = $1")
+            .bind(&binding.device)
+            .fetch_one(&mut *tx)
+            .await?;
+    Ok(Shown {
+        answer_key: known.answer_key,
+        locked: lock::is_on(tx, &binding.device).await?,
+        lost: known.lost,
+        seen_epoch: outbox::epoch(seen_epoch)?,
+        seen: (seen > 0).then(|| time(seen)),
+        shares: share::of_device(tx, &binding.device).await?,
+        binding,
+    })
+}
+
+fn digest(new: &NewBinding) -> String {
+    let class = format!("{:?}", new.class);
+    let verbs = format!("{:?}", new.verbs);
+    let warranty_end = new.warranty_end.map_or(0, micros).to_string();
+    let key = new.answer_key.map(|key| hex(&key)).unwrap_or_default();
+    let flags = format!("{} {}", new.safety_relevant, new.activation_lock);
+    digest_of([
+        "bind",
+        &new.device,
+        &new.account,
+        &new.model,
+        &new.serial_number,
+        new.via.as_deref().unwrap_or_default(),
+        new.home.as_deref().unwrap_or_default(),
+        &class,
+        &verbs,
+        &warranty_end,
+        &key,
+        &flags,
+    ])
 }
 
 /// Lower case hexadecimal.

@@ -6,7 +6,8 @@ use sha2::{Digest as _, Sha256};
 use sqlx::AnyConnection;
 
 use super::outbox;
-use super::registry::{NewBinding, Refusal, hex};
+use super::refusal::Refusal;
+use super::registry::hex;
 use crate::participant::Fault;
 use crate::store::micros;
 
@@ -56,16 +57,7 @@ pub(super) async fn remember(
 }
 
 /// The body is kept as a digest only: it names the account, and requests outlive it.
-pub(super) fn digest_of(new: &NewBinding) -> String {
-    let via = new.via.as_deref().unwrap_or_default();
-    let body = [
-        "bind",
-        &new.device,
-        &new.account,
-        &new.model,
-        &new.serial_number,
-        via,
-    ];
+pub(super) fn digest_of<'a>(body: impl IntoIterator<Item = &'a str>) -> String {
     let mut digest = Sha256::new();
     for part in body {
         digest.update((part.len() as u64).to_be_bytes());

@@ -1,19 +1,24 @@
 //! `BindingService`: parse, one call, convert.
 
 use std::collections::HashMap;
+use std::time::SystemTime;
 
 use farewell_proto::ERROR_DOMAIN;
 use farewell_proto::binding::v1 as wire;
 use farewell_proto::binding::v1::binding_service_server::BindingService;
+use farewell_proto::participant::v1 as pb;
 use farewell_runtime::peer::{self, Role};
 use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::bells::Bells;
-use super::binding::Binding;
+use super::change::Target;
 use super::delivery::Settled;
 use super::names;
-use super::registry::{NewBinding, Refusal, Registry};
+use super::refusal::Refusal;
+use super::registry::{Bound, NewBinding, Registry, Shown};
+use super::share::{Role as ShareRole, Share};
+use crate::participant::{DeviceClass, DeviceVerb};
+use crate::wire::device::verb;
 
 /// Page size if none is asked for.
 const PAGE_DEFAULT: u32 = 50;
@@ -23,18 +28,22 @@ const PAGE_MAX: u32 = 500;
 /// The service, on the agent's device listener.
 pub struct Service {
     registry: Registry,
-    bells: Bells,
     settled: Settled,
 }
 
 impl Service {
     /// A service on `registry`; `settled` hears of commands that no longer wait because a device was bound anew.
-    pub fn new(registry: Registry, bells: Bells, settled: Settled) -> Self {
-        Self {
-            registry,
-            bells,
-            settled,
-        }
+    pub fn new(registry: Registry, settled: Settled) -> Self {
+        Self { registry, settled }
+    }
+
+    /// Tells commands that no longer wait. The binding and the secret are for the caller.
+    fn made(&self, bound: Bound) -> (wire::Binding, String) {
+        bound
+            .settled
+            .iter()
+            .for_each(|command| (self.settled)(command));
+        (to_wire(bound.shown), bound.secret.unwrap_or_default())
     }
 }
 
@@ -47,13 +56,23 @@ impl BindingService for Service {
         authorise(&request)?;
         let new = parse(request.into_inner())?;
         let bound = self.registry.bind(&new).await.map_err(status)?;
-        bound
-            .settled
-            .iter()
-            .for_each(|command| (self.settled)(command));
+        let (binding, device_secret) = self.made(bound);
         Ok(Response::new(wire::BindResponse {
-            binding: Some(to_wire(bound.binding)),
-            device_secret: bound.secret.unwrap_or_default(),
+            binding: Some(binding),
+            device_secret,
+        }))
+    }
+
+    async fn challenge_device(
+        &self,
+        request: Request<wire::ChallengeDeviceRequest>,
+    ) -> Result<Response<wire::ChallengeDeviceResponse>, Status> {
+        authorise(&request)?;
+        let request = request.into_inner();
+        let (device, epoch) = (device(&request.device)?, epoch(request.epoch)?);
+        let challenge = self.registry.challenge(device, epoch).await;
+        Ok(Response::new(wire::ChallengeDeviceResponse {
+            challenge: challenge.map_err(status)?.to_vec().into(),
         }))
     }
 
@@ -63,22 +82,79 @@ impl BindingService for Service {
     ) -> Result<Response<wire::UnbindResponse>, Status> {
         authorise(&request)?;
         let request = request.into_inner();
-        let request_id = request_id(&request.request_id)?;
-        let device = names::device_of(&request.device)
-            .ok_or_else(|| invalid("device", "must be devices/{device}"))?;
-        if request.epoch == 0 {
-            return Err(invalid(
-                "epoch",
-                "must be the epoch of the binding, which is at least 1",
-            ));
-        }
-        let told = self
-            .registry
-            .unbind(request_id, device, request.epoch)
-            .await
-            .map_err(status)?;
-        self.bells.ring(&told);
+        let target = target(&request.request_id, &request.device, request.epoch)?;
+        let unbound = self.registry.unbind(&target, &request.possession).await;
+        unbound.map_err(status)?;
         Ok(Response::new(wire::UnbindResponse {}))
+    }
+
+    async fn transfer_binding(
+        &self,
+        request: Request<wire::TransferBindingRequest>,
+    ) -> Result<Response<wire::TransferBindingResponse>, Status> {
+        authorise(&request)?;
+        let request = request.into_inner();
+        let target = target(&request.request_id, &request.device, request.epoch)?;
+        let account = account(&request.account, "account")?;
+        let bound = self.registry.transfer(&target, account).await;
+        let (binding, device_secret) = self.made(bound.map_err(status)?);
+        Ok(Response::new(wire::TransferBindingResponse {
+            binding: Some(binding),
+            device_secret,
+        }))
+    }
+
+    async fn share_binding(
+        &self,
+        request: Request<wire::ShareBindingRequest>,
+    ) -> Result<Response<wire::ShareBindingResponse>, Status> {
+        authorise(&request)?;
+        let request = request.into_inner();
+        let target = target(&request.request_id, &request.device, request.epoch)?;
+        let share = request
+            .share
+            .ok_or_else(|| invalid("share", "must be given"))?;
+        let share = Share {
+            role: match share.role() {
+                wire::Role::Admin => ShareRole::Admin,
+                wire::Role::Member => ShareRole::Member,
+                wire::Role::Unspecified => {
+                    return Err(invalid("share.role", "must be ADMIN or MEMBER"));
+                }
+            },
+            account: account(&share.account, "share.account")?.to_owned(),
+        };
+        let shown = self.registry.share(&target, &share).await.map_err(status)?;
+        Ok(Response::new(wire::ShareBindingResponse {
+            binding: Some(to_wire(shown)),
+        }))
+    }
+
+    async fn unshare_binding(
+        &self,
+        request: Request<wire::UnshareBindingRequest>,
+    ) -> Result<Response<wire::UnshareBindingResponse>, Status> {
+        authorise(&request)?;
+        let request = request.into_inner();
+        let target = target(&request.request_id, &request.device, request.epoch)?;
+        let account = account(&request.account, "account")?;
+        let shown = self.registry.unshare(&target, account).await;
+        Ok(Response::new(wire::UnshareBindingResponse {
+            binding: Some(to_wire(shown.map_err(status)?)),
+        }))
+    }
+
+    async fn report_lost(
+        &self,
+        request: Request<wire::ReportLostRequest>,
+    ) -> Result<Response<wire::ReportLostResponse>, Status> {
+        authorise(&request)?;
+        let request = request.into_inner();
+        let target = target(&request.request_id, &request.device, request.epoch)?;
+        let shown = self.registry.report_lost(&target, request.lost).await;
+        Ok(Response::new(wire::ReportLostResponse {
+            binding: Some(to_wire(shown.map_err(status)?)),
+        }))
     }
 
     async fn list_bindings(
@@ -87,8 +163,7 @@ impl BindingService for Service {
     ) -> Result<Response<wire::ListBindingsResponse>, Status> {
         authorise(&request)?;
         let request = request.into_inner();
-        let account = names::account_of(&request.account)
-            .ok_or_else(|| invalid("account", "must be accounts/{account}"))?;
+        let account = account(&request.account, "account")?;
         let size = match u32::try_from(request.page_size) {
             Ok(0) => PAGE_DEFAULT,
             Ok(size @ 1..=PAGE_MAX) => size,
@@ -109,7 +184,7 @@ impl BindingService for Service {
         let next = bindings
             .last()
             .filter(|_| more)
-            .map(|binding| binding.device.clone())
+            .map(|shown| shown.binding.device.clone())
             .unwrap_or_default();
         Ok(Response::new(wire::ListBindingsResponse {
             bindings: bindings.into_iter().map(to_wire).collect(),
@@ -140,18 +215,38 @@ fn parse(request: wire::BindRequest) -> Result<NewBinding, Status> {
     if binding.epoch != 0 {
         return Err(invalid("binding.epoch", "is output only"));
     }
+    let class = match binding.class() {
+        pb::DeviceClass::Unspecified if binding.class == 0 => None,
+        pb::DeviceClass::Unspecified => return Err(invalid("binding.class", "is not known")),
+        pb::DeviceClass::Personal => Some(DeviceClass::Personal),
+        pb::DeviceClass::Home => Some(DeviceClass::Home),
+    };
+    let verbs = binding.verbs.iter().map(|verb| DeviceVerb::of_wire(*verb));
+    let verbs: Option<Vec<_>> = verbs.collect();
+    let mut verbs = verbs.ok_or_else(|| invalid("binding.verbs", "must be known verbs"))?;
+    verbs.sort_by_key(|verb| verb.as_str());
+    verbs.dedup();
+    let warranty_end = binding.warranty_end_time.map(SystemTime::try_from);
+    let warranty_end = warranty_end
+        .transpose()
+        .map_err(|_| invalid("binding.warranty_end_time", "must be a time"))?;
+    let key = binding.answer_key.as_ref();
+    let answer_key = match key.is_empty() {
+        true => None,
+        false => Some(key.try_into().map_err(|_| {
+            invalid(
+                "binding.answer_key",
+                "must be an Ed25519 public key: 32 bytes",
+            )
+        })?),
+    };
     let device = names::device_of(&binding.device).ok_or_else(|| {
         invalid(
             "binding.device",
             "must be devices/{device}, 1 to 64 characters of A-Z a-z 0-9 _ -",
         )
     })?;
-    let account = names::account_of(&binding.account).ok_or_else(|| {
-        invalid(
-            "binding.account",
-            "must be accounts/{account}, at most 128 bytes",
-        )
-    })?;
+    let account = account(&binding.account, "binding.account")?;
     let via = match binding.via.as_str() {
         "" => None,
         via => Some(
@@ -160,14 +255,57 @@ fn parse(request: wire::BindRequest) -> Result<NewBinding, Status> {
                 .to_owned(),
         ),
     };
+    let home = match binding.home.as_str() {
+        "" => None,
+        home => Some(
+            names::home_of(home)
+                .ok_or_else(|| invalid("binding.home", "must be empty or homes/{home}"))?
+                .to_owned(),
+        ),
+    };
     Ok(NewBinding {
         request_id,
         device: device.to_owned(),
         account: account.to_owned(),
+        via,
+        home,
+        class,
+        verbs,
+        safety_relevant: binding.safety_relevant,
+        warranty_end,
+        answer_key,
+        activation_lock: binding.activation_lock,
         model: binding.model,
         serial_number: binding.serial_number,
-        via,
     })
+}
+
+fn target(request: &str, name: &str, binding_epoch: u64) -> Result<Target, Status> {
+    Ok(Target {
+        request_id: request_id(request)?,
+        device: device(name)?.to_owned(),
+        epoch: epoch(binding_epoch)?,
+    })
+}
+
+fn device(name: &str) -> Result<&str, Status> {
+    names::device_of(name).ok_or_else(|| invalid("device", "must be devices/{device}"))
+}
+
+fn account<'a>(name: &'a str, field: &str) -> Result<&'a str, Status> {
+    names::account_of(name)
+        .ok_or_else(|| invalid(field, "must be accounts/{account}, at most 128 bytes"))
+}
+
+fn epoch(epoch: u64) -> Result<u64, Status> {
+    if epoch > 0 && i64::try_from(epoch).is_ok() {
+        Ok(epoch)
+    } else {
+        Err(invalid(
+            "epoch",
+            "must be the epoch of the binding, which is at least 1",
+        ))
+    }
 }
 
 fn request_id(text: &str) -> Result<uuid::Uuid, Status> {
@@ -177,7 +315,21 @@ fn request_id(text: &str) -> Result<uuid::Uuid, Status> {
         .ok_or_else(|| invalid("request_id", "must be a UUID made by the caller"))
 }
 
-fn to_wire(binding: Binding) -> wire::Binding {
+fn to_wire(shown: Shown) -> wire::Binding {
+    let binding = shown.binding;
+    let class = match binding.class {
+        None => pb::DeviceClass::Unspecified,
+        Some(DeviceClass::Personal) => pb::DeviceClass::Personal,
+        Some(DeviceClass::Home) => pb::DeviceClass::Home,
+    };
+    let shares = shown.shares.into_iter().map(|share| wire::Share {
+        account: names::account(&share.account),
+        role: match share.role {
+            ShareRole::Admin => wire::Role::Admin,
+            ShareRole::Member => wire::Role::Member,
+        }
+        .into(),
+    });
     wire::Binding {
         device: names::device(&binding.device),
         account: names::account(&binding.account),
@@ -189,6 +341,21 @@ fn to_wire(binding: Binding) -> wire::Binding {
             .as_deref()
             .map(names::device)
             .unwrap_or_default(),
+        home: binding.home.as_deref().map(names::home).unwrap_or_default(),
+        class: class.into(),
+        verbs: binding.verbs.into_iter().map(|v| verb(v).into()).collect(),
+        safety_relevant: binding.safety_relevant,
+        warranty_end_time: binding.warranty_end.map(Into::into),
+        answer_key: shown
+            .answer_key
+            .map(|key| key.to_vec())
+            .unwrap_or_default()
+            .into(),
+        activation_lock: shown.locked,
+        lost: shown.lost,
+        seen_epoch: shown.seen_epoch,
+        seen_time: shown.seen.map(Into::into),
+        shares: shares.collect(),
     }
 }
 
@@ -198,6 +365,11 @@ fn status(refusal: Refusal) -> Status {
         Refusal::InvalidField { field, problem } => return invalid(field, problem),
         Refusal::AccountSealed => (Code::FailedPrecondition, "ACCOUNT_SEALED"),
         Refusal::DeviceBound => (Code::FailedPrecondition, "DEVICE_BOUND"),
+        Refusal::DeviceLocked => (Code::FailedPrecondition, "DEVICE_LOCKED"),
+        Refusal::DeviceLost => (Code::FailedPrecondition, "DEVICE_LOST"),
+        Refusal::NoAnswerKey => (Code::FailedPrecondition, "NO_ANSWER_KEY"),
+        Refusal::NotInHand => (Code::PermissionDenied, "NOT_IN_HAND"),
+        Refusal::NotShareable => (Code::FailedPrecondition, "NOT_SHAREABLE"),
         Refusal::HasChildren => (Code::FailedPrecondition, "HAS_CHILDREN"),
         Refusal::RequestIdReused => (Code::AlreadyExists, "REQUEST_ID_REUSED"),
         Refusal::BindingNotFound => (Code::NotFound, "BINDING_NOT_FOUND"),

@@ -22,7 +22,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
 
 use super::desk::{Askers, Begun};
-use super::link::Link;
+use super::link::{Link, Up};
 use super::trace::{Batch, Traced};
 use super::uplink::Uplink;
 use super::work::{Job, Settled};
@@ -38,8 +38,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 const TURN_COMMANDS: usize = 64;
 /// Besides one answer for each command of the window: progress, refusals of malformed commands, woken ones.
 const OUTBOX_SPARE_REPORTS: usize = 4096;
-/// One reply for each question under way, and the few messages of our own.
-const CONTROL_MESSAGES_MAX: usize = QUERIES_MAX + 8;
+/// One reply for each question under way, and messages of our own: a hello, windows, questions for the time, returns.
+const CONTROL_MESSAGES_MAX: usize = QUERIES_MAX + 256;
 
 /// Software and version, for operators.
 const AGENT: &str = concat!("farewell-kit/", env!("CARGO_PKG_VERSION"));
@@ -138,7 +138,10 @@ impl<'a> Connection<'a> {
             return Err(Lost::Protocol("`reports_max` is zero"));
         }
         reports_max.store(limit as usize, Ordering::Release);
-        link.open(outbox);
+        link.open(Up {
+            reports: outbox,
+            control: control.clone(),
+        });
         tracing::info!(participant = %shared.participant, coordinator, "stream to a coordinator is open");
 
         let questions = shared.ended.child_token();
@@ -287,6 +290,18 @@ impl<'a> Connection<'a> {
         match message {
             Some(Message::Query(query)) => self.ask(query),
             Some(Message::Refusals(refusals)) => self.note(refusals),
+            Some(Message::Time(answer)) => {
+                self.shared.times.answer(answer.question_id, answer.proof);
+            }
+            Some(Message::ReturnsKept(answer)) => {
+                let kept = answer
+                    .kept
+                    .into_iter()
+                    .filter_map(wire::device::return_kept);
+                self.shared
+                    .returns
+                    .answer(answer.returns_id, kept.collect());
+            }
             Some(Message::Commands(_)) => {}
             Some(Message::Welcome(_)) => return Err(Lost::Protocol("a second `welcome`")),
             // A newer coordinator may say more than we know; it is not acted on.

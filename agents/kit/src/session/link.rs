@@ -1,9 +1,9 @@
 //! One coordinator: dialled again and again, for as long as the process lives.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use farewell_proto::participant::v1::Report;
+use farewell_proto::participant::v1::{Report, connect_request};
 use farewell_runtime::backoff::jittered;
 use farewell_runtime::client::endpoint;
 use farewell_runtime::server::Security;
@@ -24,8 +24,14 @@ const SOUND_AFTER: Duration = Duration::from_secs(5);
 pub(super) struct Link {
     pub(super) index: usize,
     url: String,
-    /// Where reports go, while a stream is open.
-    outbox: Mutex<Option<mpsc::Sender<Report>>>,
+    /// The way up, while a stream is open.
+    up: Mutex<Option<Up>>,
+}
+
+/// The two queues of a stream that goes up.
+pub(super) struct Up {
+    pub(super) reports: mpsc::Sender<Report>,
+    pub(super) control: mpsc::Sender<connect_request::Message>,
 }
 
 impl Link {
@@ -33,32 +39,40 @@ impl Link {
         Self {
             index,
             url,
-            outbox: Mutex::new(None),
+            up: Mutex::new(None),
         }
     }
 
     /// Sends a report if there is a stream. Otherwise it is dropped: the coordinator asks again, and the participant
     /// recalls. So it is when the queue is full, which only a coordinator that stopped reading brings about.
     pub(super) fn post(&self, report: Report) {
-        if let Some(outbox) = &*self.outbox.lock().unwrap_or_else(PoisonError::into_inner) {
-            let _ = outbox.try_send(report);
+        if let Some(up) = &*self.lock() {
+            let _ = up.reports.try_send(report);
         }
     }
 
-    pub(super) fn open(&self, outbox: mpsc::Sender<Report>) {
-        *self.outbox.lock().unwrap_or_else(PoisonError::into_inner) = Some(outbox);
+    /// Says something of our own. False if there is no stream, or no room.
+    pub(super) fn say(&self, message: connect_request::Message) -> bool {
+        self.lock()
+            .as_ref()
+            .is_some_and(|up| up.control.try_send(message).is_ok())
+    }
+
+    pub(super) fn open(&self, up: Up) {
+        *self.lock() = Some(up);
     }
 
     /// No report follows; those posted before are still sent.
     pub(super) fn close(&self) {
-        *self.outbox.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.lock() = None;
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.outbox
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some()
+        self.lock().is_some()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Up>> {
+        self.up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

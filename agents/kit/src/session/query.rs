@@ -66,6 +66,18 @@ impl Shared {
                 .check_proof(&request)
                 .await
                 .map(wire::proof_checked),
+            Question::DescribeDevice { account, device } => {
+                let described = self.code.describe_device(&account, &device).await;
+                described.map(wire::device::described)
+            }
+            Question::UnbindDevice(request) => {
+                let unbinding = self.code.unbind_device(&request).await;
+                unbinding.map(wire::device::unbinding)
+            }
+            Question::DeviceUnbinding { account, name } => {
+                let unbinding = self.code.device_unbinding(&account, &name).await;
+                unbinding.map(wire::device::unbinding)
+            }
         }
     }
 }

@@ -1,19 +1,22 @@
 mod coordinator;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use farewell_proto::participant::v1::{
-    Command, EligibilityQuery, InventoryQuery, Outcome as Said, Report, Verb,
-    connect_request::Message as Up, query::Question, reply, report,
+    Command, DeviceOutcome as Ended, DeviceReturnKept, DeviceReturns, DeviceReturnsKept,
+    EligibilityQuery, InventoryQuery, Outcome as Said, Report, Verb,
+    connect_request::Message as Up, connect_response::Message as Down, query::Question, reply,
+    report,
 };
 use tokio::sync::Semaphore;
 
 use self::coordinator::{Coordinator, Stream, command};
 use super::*;
 use crate::participant::{
-    Answer, Blocker, Deferred, Done, Fault, Inventory, MockParticipant, Order, Outcome,
+    Answer, Blocker, Deferred, DeviceEnding, DeviceReturn, Done, Fault, Inventory, MockParticipant,
+    Order, Outcome,
 };
 
 const WINDOW: u32 = 256;
@@ -788,4 +791,105 @@ async fn reports_that_were_not_accepted_are_counted_by_reason() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(session.refusals()["OUTCOME_CONFLICT"], 2);
+}
+
+fn away(device: &str, ending: DeviceEnding) -> DeviceReturn {
+    DeviceReturn {
+        command: "deletions/d1/commands/1-erase-notes".to_owned(),
+        device: device.to_owned(),
+        binding_epoch: 3,
+        ending,
+        at: SystemTime::UNIX_EPOCH,
+    }
+}
+
+/// The next frame of returns.
+async fn returns(stream: &mut Stream) -> DeviceReturns {
+    match stream.next().await {
+        Some(Up::Returns(frame)) => frame,
+        other => panic!("expected returns, got {other:?}"),
+    }
+}
+
+async fn keep(stream: &Stream, returns_id: u64, devices: &[(&str, &str)]) {
+    let kept = devices.iter().map(|(device, refused)| DeviceReturnKept {
+        command: "deletions/d1/commands/1-erase-notes".to_owned(),
+        device: format!("devices/{device}"),
+        binding_epoch: 3,
+        refused: (*refused).to_owned(),
+    });
+    let kept = kept.collect();
+    stream
+        .say(Down::ReturnsKept(DeviceReturnsKept { returns_id, kept }))
+        .await;
+}
+
+#[tokio::test]
+async fn a_return_is_kept_or_refused_or_told_again() {
+    let mut coordinator = Coordinator::start().await;
+    let (session, _shutdown) = session(&[&coordinator], forgetful());
+    let told = vec![
+        away("w1", DeviceEnding::Confirmed),
+        away("w2", DeviceEnding::NeverReturned),
+        away("w3", DeviceEnding::Executed),
+    ];
+    assert_eq!(
+        session.tell_returns(told.clone()).await,
+        None,
+        "nobody is there"
+    );
+    let mut stream = coordinator.stream(WINDOW).await;
+    opened(&session, 1).await;
+    assert_eq!(session.tell_returns(Vec::new()).await, None);
+
+    let telling = tokio::spawn({
+        let session = session.clone();
+        async move { session.tell_returns(told).await }
+    });
+    let frame = returns(&mut stream).await;
+    let said: Vec<_> = frame
+        .returns
+        .iter()
+        .map(|said| (said.device.as_str(), said.binding_epoch, said.outcome()))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            ("devices/w1", 3, Ended::Confirmed),
+            ("devices/w2", 3, Ended::NeverReturned),
+            ("devices/w3", 3, Ended::Executed),
+        ]
+    );
+    assert_eq!(frame.returns[0].time, Some(SystemTime::UNIX_EPOCH.into()));
+    // To what was not asked, and what names nothing: neither ends anything.
+    keep(&stream, frame.id + 1, &[("w3", "")]).await;
+    keep(
+        &stream,
+        frame.id,
+        &[("w1", ""), ("w2", "NOT_DETACHED"), ("", "")],
+    )
+    .await;
+    let kept = telling.await.unwrap().unwrap();
+    let kept: Vec<_> = kept
+        .iter()
+        .map(|kept| (kept.device.as_str(), kept.refused.as_deref()))
+        .collect();
+    assert_eq!(kept, [("w1", None), ("w2", Some("NOT_DETACHED"))]);
+}
+
+#[tokio::test]
+async fn returns_are_told_as_many_as_a_frame_holds() {
+    let mut coordinator = Coordinator::start().await;
+    let (session, _shutdown) = session(&[&coordinator], forgetful());
+    let mut stream = coordinator.stream(WINDOW).await;
+    opened(&session, 1).await;
+    let told = (0..300).map(|n| away(&format!("w{n}"), DeviceEnding::Executed));
+    let telling = tokio::spawn({
+        let (session, told) = (session.clone(), told.collect());
+        async move { session.tell_returns(told).await }
+    });
+    let frame = returns(&mut stream).await;
+    assert_eq!(frame.returns.len(), 256);
+    keep(&stream, frame.id, &[]).await;
+    assert_eq!(telling.await.unwrap(), Some(Vec::new()));
 }

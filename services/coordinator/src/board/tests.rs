@@ -1,9 +1,11 @@
 use std::collections::BTreeMap;
 
 use farewell_core::deletion::Request;
+use farewell_core::device::{Class, DeviceVerb, Facts};
 use farewell_core::policy::{Channel, Stage as PolicyStage};
 use farewell_core::receipt::{Evidence, Outcome};
 use farewell_core::{DeletionId, Event, Policy, RequestId, Time};
+use farewell_runtime::cose::SigningKey;
 use farewell_runtime::server::MESSAGE_BYTES_MAX;
 use prost::Message as _;
 use uuid::Uuid;
@@ -82,7 +84,13 @@ fn seat(board: &mut Board, session: SessionId) -> mpsc::Receiver<Frame> {
 
 fn dispatch(board: &mut Board, now: Instant) -> usize {
     board.tick(now);
-    board.dispatch(now, &RETRY, "", &mut Vec::new())
+    let sending = Sending {
+        now,
+        retry: &RETRY,
+        orders: &Orders::new(SigningKey::from_seed(&[1; 32]).unwrap()),
+        traceparent: "",
+    };
+    board.dispatch(&sending, &mut Vec::new())
 }
 
 /// A deletion on the board whose erasing `cloud` was just asked for.
@@ -205,13 +213,21 @@ fn commands_with_long_rosters_are_spread_so_that_no_frame_ends_the_stream() {
             .parse()
             .unwrap(),
         binding_epoch: 1,
+        facts: Some(Facts {
+            class: Class::Personal,
+            verbs: vec![DeviceVerb::Unbind],
+            co_admin: false,
+            household: false,
+            hub: None,
+        }),
         outcome: None,
+        lock: None,
     };
     for number in 1..=DELETIONS {
         let deletion = erasing(number, &plan);
         let roster = Roster {
             participant: who("cloud"),
-            devices: (0..4_000).map(device).collect(),
+            devices: (0..1_024).map(device).collect(),
         };
         board.admit(owed(&deletion), Arc::clone(&plan));
         let (revision, done) = (deletion.revision, deletion.done);

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use farewell_core::policy::Factor;
 use farewell_core::{
-    Deletion, DeletionId, Event, Plan, Reason, RequestId, State, certificate, deletion,
+    Deletion, DeletionId, Event, Plan, Reason, RequestId, State, addendum, certificate, deletion,
 };
 use farewell_ledger::{Filter, Opened, Remembered};
 use farewell_proto::deletion::v1 as api;
@@ -274,19 +274,21 @@ impl DeletionService for Deletions {
         let request = request.into_inner();
         parse::size(&request)?;
         let id = parse::deletion("name", &request.name)?;
-        let document = within(READ_MAX, async {
+        let certified = within(READ_MAX, async {
             let (deletion, plan) = steward::read(&self.center, id).await?;
-            let receipts = self
-                .center
-                .ledger
-                .receipts(id)
-                .await
-                .map_err(|error| error::ledger(&error))?;
-            certificate::issue(&deletion, &plan, &receipts).map_err(error::refused)
+            let ledger = &self.center.ledger;
+            let unread = |error| error::ledger(&error);
+            let receipts = ledger.receipts(id).await.map_err(unread)?;
+            let document =
+                certificate::issue(&deletion, &plan, &receipts).map_err(error::refused)?;
+            let addenda = ledger.addenda(id).await.map_err(unread)?;
+            let addenda = addenda.iter().map(|kept| addendum::issue(&plan, kept));
+            Ok(api::GetCertificateResponse {
+                document: document.into(),
+                addenda: addenda.collect::<Result<_, _>>().map_err(error::refused)?,
+            })
         });
-        Ok(Response::new(api::GetCertificateResponse {
-            document: document.await?.into(),
-        }))
+        Ok(Response::new(certified.await?))
     }
 }
 

@@ -168,6 +168,7 @@ fn with_evidence(leg: api::Leg, settled_at: Time, evidence: Evidence) -> api::Le
             .outcome
             .map_or("", |outcome| outcome.word())
             .to_owned(),
+        lock: device.lock.map_or("", |lock| lock.word()).to_owned(),
     });
     api::Leg {
         outcome: evidence.outcome.word().to_owned(),

@@ -1,7 +1,7 @@
 use super::*;
 use crate::deletion::{Event, State};
+use crate::device::{Class, DeviceOutcome, DeviceVerb, Facts, Hub};
 use crate::fixture::*;
-use crate::receipt::DeviceOutcome;
 use crate::time::Time;
 
 fn device(name: &str, binding_epoch: u64, outcome: Option<DeviceOutcome>) -> Device {
@@ -9,7 +9,9 @@ fn device(name: &str, binding_epoch: u64, outcome: Option<DeviceOutcome>) -> Dev
     Device {
         device,
         binding_epoch,
+        facts: None,
         outcome,
+        lock: None,
     }
 }
 
@@ -446,4 +448,44 @@ fn a_participant_with_devices_cannot_say_that_it_found_nothing() {
         &roster(),
     );
     assert_eq!(verdict, Err(Reason::DeviceMissing));
+}
+
+#[test]
+fn a_roster_says_what_each_device_is_and_its_childrens_hubs_are_in_it() {
+    let facts = |hub: Option<(&str, u64)>| Facts {
+        class: Class::Home,
+        verbs: vec![DeviceVerb::RemoveChild],
+        co_admin: false,
+        household: false,
+        hub: hub.map(|(name, binding_epoch)| Hub {
+            device: name.parse().unwrap(),
+            binding_epoch,
+        }),
+    };
+    let with = |name: &str, hub| Device {
+        facts: Some(facts(hub)),
+        ..device(name, 3, None)
+    };
+    let deletion = cooling(&cn());
+    let sealed = |devices: Vec<Device>| {
+        let evidence = Evidence {
+            devices,
+            ..Evidence::of(Outcome::Sealed)
+        };
+        done(&deletion, Verb::Seal, "smarthome", evidence)
+    };
+    let (hub, lamp) = (with("hub", None), with("lamp", Some(("hub", 3))));
+    assert!(sealed(vec![hub.clone(), lamp.clone()]).is_ok());
+    let refused = [
+        (vec![device("hub", 3, None)], Reason::DeviceFactsMissing),
+        (vec![lamp], Reason::DeviceUnknown),
+        (vec![hub.clone(), hub.clone()], Reason::DeviceUnknown),
+        (
+            vec![hub, with("lamp", Some(("hub", 2)))],
+            Reason::DeviceUnknown,
+        ),
+    ];
+    for (devices, reason) in refused {
+        assert_eq!(sealed(devices), Err(reason));
+    }
 }

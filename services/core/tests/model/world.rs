@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use farewell_core::condition::{self, Kind};
 use farewell_core::deletion::{Blocker, Deletion, Event, Request, State};
+use farewell_core::device::{Class, Device, DeviceOutcome, DeviceVerb, Facts};
 use farewell_core::duty::{self, Duty};
 use farewell_core::id::CommandName;
 use farewell_core::invariants::{Auditor, Fact};
 use farewell_core::leg::Verb;
 use farewell_core::policy::{Channel, Factor, Policy, Stage};
-use farewell_core::receipt::{Device, DeviceOutcome, Evidence, Outcome, Receipt};
+use farewell_core::receipt::{Evidence, Outcome, Receipt};
 use farewell_core::report::{self, Answer, Verdict};
 use farewell_core::{AccountId, DeletionId, LegIndex, Mask, ParticipantId, Plan, RequestId, Time};
 use uuid::Uuid;
@@ -105,7 +106,15 @@ fn watch(account: &AccountId, outcome: Option<DeviceOutcome>) -> Device {
     Device {
         device,
         binding_epoch: 1,
+        facts: outcome.is_none().then(|| Facts {
+            class: Class::Personal,
+            verbs: vec![DeviceVerb::Unbind, DeviceVerb::Reset],
+            co_admin: false,
+            household: false,
+            hub: None,
+        }),
         outcome,
+        lock: None,
     }
 }
 

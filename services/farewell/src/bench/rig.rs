@@ -14,6 +14,7 @@ use farewell_proto::operator::v1::operator_service_client::OperatorServiceClient
 use farewell_proto::operator::v1::{GetOverviewRequest, ParticipantOverview};
 use farewell_runtime::certs::{self, DevCa};
 use farewell_runtime::client;
+use farewell_runtime::cose::{self, SigningKey};
 use farewell_runtime::peer::Role;
 use farewell_runtime::server::Security;
 use farewell_runtime::shutdown::Shutdown;
@@ -121,6 +122,7 @@ pub async fn coordinator(args: CoordinatorArgs) -> anyhow::Result<()> {
         callers: listener()?,
         participants: listener()?,
         operators: listener()?,
+        orders: SigningKey::from_pem(cose::generate()?.as_bytes())?,
         pace: Pace::default(),
     };
     let running = farewell_coordinator::start(config, shutdown.clone()).await?;

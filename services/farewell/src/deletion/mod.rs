@@ -14,7 +14,7 @@ use farewell_proto::deletion::v1::{Channel, Factor, State};
 use crate::client::Connection;
 use crate::output::Output;
 
-pub use self::request::{account_name, deletion_name};
+pub use self::request::{account_name, deletion_name, prefixed};
 
 /// `farewell deletion`.
 #[derive(Debug, clap::Args)]
@@ -99,13 +99,16 @@ enum Command {
         /// The deletion
         name: String,
     },
-    /// Write the certificate of a purged deletion, byte for byte.
+    /// Write the certificate of a purged deletion, byte for byte. What became of devices later is said on standard error.
     Certificate {
         /// The deletion
         name: String,
         /// A file instead of standard output
         #[arg(long)]
         file: Option<PathBuf>,
+        /// A file for the addenda, one as JSON on each line, instead of standard error
+        #[arg(long)]
+        addenda: Option<PathBuf>,
     },
 }
 
@@ -137,8 +140,10 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
             limit,
         } => read::list(connection, account.as_deref(), &states, limit, output).await,
         Command::Watch { name } => read::watch(connection, &name, output).await,
-        Command::Certificate { name, file } => {
-            read::certificate(connection, &name, file.as_deref()).await
-        }
+        Command::Certificate {
+            name,
+            file,
+            addenda,
+        } => read::certificate(connection, &name, file.as_deref(), addenda.as_deref()).await,
     }
 }

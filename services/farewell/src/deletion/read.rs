@@ -87,20 +87,35 @@ pub async fn certificate(
     connection: &Connection,
     name: &str,
     file: Option<&Path>,
+    addenda: Option<&Path>,
 ) -> anyhow::Result<()> {
     let mut client = connection.deletions().await?;
     let request = GetCertificateRequest {
         name: deletion_name(name),
     };
-    let document = client
+    let certified = client
         .get_certificate(connection.request(request))
         .await?
-        .into_inner()
-        .document;
+        .into_inner();
     match file {
-        Some(file) => {
-            std::fs::write(file, &document).with_context(|| format!("writing {}", file.display()))
-        }
-        None => Ok(std::io::stdout().write_all(&document)?),
+        Some(file) => write(file, &certified.document)?,
+        None => std::io::stdout().write_all(&certified.document)?,
     }
+    match addenda {
+        Some(file) => write(file, lines(&certified.addenda).as_bytes()),
+        None => {
+            for addendum in &certified.addenda {
+                eprintln!("addendum {addendum}");
+            }
+            Ok(())
+        }
+    }
+}
+
+fn write(file: &Path, content: &[u8]) -> anyhow::Result<()> {
+    std::fs::write(file, content).with_context(|| format!("writing {}", file.display()))
+}
+
+fn lines(texts: &[String]) -> String {
+    texts.iter().flat_map(|text| [text, "\n"]).collect()
 }

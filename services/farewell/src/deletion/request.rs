@@ -35,7 +35,8 @@ pub fn account_name(text: &str) -> String {
     prefixed("accounts/", text)
 }
 
-fn prefixed(prefix: &str, text: &str) -> String {
+/// `{prefix}{id}` of a name or an id.
+pub fn prefixed(prefix: &str, text: &str) -> String {
     if text.starts_with(prefix) {
         text.to_owned()
     } else {

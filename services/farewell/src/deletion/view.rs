@@ -176,7 +176,10 @@ pub fn tables(deletion: &Deletion) -> Vec<Rows> {
         "legs",
         &["stage", "participant", "verb", "answer", "settled"],
     );
-    let mut devices = Rows::new("devices", &["participant", "device", "epoch", "outcome"]);
+    let mut devices = Rows::new(
+        "devices",
+        &["participant", "device", "epoch", "outcome", "lock"],
+    );
     for leg in &deletion.legs {
         legs.push([
             leg.stage.clone(),
@@ -195,6 +198,7 @@ pub fn tables(deletion: &Deletion) -> Vec<Rows> {
                 device.device.clone(),
                 device.binding_epoch.to_string(),
                 device.outcome.clone(),
+                device.lock.clone(),
             ]);
         }
     }
@@ -290,6 +294,7 @@ fn leg_json(leg: &Leg) -> Value {
                 "device": device.device,
                 "binding_epoch": device.binding_epoch,
                 "outcome": device.outcome,
+                "lock": device.lock,
             })
         })
         .collect();

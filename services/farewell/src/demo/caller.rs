@@ -73,8 +73,8 @@ impl Caller {
 
     /// Asks, with the consents that the person ticked. The deletion's name.
     pub async fn create(&mut self, account: &str) -> anyhow::Result<String> {
-        let ticked = Consent {
-            text: "data-loss-warning".to_owned(),
+        let ticked = |text: &str| Consent {
+            text: text.to_owned(),
             version: 1,
             time: Some(SystemTime::now().into()),
         };
@@ -82,7 +82,7 @@ impl Caller {
             request_id: Uuid::new_v4().to_string(),
             account: account.to_owned(),
             channel: Channel::Phone.into(),
-            consents: vec![ticked],
+            consents: vec![ticked("data-loss-warning"), ticked("device-reset")],
         };
         let created = self
             .client

@@ -49,6 +49,7 @@ impl Devices {
                 ca_pem: None,
             },
             ca_dir: Some(stage.certs()),
+            order_keys: stage.order_keys()?,
             seed: 1,
         };
         let mut devices = fleet::provision(&config).await?;

@@ -34,7 +34,7 @@ and delete another account by hand, with the code from {codes}:
   {me} fleet --account second --phones-agent {phones} --wearables-agent {wearables} --smarthome-agent {smarthome} \\
       --broker 127.0.0.1:{broker} --ca-dir {certs} &
   {me} deletion eligibility second {caller}
-  {me} deletion create second --channel phone --consent data-loss-warning=3 {caller}
+  {me} deletion create second --channel phone --consent data-loss-warning=3 --consent device-reset=1 {caller}
   {me} deletion send-code DELETION --factor sms-code {caller}
   echo CODE | {me} deletion verify DELETION --factor sms-code {caller}
   {me} deletion watch DELETION {caller}

@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use farewell_proto::operator::v1::GetOverviewRequest;
 use farewell_runtime::client::request;
+use farewell_runtime::cose::KeyRing;
 use farewell_runtime::server::Security;
 use farewell_runtime::shutdown::Shutdown;
 use farewell_runtime::tls::Credentials;
@@ -156,6 +157,15 @@ impl Stage {
     /// Where the certificate of deletion goes.
     pub fn certificate(&self) -> PathBuf {
         self.dir.join(CERTIFICATE)
+    }
+
+    /// Whose orders devices carry out.
+    ///
+    /// Errors: the file can't be read.
+    pub fn order_keys(&self) -> anyhow::Result<KeyRing> {
+        Ok(KeyRing::from_pem(&fs::read(
+            self.certs().join("orders.pub"),
+        )?)?)
     }
 
     pub fn certs(&self) -> PathBuf {

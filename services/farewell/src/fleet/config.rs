@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use farewell_runtime::certs::DevCa;
+use farewell_runtime::cose::{KeyRing, SigningKey};
 use farewell_runtime::peer::Role;
 use farewell_runtime::server::Security;
 
@@ -40,6 +41,8 @@ pub struct FleetConfig {
     pub broker: Broker,
     /// Directory of the development authority; `None` for agents without TLS on loopback.
     pub ca_dir: Option<PathBuf>,
+    /// Whose orders the devices carry out.
+    pub order_keys: KeyRing,
     /// Decides who is away and who is flaky.
     pub seed: u64,
 }
@@ -79,9 +82,26 @@ pub struct Device {
     pub via: Option<String>,
     /// For hubs: the password at the broker.
     pub secret: String,
+    /// Of the key that a watch or hub signs its answers with.
+    pub seed: [u8; 32],
     /// Away at first.
     pub offline: bool,
     pub flaky: bool,
+}
+
+impl Device {
+    /// Hubs have no battery for a clock.
+    pub(super) fn is_clockless(&self) -> bool {
+        self.kind == Kind::Hub
+    }
+
+    /// What passes through others' hands is signed: a phone's by its certificate, a watch's and a hub's by themselves.
+    pub(super) fn answer_key(&self) -> Option<SigningKey> {
+        match self.kind {
+            Kind::Phone | Kind::Child => None,
+            Kind::Watch | Kind::Hub => SigningKey::from_seed(&self.seed).ok(),
+        }
+    }
 }
 
 impl fmt::Debug for Device {

@@ -26,6 +26,8 @@ const OPEN_WAIT: Duration = Duration::from_secs(30);
 pub(super) struct AttachLink {
     endpoint: Endpoint,
     attached: String,
+    /// For a watch that the phone is the companion of.
+    relays: bool,
     session: Option<Session>,
 }
 
@@ -35,32 +37,40 @@ struct Session {
 }
 
 impl AttachLink {
-    /// A link that shows the certificate of the phone `attached`.
-    pub fn new(agent: &str, security: &Security, attached: &str) -> anyhow::Result<Self> {
+    /// A link that shows the certificate of the phone `attached`, which speaks for itself or relays for a watch.
+    pub fn new(
+        agent: &str,
+        security: &Security,
+        attached: &str,
+        relays: bool,
+    ) -> anyhow::Result<Self> {
         let endpoint = client::endpoint(agent, security)?;
         Ok(Self {
             endpoint,
             attached: format!("devices/{attached}"),
+            relays,
             session: None,
         })
     }
 
-    async fn attach(&self, sync: wire::Sync) -> Result<Session, NoLink> {
+    async fn attach(&self, sync: wire::SyncEnvelope) -> Result<Session, NoLink> {
         // A new connection each time: a device that was reset has no old one.
         let channel = self.endpoint.connect().await.map_err(|_| NoLink::Away)?;
-        let attachment = if sync.device == self.attached {
-            wire::Attachment {
-                device: Some(sync),
-                relayed: Vec::new(),
-            }
-        } else {
+        let attachment = if self.relays {
             let own = wire::Sync {
                 device: self.attached.clone(),
                 ..wire::Sync::default()
             };
             wire::Attachment {
-                device: Some(own),
+                device: Some(wire::SyncEnvelope {
+                    sync: Some(wire::sync_envelope::Sync::Plain(own)),
+                }),
                 relayed: vec![sync],
+            }
+        } else {
+            wire::Attachment {
+                device: Some(sync),
+                relayed: Vec::new(),
             }
         };
         let (up, reports) = mpsc::channel(REPORTS_MAX);
@@ -84,7 +94,7 @@ impl AttachLink {
 
 #[async_trait]
 impl Link for AttachLink {
-    async fn open(&mut self, sync: wire::Sync) -> Result<(), NoLink> {
+    async fn open(&mut self, sync: wire::SyncEnvelope) -> Result<(), NoLink> {
         self.session = None;
         self.session = Some(
             timeout(OPEN_WAIT, self.attach(sync))
@@ -94,7 +104,7 @@ impl Link for AttachLink {
         Ok(())
     }
 
-    async fn say_again(&mut self, _: wire::Sync) {
+    async fn say_again(&mut self, _: wire::SyncEnvelope) {
         // The stream either delivered it or is gone.
     }
 
@@ -107,7 +117,7 @@ impl Link for AttachLink {
                 Ok(Some(wire::AttachResponse {
                     message: Some(Down::Orders(envelope)),
                 })) => {
-                    return Heard::Orders(envelope.orders);
+                    return Heard::Orders(envelope);
                 }
                 Ok(Some(wire::AttachResponse {
                     message: Some(Down::Refused(word)),
@@ -120,14 +130,14 @@ impl Link for AttachLink {
         }
     }
 
-    async fn report(&mut self, report: wire::OrderReport) -> bool {
+    async fn answer(&mut self, answer: wire::Answer) -> bool {
         let Some(session) = &self.session else {
             return false;
         };
         session
             .up
             .send(wire::AttachRequest {
-                message: Some(Up::Report(report)),
+                message: Some(Up::Answer(answer)),
             })
             .await
             .is_ok()

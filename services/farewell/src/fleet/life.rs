@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use farewell_proto::device::v1 as wire;
 use farewell_proto::device::v1::OrderState;
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::config::{Device, FleetConfig};
 use super::link::{Heard, Link, NoLink};
-use super::local::{Local, Reaction, answer, unbinds};
+use super::local::{Local, Reaction, unbinds};
 
 /// Devices that connect at a time: handshakes are what a fleet costs.
 const CONNECTING_MAX: usize = 64;
@@ -73,6 +73,16 @@ enum End {
     Lost,
     /// The fleet ends.
     Shutdown,
+}
+
+/// What follows from an order.
+enum Obeyed {
+    /// The session goes on.
+    On,
+    /// The device must know the time first.
+    Timeless,
+    /// The session is over.
+    Over(End),
 }
 
 impl Life {
@@ -145,68 +155,93 @@ impl Life {
     async fn session(&self, link: &mut impl Link, context: &Context, rng: &mut StdRng) -> End {
         let mut again = tokio::time::interval_at(Instant::now() + SYNC_INTERVAL, SYNC_INTERVAL);
         loop {
-            let orders = tokio::select! {
+            let envelope = tokio::select! {
                 () = context.shutdown.wait() => return End::Shutdown,
                 _ = again.tick() => {
-                    let sync = self.local().sync();
-                    link.say_again(sync).await;
+                    self.say_again(link).await;
                     continue;
                 }
                 heard = link.hear() => match heard {
-                    Heard::Orders(orders) => orders,
+                    Heard::Orders(envelope) => envelope,
                     Heard::Lost => return End::Lost,
                 },
             };
-            for order in orders {
-                if let Some(end) = self.obey(&order, link, context, rng).await {
-                    return end;
+            self.local().learn(&envelope.time_proof);
+            let mut timeless = false;
+            for order in envelope.orders {
+                match self.obey(&order, link, context, rng).await {
+                    Obeyed::Over(end) => return end,
+                    Obeyed::Timeless => timeless = true,
+                    Obeyed::On => {}
                 }
+            }
+            if timeless {
+                self.say_again(link).await;
             }
         }
     }
 
-    /// `Some` if the session is over.
     async fn obey(
         &self,
-        order: &wire::Order,
+        order: &[u8],
         link: &mut impl Link,
         context: &Context,
         rng: &mut StdRng,
-    ) -> Option<End> {
-        let reaction = self.local().consider(order, SystemTime::now());
-        match reaction {
-            Reaction::Ignore => return None,
+    ) -> Obeyed {
+        let reaction = self.local().consider(order);
+        let signed = match reaction {
             Reaction::Answer(report) => {
-                link.report(report).await;
-                return None;
+                self.say(link, report).await;
+                return Obeyed::On;
             }
-            Reaction::Execute => {}
-        }
+            Reaction::AskTime => return Obeyed::Timeless,
+            Reaction::Execute(signed) => signed,
+        };
         // Said before the wipe: afterwards the device may not be able to.
-        link.report(answer(order, OrderState::Received, "")).await;
+        self.tell(link, &signed.order, OrderState::Received).await;
         if !pause(context, context.latency).await {
-            return Some(End::Shutdown);
+            return Obeyed::Over(End::Shutdown);
         }
-        link.report(answer(order, OrderState::Executing, "")).await;
+        self.tell(link, &signed.order, OrderState::Executing).await;
         if self.trick(rng) {
-            return Some(End::Lost);
+            return Obeyed::Over(End::Lost);
         }
         if !pause(context, context.latency).await {
-            return Some(End::Shutdown);
+            return Obeyed::Over(End::Shutdown);
         }
-        let report = self.local().execute(order);
+        let unbinds = unbinds(&signed.order);
+        let report = self.local().execute(signed);
         if self.trick(rng) {
             // Done, and the answer lost: only the next contact says so.
-            return Some(End::Lost);
+            return Obeyed::Over(End::Lost);
         }
         if self.trick(rng) && !pause(context, context.latency * LATE_FACTOR).await {
-            return Some(End::Shutdown);
+            return Obeyed::Over(End::Shutdown);
         }
         if self.trick(rng) {
-            link.report(report.clone()).await;
+            self.say(link, report.clone()).await;
         }
-        link.report(report).await;
-        unbinds(order).then_some(End::Unbound)
+        self.say(link, report).await;
+        if unbinds {
+            Obeyed::Over(End::Unbound)
+        } else {
+            Obeyed::On
+        }
+    }
+
+    async fn tell(&self, link: &mut impl Link, order: &wire::Order, state: OrderState) {
+        let report = self.local().report(order, state);
+        self.say(link, report).await;
+    }
+
+    async fn say(&self, link: &mut impl Link, report: wire::OrderReport) {
+        let answer = self.local().say(report);
+        link.answer(answer).await;
+    }
+
+    async fn say_again(&self, link: &mut impl Link) {
+        let sync = self.local().sync();
+        link.say_again(sync).await;
     }
 
     fn trick(&self, rng: &mut StdRng) -> bool {

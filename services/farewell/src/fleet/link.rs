@@ -6,8 +6,8 @@ use farewell_proto::device::v1 as wire;
 /// What a device hears.
 #[derive(Debug)]
 pub(super) enum Heard {
-    /// Orders, in the order they are to be carried out.
-    Orders(Vec<wire::Order>),
+    /// Signed orders, in the order they are to be carried out.
+    Orders(wire::OrderEnvelope),
     /// The connection is gone.
     Lost,
 }
@@ -25,16 +25,16 @@ pub(super) enum NoLink {
 #[async_trait]
 pub(super) trait Link: Send + 'static {
     /// Connects anew and says what the device knows.
-    async fn open(&mut self, sync: wire::Sync) -> Result<(), NoLink>;
+    async fn open(&mut self, sync: wire::SyncEnvelope) -> Result<(), NoLink>;
 
     /// Says it again on an open connection, where the other end may have missed it.
-    async fn say_again(&mut self, sync: wire::Sync);
+    async fn say_again(&mut self, sync: wire::SyncEnvelope);
 
     /// Waits for orders.
     async fn hear(&mut self) -> Heard;
 
-    /// Reports. `false` if the report may be lost.
-    async fn report(&mut self, report: wire::OrderReport) -> bool;
+    /// Answers. `false` if the answer may be lost.
+    async fn answer(&mut self, answer: wire::Answer) -> bool;
 
     /// Drops the connection as a lost signal would.
     fn close(&mut self);

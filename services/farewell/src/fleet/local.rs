@@ -1,12 +1,15 @@
-//! What a device keeps and how it decides. No transport, no clock, no chance.
+//! What a device keeps and how it decides. No transport.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::time::SystemTime;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use farewell_proto::device::v1 as wire;
 use farewell_proto::device::v1::{DeviceVerb, OrderState};
+use farewell_runtime::cose::KeyRing;
+use rand::Rng as _;
 
 use super::config::Device;
+use super::trust::{self, Signed, Trust};
+use super::voice::Voice;
 
 /// Orders that a device remembers: what fits in one `Sync`.
 const DONE_ORDERS_MAX: usize = 64;
@@ -18,69 +21,109 @@ pub(super) struct Local {
     /// The binding that the device believes in; 0 for none.
     epoch: u64,
     user_data: bool,
-    children: BTreeSet<String>,
+    /// A hub's, with their bindings.
+    children: BTreeMap<String, u64>,
     done: VecDeque<String>,
-    answers: HashMap<String, wire::OrderReport>,
+    answers: HashMap<String, Answered>,
     executions: u32,
+    trust: Trust,
+    voice: Voice,
+}
+
+/// An order that was carried out.
+#[derive(Clone, Debug)]
+struct Answered {
+    payload: Vec<u8>,
+    report: wire::OrderReport,
 }
 
 /// What a device does about an order.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) enum Reaction {
-    /// Nothing: it is meant for another.
-    Ignore,
     /// It says this, again if it has said it before.
     Answer(wire::OrderReport),
+    /// It asks what time it is.
+    AskTime,
     /// It carries it out.
-    Execute,
+    Execute(Signed),
 }
 
 impl Local {
-    pub fn new(device: &Device, children: impl Iterator<Item = String>) -> Self {
+    pub fn new(
+        device: &Device,
+        children: impl Iterator<Item = (String, u64)>,
+        keys: KeyRing,
+    ) -> Self {
         Self {
-            device: device.id.clone(),
+            device: format!("devices/{}", device.id),
             epoch: device.epoch,
             user_data: true,
             children: children.collect(),
             done: VecDeque::new(),
             answers: HashMap::new(),
             executions: 0,
+            trust: Trust::new(keys, device.is_clockless()),
+            voice: Voice::new(device.answer_key()),
         }
     }
 
     /// What the device says at a contact.
-    pub fn sync(&self) -> wire::Sync {
-        wire::Sync {
-            device: format!("devices/{}", self.device),
+    pub fn sync(&mut self) -> wire::SyncEnvelope {
+        let sync = wire::Sync {
+            device: self.device.clone(),
             binding_epoch: self.epoch,
             done_orders: self.done.iter().cloned().collect(),
-        }
+            sequence: 0,
+            nonce: self.trust.ask(rand::rng().random()).into(),
+        };
+        self.voice.sync(sync)
     }
 
-    /// What to do about an order.
-    pub fn consider(&self, order: &wire::Order, now: SystemTime) -> Reaction {
-        if order.device != format!("devices/{}", self.device) {
-            return Reaction::Ignore;
+    /// How the device says a report.
+    pub fn say(&mut self, report: wire::OrderReport) -> wire::Answer {
+        self.voice.answer(report)
+    }
+
+    /// Takes a proof of time.
+    pub fn learn(&mut self, proof: &[u8]) {
+        self.trust.learn(&self.device, proof);
+    }
+
+    /// What to do about what came as an order.
+    pub fn consider(&self, signed: &[u8]) -> Reaction {
+        let signed = match self.trust.read(signed) {
+            Ok(signed) => signed,
+            Err(word) => return Reaction::Answer(self.refuse("", word)),
+        };
+        let order = &signed.order;
+        if order.device != self.device {
+            return Reaction::Answer(self.refuse(&order.name, "NOT_THIS_DEVICE"));
         }
-        if let Some(answer) = self.answers.get(&order.name) {
-            return Reaction::Answer(answer.clone());
+        match self.answers.get(&order.name) {
+            Some(known) if known.payload == signed.payload => {
+                return Reaction::Answer(known.report.clone());
+            }
+            Some(_) => return Reaction::Answer(self.refuse(&order.name, "ORDER_CHANGED")),
+            None => {}
         }
-        if self.epoch != order.binding_epoch {
-            let superseded = wire::OrderReport {
-                binding_epoch: self.epoch,
-                ..answer(order, OrderState::Superseded, "")
-            };
-            return Reaction::Answer(superseded);
+        if self.is_superseded(order) {
+            let report = self.report(order, OrderState::Superseded);
+            return Reaction::Answer(report);
         }
-        let (refused, reason) = (OrderState::Refused, refusal(order, now));
-        match reason {
-            Some(reason) => Reaction::Answer(answer(order, refused, reason)),
-            None => Reaction::Execute,
+        if order.verb() == DeviceVerb::Unspecified {
+            return Reaction::Answer(self.refuse(&order.name, "UNKNOWN_VERB"));
+        }
+        match self.trust.in_time(order) {
+            Ok(()) => Reaction::Execute(signed),
+            Err(trust::TIME_UNKNOWN) => Reaction::AskTime,
+            Err(word) => Reaction::Answer(self.refuse(&order.name, word)),
         }
     }
 
     /// Carries an order out, whatever was reported of it, and returns what to say. `consider` it first.
-    pub fn execute(&mut self, order: &wire::Order) -> wire::OrderReport {
+    pub fn execute(&mut self, signed: Signed) -> wire::OrderReport {
+        let order = &signed.order;
+        let child = order.child.strip_prefix("devices/").unwrap_or_default();
         match order.verb() {
             DeviceVerb::Reset => {
                 self.user_data = false;
@@ -89,20 +132,33 @@ impl Local {
             }
             DeviceVerb::Unbind => self.epoch = 0,
             DeviceVerb::RemoveChild => {
-                let child = order.child.strip_prefix("devices/").unwrap_or_default();
                 self.children.remove(child);
+            }
+            DeviceVerb::Transfer if child.is_empty() => self.epoch = order.new_epoch,
+            DeviceVerb::Transfer => {
+                if let Some(epoch) = self.children.get_mut(child) {
+                    *epoch = order.new_epoch;
+                }
             }
             DeviceVerb::Unspecified => {}
         }
         self.executions += 1;
-        let report = answer(order, OrderState::Executed, "");
+        let report = wire::OrderReport {
+            binding_epoch: order.binding_epoch,
+            ..self.report(order, OrderState::Executed)
+        };
         if self.done.len() == DONE_ORDERS_MAX
             && let Some(oldest) = self.done.pop_front()
         {
             self.answers.remove(&oldest);
         }
-        self.done.push_back(order.name.clone());
-        self.answers.insert(order.name.clone(), report.clone());
+        let name = order.name.clone();
+        self.done.push_back(name.clone());
+        let answered = Answered {
+            payload: signed.payload,
+            report: report.clone(),
+        };
+        self.answers.insert(name, answered);
         report
     }
 
@@ -114,24 +170,48 @@ impl Local {
         self.user_data
     }
 
-    pub fn has_child(&self, child: &str) -> bool {
-        self.children.contains(child)
+    /// The binding that the hub knows of a child; 0 for none.
+    pub fn child_epoch(&self, child: &str) -> u64 {
+        self.children.get(child).copied().unwrap_or(0)
     }
 
     /// How often the device carried something out.
     pub fn executions(&self) -> u32 {
         self.executions
     }
-}
 
-/// A report on an order, by the device that is meant.
-pub(super) fn answer(order: &wire::Order, state: OrderState, reason: &str) -> wire::OrderReport {
-    wire::OrderReport {
-        order: order.name.clone(),
-        device: order.device.clone(),
-        binding_epoch: order.binding_epoch,
-        state: state.into(),
-        reason: reason.to_owned(),
+    /// A report on an order.
+    pub fn report(&self, order: &wire::Order, state: OrderState) -> wire::OrderReport {
+        wire::OrderReport {
+            order: order.name.clone(),
+            device: self.device.clone(),
+            binding_epoch: self.epoch,
+            state: state.into(),
+            reason: String::new(),
+            sequence: 0,
+        }
+    }
+
+    fn refuse(&self, order: &str, word: &str) -> wire::OrderReport {
+        wire::OrderReport {
+            order: order.to_owned(),
+            device: self.device.clone(),
+            binding_epoch: self.epoch,
+            state: OrderState::Refused.into(),
+            reason: word.to_owned(),
+            sequence: 0,
+        }
+    }
+
+    /// Whether the order is for another binding than the device, or the child, has. A child that is gone already is no
+    /// reason: what was wanted is so.
+    fn is_superseded(&self, order: &wire::Order) -> bool {
+        let child = order.child.strip_prefix("devices/").unwrap_or_default();
+        let other_child = self
+            .children
+            .get(child)
+            .is_some_and(|epoch| *epoch != order.child_epoch);
+        self.epoch != order.binding_epoch || other_child
     }
 }
 
@@ -139,107 +219,235 @@ pub(super) fn answer(order: &wire::Order, state: OrderState, reason: &str) -> wi
 pub(super) fn unbinds(order: &wire::Order) -> bool {
     match order.verb() {
         DeviceVerb::Unbind | DeviceVerb::Reset => true,
-        DeviceVerb::RemoveChild | DeviceVerb::Unspecified => false,
-    }
-}
-
-fn refusal(order: &wire::Order, now: SystemTime) -> Option<&'static str> {
-    let time = |at: Option<prost_types::Timestamp>| at.and_then(|at| SystemTime::try_from(at).ok());
-    match (order.verb(), time(order.expire_time)) {
-        (DeviceVerb::Unspecified, _) => Some("UNKNOWN_VERB"),
-        (_, None) => Some("EXPIRE_TIME_MISSING"),
-        (_, Some(expires)) if now >= expires => Some("EXPIRED"),
-        (_, Some(_)) => None,
+        DeviceVerb::RemoveChild | DeviceVerb::Transfer | DeviceVerb::Unspecified => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
+
+    use farewell_runtime::cose::SigningKey;
+    use prost::Message as _;
 
     use super::*;
     use crate::fleet::config::Kind;
 
-    fn phone() -> Local {
+    const LIFE: Duration = Duration::from_secs(3600);
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_seed(&[seed; 32]).unwrap()
+    }
+
+    fn device(id: &str, kind: Kind) -> Local {
         let device = Device {
-            id: "phone-1".to_owned(),
+            id: id.to_owned(),
             account: "account-1".to_owned(),
-            kind: Kind::Phone,
+            kind,
             epoch: 3,
             via: None,
             secret: String::new(),
+            seed: [9; 32],
             offline: false,
             flaky: false,
         };
-        Local::new(&device, std::iter::empty())
+        let children = [("lamp-1".to_owned(), 5)].into_iter();
+        Local::new(
+            &device,
+            children,
+            KeyRing::new([key(1).public(), key(2).public()]),
+        )
     }
 
-    fn reset(name: &str, epoch: u64) -> wire::Order {
+    fn phone() -> Local {
+        device("phone-1", Kind::Phone)
+    }
+
+    fn reset(name: &str) -> wire::Order {
         wire::Order {
             name: name.to_owned(),
             device: "devices/phone-1".to_owned(),
-            binding_epoch: epoch,
+            binding_epoch: 3,
             verb: DeviceVerb::Reset.into(),
-            expire_time: Some((SystemTime::now() + Duration::from_secs(60)).into()),
+            not_before_time: Some(SystemTime::now().into()),
+            expire_time: Some((SystemTime::now() + LIFE).into()),
             ..wire::Order::default()
         }
     }
 
-    #[test]
-    fn an_order_is_carried_out_once_and_its_answer_repeated() {
-        let (mut phone, order) = (phone(), reset("orders/1", 3));
-        assert_eq!(phone.consider(&order, SystemTime::now()), Reaction::Execute);
-        let report = phone.execute(&order);
-        assert!(!phone.has_user_data());
-        assert_eq!(
-            phone.consider(&order, SystemTime::now()),
-            Reaction::Answer(report)
-        );
-        assert_eq!((phone.executions(), phone.sync().binding_epoch), (1, 0));
-        assert_eq!(phone.sync().done_orders, ["orders/1"]);
+    fn signed(seed: u8, order: &wire::Order) -> Vec<u8> {
+        key(seed).sign("farewell.device.v1.Order", order.encode_to_vec())
     }
 
-    #[test]
-    fn another_bindings_order_is_superseded_and_another_devices_ignored() {
-        let phone = phone();
-        let Reaction::Answer(report) = phone.consider(&reset("orders/1", 2), SystemTime::now())
-        else {
+    fn answer(reaction: Reaction) -> (OrderState, String) {
+        let Reaction::Answer(report) = reaction else {
+            panic!("{reaction:?}")
+        };
+        (report.state(), report.reason)
+    }
+
+    fn run(device: &mut Local, order: &[u8]) -> wire::OrderReport {
+        let Reaction::Execute(order) = device.consider(order) else {
             panic!()
         };
-        assert_eq!(
-            (report.state(), report.binding_epoch),
-            (OrderState::Superseded, 3)
-        );
-        let foreign = wire::Order {
-            device: "devices/phone-2".to_owned(),
-            ..reset("orders/1", 3)
-        };
-        assert_eq!(
-            phone.consider(&foreign, SystemTime::now()),
-            Reaction::Ignore
-        );
-        assert!(phone.has_user_data());
+        device.execute(order)
     }
 
     #[test]
-    fn an_order_without_a_verb_or_past_its_time_is_refused() {
-        let phone = phone();
-        let blank = wire::Order {
-            verb: 0,
-            ..reset("orders/1", 3)
-        };
-        let late = SystemTime::now() + Duration::from_secs(120);
-        for (order, now, reason) in [
-            (blank, SystemTime::now(), "UNKNOWN_VERB"),
-            (reset("orders/2", 3), late, "EXPIRED"),
-        ] {
-            let Reaction::Answer(report) = phone.consider(&order, now) else {
+    fn an_order_is_carried_out_once_and_its_answer_repeated_whatever_pinned_key_signed_it() {
+        let (mut phone, order) = (phone(), reset("orders/1"));
+        let report = run(&mut phone, &signed(1, &order));
+        assert!(!phone.has_user_data());
+        for seed in [1, 2] {
+            let Reaction::Answer(again) = phone.consider(&signed(seed, &order)) else {
                 panic!()
             };
-            assert_eq!(
-                (report.state(), report.reason.as_str()),
-                (OrderState::Refused, reason)
-            );
+            assert_eq!(again, report);
         }
+        assert_eq!((phone.executions(), phone.epoch()), (1, 0));
+    }
+
+    type Spoil = fn(&mut wire::Order);
+
+    #[test]
+    fn what_is_not_for_this_device_its_binding_its_time_or_its_verbs_is_refused_with_the_reason() {
+        let spoilt: [(Spoil, OrderState, &str); 7] = [
+            (
+                |o| o.device = "devices/phone-2".to_owned(),
+                OrderState::Refused,
+                "NOT_THIS_DEVICE",
+            ),
+            (|o| o.binding_epoch = 2, OrderState::Superseded, ""),
+            (|o| o.binding_epoch = 4, OrderState::Superseded, ""),
+            (|o| o.verb = 0, OrderState::Refused, "UNKNOWN_VERB"),
+            (|o| o.verb = 77, OrderState::Refused, "UNKNOWN_VERB"),
+            (
+                |o| o.expire_time = Some((SystemTime::now() - LIFE).into()),
+                OrderState::Refused,
+                "EXPIRED",
+            ),
+            (
+                |o| o.not_before_time = Some((SystemTime::now() + LIFE).into()),
+                OrderState::Refused,
+                "NOT_YET",
+            ),
+        ];
+        for (spoil, state, reason) in spoilt {
+            let (phone, mut order) = (phone(), reset("orders/1"));
+            spoil(&mut order);
+            let said = answer(phone.consider(&signed(1, &order)));
+            assert_eq!(said, (state, reason.to_owned()));
+        }
+    }
+
+    #[test]
+    fn nobody_but_a_pinned_key_gives_orders() {
+        let (mut phone, order) = (phone(), reset("orders/1"));
+        let refused = |word: &str| (OrderState::Refused, word.to_owned());
+        assert_eq!(
+            answer(phone.consider(&signed(3, &order))),
+            refused("UNKNOWN_KEY")
+        );
+        let mut forged = signed(1, &order);
+        let last = forged.len() - 1;
+        forged[last] ^= 1;
+        assert_eq!(answer(phone.consider(&forged)), refused("BAD_SIGNATURE"));
+        assert_eq!(
+            answer(phone.consider(&order.encode_to_vec())),
+            refused("UNREADABLE")
+        );
+        run(&mut phone, &signed(1, &order));
+        let changed = wire::Order {
+            verb: DeviceVerb::Unbind.into(),
+            ..order
+        };
+        assert_eq!(
+            answer(phone.consider(&signed(1, &changed))),
+            refused("ORDER_CHANGED")
+        );
+    }
+
+    #[test]
+    fn a_hub_without_a_clock_asks_for_the_time_and_believes_only_the_answer_to_its_last_question() {
+        let mut hub = device("hub-1", Kind::Hub);
+        let order = wire::Order {
+            device: "devices/hub-1".to_owned(),
+            ..reset("orders/1")
+        };
+        let order = signed(1, &order);
+        assert!(matches!(hub.consider(&order), Reaction::AskTime));
+        let nonce = |hub: &mut Local| {
+            let Some(wire::sync_envelope::Sync::Signed(sync)) = hub.sync().sync else {
+                panic!("a hub signs")
+            };
+            let sync = farewell_runtime::cose::payload("farewell.device.v1.Sync", &sync).unwrap();
+            wire::Sync::decode(sync.as_slice()).unwrap().nonce
+        };
+        let proof = |nonce, device: &str, time: SystemTime| {
+            let proof = wire::TimeProof {
+                device: device.to_owned(),
+                nonce,
+                time: Some(time.into()),
+            };
+            key(2).sign("farewell.device.v1.TimeProof", proof.encode_to_vec())
+        };
+        let first = nonce(&mut hub);
+        assert_eq!(nonce(&mut hub), first, "one question at a time");
+        let now = SystemTime::now();
+        for wrong in [
+            proof(vec![0; 16].into(), "devices/hub-1", now),
+            proof(first.clone(), "devices/hub-2", now),
+            signed(1, &reset("orders/1")),
+        ] {
+            hub.learn(&wrong);
+            assert!(matches!(hub.consider(&order), Reaction::AskTime));
+        }
+        hub.learn(&proof(first.clone(), "devices/hub-1", now + 2 * LIFE));
+        assert_eq!(answer(hub.consider(&order)).1, "EXPIRED");
+        hub.learn(&proof(first.clone(), "devices/hub-1", now));
+        assert_eq!(
+            answer(hub.consider(&order)).1,
+            "EXPIRED",
+            "that was answered"
+        );
+        let second = nonce(&mut hub);
+        assert_ne!(second, first);
+        hub.learn(&proof(second, "devices/hub-1", now));
+        assert!(matches!(hub.consider(&order), Reaction::Execute(_)));
+    }
+
+    #[test]
+    fn a_child_that_was_bound_anew_stays_and_one_that_is_gone_is_gone() {
+        let mut hub = device("hub-1", Kind::Phone);
+        let remove = |child: &str, child_epoch| wire::Order {
+            device: "devices/hub-1".to_owned(),
+            verb: DeviceVerb::RemoveChild.into(),
+            child: format!("devices/{child}"),
+            child_epoch,
+            ..reset(&format!("orders/{child}-{child_epoch}"))
+        };
+        let superseded = (OrderState::Superseded, String::new());
+        assert_eq!(
+            answer(hub.consider(&signed(1, &remove("lamp-1", 4)))),
+            superseded
+        );
+        run(&mut hub, &signed(1, &remove("lamp-1", 5)));
+        assert_eq!((hub.child_epoch("lamp-1"), hub.epoch()), (0, 3));
+        run(&mut hub, &signed(1, &remove("lamp-2", 1)));
+    }
+
+    #[test]
+    fn a_transfer_keeps_everything_but_the_old_binding() {
+        let mut phone = phone();
+        let transfer = wire::Order {
+            verb: DeviceVerb::Transfer.into(),
+            new_epoch: 4,
+            ..reset("orders/1")
+        };
+        let report = run(&mut phone, &signed(1, &transfer));
+        assert_eq!((phone.epoch(), phone.has_user_data()), (4, true));
+        assert_eq!(report.binding_epoch, 3);
+        let old = answer(phone.consider(&signed(1, &reset("orders/2"))));
+        assert_eq!(old.0, OrderState::Superseded);
     }
 }

@@ -1,8 +1,9 @@
 //! Simulated phones, watches, hubs and hub children that speak the real transports.
 //!
-//! A simulated device is as careful as a real one must be: it acts once on an order's name and repeats its answer, says
-//! SUPERSEDED to another binding's order, ignores another device's, reports before it wipes itself, and comes back
-//! without the binding saying what it has done. Some are offline at first; some drop connections, answer twice or late.
+//! A simulated device is as careful as a real one must be: it believes orders that a pinned key signed for it, acts once on
+//! each and repeats its answer, says SUPERSEDED to another binding's, refuses what is not for it or not in time, reports
+//! before it wipes itself, and comes back without the binding saying what it has done. Watches and hubs sign what they
+//! say; hubs have no clock and ask for the time. Some are offline at first; some drop connections, answer twice or late.
 //!
 //! What is absent: any way for a test to tell a device that it was wiped. It is wiped by an order or not at all.
 
@@ -14,6 +15,8 @@ mod local;
 mod mqtt;
 mod provision;
 mod snapshot;
+mod trust;
+mod voice;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,7 +72,8 @@ pub fn start(
         let children = devices.iter().filter(|child| {
             child.kind == Kind::Child && child.via.as_deref() == Some(device.id.as_str())
         });
-        let local = Local::new(device, children.map(|child| child.id.clone()));
+        let children = children.map(|child| (child.id.clone(), child.epoch));
+        let local = Local::new(device, children, config.order_keys.clone());
         match device.kind {
             // A child lives in its hub.
             Kind::Child => {}
@@ -79,7 +83,7 @@ pub fn start(
                     None => (&config.phones_agent, &device.id),
                 };
                 let security = config.device_security(ca.as_ref(), attached)?;
-                let link = AttachLink::new(agent, &security, attached)?;
+                let link = AttachLink::new(agent, &security, attached, device.via.is_some())?;
                 let life = Arc::new(Life::new(device, local));
                 tasks.spawn(life.clone().live(link, context.clone()));
                 lives.push(life);

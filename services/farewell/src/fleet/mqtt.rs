@@ -61,7 +61,7 @@ impl HubLink {
 
 #[async_trait]
 impl Link for HubLink {
-    async fn open(&mut self, sync: wire::Sync) -> Result<(), NoLink> {
+    async fn open(&mut self, sync: wire::SyncEnvelope) -> Result<(), NoLink> {
         self.session = None;
         let options = Options {
             endpoint: self.endpoint.clone(),
@@ -86,7 +86,7 @@ impl Link for HubLink {
         }
     }
 
-    async fn say_again(&mut self, sync: wire::Sync) {
+    async fn say_again(&mut self, sync: wire::SyncEnvelope) {
         self.publish(Channel::Sync, sync.encode_to_vec()).await;
     }
 
@@ -98,19 +98,19 @@ impl Link for HubLink {
             Some(Incoming::Message { topic, payload }) => {
                 let own = topic::parse(LINE, &topic) == Some((&self.device, Channel::Cmd));
                 match wire::OrderEnvelope::decode(payload) {
-                    Ok(envelope) if own => Heard::Orders(envelope.orders),
-                    Ok(_) | Err(_) => Heard::Orders(Vec::new()),
+                    Ok(envelope) if own => Heard::Orders(envelope),
+                    Ok(_) | Err(_) => Heard::Orders(wire::OrderEnvelope::default()),
                 }
             }
             Some(Incoming::Connected | Incoming::Lost | Incoming::Refused) | None => Heard::Lost,
         }
     }
 
-    async fn report(&mut self, report: wire::OrderReport) -> bool {
+    async fn answer(&mut self, answer: wire::Answer) -> bool {
         self.publish(
             Channel::Ack,
             wire::ReportEnvelope {
-                reports: vec![report],
+                answers: vec![answer],
             }
             .encode_to_vec(),
         )

@@ -1,7 +1,7 @@
 //! Binds a fleet to its account, as the app's back end would.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail, ensure};
 use farewell_proto::binding::v1::binding_service_client::BindingServiceClient;
@@ -25,6 +25,9 @@ const BIND_TIMEOUT: Duration = Duration::from_secs(30);
 const TRIES_MAX: u32 = 6;
 const RETRY_BASE: Duration = Duration::from_millis(200);
 const RETRY_CAP: Duration = Duration::from_secs(3);
+
+/// What is left of every device's warranty.
+const WARRANTY_LEFT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Binds every device of the fleet. Phones before their watches and hubs before their children.
 pub async fn provision(config: &FleetConfig) -> anyhow::Result<Vec<Device>> {
@@ -104,6 +107,7 @@ impl Draw {
             epoch: 0,
             via: via.map(str::to_owned),
             secret: String::new(),
+            seed: self.rng.random(),
             offline: self.rng.random_bool(self.offline),
             flaky: self.rng.random_bool(self.flaky),
         }
@@ -142,7 +146,6 @@ async fn bind(
         binding: Some(Binding {
             device: format!("devices/{}", device.id),
             account: format!("accounts/{}", device.account),
-            epoch: 0,
             model: model(device.kind).to_owned(),
             serial_number: format!("SN-{}", device.id.to_uppercase()),
             via: device
@@ -150,6 +153,13 @@ async fn bind(
                 .as_ref()
                 .map(|via| format!("devices/{via}"))
                 .unwrap_or_default(),
+            warranty_end_time: Some((SystemTime::now() + WARRANTY_LEFT).into()),
+            answer_key: device
+                .answer_key()
+                .map(|key| key.public().to_vec().into())
+                .unwrap_or_default(),
+            activation_lock: matches!(device.kind, Kind::Phone | Kind::Watch),
+            ..Binding::default()
         }),
     };
     for attempt in 0..TRIES_MAX {

@@ -70,8 +70,7 @@ fn holding(device: &Device, lives: &HashMap<&str, &Arc<Life>>) -> Option<Holding
     };
     let local = life.local();
     let (bound_epoch, user_data, executions) = match device.kind {
-        Kind::Child if local.has_child(&device.id) => (device.epoch, false, 0),
-        Kind::Child => (0, false, 0),
+        Kind::Child => (local.child_epoch(&device.id), false, 0),
         Kind::Phone | Kind::Watch | Kind::Hub => {
             (local.epoch(), local.has_user_data(), local.executions())
         }

@@ -1,13 +1,18 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
-use farewell_kit::devices::{
-    Bells, Binding, DeviceLine, Duty, Handle, Line, Registry, Terms, Verb, Via, left_over,
-};
-use farewell_kit::{Answer, DeviceOutcome, DeviceTask, Done, Order, Participant as _, session};
+use farewell_coordinator::{Listener, Pace};
+use farewell_core::Policy;
+use farewell_core::policy::{Channel, Stage};
+use farewell_kit::devices::{Handle, Terms, left_over};
+use farewell_kit::session;
+use farewell_proto::deletion::v1 as deletion;
+use farewell_proto::deletion::v1::deletion_service_client::DeletionServiceClient;
+use farewell_proto::deletion::v1::{Consent, CreateDeletionRequest, GetDeletionRequest, LegDevice};
 use farewell_runtime::certs::DevCa;
+use farewell_runtime::client;
+use farewell_runtime::cose::{KeyRing, SigningKey};
 use farewell_runtime::peer::Role;
 use farewell_runtime::server::Security;
 use farewell_runtime::shutdown::Shutdown;
@@ -21,8 +26,46 @@ struct Agents {
     phones: Handle,
     wearables: Handle,
     smarthome: Handle,
+    /// The coordinator's port and who asks there.
+    callers: String,
+    caller: Security,
+    order_keys: KeyRing,
     ca_dir: PathBuf,
     shutdown: Shutdown,
+}
+
+/// Erases at once: no factors, no wait, nobody is asked.
+fn coordinator(ca: &DevCa, orders: SigningKey) -> farewell_coordinator::Config {
+    let listener = || Listener {
+        address: ([127, 0, 0, 1], 0).into(),
+        security: Security::Mutual(ca.issue(Role::Coordinator, "coordinator", &[]).unwrap()),
+    };
+    let stage = |name: &str, participants: &[&str]| Stage {
+        name: name.to_owned(),
+        participants: participants
+            .iter()
+            .map(|name| name.parse().unwrap())
+            .collect(),
+    };
+    farewell_coordinator::Config {
+        instance: "fleet".to_owned(),
+        ledger: "memory:".to_owned(),
+        policy: Policy {
+            stages: vec![
+                stage("RELAYED", &["wearables"]),
+                stage("DEVICES", &["phones", "smarthome"]),
+            ],
+            eligibility: false,
+            channels: BTreeMap::from([(Channel::Phone, Vec::new())]),
+            cooling_off: Duration::ZERO,
+            ..Policy::cn()
+        },
+        callers: listener(),
+        participants: listener(),
+        operators: listener(),
+        orders,
+        pace: Pace::default(),
+    }
 }
 
 impl Agents {
@@ -35,9 +78,14 @@ impl Agents {
         let database = |line: &str| format!("sqlite:{}/{line}.db", folder.display());
         let security =
             |line: &str| Security::Mutual(ca.issue(Role::Participant, line, &[]).unwrap());
+        let key = SigningKey::from_seed(&[7; 32]).unwrap();
+        let order_keys = KeyRing::new([key.public()]);
+        let coordinator = coordinator(&ca, key);
+        let coordinator = farewell_coordinator::start(coordinator, shutdown.clone()).await;
+        let coordinator = coordinator.unwrap();
         let session = |line: &str| session::Config {
             participant: line.to_owned(),
-            coordinators: Vec::new(),
+            coordinators: vec![coordinator.participants.to_string()],
             security: security(line),
             window_commands: 16,
         };
@@ -75,6 +123,9 @@ impl Agents {
             smarthome: farewell_smarthome::start(smarthome, shutdown.clone())
                 .await
                 .unwrap(),
+            callers: coordinator.callers.to_string(),
+            caller: Security::Mutual(ca.issue(Role::Caller, "app", &[]).unwrap()),
+            order_keys,
             ca_dir,
             shutdown,
         }
@@ -100,65 +151,40 @@ impl Agents {
                 ca_pem: None,
             },
             ca_dir: Some(self.ca_dir.clone()),
+            order_keys: self.order_keys.clone(),
             seed: 7,
         }
     }
-
-    fn handles(&self) -> [(&Handle, Via); 3] {
-        [
-            (&self.phones, Via::Never),
-            (&self.wearables, Via::Companion),
-            (&self.smarthome, Via::Hub),
-        ]
-    }
 }
 
-/// What the agents say of their lines, here to give the order behind their backs.
-struct Stand(Via);
-
-impl Line for Stand {
-    fn name(&self) -> &'static str {
-        "stand"
-    }
-
-    fn via(&self) -> Via {
-        self.0
-    }
-
-    fn duty(&self, binding: &Binding) -> Duty {
-        if self.0 == Via::Hub && binding.via.is_some() {
-            Duty::ThroughHub
-        } else {
-            Duty::Own(Verb::Reset)
-        }
-    }
-}
-
-async fn ask(handle: &Handle, via: Via, tasks: &[DeviceTask]) -> Answer {
-    let registry = Registry::new(handle.store.clone(), via, via == Via::Hub);
-    let order = Order {
-        command: "deletions/d1/commands/1-erase-line".to_owned(),
-        account: ACCOUNT.to_owned(),
-        deadline: None,
-        devices: tasks.to_vec(),
-        traceparent: String::new(),
+/// Asks for the account's deletion and waits until it is purged; what became of each device.
+async fn deleted(agents: &Agents) -> Vec<LegDevice> {
+    let channel = client::endpoint(&agents.callers, &agents.caller)
+        .unwrap()
+        .connect_lazy();
+    let mut callers = DeletionServiceClient::new(channel);
+    let consent = Consent {
+        text: "device-reset".to_owned(),
+        version: 1,
+        time: Some(SystemTime::now().into()),
     };
-    let line = DeviceLine::new(
-        registry,
-        Arc::new(Stand(via)),
-        Terms::default(),
-        Bells::default(),
-    );
-    line.act(&order).await.unwrap()
-}
-
-async fn done(handle: &Handle, via: Via, tasks: &[DeviceTask]) -> Done {
+    let request = CreateDeletionRequest {
+        request_id: uuid::Uuid::new_v4().to_string(),
+        account: format!("accounts/{ACCOUNT}"),
+        channel: deletion::Channel::Phone.into(),
+        consents: vec![consent],
+    };
+    let created = callers.create_deletion(request).await.unwrap();
+    let name = created.into_inner().deletion.unwrap().name;
     loop {
-        match ask(handle, via, tasks).await {
-            Answer::Done(done) => return done,
-            Answer::Deferred(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-            Answer::Refused { reason, detail } => panic!("{reason} {detail}"),
+        let request = GetDeletionRequest { name: name.clone() };
+        let found = callers.get_deletion(request).await.unwrap();
+        let found = found.into_inner().deletion.unwrap();
+        if found.state() == deletion::State::Purged {
+            let erased = found.legs.into_iter().filter(|leg| leg.verb == "ERASE");
+            return erased.flat_map(|leg| leg.devices).collect();
         }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -174,52 +200,31 @@ fn scale() -> u32 {
 async fn a_flaky_fleet_with_absent_devices_is_wiped_exactly_once() {
     let agents = Agents::start().await;
     let config = agents.fleet(scale());
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let devices = provision(&config).await.unwrap();
     println!("{} devices bound in {:?}", devices.len(), started.elapsed());
     assert_eq!(devices.len(), config.total());
 
-    let kinds = |kinds: &[Kind]| -> Vec<DeviceTask> {
-        let of_kind = devices.iter().filter(|device| kinds.contains(&device.kind));
-        of_kind
-            .map(|device| DeviceTask {
-                device: device.id.clone(),
-                binding_epoch: device.epoch,
-            })
-            .collect()
-    };
-    let rosters = [
-        kinds(&[Kind::Phone]),
-        kinds(&[Kind::Watch]),
-        kinds(&[Kind::Hub, Kind::Child]),
-    ];
-    for ((handle, via), roster) in agents.handles().iter().zip(&rosters) {
-        assert!(matches!(
-            ask(handle, *via, roster).await,
-            Answer::Deferred(_)
-        ));
-    }
-
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let devices_end = Shutdown::new();
     let fleet = start(&config, devices.clone(), &devices_end).unwrap();
-    let erased = async {
-        for ((handle, via), roster) in agents.handles().iter().zip(&rosters) {
-            let done = done(handle, *via, roster).await;
-            let mut outcomes = BTreeMap::<String, usize>::new();
-            for result in &done.devices {
-                assert!(matches!(
-                    result.outcome,
-                    Some(DeviceOutcome::Confirmed | DeviceOutcome::Executed)
-                ));
-                *outcomes.entry(format!("{:?}", result.outcome)).or_default() += 1;
-            }
-            println!("{via:?} {outcomes:?} after {:?}", started.elapsed());
-            assert_eq!(done.devices.len(), roster.len());
-            assert!(left_over(&handle.store, ACCOUNT).await.unwrap().is_clean());
-        }
-    };
-    tokio::time::timeout(PATIENCE, erased).await.unwrap();
+    let ends = tokio::time::timeout(PATIENCE, deleted(&agents))
+        .await
+        .unwrap();
+    let mut outcomes = BTreeMap::<&str, usize>::new();
+    for device in &ends {
+        *outcomes.entry(&device.outcome).or_default() += 1;
+    }
+    println!("{outcomes:?} after {:?}", started.elapsed());
+    assert_eq!(ends.len(), devices.len());
+    assert!(
+        outcomes
+            .keys()
+            .all(|end| ["CONFIRMED", "EXECUTED"].contains(end))
+    );
+    for handle in [&agents.phones, &agents.wearables, &agents.smarthome] {
+        assert!(left_over(&handle.store, ACCOUNT).await.unwrap().is_clean());
+    }
 
     let snapshot = fleet.snapshot();
     let counts = snapshot.counts();

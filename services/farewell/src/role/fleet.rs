@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::builder::NonEmptyStringValueParser;
 use farewell_runtime::config::Human;
+use farewell_runtime::cose::KeyRing;
 use farewell_runtime::shutdown::Shutdown;
 use farewell_runtime::telemetry;
 use serde_json::json;
@@ -58,6 +59,9 @@ pub struct Args {
     /// Folder of the development authority, which issues the devices' certificates; none: plain text on this machine
     #[arg(long, value_name = "DIR")]
     ca_dir: Option<PathBuf>,
+    /// Public halves of the keys whose orders the devices carry out; default: orders.pub of the authority's folder
+    #[arg(long, value_name = "FILE")]
+    order_keys: Option<PathBuf>,
     /// Decides who is away and who is flaky
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -135,7 +139,19 @@ impl Args {
                 ca_pem,
             },
             ca_dir: self.ca_dir.clone(),
+            order_keys: self.order_keys()?,
             seed: self.seed,
         })
+    }
+
+    fn order_keys(&self) -> anyhow::Result<KeyRing> {
+        let beside = || self.ca_dir.as_ref().map(|dir| dir.join("orders.pub"));
+        let path = self
+            .order_keys
+            .clone()
+            .or_else(beside)
+            .context("--order-keys: devices must know whose orders they carry out")?;
+        let pem = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        KeyRing::from_pem(&pem).with_context(|| format!("reading {}", path.display()))
     }
 }

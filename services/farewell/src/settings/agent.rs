@@ -76,6 +76,8 @@ pub struct Agent {
     pub horizon: Human,
     /// How long an executed order waits for the device to be seen again.
     pub confirm_wait: Human,
+    /// How long a device that alone is unbound is waited for.
+    pub unbind_horizon: Human,
     /// Wearables only: models that are re-activated by hand.
     pub manual_models: BTreeSet<String>,
     /// Smart home only: somebody else's broker. Without a URL the embedded one is used.
@@ -147,6 +149,7 @@ impl Default for Agent {
             plain: false,
             horizon: Human(terms.horizon),
             confirm_wait: Human(terms.confirm_wait),
+            unbind_horizon: Human(terms.unbind_horizon),
             manual_models: BTreeSet::new(),
             broker: ExternalBroker::default(),
             drain: Human(std::time::Duration::from_secs(20)),
@@ -302,6 +305,7 @@ impl Agent {
         Terms {
             horizon: self.horizon.get(),
             confirm_wait: self.confirm_wait.get(),
+            unbind_horizon: self.unbind_horizon.get(),
         }
     }
 }

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use farewell_coordinator::{Config, Listener, Pace};
 use farewell_core::Policy;
+use farewell_core::order::{DevicePolicy, Disposal};
 use farewell_core::policy::{Channel, Factor, Stage};
 use farewell_core::retry::Backoff;
 use farewell_runtime::config::{Human, Problem, Problems, Validate, nested};
+use farewell_runtime::cose::{self, SigningKey};
 use farewell_runtime::telemetry;
 use serde::Deserialize;
 
@@ -27,10 +31,19 @@ pub struct Coordinator {
     /// No TLS, on loopback only.
     pub plain: bool,
     pub policy: PolicyChoice,
+    pub orders: OrderKey,
     pub pace: Times,
     /// How long the end may take.
     pub drain: Human,
     pub telemetry: telemetry::Config,
+}
+
+/// What devices believe.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OrderKey {
+    /// The key that signs what devices are told: Ed25519 as PKCS#8 in PEM. Default: `orders.key` beside the certificates.
+    pub key: Option<PathBuf>,
 }
 
 /// Ports.
@@ -55,6 +68,18 @@ pub struct PolicyChoice {
     pub deadline_warning: Option<Human>,
     pub stalled_after: Option<Human>,
     pub recheck: Option<Human>,
+    pub devices: DeviceChoice,
+}
+
+/// What is different here in what becomes of devices.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeviceChoice {
+    pub personal: Option<Disposal>,
+    pub home: Option<Disposal>,
+    /// Empty: none is needed.
+    pub reset_consent: Option<String>,
+    pub order_life: Option<Human>,
 }
 
 /// See [`Pace`].
@@ -81,6 +106,7 @@ impl Default for Coordinator {
             tls: Tls::default(),
             plain: false,
             policy: PolicyChoice::default(),
+            orders: OrderKey::default(),
             pace: Times::default(),
             drain: Human(Pace::default().drain),
             telemetry: telemetry::Config::default(),
@@ -111,6 +137,7 @@ impl Default for PolicyChoice {
             deadline_warning: None,
             stalled_after: None,
             recheck: None,
+            devices: DeviceChoice::default(),
         }
     }
 }
@@ -194,6 +221,15 @@ impl PolicyChoice {
             deadline_warning: or(self.deadline_warning, base.deadline_warning),
             stalled_after: or(self.stalled_after, base.stalled_after),
             recheck: or(self.recheck, base.recheck),
+            devices: DevicePolicy {
+                personal: self.devices.personal.unwrap_or(base.devices.personal),
+                home: self.devices.home.unwrap_or(base.devices.home),
+                reset_consent: match &self.devices.reset_consent {
+                    None => base.devices.reset_consent,
+                    Some(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+                },
+                order_life: or(self.devices.order_life, base.devices.order_life),
+            },
             ..base
         })
     }
@@ -207,9 +243,22 @@ impl Coordinator {
         load(source, "coordinator")
     }
 
+    fn order_key(&self) -> anyhow::Result<SigningKey> {
+        let beside = || self.tls.dir.as_ref().map(|dir| dir.join("orders.key"));
+        let Some(path) = self.orders.key.clone().or_else(beside) else {
+            tracing::warn!(
+                "no orders.key: what devices are told is signed with a key of this start only"
+            );
+            return Ok(SigningKey::from_pem(cose::generate()?.as_bytes())?);
+        };
+        let pem = std::fs::read(&path)
+            .with_context(|| format!("orders.key: cannot read {}", path.display()))?;
+        SigningKey::from_pem(&pem).with_context(|| format!("orders.key: {}", path.display()))
+    }
+
     /// What the coordinator's crate asks for.
     ///
-    /// Errors: a certificate that can't be read.
+    /// Errors: a certificate or key that can't be read.
     pub fn config(&self) -> anyhow::Result<Config> {
         let security = self.tls.security("coordinator")?;
         let listener = |address| Listener {
@@ -224,6 +273,7 @@ impl Coordinator {
             callers: listener(self.listen.callers),
             participants: listener(self.listen.participants),
             operators: listener(self.listen.operators),
+            orders: self.order_key()?,
             pace: Pace {
                 lease: self.pace.lease.get(),
                 poll: self.pace.poll.get(),

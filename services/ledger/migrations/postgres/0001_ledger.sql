@@ -56,6 +56,25 @@ CREATE TABLE receipt (
     PRIMARY KEY (deletion, round, leg)
 );
 
+-- What became of devices after their receipt. Appended by whoever hears of it, and never changed.
+CREATE TABLE addendum (
+    deletion      uuid     NOT NULL,
+    recorded_at   bigint   NOT NULL,
+    returned_at   bigint   NOT NULL,
+    binding_epoch bigint   NOT NULL,
+    fingerprint   uuid     NOT NULL,
+    round         integer  NOT NULL,
+    leg           smallint NOT NULL,
+    device        text     NOT NULL,
+    ending        text     NOT NULL,
+    was           text     NOT NULL,
+    PRIMARY KEY (deletion, round, leg, device, binding_epoch, ending),
+
+    CONSTRAINT addendum_ending_known CHECK (ending IN ('CONFIRMED', 'EXECUTED', 'SUPERSEDED', 'NEVER_RETURNED')),
+    -- The judgement, at its other end.
+    CONSTRAINT addendum_left_open CHECK (was = 'DETACHED' OR (was = 'EXECUTED' AND ending = 'CONFIRMED'))
+);
+
 CREATE TABLE history (
     deletion uuid     NOT NULL,
     at       bigint   NOT NULL,

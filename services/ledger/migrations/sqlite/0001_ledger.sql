@@ -56,6 +56,25 @@ CREATE TABLE receipt (
     PRIMARY KEY (deletion, round, leg)
 ) STRICT, WITHOUT ROWID;
 
+-- What became of devices after their receipt. Appended by whoever hears of it, and never changed.
+CREATE TABLE addendum (
+    deletion      BLOB    NOT NULL,
+    round         INTEGER NOT NULL,
+    leg           INTEGER NOT NULL,
+    device        TEXT    NOT NULL,
+    binding_epoch INTEGER NOT NULL,
+    ending        TEXT    NOT NULL,
+    was           TEXT    NOT NULL,
+    returned_at   INTEGER NOT NULL,
+    recorded_at   INTEGER NOT NULL,
+    fingerprint   BLOB    NOT NULL,
+    PRIMARY KEY (deletion, round, leg, device, binding_epoch, ending),
+
+    CONSTRAINT addendum_ending_known CHECK (ending IN ('CONFIRMED', 'EXECUTED', 'SUPERSEDED', 'NEVER_RETURNED')),
+    -- The judgement, at its other end.
+    CONSTRAINT addendum_left_open CHECK (was = 'DETACHED' OR (was = 'EXECUTED' AND ending = 'CONFIRMED'))
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE history (
     deletion BLOB    NOT NULL,
     revision INTEGER NOT NULL,

@@ -3,6 +3,7 @@
 //! Each verb that writes deletions is one set statement and so one round trip and one commit. It has a connection of its
 //! own, so that verbs don't queue behind each other; everything else goes through a small pool.
 
+mod addendum;
 mod connection;
 mod lease;
 mod open;
@@ -16,6 +17,7 @@ mod turn;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use farewell_core::addendum::{Addendum, Kept as KeptAddendum};
 use farewell_core::policy::Policy;
 use farewell_core::receipt::Kept;
 use farewell_core::{Deletion, DeletionId, RequestId, Slot, Time};
@@ -104,6 +106,10 @@ impl Ledger for Postgres {
         settle::settle(&self.settle, fence, batch).await
     }
 
+    async fn amend(&self, batch: Vec<Addendum>) -> Result<(), Error> {
+        addendum::amend(&self.pool, batch).await
+    }
+
     async fn remember(
         &self,
         request: RequestId,
@@ -153,6 +159,10 @@ impl Ledger for Postgres {
 
     async fn receipts(&self, id: DeletionId) -> Result<Vec<Kept>, Error> {
         read::receipts(&self.pool, id).await
+    }
+
+    async fn addenda(&self, id: DeletionId) -> Result<Vec<KeptAddendum>, Error> {
+        addendum::addenda(&self.pool, id).await
     }
 
     async fn history(&self, id: DeletionId) -> Result<Vec<Entry>, Error> {

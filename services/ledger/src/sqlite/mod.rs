@@ -4,6 +4,7 @@
 //! What a batch does is therefore decided here, with what `merge` says of the rows just read, and written as sets: a
 //! set is one JSON text, as every call to the driver is a walk to its thread and back.
 
+mod addendum;
 mod connection;
 mod lease;
 mod moved;
@@ -18,6 +19,7 @@ mod turn;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use farewell_core::addendum::{Addendum, Kept as KeptAddendum};
 use farewell_core::policy::Policy;
 use farewell_core::receipt::Kept;
 use farewell_core::{Deletion, DeletionId, RequestId, Slot, Time};
@@ -88,6 +90,10 @@ impl Ledger for Sqlite {
         settle::settle(&self.writer, fence, batch).await
     }
 
+    async fn amend(&self, batch: Vec<Addendum>) -> Result<(), Error> {
+        addendum::amend(&self.writer, batch).await
+    }
+
     async fn remember(
         &self,
         request: RequestId,
@@ -137,6 +143,10 @@ impl Ledger for Sqlite {
 
     async fn receipts(&self, id: DeletionId) -> Result<Vec<Kept>, Error> {
         read::receipts(&self.pool, id).await
+    }
+
+    async fn addenda(&self, id: DeletionId) -> Result<Vec<KeptAddendum>, Error> {
+        addendum::addenda(&self.pool, id).await
     }
 
     async fn history(&self, id: DeletionId) -> Result<Vec<Entry>, Error> {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use farewell_core::deletion::Request;
+use farewell_core::device::Device;
 use farewell_core::policy::{Channel, Stage};
-use farewell_core::receipt::Device;
 use farewell_core::{
     Deletion, DeletionId, Event, Evidence, LegIndex, Mask, Outcome, Plan, Policy, Receipt,
     RequestId, State, Time,
@@ -96,7 +96,9 @@ pub fn sealed_with_devices(place: usize) -> Receipt {
         devices: vec![Device {
             device: "watch-1".parse().unwrap(),
             binding_epoch: 4,
+            facts: None,
             outcome: None,
+            lock: None,
         }],
         ..Evidence::of(Outcome::Sealed)
     };

@@ -1,25 +1,27 @@
 //! The agent's side of a product line on MQTT.
 
-use std::sync::Arc;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use farewell_proto::device::v1 as wire;
 use farewell_runtime::shutdown::Shutdown;
 use prost::Message as _;
 use prost::bytes::Bytes;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::topic::{self, Channel};
 use super::{Client, Endpoint, Incoming, Options, PAYLOAD_BYTES_MAX, Standing, connect};
 use crate::devices::bells::Bells;
-use crate::devices::delivery::{Delivery, Trouble};
-use crate::devices::names;
-use crate::devices::order::Order;
-use crate::refusals::Refusals;
+use crate::devices::contact::{Contact, Report};
+use crate::devices::delivery::{Delivery, Parcel, Trouble};
+use crate::devices::said::Said;
 
-/// Messages of devices worked on at a time: they meet in one transaction.
-const WORKING_MAX: usize = 256;
+/// Devices whose messages are worked on at a time: they meet in one transaction.
+const WORKERS: usize = 256;
+/// Messages that wait for one worker.
+const WORKER_QUEUE: usize = 64;
 /// Messages under way to the broker.
 const QUEUE_MESSAGES: u16 = 1024;
 /// Answers in one message.
@@ -37,7 +39,6 @@ pub(in crate::devices) fn start(
     line: &'static str,
     delivery: Delivery,
     bells: &Bells,
-    refusals: Arc<Refusals>,
     shutdown: &Shutdown,
 ) -> anyhow::Result<watch::Receiver<Option<Standing>>> {
     let rings = bells
@@ -58,7 +59,6 @@ pub(in crate::devices) fn start(
         line,
         client,
         delivery,
-        refusals,
     };
     shutdown.spawn(run(post, incoming, rings, shutdown.clone()));
     Ok(standing)
@@ -70,12 +70,9 @@ async fn run(
     mut rings: mpsc::Receiver<String>,
     shutdown: Shutdown,
 ) {
-    let room = Arc::new(Semaphore::new(WORKING_MAX));
+    let workers: Vec<_> = (0..WORKERS).map(|_| post.worker(&shutdown)).collect();
     let mut resend = tokio::time::interval_at(Instant::now() + RESEND_INTERVAL, RESEND_INTERVAL);
     loop {
-        let Ok(permit) = room.clone().acquire_owned().await else {
-            return;
-        };
         let work = tokio::select! {
             () = shutdown.wait() => return,
             Some(message) = incoming.recv() => match message {
@@ -91,11 +88,13 @@ async fn run(
             Some(device) = rings.recv() => Work::Ring(device),
             _ = resend.tick() => Work::Remind(RESEND_AGE),
         };
-        let post = post.clone();
-        shutdown.spawn(async move {
-            post.work(work).await;
-            drop(permit);
-        });
+        let queue = &workers[work.place(post.line) % workers.len()];
+        match queue.try_send(work) {
+            Ok(()) => {}
+            // A device that says more than can be worked on says it again; the others don't wait for it.
+            Err(TrySendError::Full(_)) => drop(post.delivery.refuse("TOO_MANY_MESSAGES")),
+            Err(TrySendError::Closed(_)) => return,
+        }
     }
 }
 
@@ -105,21 +104,46 @@ enum Work {
     Remind(Duration),
 }
 
+impl Work {
+    /// The same for all that is of one device.
+    fn place(&self, line: &str) -> usize {
+        let device = match self {
+            Self::Message(topic, _) => topic::parse(line, topic).map_or("", |(device, _)| device),
+            Self::Ring(device) => device,
+            Self::Remind(_) => "",
+        };
+        let mut hasher = DefaultHasher::new();
+        device.hash(&mut hasher);
+        usize::try_from(hasher.finish() >> 32).unwrap_or(0)
+    }
+}
+
 #[derive(Clone)]
 struct Post {
     line: &'static str,
     client: Client,
     delivery: Delivery,
-    refusals: Arc<Refusals>,
 }
 
 impl Post {
+    /// Somebody who works on one thing after the other: what a device says it counts, so that nothing may overtake.
+    fn worker(&self, shutdown: &Shutdown) -> mpsc::Sender<Work> {
+        let (queue, mut waiting) = mpsc::channel::<Work>(WORKER_QUEUE);
+        let post = self.clone();
+        shutdown.spawn(async move {
+            while let Some(work) = waiting.recv().await {
+                post.work(work).await;
+            }
+        });
+        queue
+    }
+
     async fn work(&self, work: Work) {
         let worked = match work {
             Work::Message(topic, payload) => self.message(&topic, payload).await,
-            Work::Ring(device) => match self.delivery.owed(&device).await {
-                Ok(orders) => {
-                    self.send(&device, orders).await;
+            Work::Ring(device) => match self.delivery.owed(&device, None).await {
+                Ok(parcel) => {
+                    self.send(parcel).await;
                     Ok(())
                 }
                 Err(trouble) => Err(trouble),
@@ -129,7 +153,6 @@ impl Post {
         match worked {
             Ok(()) => {}
             Err(Trouble::Word(word)) => {
-                self.refusals.count(word);
                 tracing::debug!(line = self.line, word, "a device's message is not accepted")
             }
             Err(Trouble::Away) => {
@@ -140,61 +163,66 @@ impl Post {
 
     /// The topic says who speaks: the broker lets nobody write to another device's.
     async fn message(&self, topic: &str, payload: Bytes) -> Result<(), Trouble> {
+        let odd = |word| self.delivery.refuse(word);
         let Some((device, channel)) = topic::parse(self.line, topic) else {
-            return Err(Trouble::Word("ODD_TOPIC"));
+            return Err(odd("ODD_TOPIC"));
         };
         if payload.len() > PAYLOAD_BYTES_MAX {
-            return Err(Trouble::Word("MESSAGE_TOO_LARGE"));
+            return Err(odd("MESSAGE_TOO_LARGE"));
         }
         match channel {
-            Channel::Cmd => Err(Trouble::Word("ODD_TOPIC")),
+            Channel::Cmd => Err(odd("ODD_TOPIC")),
             Channel::Sync => {
-                let sync = wire::Sync::decode(payload).map_err(|_| Trouble::Word("UNREADABLE"))?;
-                if names::device_of(&sync.device) != Some(device) {
-                    return Err(Trouble::Word("NOT_YOUR_DEVICE"));
+                let envelope =
+                    wire::SyncEnvelope::decode(payload).map_err(|_| odd("UNREADABLE"))?;
+                let said = Said::<Contact>::sync(envelope).map_err(odd)?;
+                if said.device != device {
+                    return Err(odd("NOT_YOUR_DEVICE"));
                 }
-                let orders = self.delivery.contact(sync).await?;
-                self.send(device, orders).await;
+                self.send(self.delivery.contact(said, None).await?).await;
                 Ok(())
             }
             Channel::Ack => {
-                let envelope = wire::ReportEnvelope::decode(payload)
-                    .map_err(|_| Trouble::Word("UNREADABLE"))?;
-                if envelope.reports.len() > REPORTS_MAX {
-                    return Err(Trouble::Word("TOO_MANY_REPORTS"));
+                let envelope =
+                    wire::ReportEnvelope::decode(payload).map_err(|_| odd("UNREADABLE"))?;
+                if envelope.answers.len() > REPORTS_MAX {
+                    return Err(odd("TOO_MANY_REPORTS"));
                 }
-                for report in envelope.reports {
-                    if names::device_of(&report.device) != Some(device) {
-                        return Err(Trouble::Word("NOT_YOUR_DEVICE"));
+                // One that is not accepted says nothing about the others.
+                let mut worst = Ok(());
+                for answer in envelope.answers {
+                    if let Err(trouble) = self.answer(device, answer).await {
+                        worst = Err(trouble);
                     }
-                    self.delivery.report(report).await?;
                 }
-                Ok(())
+                worst
             }
         }
     }
 
-    async fn send(&self, device: &str, orders: Vec<Order>) {
-        if orders.is_empty() {
+    async fn answer(&self, device: &str, answer: wire::Answer) -> Result<(), Trouble> {
+        let odd = |word| self.delivery.refuse(word);
+        let said = Said::<Report>::answer(answer).map_err(odd)?;
+        if said.device != device {
+            return Err(odd("NOT_YOUR_DEVICE"));
+        }
+        self.delivery.report(said, None).await
+    }
+
+    async fn send(&self, parcel: Parcel) {
+        if parcel.orders.is_empty() {
             return;
         }
-        let envelope = wire::OrderEnvelope {
-            orders: orders.iter().map(Order::to_wire).collect(),
-        };
         match self
             .client
             .publish(
-                topic::of(self.line, device, Channel::Cmd),
-                envelope.encode_to_vec(),
+                topic::of(self.line, &parcel.device, Channel::Cmd),
+                parcel.to_wire().encode_to_vec(),
             )
             .await
         {
             // Sent, and no more than that.
-            Ok(()) => {
-                self.delivery
-                    .sent(orders.into_iter().map(|order| order.id).collect())
-                    .await
-            }
+            Ok(()) => self.delivery.sent(&parcel).await,
             Err(error) => {
                 tracing::debug!(line = self.line, %error, "orders wait for the slow timer")
             }

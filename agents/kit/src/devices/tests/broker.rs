@@ -2,20 +2,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farewell_proto::device::v1 as wire;
+use farewell_proto::device::v1::answer::Answer;
+use farewell_runtime::cose;
 use farewell_runtime::server::Security;
 use farewell_runtime::shutdown::Shutdown;
 use prost::Message as _;
+use prost::bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::brokers::endpoint;
 use crate::devices::agent::Agent;
 use crate::devices::broker::{Config, EmbeddedBroker};
+use crate::devices::counters::Counters;
 use crate::devices::mqtt::topic::{self, Channel};
 use crate::devices::mqtt::{Client, Endpoint, Incoming, Options, Protocol, PublishError, connect};
 use crate::devices::names;
-use crate::devices::registry::{NewBinding, Registry, Via};
+use crate::devices::registry::{Registry, Via};
 use crate::devices::schema::SCHEMA;
-use crate::devices::testing::{ACCOUNT, TestLine, agent, erase, queue_behind};
+use crate::devices::testing::{
+    ACCOUNT, TestLine, agent, answer_to, erase, new_binding, plain, queue_behind, sync,
+};
 use crate::scratch;
 use crate::store::Store;
 
@@ -56,16 +62,9 @@ async fn connected(incoming: &mut mpsc::Receiver<Incoming>) {
 }
 
 async fn bind(registry: &Registry, device: &str) -> (u64, String) {
-    let new = NewBinding {
-        request_id: uuid::Uuid::now_v7(),
-        device: device.to_owned(),
-        account: ACCOUNT.to_owned(),
-        model: String::new(),
-        serial_number: String::new(),
-        via: None,
-    };
+    let new = new_binding(ACCOUNT, device, None);
     let bound = registry.bind(&new).await.unwrap();
-    (bound.binding.epoch, bound.secret.unwrap())
+    (bound.shown.binding.epoch, bound.secret.unwrap())
 }
 
 #[tokio::test]
@@ -76,10 +75,14 @@ async fn the_embedded_broker_holds_each_device_to_its_own_topics() {
     let registry = Registry::new(store, Via::Hub, true);
     let (_, secret) = bind(&registry, "hub-1").await;
     let (_, other) = bind(&registry, "hub-2").await;
-    let broker =
-        EmbeddedBroker::start(([127, 0, 0, 1], 0).into(), "test", registry, Arc::default())
-            .await
-            .unwrap();
+    let broker = EmbeddedBroker::start(
+        ([127, 0, 0, 1], 0).into(),
+        "test",
+        registry,
+        Counters::default(),
+    )
+    .await
+    .unwrap();
     let port = broker.addr().port();
     let shutdown = Shutdown::new();
 
@@ -141,10 +144,22 @@ async fn the_embedded_broker_opens_on_loopback_only() {
         .unwrap();
     let registry = Registry::new(store, Via::Hub, true);
     assert!(
-        EmbeddedBroker::start(([0, 0, 0, 0], 0).into(), "test", registry, Arc::default())
-            .await
-            .is_err()
+        EmbeddedBroker::start(
+            ([0, 0, 0, 0], 0).into(),
+            "test",
+            registry,
+            Counters::default()
+        )
+        .await
+        .is_err()
     );
+}
+
+/// The first order of a message, as the hub reads it.
+fn opened(payload: Bytes) -> wire::Order {
+    let envelope = wire::OrderEnvelope::decode(payload).unwrap();
+    let order = cose::payload("farewell.device.v1.Order", &envelope.orders[0]).unwrap();
+    wire::Order::decode(order.as_slice()).unwrap()
 }
 
 /// A hub that was away gets its order when it says that it is there, and its answer arrives.
@@ -170,11 +185,7 @@ async fn a_hub_is_reached(
         &shutdown,
     );
     connected(&mut incoming).await;
-    let sync = wire::Sync {
-        device: names::device("hub-1"),
-        binding_epoch: epoch,
-        done_orders: Vec::new(),
-    };
+    let sync = plain(sync("hub-1", epoch, &[]));
     let order = loop {
         // The agent may connect later than the hub: the hub says it again, as real ones do.
         client
@@ -186,25 +197,19 @@ async fn a_hub_is_reached(
             .unwrap();
         let answer = tokio::time::timeout(Duration::from_millis(500), incoming.recv()).await;
         if let Ok(Some(Incoming::Message { payload, .. })) = answer {
-            break wire::OrderEnvelope::decode(payload)
-                .unwrap()
-                .orders
-                .remove(0);
+            break opened(payload);
         }
     };
     assert_eq!(
         (order.device.as_str(), order.binding_epoch),
         ("devices/hub-1", epoch)
     );
-    let report = wire::OrderReport {
-        order: order.name,
-        device: order.device,
-        binding_epoch: epoch,
-        state: wire::OrderState::Executed.into(),
-        reason: String::new(),
-    };
+    let id = names::order_of(&order.name).unwrap();
+    let report = answer_to(id, "hub-1", epoch, wire::OrderState::Executed, "");
     let envelope = wire::ReportEnvelope {
-        reports: vec![report],
+        answers: vec![wire::Answer {
+            answer: Some(Answer::Plain(report)),
+        }],
     };
     client
         .publish(
@@ -282,11 +287,7 @@ async fn after_a_restart_of_agent_and_broker_a_waiting_hub_gets_the_order_from_t
     let order = loop {
         match next(&mut incoming).await {
             Incoming::Connected => {
-                let sync = wire::Sync {
-                    device: names::device("hub-1"),
-                    binding_epoch: epoch,
-                    done_orders: Vec::new(),
-                };
+                let sync = plain(sync("hub-1", epoch, &[]));
                 client
                     .publish(
                         topic::of("test", "hub-1", Channel::Sync),
@@ -296,10 +297,7 @@ async fn after_a_restart_of_agent_and_broker_a_waiting_hub_gets_the_order_from_t
                     .unwrap();
             }
             Incoming::Message { payload, .. } => {
-                break wire::OrderEnvelope::decode(payload)
-                    .unwrap()
-                    .orders
-                    .remove(0);
+                break opened(payload);
             }
             Incoming::Lost | Incoming::Refused => {}
         }

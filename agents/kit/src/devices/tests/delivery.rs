@@ -2,11 +2,13 @@ use std::time::Duration;
 
 use farewell_proto::device::v1::OrderState;
 
-use crate::devices::delivery::Trouble;
-use crate::devices::order::Verb;
+use crate::devices::counters::Odd;
 use crate::devices::registry::Via;
-use crate::devices::testing::{Bench, benches, deferred, done, erase, outcomes, patient};
-use crate::participant::DeviceOutcome;
+use crate::devices::testing::{
+    Bench, ERASE, benches, deferred, done, erase, erase_with, outcomes, patient, told, told_hub,
+    word,
+};
+use crate::participant::{DeviceOutcome, DeviceVerb};
 
 /// Carries the owed orders of a device out, and is seen again without the binding.
 async fn obey(bench: &Bench, device: &str, epoch: u64) {
@@ -63,7 +65,7 @@ async fn an_order_for_an_older_binding_is_superseded_and_never_delivered() {
         );
         assert!(
             bench
-                .contact("phone-1", bound.binding.epoch, &[])
+                .contact("phone-1", bound.shown.binding.epoch, &[])
                 .await
                 .is_empty()
         );
@@ -106,26 +108,27 @@ async fn a_roster_older_than_the_binding_never_touches_the_device() {
 async fn children_are_removed_before_the_hub_is_told_to_reset() {
     for bench in benches("hub", Via::Hub, patient()).await {
         let hub = bench.bind("hub-1", None).await;
-        let mut roster = vec![("hub-1".to_owned(), hub)];
+        let mut tasks = vec![told(ERASE, "hub-1", hub, &[DeviceVerb::Reset])];
         for child in ["lamp-1", "lamp-2"] {
-            roster.push((child.to_owned(), bench.bind(child, Some("hub-1")).await));
+            let epoch = bench.bind(child, Some("hub-1")).await;
+            tasks.push(told_hub(ERASE, (child, epoch), ("hub-1", hub)));
         }
-        let roster: Vec<_> = roster
-            .iter()
-            .map(|(device, epoch)| (device.as_str(), *epoch))
-            .collect();
-        let order = erase(&roster);
+        let order = erase_with(tasks);
         deferred(bench.act(&order).await);
 
         let owed = bench.contact("hub-1", hub, &[]).await;
-        assert!(owed.iter().all(|order| order.verb == Verb::RemoveChild) && owed.len() == 2);
+        assert!(
+            owed.iter()
+                .all(|order| order.verb == DeviceVerb::RemoveChild)
+                && owed.len() == 2
+        );
         bench.report(&owed[0], OrderState::Executed).await.unwrap();
         let owed_then = bench.contact("hub-1", hub, &[]).await;
         assert_eq!(owed_then, [owed[1].clone()], "one child is still there");
         // The other answer is lost; the hub says it at its next contact.
         let owed_last = bench.contact("hub-1", hub, &[&owed[0], &owed[1]]).await;
         assert_eq!(owed_last.len(), 1);
-        assert_eq!(owed_last[0].verb, Verb::Reset);
+        assert_eq!(owed_last[0].verb, DeviceVerb::Reset);
         bench
             .report(&owed_last[0], OrderState::Executed)
             .await
@@ -165,14 +168,12 @@ async fn a_report_counts_only_from_the_device_that_was_meant_and_for_the_binding
         bench.bind("phone-2", None).await;
         deferred(bench.act(&erase(&[("phone-1", epoch)])).await);
         let owed = bench.contact("phone-1", epoch, &[]).await;
-        let word = |result: Result<(), Trouble>| match result {
-            Err(Trouble::Word(word)) => word,
-            other => panic!("{other:?}"),
-        };
         let foreign = bench
             .report_as(&owed[0], "phone-2", epoch, OrderState::Executed)
             .await;
         assert_eq!(word(foreign), "NOT_YOUR_ORDER");
+        let counters = bench.delivery.counters();
+        assert_eq!(counters.of(Odd::Refused, "NOT_YOUR_ORDER"), 1);
         let other_epoch = bench
             .report_as(&owed[0], "phone-1", epoch + 1, OrderState::Executed)
             .await;
@@ -186,6 +187,9 @@ async fn a_report_counts_only_from_the_device_that_was_meant_and_for_the_binding
             .await;
         assert_eq!(word(unknown), "STATE_MISSING");
         assert!(bench.contact("phone-2", 1, &[&owed[0]]).await.is_empty());
+        assert_eq!(counters.of(Odd::Refused, "NOT_YOUR_ORDER"), 2);
+        assert!(bench.contact("phone-9", 1, &[&owed[0]]).await.is_empty());
+        assert_eq!(counters.of(Odd::Stranger, "UNKNOWN_DEVICE"), 1);
         assert_eq!(
             bench.contact("phone-1", epoch, &[]).await.len(),
             1,
@@ -195,12 +199,18 @@ async fn a_report_counts_only_from_the_device_that_was_meant_and_for_the_binding
 }
 
 #[tokio::test]
-async fn a_device_without_any_binding_has_nothing_left_to_undo() {
-    for bench in benches("wiped", Via::Never, patient()).await {
+async fn a_device_without_any_binding_is_unbound_and_nobody_says_that_it_was_wiped() {
+    for (verb, end) in [
+        (DeviceVerb::Unbind, DeviceOutcome::Confirmed),
+        (DeviceVerb::Reset, DeviceOutcome::Detached),
+    ] {
+        let bench = benches("unbound_before", Via::Never, patient())
+            .await
+            .remove(0);
         let epoch = bench.bind("phone-1", None).await;
-        let order = erase(&[("phone-1", epoch)]);
+        let order = erase_with(vec![told(ERASE, "phone-1", epoch, &[verb])]);
         deferred(bench.act(&order).await);
-        // Reset by its owner beforehand: it knows neither the binding nor the order.
+        // Its owner was faster: it knows neither the binding nor the order.
         let owed = bench.contact("phone-1", 0, &[]).await;
         bench
             .report_as(&owed[0], "phone-1", 0, OrderState::Superseded)
@@ -208,7 +218,7 @@ async fn a_device_without_any_binding_has_nothing_left_to_undo() {
             .unwrap();
         assert_eq!(
             outcomes(&done(bench.act(&order).await)),
-            [("phone-1".to_owned(), DeviceOutcome::Confirmed)]
+            [("phone-1".to_owned(), end)]
         );
     }
 }
@@ -224,8 +234,8 @@ async fn an_open_order_that_no_transport_took_is_rung_for_again() {
             Some("hub-1"),
             "rung when it was queued"
         );
-        let owed = bench.delivery.owed("hub-1").await.unwrap();
-        bench.delivery.sent(vec![owed[0].id.clone()]).await;
+        let owed = bench.delivery.owed("hub-1", None).await.unwrap();
+        bench.delivery.sent(&owed).await;
         assert_eq!(
             bench
                 .delivery

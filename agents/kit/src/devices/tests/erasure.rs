@@ -5,9 +5,10 @@ use farewell_proto::device::v1::OrderState;
 use crate::devices::participant::{Terms, left_over};
 use crate::devices::registry::Via;
 use crate::devices::testing::{
-    ACCOUNT, benches, command, deferred, done, erase, outcomes, patient, refused,
+    ACCOUNT, benches, by_hand, command, deferred, done, erase, erase_with, outcomes, patient,
+    refused, told,
 };
-use crate::participant::{DeviceOutcome, Order, Outcome, Participant as _};
+use crate::participant::{DeviceOutcome, DeviceVerb, Order, Outcome, Participant as _};
 
 #[tokio::test]
 async fn the_seal_answers_with_the_roster_and_a_repeat_gives_the_same_answer() {
@@ -50,7 +51,7 @@ async fn only_the_devices_of_the_order_are_touched() {
         assert!(bench.contact("phone-2", other, &[]).await.is_empty());
         let usable = bench.registry.list(ACCOUNT, "", 10).await.unwrap();
         assert_eq!(usable.len(), 1, "the ending binding is no longer listed");
-        assert_eq!(usable[0].device, "phone-2");
+        assert_eq!(usable[0].binding.device, "phone-2");
     }
 }
 
@@ -62,12 +63,13 @@ async fn an_order_that_names_nothing_wrong_things_or_somebody_elses_device_touch
             .try_bind("account-2", "phone-2", None)
             .await
             .unwrap()
+            .shown
             .binding
             .epoch;
         for (order, reason) in [
             (erase(&[]), "ROSTER_MISSING"),
             (erase(&[("phone-1", 0)]), "INVALID_EPOCH"),
-            (erase(&[("", 1)]), "INVALID_DEVICE"),
+            (erase(&[("a/b", 1)]), "INVALID_DEVICE"),
             (
                 erase(&[("phone-1", mine), ("phone-9", 1)]),
                 "UNKNOWN_BINDING",
@@ -142,7 +144,8 @@ async fn the_answer_is_kept_and_nothing_of_the_account_is_left() {
                 .is_clean()
         );
         for table in [
-            "answered", "bindings", "erasures", "fence", "seal", "requests", "orders", "devices",
+            "answered", "bindings", "shares", "locks", "erasures", "fence", "seal", "requests",
+            "orders", "devices",
         ] {
             let sql =
                 format!("SELECT COUNT(*) FROM {table} t WHERE CAST(t AS TEXT) LIKE '%{ACCOUNT}%'");
@@ -161,7 +164,7 @@ async fn the_answer_is_kept_and_nothing_of_the_account_is_left() {
 #[tokio::test]
 async fn an_execution_that_is_not_confirmed_in_time_counts_as_executed() {
     let terms = Terms {
-        confirm_wait: Duration::from_millis(50),
+        confirm_wait: Duration::from_secs(1),
         ..patient()
     };
     for bench in benches("unconfirmed", Via::Never, terms).await {
@@ -170,8 +173,8 @@ async fn an_execution_that_is_not_confirmed_in_time_counts_as_executed() {
         deferred(bench.act(&order).await);
         let owed = bench.contact("phone-1", epoch, &[]).await;
         bench.report(&owed[0], OrderState::Executed).await.unwrap();
-        assert!(deferred(bench.act(&order).await).retry_after < Duration::from_millis(200));
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(deferred(bench.act(&order).await).retry_after < Duration::from_millis(1_100));
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
         assert_eq!(
             outcomes(&done(bench.act(&order).await)),
             [("phone-1".to_owned(), DeviceOutcome::Executed)]
@@ -182,15 +185,15 @@ async fn an_execution_that_is_not_confirmed_in_time_counts_as_executed() {
 #[tokio::test]
 async fn a_device_offline_past_the_horizon_is_detached_and_its_tombstone_fires_when_it_returns() {
     let terms = Terms {
-        horizon: Duration::from_millis(50),
+        horizon: Duration::from_secs(1),
         ..patient()
     };
     for bench in benches("horizon", Via::Hub, terms).await {
         let bound = bench.try_bind(ACCOUNT, "hub-1", None).await.unwrap();
-        let (epoch, secret) = (bound.binding.epoch, bound.secret.unwrap());
+        let (epoch, secret) = (bound.shown.binding.epoch, bound.secret.unwrap());
         let order = erase(&[("hub-1", epoch)]);
         deferred(bench.act(&order).await);
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
         let answer = done(bench.act(&order).await);
         assert_eq!(
             outcomes(&answer),
@@ -242,6 +245,7 @@ async fn a_tombstone_never_reaches_the_next_owner() {
             .try_bind("account-2", "phone-1", None)
             .await
             .unwrap()
+            .shown
             .binding
             .epoch;
         assert!(bench.contact("phone-1", new, &[]).await.is_empty());
@@ -262,9 +266,9 @@ async fn a_device_that_refuses_needs_a_person_and_is_asked_once_more_when_one_sa
 
         deferred(bench.act(&order).await);
         let second = bench.contact("lock-1", epoch, &[]).await;
-        assert_ne!(
-            first[0].id, second[0].id,
-            "a device repeats its answer to a name it knows"
+        assert_eq!(
+            first[0].signed, second[0].signed,
+            "it is signed: a device thinks again about what it has refused"
         );
         bench
             .report(&second[0], OrderState::Executed)
@@ -278,16 +282,9 @@ async fn a_device_that_refuses_needs_a_person_and_is_asked_once_more_when_one_sa
 #[tokio::test]
 async fn a_model_that_cannot_be_told_ends_unsupported_at_once() {
     for bench in benches("manual", Via::Never, patient()).await {
-        let new = crate::devices::registry::NewBinding {
-            request_id: uuid::Uuid::now_v7(),
-            device: "phone-1".to_owned(),
-            account: ACCOUNT.to_owned(),
-            model: "manual".to_owned(),
-            serial_number: String::new(),
-            via: None,
-        };
-        let epoch = bench.registry.bind(&new).await.unwrap().binding.epoch;
-        let answer = done(bench.act(&erase(&[("phone-1", epoch)])).await);
+        let epoch = bench.bind("phone-1", None).await;
+        let order = erase_with(vec![by_hand("phone-1", epoch)]);
+        let answer = done(bench.act(&order).await);
         assert_eq!(
             outcomes(&answer),
             [("phone-1".to_owned(), DeviceOutcome::Unsupported)]
@@ -304,8 +301,10 @@ async fn a_device_wiped_in_an_earlier_round_is_not_waited_for_again() {
         let owed = bench.contact("phone-1", epoch, &[]).await;
         bench.contact("phone-1", 0, &[&owed[0]]).await;
         done(bench.act(&first).await);
+        let name = "deletions/d1/commands/2-erase-test";
         let second = Order {
-            command: "deletions/d1/commands/2-erase-test".to_owned(),
+            command: name.to_owned(),
+            devices: vec![told(name, "phone-1", epoch, &[DeviceVerb::Reset])],
             ..first
         };
         assert_eq!(

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use crate::devices::mqtt::topic::{self, Channel};
 use crate::devices::mqtt::{Client, Endpoint, Incoming, Options, Standing, connect};
 use crate::devices::names;
+use crate::devices::testing::{plain, said};
 
 /// How often a hub says that it is there.
 const SYNC_INTERVAL: Duration = Duration::from_millis(500);
@@ -201,6 +202,7 @@ impl Life {
                     binding_epoch: order.binding_epoch,
                     state: wire::OrderState::Executed.into(),
                     reason: String::new(),
+                    sequence: 0,
                 };
                 memory.answers.push(answer.clone());
                 answer
@@ -224,20 +226,28 @@ impl Life {
 
 /// The orders in a `cmd` message.
 pub fn orders(payload: Bytes) -> Vec<wire::Order> {
-    wire::OrderEnvelope::decode(payload).unwrap().orders
+    let signed = wire::OrderEnvelope::decode(payload).unwrap().orders;
+    signed.iter().map(said).collect()
 }
 
 /// An `ack` message.
 pub fn reports(reports: Vec<wire::OrderReport>) -> Vec<u8> {
-    wire::ReportEnvelope { reports }.encode_to_vec()
+    let answers = reports.into_iter().map(|report| wire::Answer {
+        answer: Some(wire::answer::Answer::Plain(report)),
+    });
+    wire::ReportEnvelope {
+        answers: answers.collect(),
+    }
+    .encode_to_vec()
 }
 
 /// A `sync` message.
 pub fn sync(device: &str, epoch: u64, done_orders: Vec<String>) -> Vec<u8> {
-    wire::Sync {
+    let sync = wire::Sync {
         device: names::device(device),
         binding_epoch: epoch,
         done_orders,
-    }
-    .encode_to_vec()
+        ..wire::Sync::default()
+    };
+    plain(sync).encode_to_vec()
 }

@@ -13,6 +13,7 @@ use super::brokers::{Broker, HUBS, password};
 use super::hub::{Hub, Mood, reports, sync};
 use super::line::{Line, until};
 use crate::devices::broker::Config;
+use crate::devices::counters::Odd;
 use crate::devices::mqtt::topic::{self, Channel};
 use crate::devices::mqtt::{AGENT, PAYLOAD_BYTES_MAX, Protocol};
 use crate::devices::names;
@@ -155,11 +156,21 @@ async fn two_hubs(line: &Line) -> [(u64, String); 2] {
     hubs.try_into().unwrap()
 }
 
+/// What the agent has counted of what devices said.
+fn misdeeds_of(line: &Line) -> BTreeMap<String, u64> {
+    let counts = line.handle().counters.all().into_iter();
+    let refused = counts.filter(|((odd, _), _)| *odd == Odd::Refused);
+    refused
+        .map(|((_, word), times)| (word.to_owned(), times))
+        .collect()
+}
+
 /// What an agent counts of [`misbehave`], where the broker lets it through.
 fn misdeeds() -> BTreeMap<String, u64> {
     [
         ("UNREADABLE", 2),
-        ("NOT_YOUR_DEVICE", 5),
+        ("NOT_YOUR_DEVICE", 2),
+        ("INVALID_DEVICE", 3),
         ("NOT_YOUR_ORDER", 1),
         ("UNKNOWN_ORDER", 1),
         ("TOO_MANY_REPORTS", 1),
@@ -179,6 +190,7 @@ async fn misbehave(port: u16, secret: String, epochs: [u64; 2], foreign_order: S
             binding_epoch: epochs[0],
             state: wire::OrderState::Executed.into(),
             reason: String::new(),
+            sequence: 0,
         };
         let mut hub = Socket::hub(port, HUBS[0], &secret);
         for junk in [own(Channel::Ack), own(Channel::Sync)] {
@@ -254,10 +266,10 @@ async fn the_embedded_broker_and_the_agent_let_no_intruder_change_anything() {
     let mut expected = misdeeds();
     // Three of the topics are none at all: the broker hangs up before it asks anybody.
     expected.insert("TOPIC_REFUSED".to_owned(), 8);
-    let counted = || async { line.handle().refusals() == expected };
+    let counted = || async { misdeeds_of(&line) == expected };
     tokio::time::timeout(Duration::from_secs(5), until("counted", counted))
         .await
-        .unwrap_or_else(|_| panic!("{:?}", line.handle().refusals()));
+        .unwrap_or_else(|_| panic!("{:?}", misdeeds_of(&line)));
 
     assert_eq!(knock(port, STRANGERS / 20).await, 0);
     let resident = resident_kib(std::process::id());
@@ -266,7 +278,10 @@ async fn the_embedded_broker_and_the_agent_let_no_intruder_change_anything() {
     println!("{STRANGERS} strangers: {grown} KiB on {resident} KiB");
     assert!(grown < GROWTH_KIB_MAX, "grew by {grown} KiB");
     let refused = u64::try_from(STRANGERS + STRANGERS / 20).unwrap();
-    assert_eq!(line.handle().refusals()["LOG_IN_REFUSED"], refused);
+    assert_eq!(
+        line.handle().counters.of(Odd::Stranger, "LOG_IN_REFUSED"),
+        refused
+    );
 
     assert_eq!(line.standing(1).await.number, 1);
     assert_eq!(state(&line).await, before);
@@ -293,10 +308,10 @@ async fn mosquitto_and_the_agent_let_no_intruder_change_anything(protocol: Proto
         expected.insert("MESSAGE_TOO_LARGE".to_owned(), 2);
         line.standing(2).await;
     }
-    let counted = || async { line.handle().refusals() == expected };
+    let counted = || async { misdeeds_of(&line) == expected };
     tokio::time::timeout(Duration::from_secs(5), until("counted", counted))
         .await
-        .unwrap_or_else(|_| panic!("{:?}", line.handle().refusals()));
+        .unwrap_or_else(|_| panic!("{:?}", misdeeds_of(&line)));
 
     assert_eq!(knock(broker.port(), STRANGERS / 20).await, 0);
     let resident = resident_kib(broker.process());
@@ -305,7 +320,7 @@ async fn mosquitto_and_the_agent_let_no_intruder_change_anything(protocol: Proto
     println!("{STRANGERS} strangers: mosquitto {grown} KiB on {resident} KiB");
     assert!(grown < GROWTH_KIB_MAX, "grew by {grown} KiB");
     // The broker kept them all to itself.
-    assert_eq!(line.handle().refusals(), expected);
+    assert_eq!(misdeeds_of(&line), expected);
 
     let connections = if protocol == Protocol::V311 { 2 } else { 1 };
     assert_eq!(line.standing(1).await.number, connections);

@@ -14,10 +14,10 @@ use super::brokers::PATIENCE;
 use crate::devices::agent::{Agent, Handle};
 use crate::devices::broker::Config;
 use crate::devices::mqtt::Standing;
-use crate::devices::registry::{NewBinding, Registry, Via};
+use crate::devices::registry::{Registry, Via};
 use crate::devices::schema::SCHEMA;
-use crate::devices::testing::{ACCOUNT, TestLine, agent, command, erase, queue_behind};
-use crate::participant::Order;
+use crate::devices::testing::{ACCOUNT, TestLine, agent, command, new_binding, queue_behind, told};
+use crate::participant::{DeviceVerb, Order};
 use crate::store::Store;
 
 /// An agent that can die without a word, on threads of its own.
@@ -76,24 +76,18 @@ impl Line {
 
     /// Binds a hub. Its epoch and secret.
     pub async fn bind(&self, hub: &str) -> (u64, String) {
-        let new = NewBinding {
-            request_id: uuid::Uuid::now_v7(),
-            device: hub.to_owned(),
-            account: ACCOUNT.to_owned(),
-            model: String::new(),
-            serial_number: String::new(),
-            via: None,
-        };
+        let new = new_binding(ACCOUNT, hub, None);
         let registry = Registry::new(self.store.clone(), Via::Hub, true);
         let bound = registry.bind(&new).await.unwrap();
-        (bound.binding.epoch, bound.secret.unwrap())
+        (bound.shown.binding.epoch, bound.secret.unwrap())
     }
 
     /// Owes a hub its reset. The agent is not told: it looks when the hub is there.
     pub async fn owe(&self, hub: &str, epoch: u64) {
+        let erasing = command(hub);
         let order = Order {
-            devices: erase(&[(hub, epoch)]).devices,
-            ..command(hub)
+            devices: vec![told(&erasing.command, hub, epoch, &[DeviceVerb::Reset])],
+            ..erasing
         };
         queue_behind(&self.store, Via::Hub, &order).await;
     }

@@ -1,25 +1,17 @@
-use farewell_proto::device::v1::OrderState;
-use uuid::Uuid;
-
-use crate::devices::registry::{NewBinding, Refusal, Via};
-use crate::devices::testing::{ACCOUNT, benches, command, done, erase, patient};
+use crate::devices::refusal::Refusal;
+use crate::devices::registry::Via;
+use crate::devices::testing::{
+    ACCOUNT, benches, command, done, erase, new_binding, patient, target, word,
+};
 use crate::participant::Participant as _;
 
 #[tokio::test]
 async fn every_new_binding_of_a_device_has_a_greater_epoch_than_any_before() {
     for bench in benches("epochs", Via::Never, patient()).await {
         let first = bench.bind("phone-1", None).await;
-        bench
-            .registry
-            .unbind(Uuid::now_v7(), "phone-1", first)
-            .await
-            .unwrap();
-        let second = bench
-            .try_bind("account-2", "phone-1", None)
-            .await
-            .unwrap()
-            .binding
-            .epoch;
+        let first = target("phone-1", first);
+        let given = bench.registry.transfer(&first, "account-2").await;
+        let (second, first) = (given.unwrap().shown.binding.epoch, first.epoch);
         assert!(second > first && first > 0);
     }
 }
@@ -62,17 +54,10 @@ async fn a_device_of_one_account_is_not_given_to_another() {
 #[tokio::test]
 async fn the_same_request_binds_once_and_its_id_serves_nothing_else() {
     for bench in benches("requests", Via::Hub, patient()).await {
-        let mut new = NewBinding {
-            request_id: Uuid::now_v7(),
-            device: "hub-1".to_owned(),
-            account: ACCOUNT.to_owned(),
-            model: String::new(),
-            serial_number: String::new(),
-            via: None,
-        };
+        let mut new = new_binding(ACCOUNT, "hub-1", None);
         let first = bench.registry.bind(&new).await.unwrap();
         let again = bench.registry.bind(&new).await.unwrap();
-        assert_eq!(first.binding, again.binding);
+        assert_eq!(first.shown, again.shown);
         let secret = again.secret.unwrap();
         assert!(
             bench
@@ -122,88 +107,13 @@ async fn a_child_is_bound_only_behind_a_hub_of_its_own_account() {
 }
 
 #[tokio::test]
-async fn unbinding_ends_the_server_half_at_once_and_owes_the_device_an_order() {
-    for bench in benches("unbind", Via::Hub, patient()).await {
-        let epoch = bench.bind("hub-1", None).await;
-        let child = bench.bind("lamp-1", Some("hub-1")).await;
-        let hub_first = bench.registry.unbind(Uuid::now_v7(), "hub-1", epoch).await;
-        assert!(matches!(hub_first, Err(Refusal::HasChildren)));
-        let stale = bench
-            .registry
-            .unbind(Uuid::now_v7(), "lamp-1", child + 1)
-            .await;
-        assert!(matches!(stale, Err(Refusal::EpochMismatch)));
-
-        bench
-            .registry
-            .unbind(Uuid::now_v7(), "lamp-1", child)
-            .await
-            .unwrap();
-        let owed = bench.contact("hub-1", epoch, &[]).await;
-        assert_eq!(owed.len(), 1);
-        assert_eq!(owed[0].child.as_deref(), Some("lamp-1"));
-        bench.report(&owed[0], OrderState::Executed).await.unwrap();
-
-        bench
-            .registry
-            .unbind(Uuid::now_v7(), "hub-1", epoch)
-            .await
-            .unwrap();
-        assert!(
-            bench
-                .registry
-                .list(ACCOUNT, "", 10)
-                .await
-                .unwrap()
-                .is_empty()
-        );
-        let owed = bench.contact("hub-1", epoch, &[]).await;
-        bench.report(&owed[0], OrderState::Executed).await.unwrap();
-        let (left,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM credentials")
-            .fetch_one(bench.registry.store().pool())
-            .await
-            .unwrap();
-        assert_eq!(left, 0, "the log-in goes once the device has answered");
-    }
-}
-
-#[tokio::test]
 async fn only_the_companion_speaks_for_a_wearable() {
     for bench in benches("companion", Via::Companion, patient()).await {
         let epoch = bench.bind("watch-1", Some("phone-1")).await;
-        assert!(
-            bench
-                .registry
-                .is_companion("phone-1", "watch-1")
-                .await
-                .unwrap()
-        );
-        assert!(
-            !bench
-                .registry
-                .is_companion("phone-2", "watch-1")
-                .await
-                .unwrap()
-        );
-        assert!(
-            !bench
-                .registry
-                .is_companion("phone-1", "watch-2")
-                .await
-                .unwrap()
-        );
-        bench
-            .registry
-            .unbind(Uuid::now_v7(), "watch-1", epoch)
-            .await
-            .unwrap();
-        assert!(
-            bench
-                .registry
-                .is_companion("phone-1", "watch-1")
-                .await
-                .unwrap(),
-            "its order still has to travel"
-        );
+        for (phone, watch) in [("phone-2", "watch-1"), ("phone-1", "watch-2")] {
+            let foreign = bench.relay(phone, watch, epoch).await;
+            assert_eq!(word(foreign), "NOT_THE_COMPANION");
+        }
+        bench.relay("phone-1", "watch-1", epoch).await.unwrap();
     }
 }

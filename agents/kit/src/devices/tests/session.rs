@@ -4,14 +4,18 @@ use std::time::Duration;
 use farewell_proto::binding::v1 as binding;
 use farewell_proto::binding::v1::binding_service_client::BindingServiceClient;
 use farewell_proto::device::v1 as wire;
+use farewell_proto::device::v1::answer::Answer;
 use farewell_proto::device::v1::attach_request::Message as Up;
 use farewell_proto::device::v1::attach_response::Message as Down;
 use farewell_proto::device::v1::device_service_client::DeviceServiceClient;
 use farewell_runtime::certs::DevCa;
 use farewell_runtime::client;
+use farewell_runtime::cose;
 use farewell_runtime::peer::Role;
 use farewell_runtime::server::Security;
 use farewell_runtime::shutdown::Shutdown;
+use prost::Message as _;
+use prost::bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
@@ -20,8 +24,12 @@ use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
 use crate::devices::agent::Handle;
+use crate::devices::counters::Odd;
 use crate::devices::registry::Via;
-use crate::devices::testing::{ACCOUNT, TestLine, agent, erase, queue_behind};
+use crate::devices::testing::{
+    ACCOUNT, TestLine, agent, answer_to, device_key, erase, plain, queue_behind, signed,
+    signed_answer,
+};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -110,26 +118,34 @@ impl Device {
 
     async fn orders(&mut self) -> Vec<wire::Order> {
         match self.next().await {
-            Down::Orders(envelope) => envelope.orders,
+            Down::Orders(envelope) => envelope.orders.iter().map(opened).collect(),
             Down::Refused(word) => panic!("{word}"),
         }
     }
 
     async fn report(&self, order: &wire::Order, state: wire::OrderState) {
-        let report = wire::OrderReport {
-            order: order.name.clone(),
-            device: order.device.clone(),
-            binding_epoch: order.binding_epoch,
-            state: state.into(),
-            reason: String::new(),
-        };
-        self.up
-            .send(wire::AttachRequest {
-                message: Some(Up::Report(report)),
-            })
-            .await
-            .unwrap();
+        let (id, device) = (bare(&order.name), bare(&order.device));
+        let report = answer_to(id, device, order.binding_epoch, state, "");
+        self.answer(wire::Answer {
+            answer: Some(Answer::Plain(report)),
+        })
+        .await;
     }
+
+    async fn answer(&self, answer: wire::Answer) {
+        let message = Some(Up::Answer(answer));
+        self.up.send(wire::AttachRequest { message }).await.unwrap();
+    }
+}
+
+/// What the coordinator wrote, as a device reads it.
+fn opened(signed: &Bytes) -> wire::Order {
+    let payload = cose::payload("farewell.device.v1.Order", signed).unwrap();
+    wire::Order::decode(payload.as_slice()).unwrap()
+}
+
+fn bare(name: &str) -> &str {
+    name.split_once('/').unwrap().1
 }
 
 fn bind_request(device: &str, via: &str) -> binding::BindRequest {
@@ -139,17 +155,19 @@ fn bind_request(device: &str, via: &str) -> binding::BindRequest {
             device: device.to_owned(),
             account: format!("accounts/{ACCOUNT}"),
             via: via.to_owned(),
+            answer_key: match device.strip_prefix("devices/") {
+                Some(watch) if watch.starts_with("watch") => {
+                    device_key(watch).public().to_vec().into()
+                }
+                Some(_) | None => Bytes::new(),
+            },
             ..binding::Binding::default()
         }),
     }
 }
 
-fn sync(device: &str, epoch: u64) -> wire::Sync {
-    wire::Sync {
-        device: format!("devices/{device}"),
-        binding_epoch: epoch,
-        done_orders: Vec::new(),
-    }
+fn sync(device: &str, epoch: u64) -> wire::SyncEnvelope {
+    plain(crate::devices::testing::sync(device, epoch, &[]))
 }
 
 fn alone(device: &str, epoch: u64) -> wire::Attachment {
@@ -224,18 +242,56 @@ async fn a_phone_relays_for_its_own_wearable_and_for_no_other() {
         &erase(&[("watch-1", epoch)]),
     )
     .await;
-    let relayed = |phone| wire::Attachment {
+    let own = crate::devices::testing::sync("watch-1", epoch, &[]);
+    let relayed = |phone, sequence| wire::Attachment {
         device: Some(sync(phone, 0)),
-        relayed: vec![sync("watch-1", epoch)],
+        relayed: vec![signed("watch-1", own.clone(), sequence)],
     };
 
-    let mut foreign = running.attach("phone-2", relayed("phone-2")).await.unwrap();
+    let mut foreign = running
+        .attach("phone-2", relayed("phone-2", 1))
+        .await
+        .unwrap();
     assert!(matches!(foreign.next().await, Down::Refused(word) if word == "NOT_THE_COMPANION"));
-    let mut own = running.attach("phone-1", relayed("phone-1")).await.unwrap();
-    let orders = own.orders().await;
+    let unsigned = wire::Attachment {
+        device: Some(sync("phone-1", 0)),
+        relayed: vec![plain(own.clone())],
+    };
+    let mut phone = running.attach("phone-1", unsigned).await.unwrap();
+    assert!(matches!(phone.next().await, Down::Refused(word) if word == "SIGNATURE_REQUIRED"));
+    let mut own_phone = running
+        .attach("phone-1", relayed("phone-1", 1))
+        .await
+        .unwrap();
+    let orders = own_phone.orders().await;
     assert_eq!(orders[0].device, "devices/watch-1");
-    foreign.report(&orders[0], wire::OrderState::Executed).await;
+    let executed = wire::OrderReport {
+        sequence: 2,
+        ..answer_to(
+            bare(&orders[0].name),
+            "watch-1",
+            epoch,
+            wire::OrderState::Executed,
+            "",
+        )
+    };
+    foreign
+        .answer(signed_answer("watch-1", executed.clone()))
+        .await;
     assert!(matches!(foreign.next().await, Down::Refused(word) if word == "NOT_YOUR_ORDER"));
+    // The phone adds nothing: what the watch didn't sign is not the watch's.
+    own_phone
+        .report(&orders[0], wire::OrderState::Executed)
+        .await;
+    assert!(matches!(own_phone.next().await, Down::Refused(word) if word == "SIGNATURE_REQUIRED"));
+    own_phone
+        .answer(signed_answer("watch-1", executed.clone()))
+        .await;
+    own_phone.answer(signed_answer("watch-1", executed)).await;
+    assert!(matches!(own_phone.next().await, Down::Refused(word) if word == "OLD_SEQUENCE"));
+    let refused = |word| running.handle.counters.of(Odd::Refused, word);
+    assert_eq!((refused("NOT_YOUR_ORDER"), refused("OLD_SEQUENCE")), (1, 1));
+    assert_eq!(refused("SIGNATURE_REQUIRED"), 2);
     running.end().await;
 }
 

@@ -1,4 +1,4 @@
-//! What was not accepted, counted by reason: reports by a coordinator, messages and log-ins of devices by an agent.
+//! Reports that a coordinator did not accept.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,13 +8,13 @@ const REASONS_MAX: usize = 64;
 /// Where the rest is counted.
 const OTHER: &str = "OTHER";
 
-#[derive(Debug, Default)]
-pub(crate) struct Refusals {
+#[derive(Default)]
+pub(super) struct Refusals {
     counts: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Refusals {
-    pub(crate) fn count(&self, reason: &str) {
+    pub(super) fn count(&self, reason: &str) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(reason) {
             *count += 1;
@@ -28,7 +28,7 @@ impl Refusals {
         *counts.entry(reason.to_owned()).or_default() += 1;
     }
 
-    pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
+    pub(super) fn counts(&self) -> BTreeMap<String, u64> {
         self.counts
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -1,0 +1,117 @@
+//! A change of one binding by a caller: begun once, however often it is asked for.
+
+use std::collections::BTreeSet;
+
+use sha2::{Digest as _, Sha256};
+use sqlx::{Any, AnyConnection, Transaction};
+
+use super::binding::{self, Binding};
+use super::device::{self, Device};
+use super::refusal::Refusal;
+use super::registry::{Registry, hex};
+use super::request::{digest_of, remember, repeated};
+use crate::seal;
+
+/// Which binding a caller wants changed.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub request_id: uuid::Uuid,
+    pub device: String,
+    pub epoch: u64,
+}
+
+/// What a change meets.
+pub(super) enum Change {
+    /// It was made before.
+    Made,
+    /// It is to be made in this transaction.
+    Open(Box<Held>),
+}
+
+/// A binding held against everybody else: first the fences of the accounts, then the device.
+pub(super) struct Held {
+    tx: Transaction<'static, Any>,
+    request_id: uuid::Uuid,
+    digest: String,
+    pub binding: Binding,
+    pub device: Device,
+}
+
+impl Registry {
+    /// Begins a change of a usable binding. `body` is what was asked, for repeats, and `accounts` are those that it
+    /// touches beside the owner's.
+    pub(super) async fn change(
+        &self,
+        target: &Target,
+        body: &[&str],
+        accounts: &[&str],
+    ) -> Result<Change, Refusal> {
+        let epoch = target.epoch.to_string();
+        let what = [target.device.as_str(), &epoch];
+        let digest = digest_of(body.iter().copied().chain(what));
+        if self.was_made(target.request_id, &digest).await? {
+            return Ok(Change::Made);
+        }
+        // Whose fence to ask is known from the binding, which is looked at again once everything is held.
+        let owner = self.owner(&target.device).await?;
+        let owner = owner.ok_or(Refusal::BindingNotFound)?;
+        let mut tx = self.store().pool().begin().await?;
+        let mut touched: BTreeSet<&str> = accounts.iter().copied().collect();
+        touched.insert(&owner);
+        for account in touched {
+            seal::admit(&mut tx, account).await?;
+        }
+        let device = device::hold(&mut tx, &target.device).await?;
+        if repeated(&mut tx, target.request_id, &digest)
+            .await?
+            .is_some()
+        {
+            return Ok(Change::Made);
+        }
+        let binding = binding::find(&mut tx, &target.device)
+            .await?
+            .filter(|binding| !binding.ending)
+            .ok_or(Refusal::BindingNotFound)?;
+        if binding.epoch != target.epoch || binding.account != owner {
+            return Err(Refusal::EpochMismatch);
+        }
+        Ok(Change::Open(Box::new(Held {
+            tx,
+            request_id: target.request_id,
+            digest,
+            binding,
+            device,
+        })))
+    }
+
+    async fn was_made(&self, request_id: uuid::Uuid, digest: &str) -> Result<bool, Refusal> {
+        let mut connection = self.store().pool().acquire().await?;
+        let made = repeated(&mut connection, request_id, digest).await?;
+        Ok(made.is_some())
+    }
+
+    async fn owner(&self, device: &str) -> Result<Option<String>, Refusal> {
+        let mut connection = self.store().pool().acquire().await?;
+        let binding = binding::find(&mut connection, device).await?;
+        Ok(binding.map(|binding| binding.account))
+    }
+}
+
+impl Held {
+    /// The transaction to work in.
+    pub fn tx(&mut self) -> &mut AnyConnection {
+        &mut self.tx
+    }
+
+    /// Remembers the request, with the epoch that it made, and commits.
+    pub async fn finish(mut self, epoch: u64) -> Result<(), Refusal> {
+        let device = &self.binding.device;
+        remember(&mut self.tx, self.request_id, &self.digest, device, epoch).await?;
+        Ok(self.tx.commit().await?)
+    }
+}
+
+/// A digest of bytes that a request brings, for its body.
+pub(super) fn digest_of_bytes(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}

@@ -1,0 +1,135 @@
+//! A removal by hand: the device on the table signs what it is asked to, with its own key.
+
+use std::time::{Duration, SystemTime};
+
+use farewell_runtime::cose::KeyRing;
+use rand::Rng as _;
+use sha2::{Digest as _, Sha256};
+use sqlx::AnyConnection;
+
+use super::change::{Change, Target, digest_of_bytes};
+use super::refusal::Refusal;
+use super::registry::{Registry, Via, hex};
+use super::{binding, device, lock, outbox};
+use crate::participant::Fault;
+use crate::seal;
+use crate::store::micros;
+
+/// The message that the device signs.
+const POSSESSION: &str = "farewell.binding.v1.Possession";
+/// With 256 bits nobody guesses one.
+const CHALLENGE_BYTES: usize = 32;
+/// How long a device that lies on the table has to sign.
+const CHALLENGE_LIFE: Duration = Duration::from_secs(15 * 60);
+/// Challenges of one device that are good at a time; with one more the oldest is forgotten.
+const CHALLENGES_MAX: i64 = 4;
+
+/// What a device in hand signs.
+pub type Challenge = [u8; CHALLENGE_BYTES];
+
+impl Registry {
+    /// Asks for a proof that the device is in hand. Only a hash of what is asked is kept.
+    ///
+    /// Errors: `BindingNotFound`, `EpochMismatch`, `NoAnswerKey`.
+    pub async fn challenge(&self, device: &str, epoch: u64) -> Result<Challenge, Refusal> {
+        let mut tx = self.store().pool().begin().await?;
+        let known = device::hold_known(&mut tx, device).await?;
+        let binding = binding::find(&mut tx, device).await?;
+        let binding = binding.filter(|binding| !binding.ending);
+        let (Some(known), Some(binding)) = (known, binding) else {
+            return Err(Refusal::BindingNotFound);
+        };
+        if binding.epoch != epoch {
+            return Err(Refusal::EpochMismatch);
+        }
+        if known.answer_key.is_none() {
+            return Err(Refusal::NoAnswerKey);
+        }
+        let challenge = rand::rng().random::<Challenge>();
+        keep(&mut tx, device, epoch, &challenge).await?;
+        tx.commit().await?;
+        Ok(challenge)
+    }
+
+    /// Ends the server half of the binding of a device that is in hand. Its lock is released with it, and nothing is told
+    /// to it: it is reset where it lies.
+    ///
+    /// Errors: `AccountSealed`, `BindingNotFound`, `EpochMismatch`, `NotInHand`, `DeviceLost`, `HasChildren`,
+    /// `RequestIdReused`.
+    pub async fn unbind(&self, target: &Target, possession: &[u8]) -> Result<(), Refusal> {
+        let digest = digest_of_bytes(possession);
+        let Change::Open(mut held) = self.change(target, &["unbind", &digest], &[]).await? else {
+            return Ok(());
+        };
+        if held.device.lost {
+            return Err(Refusal::DeviceLost);
+        }
+        let (binding, key) = (held.binding.clone(), held.device.answer_key);
+        let children = binding::children(held.tx(), &binding.device).await?;
+        if self.via() == Via::Hub && !children.is_empty() {
+            return Err(Refusal::HasChildren);
+        }
+        let challenge = KeyRing::new(key).verify(POSSESSION, possession);
+        let challenge = challenge.map_err(|_| Refusal::NotInHand)?;
+        if !take(held.tx(), &target.device, target.epoch, &challenge).await? {
+            return Err(Refusal::NotInHand);
+        }
+        binding::remove(held.tx(), &target.device, target.epoch).await?;
+        binding::revoke(held.tx(), &target.device, target.epoch).await?;
+        let mark = seal::mark(&binding.account);
+        lock::let_go(held.tx(), &target.device, false, &mark).await?;
+        held.finish(target.epoch).await
+    }
+}
+
+async fn keep(
+    tx: &mut AnyConnection,
+    device: &str,
+    epoch: u64,
+    challenge: &Challenge,
+) -> Result<(), Fault> {
+    let now = SystemTime::now();
+    sqlx::query("DELETE FROM challenges WHERE made_at < $1")
+        .bind(micros(now - CHALLENGE_LIFE))
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query(
+        "DELETE FROM challenges WHERE device = $1 AND hash NOT IN \
+         (SELECT hash FROM challenges WHERE device = $1 ORDER BY made_at DESC, hash LIMIT $2)",
+    )
+    .bind(device)
+    .bind(CHALLENGES_MAX - 1)
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query("INSERT INTO challenges (hash, device, epoch, made_at) VALUES ($1, $2, $3, $4)")
+        .bind(hash(challenge))
+        .bind(device)
+        .bind(outbox::stored(epoch)?)
+        .bind(micros(now))
+        .execute(&mut *tx)
+        .await?;
+    Ok(())
+}
+
+/// Whether the challenge was this device's and is still good. It is good no longer.
+async fn take(
+    tx: &mut AnyConnection,
+    device: &str,
+    epoch: u64,
+    challenge: &[u8],
+) -> Result<bool, Fault> {
+    let taken = sqlx::query(
+        "DELETE FROM challenges WHERE hash = $1 AND device = $2 AND epoch = $3 AND made_at >= $4",
+    )
+    .bind(hash(challenge))
+    .bind(device)
+    .bind(outbox::stored(epoch)?)
+    .bind(micros(SystemTime::now() - CHALLENGE_LIFE))
+    .execute(&mut *tx)
+    .await?;
+    Ok(taken.rows_affected() == 1)
+}
+
+fn hash(challenge: &[u8]) -> String {
+    hex(&Sha256::digest(challenge))
+}

@@ -1,0 +1,205 @@
+//! `farewell.account.v1.AccountService`: each handler parses, makes one call, and converts.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use farewell_core::order::Disposal;
+use farewell_proto::account::v1 as api;
+use farewell_proto::account::v1::account_service_server::AccountService;
+use farewell_runtime::shutdown::Shutdown;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Request, Response, Status};
+
+use super::unbinding::{self, Name, Wish};
+use super::{CHANGE_MAX, parse, within};
+use crate::center::Center;
+use crate::error;
+
+/// Watchers of one coordinator: each asks the product line again and again.
+const WATCHERS_MAX: usize = 256;
+/// Changes that a slow watcher may be behind.
+const QUEUE_MESSAGES_MAX: usize = 16;
+/// How often an unbinding is looked at: devices take seconds to days.
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// See the module.
+pub struct Accounts {
+    center: Arc<Center>,
+    shutdown: Shutdown,
+    seats: Arc<Semaphore>,
+}
+
+impl Accounts {
+    /// The service over this center.
+    pub fn new(center: Arc<Center>, shutdown: Shutdown) -> Self {
+        Self {
+            center,
+            shutdown,
+            seats: Arc::new(Semaphore::new(WATCHERS_MAX)),
+        }
+    }
+}
+
+impl Accounts {
+    /// Whether any policy names the line.
+    fn known(&self, name: &Name, field: &str) -> Result<(), Status> {
+        if self.center.plans.know(&name.line) {
+            Ok(())
+        } else {
+            Err(error::invalid(
+                field,
+                "must be of a product line that is known",
+            ))
+        }
+    }
+}
+
+type Reply<T> = Result<Response<T>, Status>;
+type Watch = Pin<Box<dyn Stream<Item = Result<api::WatchDeviceUnbindingResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl AccountService for Accounts {
+    type WatchDeviceUnbindingStream = Watch;
+
+    async fn unbind_device(
+        &self,
+        request: Request<api::UnbindDeviceRequest>,
+    ) -> Reply<api::UnbindDeviceResponse> {
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let wish = wish(&request)?;
+        self.known(&wish.name, "line")?;
+        let unbinding = within(CHANGE_MAX, unbinding::unbind(&self.center, wish)).await?;
+        Ok(Response::new(api::UnbindDeviceResponse {
+            device_unbinding: Some(unbinding),
+        }))
+    }
+
+    async fn get_device_unbinding(
+        &self,
+        request: Request<api::GetDeviceUnbindingRequest>,
+    ) -> Reply<api::GetDeviceUnbindingResponse> {
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let name = name(&request.name)?;
+        self.known(&name, "name")?;
+        let account = parse::account("account", &request.account)?;
+        let look = unbinding::look(&self.center, &name, &account);
+        Ok(Response::new(api::GetDeviceUnbindingResponse {
+            device_unbinding: Some(within(CHANGE_MAX, look).await?),
+        }))
+    }
+
+    async fn watch_device_unbinding(
+        &self,
+        request: Request<api::WatchDeviceUnbindingRequest>,
+    ) -> Reply<Watch> {
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let name = name(&request.name)?;
+        self.known(&name, "name")?;
+        let account = parse::account("account", &request.account)?;
+        let seat = Arc::clone(&self.seats).try_acquire_owned().map_err(|_| {
+            error::exhausted(
+                "TOO_MANY_WATCHERS",
+                "this coordinator has all the watchers that it can hold",
+            )
+        })?;
+        let first = within(CHANGE_MAX, unbinding::look(&self.center, &name, &account)).await?;
+        let (sender, receiver) = mpsc::channel(QUEUE_MESSAGES_MAX);
+        let (center, shutdown) = (Arc::clone(&self.center), self.shutdown.clone());
+        self.shutdown.spawn(async move {
+            let watched = watch(&center, (name, account), first, &sender, seat);
+            tokio::select! {
+                () = shutdown.wait() => {}
+                () = sender.closed() => {}
+                () = watched => {}
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+}
+
+type Sender = mpsc::Sender<Result<api::WatchDeviceUnbindingResponse, Status>>;
+
+/// Tells what is new until it is over.
+async fn watch(
+    center: &Center,
+    (name, account): (Name, farewell_core::AccountId),
+    first: api::DeviceUnbinding,
+    sender: &Sender,
+    _seat: OwnedSemaphorePermit,
+) {
+    let mut shown = None;
+    let mut found: Result<_, Status> = Ok(first);
+    loop {
+        match found {
+            Ok(unbinding) => {
+                let over = unbinding::is_over(&unbinding, center.clock.now());
+                if shown.as_ref() != Some(&unbinding) {
+                    shown = Some(unbinding.clone());
+                    let told = api::WatchDeviceUnbindingResponse {
+                        device_unbinding: Some(unbinding),
+                    };
+                    if sender.send(Ok(told)).await.is_err() {
+                        return;
+                    }
+                }
+                if over {
+                    return;
+                }
+            }
+            // The line is away: the watcher waits with us.
+            Err(status) if status.code() == Code::Unavailable => {}
+            Err(status) => {
+                let _ = sender.send(Err(status)).await;
+                return;
+            }
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+        found = unbinding::look(center, &name, &account).await;
+    }
+}
+
+fn wish(request: &api::UnbindDeviceRequest) -> Result<Wish, Status> {
+    let line = request
+        .line
+        .strip_prefix("lines/")
+        .ok_or_else(|| error::invalid("line", "must be lines/{line}"))?;
+    if request.epoch == 0 {
+        return Err(error::invalid(
+            "epoch",
+            "must be the epoch of the binding, which is at least 1",
+        ));
+    }
+    Ok(Wish {
+        name: Name {
+            line: parse::participant("line", line)?,
+            request: parse::request_id(&request.request_id)?,
+        },
+        account: parse::account("account", &request.account)?,
+        device: crate::wire::device::id(&request.device).ok_or_else(|| {
+            error::invalid(
+                "device",
+                "must be devices/{device}, 1 to 64 characters of A-Z a-z 0-9 _ -",
+            )
+        })?,
+        epoch: request.epoch,
+        disposal: if request.wipe {
+            Disposal::Reset
+        } else {
+            Disposal::Unbind
+        },
+    })
+}
+
+fn name(text: &str) -> Result<Name, Status> {
+    text.parse().map_err(|()| {
+        error::invalid(
+            "name",
+            "must be lines/{line}/deviceUnbindings/{device_unbinding}",
+        )
+    })
+}

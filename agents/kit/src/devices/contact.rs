@@ -304,9 +304,11 @@ async fn advance(
                 binding::revoke(tx, &entry.order.device, entry.order.epoch).await?;
             }
         }
-        DeviceVerb::Transfer => {
-            device::took_on(tx, &entry.subject, entry.order.new_epoch).await?;
+        // A child is told nothing itself: it has no epoch of its own that orders would wait for.
+        DeviceVerb::Transfer if entry.order.child.is_none() => {
+            device::took_on(tx, &entry.order.device, entry.order.new_epoch).await?;
         }
+        DeviceVerb::Transfer => {}
         DeviceVerb::RemoveChild => {}
     }
     Ok(())

@@ -87,6 +87,15 @@ pub(super) async fn let_go(
     Ok((changed.rows_affected() > 0).then_some(outcome))
 }
 
+/// Releases a lock that was kept when its account went.
+pub(super) async fn release_kept(tx: &mut AnyConnection, device: &str) -> Result<(), Fault> {
+    sqlx::query("DELETE FROM locks WHERE device = $1 AND kept = 1")
+        .bind(device)
+        .execute(&mut *tx)
+        .await?;
+    Ok(())
+}
+
 async fn locked_for(tx: &mut AnyConnection, device: &str) -> Result<Option<String>, Fault> {
     let row: Option<(String,)> = sqlx::query_as("SELECT locked_for FROM locks WHERE device = $1")
         .bind(device)

@@ -153,7 +153,7 @@ impl BindingService for Service {
         let target = target(&request.request_id, &request.device, request.epoch)?;
         let shown = self.registry.report_lost(&target, request.lost).await;
         Ok(Response::new(wire::ReportLostResponse {
-            binding: Some(to_wire(shown.map_err(status)?)),
+            binding: shown.map_err(status)?.map(to_wire),
         }))
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use sqlx::AnyConnection;
+use sqlx::{Any, AnyConnection, Transaction};
 
 use super::bells::Bells;
 use super::binding;
@@ -19,7 +19,8 @@ use crate::store::{micros, time};
 /// Unbindings whose horizon is applied in one transaction.
 const ABSENT_MAX: i64 = 256;
 
-/// Ends the server half and queues the device's order, in one transaction. The same name again changes nothing.
+/// Ends the server half and queues the device's order, in one transaction. The same name again changes nothing, but that a
+/// device which refused is asked once more.
 pub(super) async fn begin(
     registry: &Registry,
     bells: &Bells,
@@ -36,11 +37,14 @@ pub(super) async fn begin(
         let same = earlier.account_mark == seal::mark(&request.account)
             && earlier.unbinding.device == request.device.device
             && earlier.unbinding.binding_epoch == request.device.binding_epoch;
-        return Ok(if same {
-            Ok(earlier.unbinding)
-        } else {
-            Err(NotUnbound::RequestIdReused)
-        });
+        if !same {
+            return Ok(Err(NotUnbound::RequestIdReused));
+        }
+        if earlier.unbinding.state != UnbindingState::Refused {
+            return Ok(Ok(earlier.unbinding));
+        }
+        let told = ask_again(&mut tx, &request.name).await?;
+        return begun(tx, bells, &request.name, &told).await.map(Ok);
     }
     if !admitted {
         return Ok(Err(NotUnbound::AccountSealed));
@@ -49,13 +53,34 @@ pub(super) async fn begin(
         Ok(told) => told,
         Err(not) => return Ok(Err(not)),
     };
-    let unbinding = find(&mut tx, &request.name).await?;
+    begun(tx, bells, &request.name, &told).await.map(Ok)
+}
+
+/// Commits, and rings for who is told.
+async fn begun(
+    mut tx: Transaction<'static, Any>,
+    bells: &Bells,
+    name: &str,
+    told: &str,
+) -> Result<Unbinding, Fault> {
+    let unbinding = find(&mut tx, name).await?;
     tx.commit().await?;
     // After the commit: rung before, a session would find nothing.
-    bells.ring(&told);
+    bells.ring(told);
     unbinding
-        .map(|found| Ok(found.unbinding))
+        .map(|found| found.unbinding)
         .ok_or_else(|| Fault::plain("an unbinding that vanished"))
+}
+
+/// Asks a device that refused once more. Returns who is told.
+async fn ask_again(tx: &mut AnyConnection, name: &str) -> Result<String, Fault> {
+    let orders = outbox::of_command(tx, name).await?;
+    let entry = orders
+        .first()
+        .ok_or_else(|| Fault::plain("an unbinding without its order"))?;
+    device::hold_known(tx, &entry.order.device).await?;
+    outbox::ask_again(tx, entry).await?;
+    Ok(entry.order.device.clone())
 }
 
 /// How far an unbinding of the account is.

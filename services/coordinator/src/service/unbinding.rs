@@ -55,11 +55,17 @@ pub struct Wish {
     pub disposal: Disposal,
 }
 
-/// Unbinds the device, or says how far that is.
+/// Unbinds the device, or says how far that is. A device that refused is asked again.
 pub async fn unbind(center: &Center, wish: Wish) -> Result<api::DeviceUnbinding, Status> {
     match look(center, &wish.name, &wish.account).await {
         Err(status) if status.code() == Code::NotFound => {}
-        Ok(known) => return same(known, &wish),
+        Ok(known) => {
+            let known = same(known, &wish)?;
+            return match known.state() {
+                api::DeviceUnbindingState::Refused => again(center, &wish).await,
+                _ => Ok(known),
+            };
+        }
         Err(status) => return Err(status),
     }
     let found = describe(center, &wish).await?;
@@ -81,6 +87,21 @@ pub async fn unbind(center: &Center, wish: Wish) -> Result<api::DeviceUnbinding,
     });
     let known = ask(center, &wish.name, &wish.account, question).await?;
     same(known, &wish)
+}
+
+/// The line has the signed order: it needs no other.
+async fn again(center: &Center, wish: &Wish) -> Result<api::DeviceUnbinding, Status> {
+    let task = wire::DeviceTask {
+        device: device::name(&wish.device),
+        binding_epoch: wish.epoch,
+        duty: wire::DeviceDuty::Manual.into(),
+        orders: Vec::new(),
+    };
+    let question = Question::UnbindDevice(wire::UnbindDeviceQuery {
+        name: wish.name.to_string(),
+        device: Some(task),
+    });
+    ask(center, &wish.name, &wish.account, question).await
 }
 
 /// How far an unbinding is.

@@ -32,6 +32,7 @@ async fn a_lost_devices_lock_is_kept_and_a_found_device_is_its_accounts_again() 
                 .report_lost(&report, true)
                 .await
                 .unwrap()
+                .unwrap()
                 .lost
         );
         assert!(
@@ -39,6 +40,7 @@ async fn a_lost_devices_lock_is_kept_and_a_found_device_is_its_accounts_again() 
                 .registry
                 .report_lost(&report, true)
                 .await
+                .unwrap()
                 .unwrap()
                 .lost
         );
@@ -62,6 +64,7 @@ async fn a_lost_devices_lock_is_kept_and_a_found_device_is_its_accounts_again() 
                 .registry
                 .report_lost(&found, false)
                 .await
+                .unwrap()
                 .unwrap()
                 .lost
         );
@@ -90,5 +93,27 @@ async fn a_lock_holds_while_the_binding_is_ending() {
             bench.try_bind(OTHER, "phone-1", None).await,
             Err(Refusal::DeviceLocked)
         ));
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_is_found_when_its_account_is_gone_may_be_somebodys_again() {
+    for bench in benches("found_late", Via::Never, patient()).await {
+        let epoch = bench.bind_locked(ACCOUNT, "phone-1").await.unwrap();
+        let lost = target("phone-1", epoch);
+        bench.registry.report_lost(&lost, true).await.unwrap();
+        let order = erase_with(vec![by_hand("phone-1", epoch)]);
+        let answer = done(bench.act(&order).await);
+        assert_eq!(locks(&answer), [Some(LockOutcome::Kept)]);
+        let other = target("phone-1", epoch + 1);
+        assert!(matches!(
+            bench.registry.report_lost(&other, false).await,
+            Err(Refusal::EpochMismatch)
+        ));
+        assert!(bench.bind_locked(OTHER, "phone-1").await.is_err());
+        let found = target("phone-1", epoch);
+        let shown = bench.registry.report_lost(&found, false).await.unwrap();
+        assert!(shown.is_none(), "nobody has it");
+        bench.bind_locked(OTHER, "phone-1").await.unwrap();
     }
 }

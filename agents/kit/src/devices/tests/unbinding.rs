@@ -117,6 +117,25 @@ async fn what_must_not_be_unbound_is_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_device_that_refused_is_asked_once_more_by_the_same_request() {
+    for bench in benches("unbind_refused", Via::Never, patient()).await {
+        let epoch = bench.bind("phone-1", None).await;
+        let task = || told(NAME, "phone-1", epoch, &[DeviceVerb::Unbind]);
+        unbind(&bench, NAME, task()).await.unwrap();
+        let owed = bench.contact("phone-1", epoch, &[]).await;
+        bench.refuse(&owed[0], "STUBBORN").await.unwrap();
+        assert_eq!(state(&bench, NAME).await, UnbindingState::Refused);
+        assert!(bench.contact("phone-1", epoch, &[]).await.is_empty());
+        let again = unbind(&bench, NAME, by_hand("phone-1", epoch)).await;
+        assert_eq!(again.unwrap().state, UnbindingState::Waiting);
+        let asked = bench.contact("phone-1", epoch, &[]).await;
+        assert_eq!(asked[0].signed, owed[0].signed, "the very same order");
+        bench.report(&asked[0], OrderState::Executed).await.unwrap();
+        assert_eq!(state(&bench, NAME).await, UnbindingState::Executed);
+    }
+}
+
+#[tokio::test]
 async fn a_device_that_cannot_be_told_is_unsupported_at_once() {
     for bench in benches("unbind_by_hand", Via::Never, patient()).await {
         let epoch = bench.bind("phone-1", None).await;

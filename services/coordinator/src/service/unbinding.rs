@@ -182,7 +182,9 @@ async fn ask(
     if !reply.refused.is_empty() {
         return Err(refusal(&reply.refused));
     }
-    let state = api::DeviceUnbindingState::try_from(reply.state).map_err(|_| unreachable(name))?;
+    let state = wire::DeviceUnbindingState::try_from(reply.state)
+        .map(state)
+        .map_err(|_| unreachable(name))?;
     Ok(api::DeviceUnbinding {
         name: name.to_string(),
         device: reply.device,
@@ -192,6 +194,22 @@ async fn ask(
         begin_time: reply.begin_time,
         state_time: reply.state_time,
     })
+}
+
+/// What callers are told, word for word: the numbers of the two enums owe each other nothing.
+const fn state(state: wire::DeviceUnbindingState) -> api::DeviceUnbindingState {
+    use api::DeviceUnbindingState as Told;
+    match state {
+        wire::DeviceUnbindingState::Unspecified => Told::Unspecified,
+        wire::DeviceUnbindingState::Waiting => Told::Waiting,
+        wire::DeviceUnbindingState::Running => Told::Running,
+        wire::DeviceUnbindingState::Refused => Told::Refused,
+        wire::DeviceUnbindingState::Executed => Told::Executed,
+        wire::DeviceUnbindingState::Confirmed => Told::Confirmed,
+        wire::DeviceUnbindingState::Detached => Told::Detached,
+        wire::DeviceUnbindingState::Superseded => Told::Superseded,
+        wire::DeviceUnbindingState::Unsupported => Told::Unsupported,
+    }
 }
 
 async fn answer(

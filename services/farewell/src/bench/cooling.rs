@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
 use farewell_proto::deletion::v1::State;
 use farewell_proto::operator::v1::ParticipantOverview;
 use serde_json::json;
 
-use super::driver::Driver;
+use super::driver::{Driver, strangers};
 use super::rig::Rig;
-use super::{Load, Plan, as_f64, meter};
+use super::{Load, Plan, as_f64, meter, participants};
 use crate::output::{Output, Rows};
 
 /// How often memory is read.
@@ -22,10 +21,13 @@ struct Step {
 
 /// Opens deletions that nobody goes on with, and reads the coordinator's memory on the way.
 pub async fn run(load: &Load, output: Output) -> anyhow::Result<()> {
-    let mut rig = Rig::up(Plan::Cooling, load).await?;
-    let coordinator = rig.coordinator.id().context("a coordinator")?;
+    let plan = Plan::Cooling;
+    let mut rig = Rig::up(plan, load.ledger.as_deref(), load.plain).await?;
+    let participants = participants::start(&mut rig, plan).await?;
+    let coordinator = rig.coordinator.process()?.pid;
     let security = rig.security("driver")?;
-    let driver = Arc::new(Driver::connect(&rig.callers, &security, State::CoolingOff).await?);
+    let driver = Driver::connect(&rig.callers, &security, State::CoolingOff, strangers());
+    let driver = Arc::new(driver.await?);
     let mut steps = Vec::new();
     for step in 1..=STEPS {
         let cooling = load.deletions * step / STEPS;
@@ -41,6 +43,7 @@ pub async fn run(load: &Load, output: Output) -> anyhow::Result<()> {
         steps.push(Step { cooling, mebibytes });
     }
     drop(driver);
+    participants.end().await?;
     rig.down().await?;
     print(&steps, output)
 }

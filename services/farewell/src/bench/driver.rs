@@ -11,6 +11,7 @@ use farewell_proto::deletion::v1::{Channel, CreateDeletionRequest, State, WatchD
 use farewell_runtime::client;
 use farewell_runtime::server::Security;
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tonic::transport;
@@ -26,27 +27,37 @@ const HISTOGRAM_DIGITS: u8 = 3;
 type Service = DeletionServiceClient<transport::Channel>;
 
 /// What a run showed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Shape {
-    pub deletions: u64,
+    /// Deletions, or whatever else went from a beginning to an end.
+    pub count: u64,
     pub seconds: f64,
     pub p50_ms: f64,
     pub p99_ms: f64,
 }
 
 impl Shape {
-    /// Deletions to their end a second.
+    /// So many a second.
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
     pub fn per_second(&self) -> f64 {
-        self.deletions as f64 / self.seconds
+        self.count as f64 / self.seconds
     }
 }
 
+/// The accounts that are deleted, one after another.
+pub type Accounts = Box<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// A connected driver.
 pub struct Driver {
+    accounts: Accounts,
     services: Vec<Service>,
     ends: Arc<Ends>,
     turn: AtomicU64,
+}
+
+/// Accounts that nobody has heard of.
+pub fn strangers() -> Accounts {
+    Box::new(|| Some(format!("bench-{}", Uuid::now_v7().simple())))
 }
 
 /// Who waits for which deletion; an end may be heard before the answer to the request.
@@ -60,7 +71,12 @@ enum End {
 
 impl Driver {
     /// Connects and starts to watch every deletion until it is in this state.
-    pub async fn connect(url: &str, security: &Security, end: State) -> anyhow::Result<Self> {
+    pub async fn connect(
+        url: &str,
+        security: &Security,
+        end: State,
+        accounts: Accounts,
+    ) -> anyhow::Result<Self> {
         let mut services = Vec::with_capacity(CONNECTIONS);
         for _ in 0..CONNECTIONS {
             let channel = client::endpoint(url, security)?
@@ -90,6 +106,7 @@ impl Driver {
             }
         });
         Ok(Self {
+            accounts,
             services,
             ends,
             turn: AtomicU64::new(0),
@@ -100,9 +117,10 @@ impl Driver {
     async fn delete(&self) -> anyhow::Result<Instant> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let place = usize::try_from(turn).unwrap_or(0) % self.services.len();
+        let account = (self.accounts)().context("no account is left")?;
         let request = CreateDeletionRequest {
             request_id: Uuid::now_v7().to_string(),
-            account: format!("accounts/bench-{}", Uuid::now_v7().simple()),
+            account: format!("accounts/{account}"),
             channel: Channel::Support.into(),
             consents: Vec::new(),
         };
@@ -196,8 +214,22 @@ impl Ends {
 }
 
 async fn gather(
-    mut runs: JoinSet<anyhow::Result<Vec<Duration>>>,
+    runs: JoinSet<anyhow::Result<Vec<Duration>>>,
     deletions: u64,
+    started: Instant,
+) -> anyhow::Result<Shape> {
+    let shape = shape(runs, started).await?;
+    anyhow::ensure!(
+        shape.count == deletions,
+        "{} of {deletions} deletions came to their end",
+        shape.count
+    );
+    Ok(shape)
+}
+
+/// What runs that began at `started` show, once each has said how long everything took.
+pub async fn shape(
+    mut runs: JoinSet<anyhow::Result<Vec<Duration>>>,
     started: Instant,
 ) -> anyhow::Result<Shape> {
     let mut histogram = Histogram::<u64>::new(HISTOGRAM_DIGITS)?;
@@ -206,15 +238,10 @@ async fn gather(
             histogram.record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX))?;
         }
     }
-    anyhow::ensure!(
-        histogram.len() == deletions,
-        "{} of {deletions} deletions came to their end",
-        histogram.len()
-    );
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
     let ms = |quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
     Ok(Shape {
-        deletions,
+        count: histogram.len(),
         seconds: started.elapsed().as_secs_f64(),
         p50_ms: ms(0.5),
         p99_ms: ms(0.99),

@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use sqlx::{Connection, PgConnection, Row};
 
+use super::as_f64;
+
 /// The kernel counts CPU time in hundredths of a second on every Linux that we know.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -19,8 +21,40 @@ pub struct Process {
     pub tree: bool,
 }
 
+/// What a run cost in one process.
+#[derive(Clone, Debug)]
+pub struct Cost {
+    pub process: &'static str,
+    pub cpu_seconds_per_thousand: f64,
+    pub peak_mebibytes: f64,
+}
+
+/// What processes have used so far.
+pub struct Bill(Vec<(Process, f64)>);
+
+impl Bill {
+    /// From now on.
+    pub fn open(processes: impl IntoIterator<Item = Process>) -> Self {
+        let processes = processes.into_iter().map(|process| {
+            let before = cpu_seconds(&process);
+            (process, before)
+        });
+        Self(processes.collect())
+    }
+
+    /// What `units` of work have cost until now.
+    pub fn close(self, units: u64) -> Vec<Cost> {
+        let cost = |(process, before): (Process, f64)| Cost {
+            process: process.label,
+            cpu_seconds_per_thousand: (cpu_seconds(&process) - before) * 1_000.0 / as_f64(units),
+            peak_mebibytes: peak_mebibytes(process.pid),
+        };
+        self.0.into_iter().map(cost).collect()
+    }
+}
+
 /// CPU seconds that a process and, if asked, its children have used.
-pub fn cpu_seconds(process: &Process) -> f64 {
+fn cpu_seconds(process: &Process) -> f64 {
     let mut pids = vec![process.pid];
     if process.tree {
         pids.extend(children(process.pid));

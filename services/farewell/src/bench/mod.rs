@@ -1,11 +1,14 @@
 //! `farewell bench`: how fast deletions go, measured over the real gRPC API, with the method printed beside the figures.
 //!
-//! Three processes share the machine: the coordinator, six or seven no-op participants on one stream each, and the driver,
-//! which asks for deletions and watches for `PURGED`. All streams are mutual TLS on loopback.
+//! The coordinator is a process, and so is each part: six or seven no-op participants on one stream each, or an agent and
+//! its devices. The driver, which asks for deletions and watches for `PURGED`, is this one. Streams are mutual TLS on
+//! loopback.
 
 mod cooling;
+mod devices;
 mod driver;
 mod meter;
+mod part;
 mod participants;
 mod report;
 mod rig;
@@ -24,12 +27,23 @@ pub enum Command {
     Full(Load),
     /// How much memory the coordinator needs while deletions wait out the period in which they can be taken back.
     Cooling(Load),
+    /// Attached devices: their memory, and the orders that they get and answer, beside the bare transport.
+    Devices(devices::Load),
     /// A coordinator under measurement.
     #[command(hide = true)]
     Coordinator(rig::CoordinatorArgs),
     /// Participants under measurement.
     #[command(hide = true)]
-    Participants(rig::ParticipantsArgs),
+    Participants(participants::ParticipantsArgs),
+    /// An agent under measurement.
+    #[command(hide = true)]
+    Agent(devices::AgentArgs),
+    /// Devices under measurement.
+    #[command(hide = true)]
+    Field(devices::FieldArgs),
+    /// The bare transport under measurement.
+    #[command(hide = true)]
+    Bare(devices::BareArgs),
 }
 
 /// How much, on what.
@@ -56,6 +70,9 @@ pub enum Plan {
     Full,
     /// The full plan, and a week to wait.
     Cooling,
+    /// One line of devices and nobody else.
+    Phones,
+    Smarthome,
 }
 
 impl Plan {
@@ -65,6 +82,8 @@ impl Plan {
             Self::W1 => "w1",
             Self::Full => "full",
             Self::Cooling => "cooling",
+            Self::Phones => "phones",
+            Self::Smarthome => "smarthome",
         }
     }
 }
@@ -75,8 +94,12 @@ pub async fn run(command: Command, output: Output) -> anyhow::Result<()> {
         Command::W1(load) => report::print(&speed::run(Plan::W1, &load).await?, output),
         Command::Full(load) => report::print(&speed::run(Plan::Full, &load).await?, output),
         Command::Cooling(load) => cooling::run(&load, output).await,
+        Command::Devices(load) => devices::run(&load, output).await,
         Command::Coordinator(args) => rig::coordinator(args).await,
         Command::Participants(args) => participants::run(args).await,
+        Command::Agent(args) => devices::agent(args).await,
+        Command::Field(args) => devices::field(args).await,
+        Command::Bare(args) => devices::bare(args).await,
     }
 }
 

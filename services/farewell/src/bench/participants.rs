@@ -1,20 +1,39 @@
 //! No-op participants over the real SDK: they acknowledge as a participant would, and hold nothing.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use clap::Args;
 use farewell_core::Policy;
 use farewell_kit::session::{self, Config};
 use farewell_kit::{Answer, Blocker, Done, Fault, Inventory, Order, Outcome, Participant};
-use farewell_runtime::server::Security;
 use farewell_runtime::shutdown::Shutdown;
-use farewell_runtime::tls::Credentials;
 
-use super::rig::{ParticipantsArgs, end_of_input, policy};
+use super::Plan;
+use super::part::{Part, Place, end_of_input};
+use super::rig::{Rig, policy};
 
 /// Commands under way at a participant: enough that the window is never what is measured.
 const WINDOW_COMMANDS: u32 = 8_192;
+
+/// What the participants' process is told.
+#[derive(Debug, Args)]
+pub struct ParticipantsArgs {
+    #[command(flatten)]
+    place: Place,
+    #[arg(long)]
+    coordinator: String,
+    #[arg(long)]
+    plan: Plan,
+}
+
+/// Starts them, and waits until they are connected.
+pub async fn start(rig: &mut Rig, plan: Plan) -> anyhow::Result<Part> {
+    let args = ["--plan", plan.word(), "--coordinator", &rig.participants];
+    let participants = Part::start("participants", &rig.place, &args)?;
+    rig.everybody(1).await?;
+    Ok(participants)
+}
 
 struct NoOp;
 
@@ -54,7 +73,7 @@ pub async fn run(args: ParticipantsArgs) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     let policy: Policy = policy(args.plan);
     for participant in policy.participants() {
-        let security = security(args.dir.as_ref(), participant.as_str())?;
+        let security = args.place.security(participant.as_str())?;
         let config = Config {
             participant: participant.to_string(),
             coordinators: vec![args.coordinator.clone()],
@@ -66,12 +85,4 @@ pub async fn run(args: ParticipantsArgs) -> anyhow::Result<()> {
     end_of_input().await;
     shutdown.trigger();
     Ok(())
-}
-
-/// The certificate of this name, or plain text if there is no folder of certificates.
-pub fn security(dir: Option<&PathBuf>, name: &str) -> anyhow::Result<Security> {
-    Ok(match dir {
-        Some(dir) => Security::Mutual(Credentials::from_dir(dir, name)?),
-        None => Security::PlainLoopback,
-    })
 }

@@ -3,14 +3,7 @@
 use crate::output::{Output, Rows};
 
 use super::driver::Shape;
-
-/// What a run cost in one process.
-#[derive(Clone, Debug)]
-pub struct Cost {
-    pub process: &'static str,
-    pub cpu_seconds_per_thousand: f64,
-    pub peak_mebibytes: f64,
-}
+use super::meter::Cost;
 
 /// What one deletion made the database write.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +54,7 @@ fn method(figures: &Figures) -> String {
 fn json(figures: &Figures) -> serde_json::Value {
     let shape = |shape: &Shape| {
         serde_json::json!({
-            "deletions": shape.deletions,
+            "deletions": shape.count,
             "deletions_per_second": shape.per_second(),
             "p50_ms": shape.p50_ms,
             "p99_ms": shape.p99_ms,

@@ -1,34 +1,28 @@
-//! The processes that a measurement needs: brings them up, and takes them down again.
+//! What every measurement needs: a coordinator as a process of its own, with certificates for everybody.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use clap::Args;
 use farewell_coordinator::{Config, Listener, Pace};
+use farewell_core::Policy;
+use farewell_core::order::DevicePolicy;
 use farewell_core::policy::{self, Stage};
-use farewell_core::{ParticipantId, Policy};
 use farewell_proto::operator::v1::operator_service_client::OperatorServiceClient;
 use farewell_proto::operator::v1::{GetOverviewRequest, ParticipantOverview};
 use farewell_runtime::certs::{self, DevCa};
 use farewell_runtime::client;
-use farewell_runtime::cose::{self, SigningKey};
+use farewell_runtime::cose::SigningKey;
 use farewell_runtime::peer::Role;
 use farewell_runtime::server::Security;
 use farewell_runtime::shutdown::Shutdown;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
-use tokio::process::{Child, Command};
 use tonic::transport::Channel;
 
-use super::participants::security;
-use super::{Load, Plan};
-
-/// How long a part may take to come up.
-const START_MAX: Duration = Duration::from_secs(30);
+use super::Plan;
+use super::part::{Part, Place, START_MAX, end_of_input, say};
 
 /// How often the coordinator is asked how far the participants are.
 const POLL: Duration = Duration::from_millis(100);
@@ -36,23 +30,12 @@ const POLL: Duration = Duration::from_millis(100);
 /// What the coordinator's process is told.
 #[derive(Debug, Args)]
 pub struct CoordinatorArgs {
+    #[command(flatten)]
+    place: Place,
     #[arg(long)]
     ledger: String,
     #[arg(long)]
     plan: Plan,
-    #[arg(long)]
-    dir: Option<PathBuf>,
-}
-
-/// What the participants' process is told.
-#[derive(Debug, Args)]
-pub struct ParticipantsArgs {
-    #[arg(long)]
-    pub coordinator: String,
-    #[arg(long)]
-    pub plan: Plan,
-    #[arg(long)]
-    pub dir: Option<PathBuf>,
 }
 
 /// Where the coordinator listens.
@@ -72,6 +55,22 @@ pub fn policy(plan: Plan) -> Policy {
         name: "bench-full".to_owned(),
         ..Policy::cn()
     };
+    let one_stage = |names: &[&str]| {
+        let participants = names.iter().filter_map(|name| name.parse().ok());
+        vec![Stage {
+            name: "ALL".to_owned(),
+            participants: participants.collect(),
+        }]
+    };
+    let line = |name: &str| Policy {
+        name: format!("bench-{name}"),
+        stages: one_stage(&[name]),
+        devices: DevicePolicy {
+            reset_consent: None,
+            ..DevicePolicy::default()
+        },
+        ..full.clone()
+    };
     match plan {
         Plan::Full => full,
         Plan::Cooling => Policy {
@@ -79,29 +78,23 @@ pub fn policy(plan: Plan) -> Policy {
             cooling_off: Policy::cn().cooling_off,
             ..full
         },
-        Plan::W1 => {
-            let six = [
+        Plan::W1 => Policy {
+            name: "bench-w1".to_owned(),
+            stages: one_stage(&[
                 "wearables",
                 "phones",
                 "smarthome",
                 "cloud",
                 "store",
                 "identity",
-            ];
-            let participants: Vec<ParticipantId> =
-                six.iter().filter_map(|name| name.parse().ok()).collect();
-            Policy {
-                name: "bench-w1".to_owned(),
-                stages: vec![Stage {
-                    name: "ALL".to_owned(),
-                    participants,
-                }],
-                seal: false,
-                probe: false,
-                eligibility: false,
-                ..full
-            }
-        }
+            ]),
+            seal: false,
+            probe: false,
+            eligibility: false,
+            ..full
+        },
+        Plan::Phones => line("phones"),
+        Plan::Smarthome => line("smarthome"),
     }
 }
 
@@ -109,10 +102,9 @@ pub fn policy(plan: Plan) -> Policy {
 pub async fn coordinator(args: CoordinatorArgs) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     let listener = || {
-        let security = security(args.dir.as_ref(), "coordinator")?;
         anyhow::Ok(Listener {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            security,
+            security: args.place.security("coordinator")?,
         })
     };
     let config = Config {
@@ -122,87 +114,61 @@ pub async fn coordinator(args: CoordinatorArgs) -> anyhow::Result<()> {
         callers: listener()?,
         participants: listener()?,
         operators: listener()?,
-        orders: SigningKey::from_pem(cose::generate()?.as_bytes())?,
+        orders: SigningKey::from_pem(&args.place.read("orders.key")?)?,
         pace: Pace::default(),
     };
     let running = farewell_coordinator::start(config, shutdown.clone()).await?;
-    let ports = Ports {
+    say(&Ports {
         callers: running.callers,
         participants: running.participants,
         operators: running.operators,
-    };
-    println!("{}", serde_json::to_string(&ports)?);
+    })?;
     end_of_input().await;
     shutdown.trigger();
     running.ended().await
 }
 
-/// Returns when the driver has closed our input, as it does also when it dies.
-pub async fn end_of_input() {
-    let mut rest = Vec::new();
-    let _ = tokio::io::stdin().read_to_end(&mut rest).await;
-}
-
-/// A running coordinator and its participants.
+/// A running coordinator.
 pub struct Rig {
     pub ledger: String,
-    /// Where the certificates are; none for plain text.
-    pub dir: Option<PathBuf>,
+    pub place: Place,
+    /// Where callers and participants dial.
     pub callers: String,
+    pub participants: String,
+    pub coordinator: Part,
     operator: OperatorServiceClient<Channel>,
-    pub coordinator: Child,
-    pub participants: Child,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Rig {
-    /// Brings everything up.
+    /// Brings the coordinator up. Without a ledger: SQLite in a temporary folder.
     ///
-    /// Errors: a part that does not come up in time.
-    pub async fn up(plan: Plan, load: &Load) -> anyhow::Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let ledger = match &load.ledger {
-            Some(url) => url.clone(),
-            None => format!("sqlite:{}", folder.path().join("bench.db").display()),
-        };
-        let dir = (!load.plain).then(|| folder.path().to_owned());
-        if let Some(dir) = &dir {
-            certificates(dir, plan)?;
-        }
-        let mut coordinator = part("coordinator", plan, dir.as_deref(), &["--ledger", &ledger])?;
-        let mut line = String::new();
-        let out = coordinator
-            .stdout
-            .take()
-            .context("the coordinator's output")?;
-        let mut out = BufReader::new(out);
-        tokio::time::timeout(START_MAX, out.read_line(&mut line))
-            .await
-            .context("the coordinator did not come up")??;
-        let ports: Ports =
-            serde_json::from_str(&line).context("the coordinator did not say where it listens")?;
+    /// Errors: it does not come up in time.
+    pub async fn up(plan: Plan, ledger: Option<&str>, plain: bool) -> anyhow::Result<Self> {
+        let (folder, place) = place(plan, plain)?;
+        let ledger = ledger.map_or_else(|| place.sqlite("bench"), str::to_owned);
+        let args = ["--plan", plan.word(), "--ledger", &ledger];
+        let mut coordinator = Part::start("coordinator", &place, &args)?;
+        let ports: Ports = coordinator.hear(START_MAX).await?;
         let url = |address: SocketAddr| format!("https://localhost:{}", address.port());
-        let participants = part(
-            "participants",
-            plan,
-            dir.as_deref(),
-            &["--coordinator", &url(ports.participants)],
-        )?;
-        let security = security(dir.as_ref(), "operator")?;
+        let security = place.security("operator")?;
         let channel = client::endpoint(&url(ports.operators), &security)?;
-        let mut rig = Self {
+        Ok(Self {
             ledger,
-            dir,
             callers: url(ports.callers),
+            participants: url(ports.participants),
             operator: OperatorServiceClient::new(channel.connect().await?),
+            place,
             coordinator,
-            participants,
-            _folder: folder,
-        };
-        let everybody = |desks: &[ParticipantOverview]| desks.iter().all(|desk| desk.sessions > 0);
-        rig.until("the participants did not connect", everybody)
-            .await?;
-        Ok(rig)
+            folder,
+        })
+    }
+
+    /// Returns once every participant has `sessions` sessions.
+    pub async fn everybody(&mut self, sessions: u32) -> anyhow::Result<()> {
+        let there =
+            move |desks: &[ParticipantOverview]| desks.iter().all(|desk| desk.sessions >= sessions);
+        self.until("the participants did not connect", there).await
     }
 
     /// Returns once the participants' desks are so.
@@ -227,18 +193,33 @@ impl Rig {
 
     /// What a peer of this name shows.
     pub fn security(&self, name: &str) -> anyhow::Result<Security> {
-        security(self.dir.as_ref(), name)
+        self.place.security(name)
     }
 
-    /// Takes the processes down. The ledger stays until this is dropped.
-    pub async fn down(&mut self) -> anyhow::Result<()> {
-        end(&mut self.participants).await?;
-        end(&mut self.coordinator).await
+    /// Ends the coordinator. A ledger of its own stays as long as the folder that is returned.
+    pub async fn down(self) -> anyhow::Result<TempDir> {
+        self.coordinator.end().await?;
+        Ok(self.folder)
     }
 }
 
+impl Place {
+    /// A database of this name in the folder.
+    pub fn sqlite(&self, name: &str) -> String {
+        format!("sqlite:{}", self.dir.join(format!("{name}.db")).display())
+    }
+}
+
+/// A folder with certificates and the key that signs orders. The authority is there, too, for whoever plays devices.
+pub fn place(plan: Plan, plain: bool) -> anyhow::Result<(TempDir, Place)> {
+    let folder = tempfile::tempdir()?;
+    let dir = folder.path().to_owned();
+    certificates(&dir, plan)?;
+    Ok((folder, Place { dir, plain }))
+}
+
 fn certificates(dir: &Path, plan: Plan) -> anyhow::Result<()> {
-    let ca = DevCa::create()?;
+    let ca = DevCa::open_or_create(dir)?;
     let write =
         |role: Role, name: &str| anyhow::Ok(certs::write(dir, name, &ca.issue(role, name, &[])?)?);
     write(Role::Coordinator, "coordinator")?;
@@ -247,31 +228,5 @@ fn certificates(dir: &Path, plan: Plan) -> anyhow::Result<()> {
     for participant in policy(plan).participants() {
         write(Role::Participant, participant.as_str())?;
     }
-    Ok(())
-}
-
-fn part(name: &str, plan: Plan, dir: Option<&Path>, args: &[&str]) -> anyhow::Result<Child> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command
-        .args(["bench", name, "--plan", plan.word()])
-        .args(args);
-    if let Some(dir) = dir {
-        command.arg("--dir").arg(dir);
-    }
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true);
-    command
-        .spawn()
-        .with_context(|| format!("starting the {name}"))
-}
-
-/// Closes a part's input, which ends it.
-async fn end(part: &mut Child) -> anyhow::Result<()> {
-    drop(part.stdin.take());
-    tokio::time::timeout(START_MAX, part.wait())
-        .await
-        .context("a part did not end")??;
-    Ok(())
+    Ok(certs::order_key(dir)?)
 }

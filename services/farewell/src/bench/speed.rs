@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use farewell_proto::deletion::v1::State;
 
-use super::driver::{Driver, Shape};
-use super::meter::{self, Process};
-use super::report::{Cost, Figures, Writes};
+use super::driver::{Driver, Shape, strangers};
+use super::meter::{self, Bill, Process};
+use super::report::{Figures, Writes};
 use super::rig::Rig;
-use super::{Load, Plan, as_f64};
+use super::{Load, Plan, as_f64, participants};
 
 /// Deletions before anything is measured, so that caches and plans are warm.
 const WARM_UP: u64 = 2_000;
@@ -19,7 +19,8 @@ const HALF_LOAD_MAX: u64 = 50_000;
 
 /// Measures every shape.
 pub async fn run(plan: Plan, load: &Load) -> anyhow::Result<Figures> {
-    let mut rig = Rig::up(plan, load).await?;
+    let mut rig = Rig::up(plan, load.ledger.as_deref(), load.plain).await?;
+    let participants = participants::start(&mut rig, plan).await?;
     let ledger = rig.ledger.clone();
     let postgres = meter::postmaster(&ledger).await;
     let processes: Vec<_> = [
@@ -28,24 +29,17 @@ pub async fn run(plan: Plan, load: &Load) -> anyhow::Result<Figures> {
             pid: std::process::id(),
             tree: false,
         }),
-        rig.coordinator.id().map(|pid| Process {
-            label: "coordinator",
-            pid,
-            tree: false,
-        }),
-        rig.participants.id().map(|pid| Process {
-            label: "participants",
-            pid,
-            tree: false,
-        }),
+        Some(rig.coordinator.process()?),
+        Some(participants.process()?),
         postgres,
     ]
     .into_iter()
     .flatten()
     .collect();
 
-    let driver = Driver::connect(&rig.callers, &rig.security("driver")?, State::Purged).await?;
-    let driver = Arc::new(driver);
+    let security = rig.security("driver")?;
+    let driver = Driver::connect(&rig.callers, &security, State::Purged, strangers());
+    let driver = Arc::new(driver.await?);
     eprintln!("warming up with {WARM_UP} deletions");
     driver.closed(WARM_UP, load.in_flight).await?;
 
@@ -54,15 +48,9 @@ pub async fn run(plan: Plan, load: &Load) -> anyhow::Result<Figures> {
         load.deletions, load.in_flight
     );
     let accounts = meter::database(&ledger).await;
-    let cpu: Vec<_> = processes.iter().map(meter::cpu_seconds).collect();
+    let bill = Bill::open(processes);
     let saturated = driver.closed(load.deletions, load.in_flight).await?;
-    let costs = processes.iter().zip(cpu).map(|(process, before)| Cost {
-        process: process.label,
-        cpu_seconds_per_thousand: (meter::cpu_seconds(process) - before) * 1_000.0
-            / as_f64(load.deletions),
-        peak_mebibytes: meter::peak_mebibytes(process.pid),
-    });
-    let costs: Vec<_> = costs.collect();
+    let costs = bill.close(load.deletions);
     let after = meter::database(&ledger).await;
     let writes = accounts.zip(after).map(|(before, after)| Writes {
         log_bytes: (after.log_bytes - before.log_bytes) / as_f64(load.deletions),
@@ -77,7 +65,8 @@ pub async fn run(plan: Plan, load: &Load) -> anyhow::Result<Figures> {
     let alone = driver.closed(ALONE.min(load.deletions), 1).await?;
 
     drop(driver);
-    rig.down().await?;
+    participants.end().await?;
+    let _folder = rig.down().await?;
     eprintln!(
         "database only: {} deletions, {} in flight, no RPC",
         load.deletions, load.in_flight
@@ -109,14 +98,14 @@ async fn limit(url: &str, load: &Load) -> anyhow::Result<Shape> {
         farewell_ledger::limit::group_commit_limit(&*ledger, load.deletions, load.in_flight)
             .await?;
     Ok(Shape {
-        deletions: limit.deletions,
+        count: limit.deletions,
         seconds: limit.elapsed.as_secs_f64(),
         p50_ms: 0.0,
         p99_ms: 0.0,
     })
 }
 
-fn kind(url: &str) -> &'static str {
+pub fn kind(url: &str) -> &'static str {
     if url.starts_with("sqlite") {
         "SQLite, WAL, synchronous=FULL"
     } else if url.starts_with("memory") {

@@ -14,7 +14,7 @@ use farewell_runtime::server::Security;
 pub const DEVICES_MAX: usize = 20_000;
 
 /// A fleet: as many devices of each kind for each account.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct FleetConfig {
     /// The accounts' ids, without `accounts/`.
     pub accounts: Vec<String>,
@@ -48,7 +48,7 @@ pub struct FleetConfig {
 }
 
 /// An MQTT broker.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Broker {
     pub host: String,
     pub port: u16,
@@ -123,7 +123,7 @@ impl FleetConfig {
         usize::try_from(each.saturating_mul(accounts)).unwrap_or(usize::MAX)
     }
 
-    pub(super) fn authority(&self) -> anyhow::Result<Option<DevCa>> {
+    pub(crate) fn authority(&self) -> anyhow::Result<Option<DevCa>> {
         self.ca_dir
             .as_ref()
             .map(|dir| {

@@ -105,14 +105,14 @@ impl Life {
     }
 
     /// Until the fleet ends, or nobody knows the device any more.
-    pub async fn live(self: Arc<Self>, mut link: impl Link, context: Arc<Context>) {
+    pub async fn live(self: Arc<Self>, mut link: Box<dyn Link>, context: Arc<Context>) {
         let mut rng = context.rng(&self.id);
         if self.offline && !pause(&context, context.offline_for).await {
             return;
         }
         let mut failures = 0;
         loop {
-            match self.open(&mut link, &context).await {
+            match self.open(&mut *link, &context).await {
                 Ok(()) => failures = 0,
                 // Its log-in was revoked, after it had said everything.
                 Err(NoLink::Unknown) if self.local().epoch() == 0 => return,
@@ -127,7 +127,7 @@ impl Life {
                 }
             }
             self.online.store(true, Ordering::Relaxed);
-            let end = self.session(&mut link, &context, &mut rng).await;
+            let end = self.session(&mut *link, &context, &mut rng).await;
             self.online.store(false, Ordering::Relaxed);
             link.close();
             let wait = match end {
@@ -141,7 +141,7 @@ impl Life {
         }
     }
 
-    async fn open(&self, link: &mut impl Link, context: &Context) -> Result<(), NoLink> {
+    async fn open(&self, link: &mut dyn Link, context: &Context) -> Result<(), NoLink> {
         let Ok(_permit) = context.connecting.acquire().await else {
             return Err(NoLink::Away);
         };
@@ -152,7 +152,7 @@ impl Life {
         }
     }
 
-    async fn session(&self, link: &mut impl Link, context: &Context, rng: &mut StdRng) -> End {
+    async fn session(&self, link: &mut dyn Link, context: &Context, rng: &mut StdRng) -> End {
         let mut again = tokio::time::interval_at(Instant::now() + SYNC_INTERVAL, SYNC_INTERVAL);
         loop {
             let envelope = tokio::select! {
@@ -184,7 +184,7 @@ impl Life {
     async fn obey(
         &self,
         order: &[u8],
-        link: &mut impl Link,
+        link: &mut dyn Link,
         context: &Context,
         rng: &mut StdRng,
     ) -> Obeyed {
@@ -229,17 +229,17 @@ impl Life {
         }
     }
 
-    async fn tell(&self, link: &mut impl Link, order: &wire::Order, state: OrderState) {
+    async fn tell(&self, link: &mut dyn Link, order: &wire::Order, state: OrderState) {
         let report = self.local().report(order, state);
         self.say(link, report).await;
     }
 
-    async fn say(&self, link: &mut impl Link, report: wire::OrderReport) {
+    async fn say(&self, link: &mut dyn Link, report: wire::OrderReport) {
         let answer = self.local().say(report);
         link.answer(answer).await;
     }
 
-    async fn say_again(&self, link: &mut impl Link) {
+    async fn say_again(&self, link: &mut dyn Link) {
         let sync = self.local().sync();
         link.say_again(sync).await;
     }

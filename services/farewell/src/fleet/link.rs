@@ -5,7 +5,7 @@ use farewell_proto::device::v1 as wire;
 
 /// What a device hears.
 #[derive(Debug)]
-pub(super) enum Heard {
+pub(crate) enum Heard {
     /// Signed orders, in the order they are to be carried out.
     Orders(wire::OrderEnvelope),
     /// The connection is gone.
@@ -14,7 +14,7 @@ pub(super) enum Heard {
 
 /// Why there is no connection.
 #[derive(Debug)]
-pub(super) enum NoLink {
+pub(crate) enum NoLink {
     /// The other end is away.
     Away,
     /// The other end doesn't know the device any more.
@@ -23,7 +23,7 @@ pub(super) enum NoLink {
 
 /// A way to the agent.
 #[async_trait]
-pub(super) trait Link: Send + 'static {
+pub(crate) trait Link: Send + 'static {
     /// Connects anew and says what the device knows.
     async fn open(&mut self, sync: wire::SyncEnvelope) -> Result<(), NoLink>;
 

@@ -16,7 +16,7 @@ const DONE_ORDERS_MAX: usize = 64;
 
 /// A device's own memory. It survives a reset, as a factory partition does; the user's data does not.
 #[derive(Clone, Debug)]
-pub(super) struct Local {
+pub(crate) struct Local {
     device: String,
     /// The binding that the device believes in; 0 for none.
     epoch: u64,
@@ -39,7 +39,7 @@ struct Answered {
 
 /// What a device does about an order.
 #[derive(Clone, Debug)]
-pub(super) enum Reaction {
+pub(crate) enum Reaction {
     /// It says this, again if it has said it before.
     Answer(wire::OrderReport),
     /// It asks what time it is.

@@ -21,16 +21,18 @@ mod voice;
 use std::sync::Arc;
 use std::time::Duration;
 
+use farewell_runtime::certs::DevCa;
 use farewell_runtime::shutdown::Shutdown;
 use tokio::task::JoinSet;
 
 pub use self::config::{Broker, Device, FleetConfig, Kind};
+pub(crate) use self::link::{Heard, Link};
+pub(crate) use self::local::{Local, Reaction};
 pub use self::provision::provision;
 pub use self::snapshot::{Counts, Holding, Snapshot};
 
 use self::grpc::AttachLink;
 use self::life::{Context, Life};
-use self::local::Local;
 use self::mqtt::HubLink;
 
 /// How often progress is told.
@@ -68,39 +70,50 @@ pub fn start(
     let ca = config.authority()?;
     let mut lives = Vec::new();
     let mut tasks = JoinSet::new();
-    for device in devices.iter() {
+    // A child lives in its hub.
+    for device in devices.iter().filter(|device| device.kind != Kind::Child) {
         let children = devices.iter().filter(|child| {
             child.kind == Kind::Child && child.via.as_deref() == Some(device.id.as_str())
         });
         let children = children.map(|child| (child.id.clone(), child.epoch));
         let local = Local::new(device, children, config.order_keys.clone());
-        match device.kind {
-            // A child lives in its hub.
-            Kind::Child => {}
-            Kind::Phone | Kind::Watch => {
-                let (agent, attached) = match &device.via {
-                    Some(phone) => (&config.wearables_agent, phone),
-                    None => (&config.phones_agent, &device.id),
-                };
-                let security = config.device_security(ca.as_ref(), attached)?;
-                let link = AttachLink::new(agent, &security, attached, device.via.is_some())?;
-                let life = Arc::new(Life::new(device, local));
-                tasks.spawn(life.clone().live(link, context.clone()));
-                lives.push(life);
-            }
-            Kind::Hub => {
-                let link = HubLink::new(&config.broker, device, shutdown.clone());
-                let life = Arc::new(Life::new(device, local));
-                tasks.spawn(life.clone().live(link, context.clone()));
-                lives.push(life);
-            }
-        }
+        let life = Arc::new(Life::new(device, local));
+        let link = link(config, ca.as_ref(), device, shutdown)?;
+        tasks.spawn(life.clone().live(link, context.clone()));
+        lives.push(life);
     }
     Ok(Fleet {
         lives,
         devices,
         tasks,
     })
+}
+
+/// How a device reaches its agent: a phone by itself, a watch through its phone, a hub through the broker.
+///
+/// Errors: a certificate that can't be made, an address that can't be dialled.
+pub(crate) fn link(
+    config: &FleetConfig,
+    ca: Option<&DevCa>,
+    device: &Device,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Box<dyn Link>> {
+    if device.kind == Kind::Hub {
+        return Ok(Box::new(HubLink::new(
+            &config.broker,
+            device,
+            shutdown.clone(),
+        )));
+    }
+    let (agent, attached) = match &device.via {
+        Some(phone) => (&config.wearables_agent, phone),
+        None => (&config.phones_agent, &device.id),
+    };
+    let security = config.device_security(ca, attached)?;
+    let relays = device.via.is_some();
+    Ok(Box::new(AttachLink::new(
+        agent, &security, attached, relays,
+    )?))
 }
 
 /// [`start`], telling `progress` a few times a second until `shutdown`.

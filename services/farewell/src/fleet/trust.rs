@@ -37,7 +37,7 @@ enum Clock {
 
 /// An order whose signature holds.
 #[derive(Clone, Debug)]
-pub(super) struct Signed {
+pub(crate) struct Signed {
     pub order: wire::Order,
     /// What was signed: the same for the same order, whatever key it was signed with.
     pub payload: Vec<u8>,

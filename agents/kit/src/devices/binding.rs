@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
-use super::{device, outbox, share};
+use super::{device, outbox};
 use crate::participant::{DeviceClass, DeviceVerb, Fault};
 use crate::store::{micros, time};
 
@@ -133,15 +133,13 @@ pub(super) async fn suspend(tx: &mut AnyConnection, device: &str, epoch: u64) ->
     Ok(())
 }
 
-/// Removes the server half of a binding with its shares, unless a newer one has taken its place. Returns the bindings
-/// removed.
+/// Removes the server half of a binding, unless a newer one has taken its place. Returns the bindings removed.
 pub(super) async fn remove(tx: &mut AnyConnection, device: &str, epoch: u64) -> Result<u64, Fault> {
     let removed = sqlx::query("DELETE FROM bindings WHERE device = $1 AND epoch = $2")
         .bind(device)
         .bind(outbox::stored(epoch)?)
         .execute(&mut *tx)
         .await?;
-    share::remove_all(tx, device, epoch).await?;
     Ok(removed.rows_affected())
 }
 

@@ -8,13 +8,12 @@ use farewell_proto::device::v1 as wire;
 use prost::bytes::Bytes;
 use sqlx::AnyConnection;
 
-use super::binding;
 use super::counters::Odd;
 use super::device::{self, Device};
 use super::names;
 use super::order::{Event, State};
 use super::outbox::{self, Entry};
-use super::returns;
+use super::{parting, returns};
 use crate::participant::{DeviceVerb, Fault};
 
 /// Done orders in one `Sync`.
@@ -128,6 +127,8 @@ pub(super) struct Effects {
     pub commands: BTreeSet<String>,
     /// … of those, with one that has just been executed.
     pub executed: BTreeSet<String>,
+    /// Hubs' children that have ended, with their commands.
+    pub children: BTreeSet<(String, String)>,
     /// Hubs that may be sent more now, each with the time at which it got the order that it has answered.
     pub hubs: BTreeMap<String, SystemTime>,
     /// Something may have to be told of a device that has returned.
@@ -143,6 +144,10 @@ impl Effects {
             return;
         }
         self.commands.insert(entry.command.clone());
+        if entry.subject != entry.order.device {
+            let child = (entry.command.clone(), entry.subject.clone());
+            self.children.insert(child);
+        }
         self.returned |= returns::returns(entry, next);
         if next == State::Executed {
             self.executed.insert(entry.command.clone());
@@ -294,22 +299,18 @@ async fn advance(
         return Ok(());
     };
     effects.note(entry, next);
-    if !matches!(next, State::Executed | State::Confirmed) {
-        return Ok(());
-    }
+    let done = matches!(next, State::Executed | State::Confirmed);
     match entry.order.verb {
-        // Where the server half is gone already (a tombstone, an unbinding) nobody else will revoke the log-in.
-        DeviceVerb::Unbind | DeviceVerb::Reset => {
-            if binding::find(tx, &entry.order.device).await?.is_none() {
-                binding::revoke(tx, &entry.order.device, entry.order.epoch).await?;
-            }
+        DeviceVerb::Unbind | DeviceVerb::Reset if done || next == State::Detached => {
+            parting::answered(tx, entry, next).await?;
         }
         // A child is told nothing itself: it has no epoch of its own that orders would wait for.
-        DeviceVerb::Transfer if entry.order.child.is_none() => {
+        DeviceVerb::Transfer if done && entry.order.child.is_none() => {
             device::took_on(tx, &entry.order.device, entry.order.new_epoch).await?;
         }
-        DeviceVerb::Transfer => {}
-        DeviceVerb::RemoveChild => {}
+        // A child's row is not held, only its hub's: the erasure lets go of it, which holds all of them.
+        DeviceVerb::Unbind | DeviceVerb::Reset | DeviceVerb::Transfer | DeviceVerb::RemoveChild => {
+        }
     }
     Ok(())
 }

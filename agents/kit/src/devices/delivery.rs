@@ -19,6 +19,7 @@ use super::companion::is_companion;
 use super::contact::{self, Contact, Effects, Report};
 use super::counters::{Counters, Odd};
 use super::device;
+use super::lock;
 use super::order::{Order, State};
 use super::outbox;
 use super::registry::{Registry, Via};
@@ -348,12 +349,18 @@ impl Lane {
     }
 }
 
-/// Commands that have an answer now: nothing is open, and what was executed is confirmed, or was executed just now.
+/// Commands that have an answer now: nothing is open, and what was executed is confirmed, or was executed just now. And
+/// those with a child that is gone and still locked: its next owner waits for nothing else.
 async fn settled(tx: &mut AnyConnection, effects: &Effects) -> Result<BTreeSet<String>, Fault> {
     let mut settled = BTreeSet::new();
     for command in &effects.commands {
         let (open, unconfirmed) = outbox::open_and_unconfirmed(tx, command).await?;
         if open == 0 && (unconfirmed == 0 || effects.executed.contains(command)) {
+            settled.insert(command.clone());
+        }
+    }
+    for (command, child) in &effects.children {
+        if !settled.contains(command) && lock::is_on(tx, child).await? {
             settled.insert(command.clone());
         }
     }

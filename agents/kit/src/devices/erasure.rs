@@ -15,7 +15,7 @@ use super::participant::Terms;
 use super::registry::Via;
 use super::takeover::takers;
 use super::task::{INVALID_ORDER, Refused, Task, refuse};
-use super::{lock, share};
+use super::{parting, share};
 use crate::participant::{DeviceOutcome, DeviceResult, DeviceVerb, Fault, Order};
 use crate::seal;
 use crate::store::{micros, time};
@@ -47,6 +47,19 @@ pub(super) async fn find(tx: &mut AnyConnection, command: &str) -> Result<Option
         begun: time(begun),
         refused: refused != 0,
     }))
+}
+
+/// The mark of the account that `command` erases, while that is under way.
+pub(super) async fn account_mark(
+    tx: &mut AnyConnection,
+    command: &str,
+) -> Result<Option<String>, Fault> {
+    let row: Option<(String,)> =
+        sqlx::query_as("SELECT account_mark FROM erasures WHERE command = $1")
+            .bind(command)
+            .fetch_optional(&mut *tx)
+            .await?;
+    Ok(row.map(|(mark,)| mark))
 }
 
 /// Suspends the server half of every device of the order and queues what each is to be told: for those devices and
@@ -180,6 +193,30 @@ pub(super) async fn detach_absent(
     Ok(())
 }
 
+/// Lets go of devices that have ended and were not let go of when they did: nobody said anything then, or only their hub
+/// did. The others are still waited for.
+pub(super) async fn part_ended(
+    tx: &mut AnyConnection,
+    command: &str,
+    erasure: &Erasure,
+    terms: &Terms,
+    now: SystemTime,
+) -> Result<(), Fault> {
+    let parted = parting::of_command(tx, command).await?;
+    let due = |entry: &&Entry| ended(entry, terms, now) && !parted.contains_key(&entry.binding());
+    if !erasure.entries.iter().any(|entry| due(&entry)) {
+        return Ok(());
+    }
+    let devices = erasure.hold(tx).await?;
+    // Read again: it may have moved until now, and what has ended ends in no way that would have kept more.
+    let entries = outbox::of_command(tx, command).await?;
+    for entry in entries.iter().filter(due) {
+        let (end, device) = (entry.order.state, devices.get(&entry.subject));
+        parting::part(tx, entry, end, device, &erasure.account_mark).await?;
+    }
+    Ok(())
+}
+
 impl Erasure {
     /// Holds every device of it, and every hub that is told: all at once, so that whoever holds some waits for nobody
     /// who waits for them.
@@ -232,20 +269,26 @@ impl Erasure {
         !safe.is_empty() && other.is_empty()
     }
 
-    /// The longest that a confirmation is still waited for, if nothing else is.
-    pub fn confirmation_left(&self, terms: &Terms, now: SystemTime) -> Option<Duration> {
-        if self.entries.iter().any(|entry| entry.order.state.is_open()) {
-            return None;
-        }
-        self.entries
+    /// Whether a device is still to act.
+    pub fn is_open(&self) -> bool {
+        self.entries.iter().any(|entry| entry.order.state.is_open())
+    }
+
+    /// How long confirmations are still waited for: the shortest, after which a device is let go of, and the longest.
+    pub fn confirmations_left(
+        &self,
+        terms: &Terms,
+        now: SystemTime,
+    ) -> Option<(Duration, Duration)> {
+        let executed = self
+            .entries
             .iter()
-            .filter(|entry| !ended(entry, terms, now))
-            .map(|entry| {
-                terms
-                    .confirm_wait
-                    .saturating_sub(now.duration_since(entry.moved).unwrap_or_default())
-            })
-            .max()
+            .filter(|entry| entry.order.state == State::Executed && !ended(entry, terms, now));
+        let left = executed.map(|entry| {
+            let waited = now.duration_since(entry.moved).unwrap_or_default();
+            terms.confirm_wait.saturating_sub(waited)
+        });
+        left.clone().min().zip(left.max())
     }
 }
 
@@ -279,8 +322,8 @@ pub(super) struct Taken {
     pub shares: u64,
 }
 
-/// Removes what is left of the server half, and what the account shared of others. Locks are released, but for those of
-/// lost devices. Log-ins go last, and a tombstone keeps its one: it is the only way to the device.
+/// Says what became of every device once all of them have parted, and removes what was shared: of theirs by others, and of
+/// others' by the account.
 pub(super) async fn finish(
     tx: &mut AnyConnection,
     order: &Order,
@@ -289,6 +332,8 @@ pub(super) async fn finish(
     let devices = erasure.hold(tx).await?;
     // Read again: what moved until now is in the answer, and whatever moves from now on is told behind it.
     let entries = outbox::of_command(tx, &order.command).await?;
+    let parted = parting::of_command(tx, &order.command).await?;
+    parting::forget(tx, &order.command).await?;
     let mut taken = Taken {
         results: Vec::with_capacity(entries.len()),
         bindings: 0,
@@ -298,17 +343,16 @@ pub(super) async fn finish(
     for entry in &entries {
         let (name, epoch) = (&entry.subject, entry.subject_epoch);
         let device = devices.get(name);
-        taken.bindings += binding::remove(tx, name, epoch).await?;
-        if entry.order.state != State::Detached {
-            taken.credentials += binding::revoke(tx, name, epoch).await?;
-        }
-        let lost = device.is_some_and(|device| device.lost);
+        share::remove_all(tx, name, epoch).await?;
+        let gone = parted.get(&entry.binding()).copied().unwrap_or_default();
+        taken.bindings += gone.bindings;
+        taken.credentials += gone.credentials;
         taken.results.push(DeviceResult {
             device: name.clone(),
             binding_epoch: epoch,
             outcome: Some(outcome(entry, device)?),
             facts: None,
-            lock: lock::let_go(tx, name, lost, &erasure.account_mark).await?,
+            lock: gone.lock,
         });
     }
     sqlx::query("DELETE FROM erasures WHERE command = $1")

@@ -7,7 +7,7 @@ use super::change::Target;
 use super::refusal::Refusal;
 use super::registry::{Registry, Shown};
 use super::request::{digest_of, remember, repeated};
-use super::{binding, device, lock};
+use super::{binding, device, lock, parting};
 use crate::participant::Fault;
 
 impl Registry {
@@ -40,6 +40,7 @@ impl Registry {
             set(&mut tx, &target.device, lost).await?;
             if !lost {
                 lock::release_kept(&mut tx, &target.device).await?;
+                parting::found(&mut tx, &target.device).await?;
             }
             remember(
                 &mut tx,

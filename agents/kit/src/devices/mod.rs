@@ -30,6 +30,7 @@ pub mod names;
 pub mod order;
 mod outbox;
 pub mod participant;
+mod parting;
 mod possession;
 pub mod refusal;
 pub mod registry;

@@ -40,6 +40,13 @@ pub(super) struct Entry {
     pub moved: SystemTime,
 }
 
+impl Entry {
+    /// The binding of the roster.
+    pub fn binding(&self) -> (String, u64) {
+        (self.subject.clone(), self.subject_epoch)
+    }
+}
+
 /// An order to be written.
 pub(super) struct Draft<'a> {
     /// What the coordinator signed; `None` for a device that can't be told, whose binding a person ends.

@@ -120,6 +120,7 @@ impl DeviceLine {
         let now = SystemTime::now();
         let horizon = self.horizon(order, erasure.begun);
         erasure::detach_absent(tx, &mut erasure, horizon, now).await?;
+        erasure::part_ended(tx, &order.command, &erasure, &self.terms, now).await?;
         let total = erasure.entries.len();
         let ended = erasure.ended(&self.terms, now);
         if ended == total {
@@ -143,12 +144,16 @@ impl DeviceLine {
             });
         }
         let age = now.duration_since(erasure.begun).unwrap_or_default();
-        let retry_after = erasure
-            .confirmation_left(&self.terms, now)
-            .map_or((age / RETRY_AGE_DIVISOR).max(RETRY_MIN), |left| {
-                left + CONFIRMATION_SLACK
-            })
-            .min(RETRY_MAX);
+        let patience = (age / RETRY_AGE_DIVISOR).max(RETRY_MIN);
+        let retry_after = match erasure.confirmations_left(&self.terms, now) {
+            // A device that isn't seen again is let go of in time, also while others are waited for.
+            Some((first, _)) if erasure.is_open() => {
+                patience.min((first + CONFIRMATION_SLACK).max(RETRY_MIN))
+            }
+            Some((_, last)) => last + CONFIRMATION_SLACK,
+            None => patience,
+        }
+        .min(RETRY_MAX);
         Ok(Answer::Deferred(Deferred {
             retry_after,
             reason: if erasure.waits_for_safe_moment() {

@@ -8,9 +8,10 @@ use sha2::{Digest as _, Sha256};
 use sqlx::AnyConnection;
 
 use super::change::{Change, Target, digest_of_bytes};
+use super::parting::{self, LogIn};
 use super::refusal::Refusal;
 use super::registry::{Registry, Via, hex};
-use super::{binding, device, lock, outbox};
+use super::{binding, device, outbox, share};
 use crate::participant::Fault;
 use crate::seal;
 use crate::store::micros;
@@ -74,10 +75,10 @@ impl Registry {
         if !take(held.tx(), &target.device, target.epoch, &challenge).await? {
             return Err(Refusal::NotInHand);
         }
-        binding::remove(held.tx(), &target.device, target.epoch).await?;
-        binding::revoke(held.tx(), &target.device, target.epoch).await?;
-        let mark = seal::mark(&binding.account);
-        lock::let_go(held.tx(), &target.device, false, &mark).await?;
+        let (mark, device) = (seal::mark(&binding.account), held.device.clone());
+        let ended = (target.device.as_str(), target.epoch);
+        parting::let_go(held.tx(), ended, Some(&device), &mark, LogIn::Revoked).await?;
+        share::remove_all(held.tx(), &target.device, target.epoch).await?;
         held.finish(target.epoch).await
     }
 }

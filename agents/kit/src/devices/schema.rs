@@ -60,6 +60,11 @@ pub const SCHEMA: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS erasures (command TEXT PRIMARY KEY, account_mark TEXT NOT NULL, \
      refused BIGINT NOT NULL, begun_at BIGINT NOT NULL)",
     "CREATE INDEX IF NOT EXISTS erasures_account ON erasures (account_mark)",
+    // What went of the server half of an erasure's devices that have ended, until all have.
+    "CREATE TABLE IF NOT EXISTS partings (command TEXT NOT NULL, device TEXT NOT NULL, epoch BIGINT NOT NULL CHECK (epoch > 0), \
+     lock_outcome TEXT NOT NULL CHECK (lock_outcome IN ('', 'RELEASED', 'KEPT')), \
+     bindings BIGINT NOT NULL CHECK (bindings >= 0), credentials BIGINT NOT NULL CHECK (credentials >= 0), \
+     PRIMARY KEY (command, device, epoch))",
     // Devices that were unbound one by one. How far the device is stands in its order of this name.
     "CREATE TABLE IF NOT EXISTS unbindings (name TEXT PRIMARY KEY, account_mark TEXT NOT NULL, device TEXT NOT NULL, \
      epoch BIGINT NOT NULL, begun_at BIGINT NOT NULL)",

@@ -5,13 +5,12 @@ use std::time::{Duration, SystemTime};
 use sqlx::{Any, AnyConnection, Transaction};
 
 use super::bells::Bells;
-use super::binding;
-use super::device;
-use super::lock;
 use super::order::{Event, State};
 use super::outbox::{self, Draft, Entry};
+use super::parting::{self, LogIn};
 use super::registry::{Registry, Via};
 use super::task::Task;
+use super::{binding, device, share};
 use crate::participant::{DeviceVerb, Fault, NotUnbound, UnbindDevice, Unbinding, UnbindingState};
 use crate::seal;
 use crate::store::{micros, time};
@@ -178,13 +177,15 @@ async fn end(
         },
     };
     outbox::queue(tx, &draft).await?;
-    binding::remove(tx, name, epoch).await?;
     let mark = seal::mark(&request.account);
-    lock::let_go(tx, name, false, &mark).await?;
-    if signed.is_none() {
-        // Nobody will answer: the log-in is of no use any more.
-        binding::revoke(tx, name, epoch).await?;
-    }
+    let log_in = if signed.is_some() {
+        LogIn::Kept
+    } else {
+        // Nobody will answer.
+        LogIn::Revoked
+    };
+    parting::let_go(tx, (name, epoch), devices.get(name), &mark, log_in).await?;
+    share::remove_all(tx, name, epoch).await?;
     sqlx::query(
         "INSERT INTO unbindings (name, account_mark, device, epoch, begun_at) VALUES ($1, $2, $3, $4, $5)",
     )

@@ -10,6 +10,7 @@ mod intruders;
 mod line;
 mod locks;
 mod orders;
+mod parting;
 mod registry;
 mod returns;
 mod rivals;

@@ -17,14 +17,15 @@ use rand::{Rng as _, SeedableRng as _};
 
 use crate::devices::names;
 use crate::devices::participant::Terms;
-use crate::devices::registry::Via;
+use crate::devices::registry::{Bound, Via};
 use crate::devices::said::Said;
 use crate::devices::signed::ORDER;
 use crate::devices::testing::*;
 use crate::participant::{
-    Answer, DeviceOutcome, DeviceTask, DeviceVerb, Order, Participant as _, UnbindDevice,
+    Answer, DeviceOutcome, DeviceTask, DeviceVerb, LockOutcome, Order, Participant as _,
+    UnbindDevice,
 };
-use crate::scratch;
+use crate::{scratch, seal};
 
 /// An account that was erased binds nothing any more: there are some to come.
 const ACCOUNTS: [&str; 10] = [
@@ -192,7 +193,17 @@ struct Deletion {
     order: Order,
     /// What each device of the roster is told.
     verbs: BTreeMap<(String, u64), DeviceVerb>,
-    done: Option<Vec<(String, u64, DeviceOutcome)>>,
+    done: Option<Vec<End>>,
+}
+
+type End = (String, u64, DeviceOutcome, Option<LockOutcome>);
+
+/// A binding as its owner knows it.
+#[derive(Clone)]
+struct Owned {
+    epoch: u64,
+    account: &'static str,
+    locked: bool,
 }
 
 #[derive(Default)]
@@ -215,6 +226,11 @@ struct World {
     /// Bindings that somebody asked to end.
     wanted: BTreeSet<(String, u64)>,
     deletions: Vec<Deletion>,
+    /// The newest binding of each device.
+    owned: BTreeMap<&'static str, Owned>,
+    /// Bindings with an activation lock.
+    locked: BTreeSet<(String, u64)>,
+    lost: BTreeSet<&'static str>,
     keys: KeyRing,
     tally: Tally,
 }
@@ -246,6 +262,9 @@ impl World {
             down: Vec::new(),
             wanted: BTreeSet::new(),
             deletions: Vec::new(),
+            owned: BTreeMap::new(),
+            locked: BTreeSet::new(),
+            lost: BTreeSet::new(),
             keys: KeyRing::new([key.public()]),
             tally: Tally::default(),
         }
@@ -278,7 +297,8 @@ impl World {
             27..32 => self.poll().await,
             32..48 => self.contact().await,
             48..72 => self.deliver_up().await,
-            72..97 => self.deliver_down(),
+            72..96 => self.deliver_down(),
+            96 => self.lose_or_find().await,
             97 => {
                 let (id, back) = (self.any_body(), self.rng.random_bool(0.5));
                 let (ahead, behind) = (Duration::ZERO, JUMP);
@@ -311,12 +331,14 @@ impl World {
         };
         let new = crate::devices::registry::NewBinding {
             answer_key: Some(device_key(id).public()),
+            activation_lock: self.rng.random_bool(0.5),
             ..new_binding(account, id, via)
         };
         let Ok(bound) = self.bench().registry.bind(&new).await else {
             return;
         };
         let epoch = bound.shown.binding.epoch;
+        self.own(id, account, &bound);
         if self.via == Via::Companion {
             self.body(id).phone = via;
         }
@@ -352,8 +374,37 @@ impl World {
             .transfer(&target(id, epoch), account)
             .await;
         if let Ok(bound) = moved {
+            self.own(id, account, &bound);
             self.pair(id, via.as_deref(), bound.shown.binding.epoch);
         }
+    }
+
+    fn own(&mut self, id: &'static str, account: &'static str, bound: &Bound) {
+        let (epoch, locked) = (bound.shown.binding.epoch, bound.shown.locked);
+        if locked {
+            self.locked.insert((id.to_owned(), epoch));
+        }
+        let owned = Owned {
+            epoch,
+            account,
+            locked,
+        };
+        self.owned.insert(id, owned);
+    }
+
+    /// Also while its account is deleted, and when nobody has it any more.
+    async fn lose_or_find(&mut self) {
+        let id = self.any_body();
+        let Some(owned) = self.owned.get(id) else {
+            return;
+        };
+        let (report, lost) = (target(id, owned.epoch), !self.lost.contains(id));
+        let said = self.bench().registry.report_lost(&report, lost).await;
+        match said {
+            Ok(_) if lost => self.lost.insert(id),
+            Ok(_) => self.lost.remove(id),
+            Err(_) => false,
+        };
     }
 
     async fn any_binding(&mut self) -> Option<(&'static str, u64, Option<String>)> {
@@ -488,7 +539,14 @@ impl World {
             let ends: Vec<_> = done
                 .devices
                 .iter()
-                .map(|it| (it.device.clone(), it.binding_epoch, it.outcome.unwrap()))
+                .map(|it| {
+                    (
+                        it.device.clone(),
+                        it.binding_epoch,
+                        it.outcome.unwrap(),
+                        it.lock,
+                    )
+                })
                 .collect();
             let before = self.deletions[place].done.replace(ends.clone());
             assert!(
@@ -692,7 +750,12 @@ impl World {
             let ends = deletion.done.as_ref();
             let ends = ends.unwrap_or_else(|| panic!("{} never ends", deletion.order.command));
             assert_eq!(ends.len(), deletion.verbs.len(), "each device has one end");
-            for (device, epoch, outcome) in ends {
+            for (device, epoch, outcome, lock) in ends {
+                let locked = self.locked.contains(&(device.clone(), *epoch));
+                assert!(
+                    *outcome == DeviceOutcome::Superseded || lock.is_some() == locked,
+                    "{device} {epoch}: {lock:?}"
+                );
                 let verb = deletion.verbs[&(device.clone(), *epoch)];
                 let body = self.bodies.iter().find(|body| body.id == device).unwrap();
                 let holds = body.epoch == *epoch
@@ -725,6 +788,41 @@ impl World {
     }
 }
 
+impl World {
+    /// What nobody wanted to end stands, with its lock; what was to end has gone, but for the lock of what is lost.
+    async fn audit_owners(&self) {
+        let pool = self.bench().registry.store().pool();
+        for (id, owned) in &self.owned {
+            let bound: Option<(String, i64)> =
+                sqlx::query_as("SELECT account, epoch FROM bindings WHERE device = $1")
+                    .bind(*id)
+                    .fetch_optional(pool)
+                    .await
+                    .unwrap();
+            let lock: Option<(String,)> =
+                sqlx::query_as("SELECT locked_for FROM locks WHERE device = $1")
+                    .bind(*id)
+                    .fetch_optional(pool)
+                    .await
+                    .unwrap();
+            let own = (
+                owned.account.to_owned(),
+                i64::try_from(owned.epoch).unwrap(),
+            );
+            let stands = !self.wanted.contains(&((*id).to_owned(), owned.epoch));
+            assert_eq!(bound, stands.then_some(own), "{id}");
+            let locked = owned.locked && (stands || self.lost.contains(id));
+            let mark = (seal::mark(owned.account),);
+            assert_eq!(lock, locked.then_some(mark), "{id} {stands}");
+        }
+        let (parted,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM partings")
+            .fetch_one(pool)
+            .await
+            .unwrap();
+        assert_eq!(parted, 0, "what is answered is in the answer");
+    }
+}
+
 fn cases() -> u64 {
     let asked = std::env::var("FAREWELL_TEST_CASES").ok();
     asked.and_then(|text| text.parse().ok()).unwrap_or(CASES)
@@ -740,6 +838,7 @@ async fn histories(via: Via) {
         }
         world.settle().await;
         world.audit().await;
+        world.audit_owners().await;
         total.steps += world.tally.steps;
         total.executed += world.tally.executed;
         total.refused += world.tally.refused;

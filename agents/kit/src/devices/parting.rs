@@ -1,0 +1,189 @@
+//! A device and its account part: the activation lock is released, the binding goes and the log-in is revoked, together and
+//! in this order. Every device of an erasure parts when it has ended itself, whatever became of the others: a phone that
+//! was wiped is somebody's again while a watch is still in a drawer.
+//!
+//! What went is written in the transaction in which it goes, and read when the erasure is answered. It can't be found out
+//! then: the device may have its next owner, of whom nothing is looked at and nothing touched.
+//!
+//! Everything here is a step in the transaction of whoever holds the device's row.
+
+use std::collections::BTreeMap;
+
+use sqlx::AnyConnection;
+
+use super::device::{self, Device};
+use super::order::State;
+use super::outbox::{self, Entry};
+use super::{binding, erasure, lock};
+use crate::participant::{Fault, LockOutcome};
+
+/// What went of a binding's server half.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Gone {
+    pub lock: Option<LockOutcome>,
+    pub bindings: u64,
+    pub credentials: u64,
+}
+
+/// What becomes of the device's log-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LogIn {
+    /// Nobody needs it any more.
+    Revoked,
+    /// It is the only way to the device, which is still to be told something.
+    Kept,
+}
+
+/// Parted devices of an erasure, by binding.
+pub(super) type Parted = BTreeMap<(String, u64), Gone>;
+
+/// Lets go of a binding's server half. A newer binding and whatever belongs to it stay.
+pub(super) async fn let_go(
+    tx: &mut AnyConnection,
+    (name, epoch): (&str, u64),
+    device: Option<&Device>,
+    account_mark: &str,
+    log_in: LogIn,
+) -> Result<Gone, Fault> {
+    let lock = match device {
+        Some(device) if device.epoch <= epoch => {
+            lock::let_go(tx, name, device.lost, account_mark).await?
+        }
+        Some(_) | None => None,
+    };
+    Ok(Gone {
+        lock,
+        bindings: binding::remove(tx, name, epoch).await?,
+        credentials: match log_in {
+            LogIn::Revoked => binding::revoke(tx, name, epoch).await?,
+            LogIn::Kept => 0,
+        },
+    })
+}
+
+/// Lets go of an erasure's device that has ended in `end`, and writes what went. Done again, it adds nothing.
+pub(super) async fn part(
+    tx: &mut AnyConnection,
+    entry: &Entry,
+    end: State,
+    device: Option<&Device>,
+    account_mark: &str,
+) -> Result<(), Fault> {
+    let binding = (entry.subject.as_str(), entry.subject_epoch);
+    let log_in = if end == State::Detached {
+        LogIn::Kept
+    } else {
+        LogIn::Revoked
+    };
+    let gone = let_go(tx, binding, device, account_mark, log_in).await?;
+    write(tx, &entry.command, binding, gone).await
+}
+
+/// A device has answered an order that drops its binding: what its own word lets go.
+///
+/// One that has only said so is waited for, to be seen without the binding, and keeps its log-in so long.
+pub(super) async fn answered(
+    tx: &mut AnyConnection,
+    entry: &Entry,
+    end: State,
+) -> Result<(), Fault> {
+    let (name, epoch) = (&entry.order.device, entry.order.epoch);
+    let gone = binding::find(tx, name).await?.is_none();
+    match erasure::account_mark(tx, &entry.command).await? {
+        Some(mark) if gone || end != State::Executed => {
+            let device = device::find(tx, name).await?;
+            part(tx, entry, end, device.as_ref(), &mark).await
+        }
+        Some(_) => Ok(()),
+        // The server half went before (a tombstone, an unbinding): nobody else will revoke the log-in.
+        None if gone && end != State::Detached => {
+            binding::revoke(tx, name, epoch).await?;
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+/// A lost device was found before its erasure is answered: its lock is released with that.
+pub(super) async fn found(tx: &mut AnyConnection, device: &str) -> Result<(), Fault> {
+    sqlx::query("UPDATE partings SET lock_outcome = $2 WHERE device = $1 AND lock_outcome = $3")
+        .bind(device)
+        .bind(stored(Some(LockOutcome::Released)))
+        .bind(stored(Some(LockOutcome::Kept)))
+        .execute(&mut *tx)
+        .await?;
+    Ok(())
+}
+
+/// Devices of an erasure that have parted.
+pub(super) async fn of_command(tx: &mut AnyConnection, command: &str) -> Result<Parted, Fault> {
+    let rows: Vec<(String, i64, String, i64, i64)> = sqlx::query_as(
+        "SELECT device, epoch, lock_outcome, bindings, credentials FROM partings WHERE command = $1",
+    )
+    .bind(command)
+    .fetch_all(&mut *tx)
+    .await?;
+    rows.into_iter()
+        .map(|(device, epoch, lock, bindings, credentials)| {
+            let gone = Gone {
+                lock: outcome(&lock)?,
+                bindings: count(bindings)?,
+                credentials: count(credentials)?,
+            };
+            Ok(((device, outbox::epoch(epoch)?), gone))
+        })
+        .collect()
+}
+
+/// The erasure is answered: its answer says it from now on.
+pub(super) async fn forget(tx: &mut AnyConnection, command: &str) -> Result<(), Fault> {
+    sqlx::query("DELETE FROM partings WHERE command = $1")
+        .bind(command)
+        .execute(&mut *tx)
+        .await?;
+    Ok(())
+}
+
+async fn write(
+    tx: &mut AnyConnection,
+    command: &str,
+    (device, epoch): (&str, u64),
+    gone: Gone,
+) -> Result<(), Fault> {
+    sqlx::query(
+        "INSERT INTO partings (command, device, epoch, lock_outcome, bindings, credentials) VALUES ($1, $2, $3, $4, $5, $6) \
+         ON CONFLICT (command, device, epoch) DO UPDATE SET \
+         lock_outcome = CASE WHEN excluded.lock_outcome = '' THEN partings.lock_outcome ELSE excluded.lock_outcome END, \
+         bindings = partings.bindings + excluded.bindings, \
+         credentials = partings.credentials + excluded.credentials",
+    )
+    .bind(command)
+    .bind(device)
+    .bind(outbox::stored(epoch)?)
+    .bind(stored(gone.lock))
+    .bind(i64::try_from(gone.bindings).unwrap_or(i64::MAX))
+    .bind(i64::try_from(gone.credentials).unwrap_or(i64::MAX))
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
+}
+
+fn stored(lock: Option<LockOutcome>) -> &'static str {
+    match lock {
+        None => "",
+        Some(LockOutcome::Released) => "RELEASED",
+        Some(LockOutcome::Kept) => "KEPT",
+    }
+}
+
+fn outcome(text: &str) -> Result<Option<LockOutcome>, Fault> {
+    [None, Some(LockOutcome::Released), Some(LockOutcome::Kept)]
+        .into_iter()
+        .find(|lock| stored(*lock) == text)
+        .ok_or_else(|| Fault::plain("a lock's end in the partings table that is not known"))
+}
+
+fn count(stored: i64) -> Result<u64, Fault> {
+    u64::try_from(stored)
+        .map_err(|error| Fault::new("a negative count in the partings table", error))
+}

@@ -4,6 +4,7 @@
 use std::io;
 
 use prost::bytes::Bytes;
+use rumqttc_v5::TlsError;
 
 use super::profile::{Profile, QOS_MIN};
 use super::protocol::Version;
@@ -108,6 +109,8 @@ pub(super) enum Trouble {
     Unanswered,
     /// The broker doesn't know the log-in.
     LogIn,
+    /// Whoever answers has no certificate for the broker's name by the authority that is believed. Nothing was said.
+    Untrusted,
     /// Somebody sent something larger than anything of ours. On a session it would come again and again.
     TooLarge,
     /// Anything else; it passes or doesn't.
@@ -123,6 +126,15 @@ pub(super) fn is_end(error: &io::Error) -> bool {
             | io::ErrorKind::BrokenPipe
             | io::ErrorKind::UnexpectedEof
     )
+}
+
+/// Whether TLS came to nothing because of a certificate: the broker's, or the authority that it is held against. Anything
+/// else that went wrong on the way passes.
+pub(super) fn is_untrusted(error: &TlsError) -> bool {
+    match error {
+        TlsError::Io(error) => error.kind() == io::ErrorKind::InvalidData,
+        _ => true,
+    }
 }
 
 #[cfg(test)]

@@ -184,6 +184,16 @@ impl Pump {
                 self.say(Incoming::Refused);
                 return Next::Retry;
             }
+            Trouble::Untrusted => {
+                if self.failures == 0 {
+                    tracing::error!(
+                        word = "BROKER_NOT_TRUSTED",
+                        broker = ?self.options.endpoint,
+                        "whoever answers shows no certificate for this host by the authority of broker.ca; nothing was \
+                         said to it, and it is tried again"
+                    );
+                }
+            }
             Trouble::TooLarge => {
                 tracing::warn!(
                     word = "MESSAGE_TOO_LARGE",

@@ -10,7 +10,7 @@ use rumqttc_v4::{
     StateError, SubscribeFilter, TlsConfiguration, Transport,
 };
 
-use super::dialect::{Granted, Heard, Trouble, is_end};
+use super::dialect::{Granted, Heard, Trouble, is_end, is_untrusted};
 use super::profile::Profile;
 use super::protocol::Version;
 use super::{
@@ -136,6 +136,7 @@ fn trouble(error: &ConnectionError, accepted: bool) -> Trouble {
         ConnectionError::ConnectionRefused(ConnectReturnCode::RefusedProtocolVersion) => {
             Trouble::Version
         }
+        ConnectionError::Tls(error) if is_untrusted(error) => Trouble::Untrusted,
         ConnectionError::MqttState(StateError::Deserialization(
             CodecError::PayloadSizeLimitExceeded(_),
         )) => Trouble::TooLarge,

@@ -15,7 +15,7 @@ use rumqttc_v5::{
     StateError, SubscribeFilter, TlsConfiguration, Transport,
 };
 
-use super::dialect::{Granted, Heard, Trouble, is_end};
+use super::dialect::{Granted, Heard, Trouble, is_end, is_untrusted};
 use super::profile::Profile;
 use super::protocol::Version;
 use super::session::Forgetful;
@@ -181,6 +181,7 @@ fn trouble(error: &ConnectionError, accepted: bool) -> Trouble {
             ConnectReturnCode::UnsupportedProtocolVersion
             | ConnectReturnCode::RefusedProtocolVersion,
         ) => Trouble::Version,
+        ConnectionError::Tls(error) if is_untrusted(error) => Trouble::Untrusted,
         ConnectionError::MqttState(StateError::Deserialization(
             CodecError::PayloadSizeLimitExceeded { .. },
         )) => Trouble::TooLarge,

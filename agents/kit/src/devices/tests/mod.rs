@@ -5,6 +5,7 @@ mod delivery;
 mod erasure;
 mod household;
 mod hub;
+mod impostors;
 mod incidents;
 mod intruders;
 mod line;

@@ -10,7 +10,7 @@ use farewell_runtime::shutdown::Shutdown;
 use super::brokers::ejabberd::Ejabberd;
 use super::brokers::mosquitto::Mosquitto;
 use super::brokers::nats::Nats;
-use super::brokers::{Broker, HUBS, PATIENCE, endpoint};
+use super::brokers::{Broker, HUBS, PATIENCE, certificate, endpoint};
 use super::hub::{Hub, Mood};
 use super::line::{Line, standing, until};
 use crate::devices::broker::Config;
@@ -204,6 +204,24 @@ async fn each_order_is_carried_out_once_on_mosquitto_with_mqtt_3_1_1() {
     on("story-mosquitto-311", broker, Version::V311, Protocol::V311).await;
 }
 
+#[tokio::test]
+async fn each_order_is_carried_out_once_on_mosquitto_with_tls() {
+    let broker = Mosquitto::start_with_tls(&certificate());
+    on("story-mosquitto-tls-5", broker, Version::V5, Protocol::Auto).await;
+}
+
+#[tokio::test]
+async fn each_order_is_carried_out_once_on_mosquitto_with_tls_and_mqtt_3_1_1() {
+    let broker = Mosquitto::start_with_tls(&certificate());
+    on(
+        "story-mosquitto-tls-311",
+        broker,
+        Version::V311,
+        Protocol::V311,
+    )
+    .await;
+}
+
 /// The agent finds out by itself that NATS speaks MQTT 3.1.1 only.
 #[tokio::test]
 async fn each_order_is_carried_out_once_on_a_nats_cluster() {
@@ -221,6 +239,12 @@ async fn each_order_is_carried_out_once_on_an_ejabberd_cluster() {
 async fn each_order_is_carried_out_once_on_an_ejabberd_cluster_with_mqtt_3_1_1() {
     let broker = Ejabberd::start();
     on("story-ejabberd-311", broker, Version::V311, Protocol::V311).await;
+}
+
+#[tokio::test]
+async fn each_order_is_carried_out_once_on_an_ejabberd_cluster_with_tls() {
+    let broker = Ejabberd::start_with_tls(&certificate());
+    on("story-ejabberd-tls", broker, Version::V5, Protocol::Auto).await;
 }
 
 /// Stays away from a broker that can't keep an order, whichever MQTT is spoken.

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use farewell_runtime::tls::Credentials;
+
 use super::balancer::Balancer;
 use super::process::{Folder, Process, free_ports, listens, required, until};
 use super::{Broker, HUBS, endpoint, password, profile_of_311};
@@ -16,15 +18,29 @@ const HOST: &str = "farewell.test";
 pub struct Ejabberd {
     nodes: Vec<Process>,
     balancer: Balancer,
+    ca_pem: Option<String>,
     _folder: Folder,
 }
 
 impl Ejabberd {
     /// `None` if there is none on this machine and it may be skipped.
     pub fn start() -> Option<Self> {
+        Self::open(None)
+    }
+
+    /// As [`Ejabberd::start`], with TLS and nothing else.
+    pub fn start_with_tls(credentials: &Credentials) -> Option<Self> {
+        Self::open(Some(credentials))
+    }
+
+    fn open(credentials: Option<&Credentials>) -> Option<Self> {
         // Where its code is. The package's own script would use, and end, an epmd that others may need.
         let code = required("FAREWELL_TEST_EJABBERD")?;
         let folder = Folder::new("ejabberd");
+        let certificate = credentials.map(|credentials| {
+            let both = format!("{}{}", credentials.cert_pem, credentials.key_pem);
+            folder.file("broker.pem", &both)
+        });
         // Without epmd nodes find each other by one port and an address each.
         let [nodes, first, second] = free_ports();
         let a = Node {
@@ -32,12 +48,14 @@ impl Ejabberd {
             address: Ipv4Addr::LOCALHOST,
             port: nodes,
             mqtt: first,
+            certificate: certificate.clone(),
         };
         let b = Node {
             name: "b@127.0.0.2".to_owned(),
             address: Ipv4Addr::new(127, 0, 0, 2),
             port: nodes,
             mqtt: second,
+            certificate,
         };
         let users = HUBS.into_iter().chain([AGENT]).map(|who| {
             format!(
@@ -67,6 +85,7 @@ impl Ejabberd {
         Some(Self {
             nodes: vec![first_node, second_node],
             balancer: Balancer::start(vec![first, second]),
+            ca_pem: credentials.map(|credentials| credentials.ca_pem.clone()),
             _folder: folder,
         })
     }
@@ -77,6 +96,7 @@ struct Node {
     address: Ipv4Addr,
     port: u16,
     mqtt: u16,
+    certificate: Option<String>,
 }
 
 impl Node {
@@ -85,7 +105,7 @@ impl Node {
         let home = folder.join(&self.name);
         std::fs::create_dir_all(&home).unwrap();
         let config = home.join("ejabberd.yml");
-        std::fs::write(&config, config_of(self.mqtt)).unwrap();
+        std::fs::write(&config, self.config()).unwrap();
         let [a, b, c, d] = self.address.octets();
         Process::start(
             Command::new("erl")
@@ -105,17 +125,22 @@ impl Node {
                 .env("HOME", &home),
         )
     }
-}
 
-fn config_of(mqtt: u16) -> String {
-    format!(
-        r##"
+    fn config(&self) -> String {
+        let mqtt = self.mqtt;
+        let (certificates, tls) = match &self.certificate {
+            Some(file) => (format!("certfiles: [{file:?}]"), ", tls: true"),
+            None => (String::new(), ""),
+        };
+        format!(
+            r##"
 hosts: [{HOST}]
+{certificates}
 auth_method: [mnesia]
 auth_password_format: scram
 hide_sensitive_log_data: true
 listen:
-  - {{port: {mqtt}, ip: "127.0.0.1", module: mod_mqtt, backlog: 1000}}
+  - {{port: {mqtt}, ip: "127.0.0.1", module: mod_mqtt, backlog: 1000{tls}}}
 acl:
   agent: {{user: ["{AGENT}@{HOST}"]}}
 access_rules:
@@ -135,13 +160,15 @@ modules:
       "farewell/v1/test/+/sync": agent
       "#": nobody
 "##
-    )
+        )
+    }
 }
 
 impl Broker for Ejabberd {
     fn endpoint(&self, who: &str, protocol: Protocol) -> Endpoint {
         Endpoint {
             username: format!("{who}@{HOST}"),
+            ca_pem: self.ca_pem.clone().map(String::into_bytes),
             ..endpoint(self.balancer.port, who, password(who), protocol)
         }
     }

@@ -12,6 +12,10 @@ mod process;
 
 use std::time::Duration;
 
+use farewell_runtime::certs::DevCa;
+use farewell_runtime::peer::Role;
+use farewell_runtime::tls::Credentials;
+
 use crate::devices::mqtt::{AGENT, Endpoint, Profile, Protocol, Version};
 
 /// How long a broker may take to start, stop or answer.
@@ -51,6 +55,12 @@ pub fn endpoint(port: u16, who: &str, password: &str, protocol: Protocol) -> End
         username: who.to_owned(),
         password: password.to_owned(),
     }
+}
+
+/// What a broker of this machine shows, by an authority that is made for the test.
+pub fn certificate() -> Credentials {
+    let ca = DevCa::create().unwrap();
+    ca.issue(Role::Participant, "broker", &[]).unwrap()
 }
 
 /// What MQTT 3.1.1 lets anybody know: that QoS 1 was granted.

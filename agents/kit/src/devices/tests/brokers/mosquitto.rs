@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use farewell_runtime::tls::Credentials;
+
 use super::process::{Folder, Process, free_ports, listens, required, until};
 use super::{Broker, HUBS, endpoint, password, profile_of_311};
 use crate::devices::mqtt::{AGENT, Endpoint, Profile, Protocol, Version};
@@ -11,13 +13,28 @@ pub struct Mosquitto {
     binary: PathBuf,
     port: u16,
     config: String,
+    ca_pem: Option<String>,
     process: Process,
-    _folder: Folder,
+    folder: Folder,
 }
+
+/// What it has to say goes here.
+const LOG: &str = "mosquitto.log";
+/// Where it listens with TLS: one machine under two addresses, only one of which need stand in the certificate.
+const ADDRESSES: [&str; 2] = ["127.0.0.1", "127.0.0.2"];
 
 impl Mosquitto {
     /// `None` if there is none on this machine and it may be skipped. `settings` are lines of its configuration.
     pub fn start(settings: &str) -> Option<Self> {
+        Self::open(settings, None)
+    }
+
+    /// As [`Mosquitto::start`], with TLS and nothing else.
+    pub fn start_with_tls(credentials: &Credentials) -> Option<Self> {
+        Self::open("", Some(credentials))
+    }
+
+    fn open(settings: &str, credentials: Option<&Credentials>) -> Option<Self> {
         let binary = required("FAREWELL_TEST_MOSQUITTO")?;
         let folder = Folder::new("mosquitto");
         let [port] = free_ports();
@@ -36,13 +53,29 @@ impl Mosquitto {
                  topic read farewell/v1/test/+/ack\ntopic read farewell/v1/test/+/sync\n"
             ),
         );
+        let listeners = match credentials {
+            None => format!("listener {port} {}\n", ADDRESSES[0]),
+            Some(credentials) => {
+                let certificate = folder.file("broker.pem", &credentials.cert_pem);
+                let key = folder.file("broker.key", &credentials.key_pem);
+                ADDRESSES
+                    .map(|address| {
+                        format!(
+                            "listener {port} {address}\ncertfile {certificate}\nkeyfile {key}\n"
+                        )
+                    })
+                    .concat()
+            }
+        };
+        let log = folder.path().join(LOG);
         // Nobody takes over another's session: the client id is the user name.
         let config = folder.file(
             "mosquitto.conf",
             &format!(
-                "per_listener_settings false\nlistener {port} 127.0.0.1\nallow_anonymous false\n\
+                "per_listener_settings false\n{listeners}allow_anonymous false\n\
                  use_username_as_clientid true\nset_tcp_nodelay true\nuser root\n{settings}\n\
-                 password_file {passwords}\nacl_file {topics}\n"
+                 password_file {passwords}\nacl_file {topics}\nlog_dest file {}\n",
+                log.display()
             ),
         );
         let process = run(&binary, &config, port);
@@ -50,8 +83,9 @@ impl Mosquitto {
             binary,
             port,
             config,
+            ca_pem: credentials.map(|credentials| credentials.ca_pem.clone()),
             process,
-            _folder: folder,
+            folder,
         })
     }
 
@@ -61,6 +95,11 @@ impl Mosquitto {
 
     pub fn process(&self) -> u32 {
         self.process.id()
+    }
+
+    /// What it has said about itself and whoever came.
+    pub fn words(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join(LOG)).unwrap_or_default()
     }
 }
 
@@ -84,7 +123,10 @@ fn hash(binary: &Path, passwords: &str) {
 
 impl Broker for Mosquitto {
     fn endpoint(&self, who: &str, protocol: Protocol) -> Endpoint {
-        endpoint(self.port, who, password(who), protocol)
+        Endpoint {
+            ca_pem: self.ca_pem.clone().map(String::into_bytes),
+            ..endpoint(self.port, who, password(who), protocol)
+        }
     }
 
     fn outage(&mut self) {

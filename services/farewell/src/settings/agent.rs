@@ -167,11 +167,8 @@ impl Validate for Agent {
         if self.broker.url.is_empty() {
             // Ours has no TLS, whatever else has.
             exposed("listen.mqtt", self.listen.mqtt, true, out);
-        } else if self.broker.address().is_none() {
-            out.push(Problem::new(
-                "broker.url",
-                "must be mqtts://host:port, or mqtt://host:port on this machine",
-            ));
+        } else {
+            self.broker.problems(&self.tls, out);
         }
         if Protocol::parse(&self.broker.protocol).is_none() {
             let names = Protocol::NAMES.map(|(name, _)| name).join(", ");
@@ -185,14 +182,30 @@ impl Validate for Agent {
 }
 
 impl ExternalBroker {
+    /// Mistakes in where it is and how it is believed.
+    fn problems(&self, tls: &Tls, out: &mut Vec<Problem>) {
+        match self.address() {
+            None => out.push(Problem::new(
+                "broker.url",
+                "must be mqtts://host:port, or mqtt://host:port on this machine",
+            )),
+            // Without an authority there would be nothing to hold its certificate against.
+            Some((_, _, true)) if self.ca.is_none() && tls.dir.is_none() => out.push(Problem::new(
+                "broker.ca",
+                "is required with mqtts:// where there is no tls.dir: the authority of the broker's certificate",
+            )),
+            Some(_) => {}
+        }
+    }
+
     /// Host, port, and whether to use TLS.
     fn address(&self) -> Option<(&str, u16, bool)> {
         let (scheme, rest) = self.url.split_once("://")?;
         let (host, port) = rest.trim_end_matches('/').rsplit_once(':')?;
         let port = port.parse().ok()?;
+        let host = host.trim_matches(['[', ']']);
         let local = host == "localhost"
             || host
-                .trim_matches(['[', ']'])
                 .parse::<std::net::IpAddr>()
                 .is_ok_and(|ip| ip.is_loopback());
         match scheme {
@@ -207,11 +220,12 @@ impl ExternalBroker {
             return Ok(None);
         };
         let ours = tls.dir.as_ref().map(|dir| dir.join("ca.pem"));
-        let ca_pem = match self.ca.clone().or(ours).filter(|_| secure) {
-            Some(file) => {
-                Some(std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?)
-            }
-            None => None,
+        let ca_pem = if secure {
+            let file = self.ca.clone().or(ours);
+            let file = file.context("mqtts:// needs broker.ca or tls.dir")?;
+            Some(std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?)
+        } else {
+            None
         };
         Ok(Some(Endpoint {
             host: host.to_owned(),
@@ -352,13 +366,42 @@ mod tests {
             address("mqtt://localhost:1883"),
             Some(("localhost".to_owned(), 1883, false))
         );
+        assert_eq!(
+            address("mqtts://[::1]:8883"),
+            Some(("::1".to_owned(), 8883, true)),
+            "as it is dialled"
+        );
         for bad in [
             "mqtt://broker:1883",
+            "mqtt://192.0.2.1:1883",
+            "mqtt://127.0.0.1.example:1883",
             "mqtts://broker",
             "broker:8883",
             "mqtts://:8883",
         ] {
             assert_eq!(address(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_broker_is_dialled_with_tls_and_an_authority_or_not_at_all() {
+        let wrong = |section: serde_json::Value| -> Vec<String> {
+            let agent: Agent = serde_json::from_value(section).unwrap();
+            let mut problems = Vec::new();
+            agent.problems(&mut problems);
+            problems.into_iter().map(|problem| problem.key).collect()
+        };
+        let plain = |broker| wrong(serde_json::json!({"plain": true, "broker": broker}));
+        let elsewhere = serde_json::json!({"url": "mqtt://broker.example:1883"});
+        assert_eq!(plain(elsewhere), ["broker.url"]);
+        assert!(plain(serde_json::json!({"url": "mqtt://127.0.0.1:1883"})).is_empty());
+        // What is asked to be secret is never said in plain text, because nobody said whom to believe.
+        let unheld = serde_json::json!({"url": "mqtts://broker.example:8883"});
+        assert_eq!(plain(unheld.clone()), ["broker.ca"]);
+        let broker: ExternalBroker = serde_json::from_value(unheld.clone()).unwrap();
+        assert!(broker.endpoint(&Tls::default()).is_err());
+        let held = serde_json::json!({"url": "mqtts://broker.example:8883", "ca": "broker-ca.pem"});
+        assert!(plain(held).is_empty());
+        assert!(wrong(serde_json::json!({"tls": {"dir": "certs"}, "broker": unheld})).is_empty());
     }
 }

@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
+use crate::broker::Mosquitto;
 use crate::process::{CoordinatorSite, Process, free_port};
 use crate::wait;
 
@@ -47,6 +48,19 @@ pub struct AgentsSite {
     /// Where devices attach, by line.
     devices: [String; LINES.len()],
     broker: String,
+    /// Whose certificates the broker shows, if it speaks TLS.
+    broker_ca: Option<PathBuf>,
+}
+
+/// What agents stand on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ground<'a> {
+    /// Lines that each agent gets, for instance how long devices are waited for.
+    pub terms: &'a str,
+    /// What all of them share. `None`: a file for each.
+    pub database: Option<&'a str>,
+    /// Whom hubs connect to. `None`: the smart home's own.
+    pub broker: Option<&'a Mosquitto>,
 }
 
 /// What a device of a fleet held in the end.
@@ -66,27 +80,37 @@ struct Snapshot {
 }
 
 impl AgentsSite {
-    /// Writes the settings into `folder`, where the agents' databases lie too; `terms` are lines that each agent gets.
+    /// Writes the settings into `folder`, where the agents' databases lie too if they have none elsewhere.
     pub fn new(
         program: &str,
         folder: &Path,
         coordinator: &CoordinatorSite,
-        terms: &str,
+        ground: &Ground<'_>,
     ) -> Result<Self> {
         let address = || anyhow::Ok(format!("127.0.0.1:{}", free_port()?));
         let devices = [address()?, address()?, address()?];
-        let broker = address()?;
+        let broker = ground.broker.map_or_else(address, |it| Ok(it.address()))?;
+        let broker_ca = ground.broker.map(Mosquitto::authority);
+        let terms = ground.terms;
         let mut text = String::new();
         for (line, devices) in LINES.iter().zip(&devices) {
+            let file = || format!("sqlite:{}", folder.join(format!("{line}.db")).display());
+            let database = ground.database.map_or_else(file, str::to_owned);
             text.push_str(&format!(
-                "[agent.{line}]\ndatabase = \"sqlite:{}\"\ncoordinators = [\"{}\"]\nplain = true\n\
+                "[agent.{line}]\ndatabase = \"{database}\"\ncoordinators = [\"{}\"]\nplain = true\n\
                  confirm_wait = \"2s\"\nlisten.devices = \"{devices}\"\n{terms}\n",
-                folder.join(format!("{line}.db")).display(),
                 coordinator.participants,
             ));
         }
         // The last section is the one with the broker.
-        text.push_str(&format!("listen.mqtt = \"{broker}\"\n"));
+        text.push_str(&match &broker_ca {
+            None => format!("listen.mqtt = \"{broker}\"\n"),
+            Some(ca) => format!(
+                "broker.url = \"mqtts://{broker}\"\nbroker.ca = \"{}\"\nbroker.username = \"farewell~agent\"\n\
+                 broker.password = \"not asked for\"\n",
+                ca.display()
+            ),
+        });
         let config = folder.join("agents.toml");
         fs::write(&config, text)?;
         Ok(Self {
@@ -95,6 +119,7 @@ impl AgentsSite {
             config,
             devices,
             broker,
+            broker_ca,
         })
     }
 
@@ -151,6 +176,9 @@ impl AgentsSite {
             .arg("--order-keys")
             .arg(self.order_keys())
             .args(["--seed", &seed.to_string()]);
+        if let Some(ca) = &self.broker_ca {
+            command.arg("--broker-ca").arg(ca);
+        }
         let mut fleet = Process::start_apart(&mut command, &self.told(), &self.log("fleet"))?;
         wait::until("the devices to be bound", async || {
             ensure!(fleet.is_running(), "the fleet has ended");

@@ -11,7 +11,8 @@ use tempfile::TempDir;
 use tonic::Status;
 use tonic::transport::Channel;
 
-use crate::agents::{AgentsSite, LINES, STAGES};
+use crate::agents::{AgentsSite, Ground, LINES, STAGES};
+use crate::broker::Mosquitto;
 use crate::caller::{Caller, fresh};
 use crate::process::{CoordinatorSite, Process, Told, needed};
 
@@ -29,10 +30,27 @@ impl Household {
     /// Starts it; `terms` are lines that each agent gets, for instance how long devices are waited for. `None` if the
     /// story is to be skipped.
     pub async fn start(terms: &str) -> Result<Option<Self>> {
+        Self::settle(TempDir::new()?, terms, None).await
+    }
+
+    /// As [`Household::start`], with hubs that connect to somebody else's broker. `None` if the story is to be skipped.
+    pub async fn start_on_mosquitto() -> Result<Option<(Self, Mosquitto)>> {
+        let folder = TempDir::new()?;
+        let Some(broker) = Mosquitto::start(folder.path()).await? else {
+            return Ok(None);
+        };
+        let household = Self::settle(folder, "", Some(&broker)).await?;
+        Ok(household.map(|household| (household, broker)))
+    }
+
+    async fn settle(
+        folder: TempDir,
+        terms: &str,
+        broker: Option<&Mosquitto>,
+    ) -> Result<Option<Self>> {
         let Some(program) = needed("FAREWELL_BIN") else {
             return Ok(None);
         };
-        let folder = TempDir::new()?;
         let ledger = format!("sqlite:{}", folder.path().join("ledger.db").display());
         let told = Told {
             instance: "one",
@@ -43,7 +61,12 @@ impl Household {
             collector: "",
         };
         let site = CoordinatorSite::new(&program, folder.path(), &told)?;
-        let agents = AgentsSite::new(&program, folder.path(), &site, terms)?;
+        let ground = Ground {
+            terms,
+            broker,
+            ..Ground::default()
+        };
+        let agents = AgentsSite::new(&program, folder.path(), &site, &ground)?;
         let mut processes = vec![site.start().await?];
         for line in LINES {
             processes.push(agents.launch(line)?);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use farewell_proto::deletion::v1::LegState;
-use farewell_tests::agents::{AgentsSite, LINES, SMALL, STAGES};
+use farewell_tests::agents::{AgentsSite, Ground, LINES, SMALL, STAGES};
 use farewell_tests::load::{Load, accounts, seed};
 use farewell_tests::process::{CoordinatorSite, Told, needed};
 use farewell_tests::{aftermath, audit};
@@ -43,7 +43,7 @@ async fn kills_of_agents_under_many_deletions_reset_every_device_once_and_nobody
         collector: "",
     };
     let site = CoordinatorSite::new(&program, folder.path(), &told)?;
-    let others = AgentsSite::new(&program, folder.path(), &site, "")?;
+    let others = AgentsSite::new(&program, folder.path(), &site, &Ground::default())?;
     let _coordinator = site.start().await?;
     let mut agents = BTreeMap::new();
     for line in LINES {

@@ -26,6 +26,8 @@ pub struct Size<'a> {
     pub offline: &'a str,
     pub offline_for: &'a str,
     pub flaky: &'a str,
+    /// How long a device takes for a step.
+    pub latency: &'a str,
 }
 
 /// A phone, a watch, a hub and two lamps.
@@ -37,6 +39,7 @@ pub const SMALL: Size<'_> = Size {
     offline: "0.2",
     offline_for: "4s",
     flaky: "0.3",
+    latency: "20ms",
 };
 
 /// Where the agents are found, however often they are started.
@@ -72,6 +75,8 @@ pub struct Device {
     pub bound_epoch: u64,
     pub user_data: bool,
     pub executions: u32,
+    /// Orders that came again in one session.
+    pub repeats: u32,
 }
 
 #[derive(Deserialize)]
@@ -129,6 +134,15 @@ impl AgentsSite {
         self.devices.get(place).map(String::as_str)
     }
 
+    /// Devices of a line dial what stands before it from now on, and so do callers.
+    pub fn behind(&mut self, line: &str, address: &str) {
+        for (name, own) in LINES.iter().zip(&mut self.devices) {
+            if *name == line {
+                *own = address.to_owned();
+            }
+        }
+    }
+
     /// Where hubs connect.
     pub fn broker(&self) -> &str {
         &self.broker
@@ -167,6 +181,7 @@ impl AgentsSite {
             ("--offline", size.offline),
             ("--offline-for", size.offline_for),
             ("--flaky", size.flaky),
+            ("--latency", size.latency),
         ] {
             command.args([flag, value]);
         }

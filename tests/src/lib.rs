@@ -5,6 +5,7 @@
 pub mod aftermath;
 pub mod agents;
 pub mod audit;
+pub mod balancer;
 pub mod broker;
 pub mod caller;
 pub mod cluster;

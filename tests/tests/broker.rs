@@ -15,6 +15,7 @@ const HOMES: Size<'_> = Size {
     offline: "0.4",
     offline_for: "3s",
     flaky: "0.4",
+    latency: "20ms",
 };
 /// Three hubs with two lamps each.
 const DEVICES: usize = 3 * (1 + 2);

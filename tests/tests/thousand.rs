@@ -24,6 +24,7 @@ const FLEET: Size<'_> = Size {
     // Longer than devices are waited for.
     offline_for: "45s",
     flaky: "0.05",
+    latency: "20ms",
 };
 const TERMS: &str = "horizon = \"8s\"";
 const DEVICES: usize = 300 + 300 + 20 + 20 * 19;

@@ -20,6 +20,7 @@ use super::clock::Clock;
 use super::counters::Counters;
 use super::delivery::{Delivery, Settled};
 use super::keeper;
+use super::lookout;
 use super::mqtt;
 use super::participant::{DeviceLine, Line, Terms};
 use super::registry::Registry;
@@ -109,6 +110,11 @@ impl Agent {
         );
         let counters = delivery.counters().clone();
         shutdown.spawn(keeper::keep(registry.clone(), self.terms, shutdown.clone()));
+        shutdown.spawn(lookout::keep(
+            registry.clone(),
+            bells.clone(),
+            shutdown.clone(),
+        ));
         shutdown.spawn(returns::tell(
             registry.clone(),
             coordinators,

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 
@@ -30,18 +30,23 @@ struct Inner {
 impl Bells {
     /// Rings for a device, in every session that speaks for it.
     pub fn ring(&self, device: &str) {
-        let sessions = self
-            .inner
-            .sessions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        for (_, bell) in sessions.get(device).into_iter().flatten() {
-            bell.notify_one();
-        }
+        self.ring_attached(device);
         if let Some(line) = self.inner.line.get() {
             // Full: the slow timer finds the device.
             let _ = line.try_send(device.to_owned());
         }
+    }
+
+    /// Rings for a device in sessions only: what a broker serves is another's to ring for.
+    pub(super) fn ring_attached(&self, device: &str) {
+        for (_, bell) in self.sessions().get(device).into_iter().flatten() {
+            bell.notify_one();
+        }
+    }
+
+    /// Whether no bell hangs: nobody is attached.
+    pub(super) fn are_down(&self) -> bool {
+        self.sessions().is_empty()
     }
 
     /// Every ring of the line, for a transport that reaches all devices through one connection. Only the first caller
@@ -54,12 +59,7 @@ impl Bells {
     /// Rings `bell` for `device` until the guard is dropped.
     pub(super) fn hang(&self, device: &str, bell: Arc<Notify>) -> Hung {
         let id = self.inner.next.fetch_add(1, Ordering::Relaxed);
-        let mut sessions = self
-            .inner
-            .sessions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        sessions
+        self.sessions()
             .entry(device.to_owned())
             .or_default()
             .push((id, bell));
@@ -68,6 +68,11 @@ impl Bells {
             device: device.to_owned(),
             id,
         }
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<String, Vec<Bell>>> {
+        let sessions = self.inner.sessions.lock();
+        sessions.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -81,17 +86,33 @@ pub(super) struct Hung {
 
 impl Drop for Hung {
     fn drop(&mut self) {
-        let mut sessions = self
-            .bells
-            .inner
-            .sessions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut sessions = self.bells.sessions();
         if let Some(hung) = sessions.get_mut(&self.device) {
             hung.retain(|(id, _)| *id != self.id);
             if hung.is_empty() {
                 sessions.remove(&self.device);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn sessions_are_rung_for_alone_or_with_the_broker_and_no_longer_than_they_hang() {
+        let (bells, bell) = (Bells::default(), Arc::new(Notify::new()));
+        let mut line = bells.of_line().unwrap();
+        assert!(bells.are_down());
+        let hung = bells.hang("phone-1", bell.clone());
+        bells.ring_attached("phone-1");
+        bell.notified().await;
+        assert!(line.try_recv().is_err(), "others serve the broker");
+        bells.ring("phone-1");
+        bell.notified().await;
+        assert_eq!(line.try_recv().unwrap(), "phone-1");
+        drop(hung);
+        assert!(bells.are_down());
     }
 }

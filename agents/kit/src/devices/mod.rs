@@ -24,6 +24,7 @@ mod erasure;
 mod facts;
 mod keeper;
 mod lock;
+mod lookout;
 mod lost;
 pub mod mqtt;
 pub mod names;

@@ -50,7 +50,8 @@ pub const SCHEMA: &[&str] = &[
      PRIMARY KEY (command, subject, subject_epoch), CHECK (id IS NOT NULL OR state IN ('UNSUPPORTED', 'SUPERSEDED')))",
     "CREATE INDEX IF NOT EXISTS orders_device ON orders (device, epoch)",
     "CREATE INDEX IF NOT EXISTS orders_subject ON orders (subject, subject_epoch)",
-    "CREATE INDEX IF NOT EXISTS orders_waiting ON orders (state, sent_at)",
+    // What was never sent, by its age, and what was sent long ago.
+    "CREATE INDEX IF NOT EXISTS orders_unsent ON orders (state, sent_at, queued_at)",
     "CREATE INDEX IF NOT EXISTS orders_expired ON orders (expires_at)",
     // How devices ended after their erasure was answered, until a coordinator has it.
     "CREATE TABLE IF NOT EXISTS returns (command TEXT NOT NULL, device TEXT NOT NULL, epoch BIGINT NOT NULL CHECK (epoch > 0), \

@@ -1,7 +1,8 @@
 //! A device's life: away, there, told, done, back again.
 
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -62,6 +63,7 @@ pub(super) struct Life {
     offline: bool,
     flaky: bool,
     online: AtomicBool,
+    repeats: AtomicU32,
     local: Mutex<Local>,
 }
 
@@ -92,6 +94,7 @@ impl Life {
             offline: device.offline,
             flaky: device.flaky,
             online: AtomicBool::new(false),
+            repeats: AtomicU32::new(0),
             local: Mutex::new(local),
         }
     }
@@ -102,6 +105,11 @@ impl Life {
 
     pub fn is_online(&self) -> bool {
         self.online.load(Ordering::Relaxed)
+    }
+
+    /// How often an order came that had come before in the same session.
+    pub fn repeats(&self) -> u32 {
+        self.repeats.load(Ordering::Relaxed)
     }
 
     /// Until the fleet ends, or nobody knows the device any more.
@@ -154,6 +162,7 @@ impl Life {
 
     async fn session(&self, link: &mut dyn Link, context: &Context, rng: &mut StdRng) -> End {
         let mut again = tokio::time::interval_at(Instant::now() + SYNC_INTERVAL, SYNC_INTERVAL);
+        let mut heard = HashSet::new();
         loop {
             let envelope = tokio::select! {
                 () = context.shutdown.wait() => return End::Shutdown,
@@ -161,7 +170,7 @@ impl Life {
                     self.say_again(link).await;
                     continue;
                 }
-                heard = link.hear() => match heard {
+                said = link.hear() => match said {
                     Heard::Orders(envelope) => envelope,
                     Heard::Lost => return End::Lost,
                 },
@@ -169,6 +178,9 @@ impl Life {
             self.local().learn(&envelope.time_proof);
             let mut timeless = false;
             for order in envelope.orders {
+                if !heard.insert(order.clone()) {
+                    self.repeats.fetch_add(1, Ordering::Relaxed);
+                }
                 match self.obey(&order, link, context, rng).await {
                     Obeyed::Over(end) => return end,
                     Obeyed::Timeless => timeless = true,

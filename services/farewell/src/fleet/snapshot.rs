@@ -20,6 +20,9 @@ pub struct Holding {
     pub online: bool,
     /// Orders that it carried out: more than it was given would mean that one was done twice.
     pub executions: u32,
+    /// Orders that came again in one session, which costs nothing but says something of who sends. A device that asks what
+    /// time it is gets them with the answer.
+    pub repeats: u32,
 }
 
 /// What every device holds, by device.
@@ -69,11 +72,14 @@ fn holding(device: &Device, lives: &HashMap<&str, &Arc<Life>>) -> Option<Holding
         Kind::Phone | Kind::Watch | Kind::Hub => lives.get(device.id.as_str())?,
     };
     let local = life.local();
-    let (bound_epoch, user_data, executions) = match device.kind {
-        Kind::Child => (local.child_epoch(&device.id), false, 0),
-        Kind::Phone | Kind::Watch | Kind::Hub => {
-            (local.epoch(), local.has_user_data(), local.executions())
-        }
+    let (bound_epoch, user_data, executions, repeats) = match device.kind {
+        Kind::Child => (local.child_epoch(&device.id), false, 0, 0),
+        Kind::Phone | Kind::Watch | Kind::Hub => (
+            local.epoch(),
+            local.has_user_data(),
+            local.executions(),
+            life.repeats(),
+        ),
     };
     Some(Holding {
         device: device.id.clone(),
@@ -83,5 +89,6 @@ fn holding(device: &Device, lives: &HashMap<&str, &Arc<Life>>) -> Option<Holding
         user_data,
         online: life.is_online(),
         executions,
+        repeats,
     })
 }

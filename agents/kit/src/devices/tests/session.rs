@@ -214,6 +214,26 @@ async fn an_attached_phone_gets_its_order_and_its_answer_is_kept() {
     running.end().await;
 }
 
+/// Another process on the same database takes the command, and can't ring here.
+#[tokio::test]
+async fn an_attached_phone_soon_hears_of_what_another_replica_was_asked() {
+    let running = Running::start("replica", Via::Never).await;
+    let epoch = running.bind("devices/phone-1", "").await;
+    let mut phone = running
+        .attach("phone-1", alone("phone-1", epoch))
+        .await
+        .unwrap();
+    queue_behind(
+        &running.handle.store,
+        Via::Never,
+        &erase(&[("phone-1", epoch)]),
+    )
+    .await;
+    // Sooner than the slow timer, by far.
+    assert_eq!(phone.orders().await.len(), 1);
+    running.end().await;
+}
+
 #[tokio::test]
 async fn a_device_attaches_as_itself_only() {
     let running = Running::start("itself", Via::Never).await;

@@ -1,7 +1,7 @@
 //! `DeviceService.Attach`: one session of a device, for itself and for the wearables that it is the companion of.
 //!
-//! A session holds no orders of its own. It asks the database what is owed at the attachment, when its bell rings and
-//! on a slow timer, and sends no more than a few at a time; the rest stays where it is safe.
+//! A session holds no orders of its own. It asks the database what is owed when a device says that it is there, when its
+//! bell rings and on a slow timer, and sends no more than a few at a time; the rest stays where it is safe.
 
 use std::collections::HashSet;
 use std::pin::Pin;
@@ -18,13 +18,15 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt as _};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::bells::{Bells, Hung};
 use super::contact::{Contact, Report};
 use super::delivery::{Delivery, Parcel, Trouble};
 use super::registry::Via;
 use super::said::Said;
+use super::service::error;
+use super::sessions::{Open, Sessions};
 
 /// Messages that wait for one device. A device that doesn't read gets no more; its orders stay in the database.
 pub const SESSION_MESSAGES_MAX: usize = 16;
@@ -40,6 +42,7 @@ pub struct Service {
     via: Via,
     delivery: Delivery,
     bells: Bells,
+    sessions: Sessions,
     shutdown: Shutdown,
 }
 
@@ -50,6 +53,7 @@ impl Service {
             via,
             delivery,
             bells,
+            sessions: Sessions::default(),
             shutdown,
         }
     }
@@ -112,6 +116,8 @@ impl DeviceService for Service {
 
         let (down, stream) = mpsc::channel(SESSION_MESSAGES_MAX);
         let session = Session {
+            via: self.via,
+            open: self.sessions.open(&heard.own.device),
             delivery: self.delivery.clone(),
             bells: self.bells.clone(),
             bell: Arc::new(Notify::new()),
@@ -128,6 +134,8 @@ impl DeviceService for Service {
 }
 
 struct Session {
+    via: Via,
+    open: Open,
     delivery: Delivery,
     bells: Bells,
     bell: Arc<Notify>,
@@ -154,13 +162,7 @@ impl Session {
         mut up: Streaming<wire::AttachRequest>,
         shutdown: Shutdown,
     ) {
-        self.contact(heard.own).await;
-        for relayed in heard.relayed {
-            match relayed {
-                Ok(said) => self.contact(said).await,
-                Err(word) => self.odd(word),
-            }
-        }
+        self.begin(heard).await;
         let bell = self.bell.clone();
         let mut resend =
             tokio::time::interval_at(Instant::now() + RESEND_INTERVAL, RESEND_INTERVAL);
@@ -168,18 +170,39 @@ impl Session {
             tokio::select! {
                 () = shutdown.wait() => break,
                 () = self.down.closed() => break,
+                () = self.open.until_replaced() => {
+                    let _ = self.down.try_send(Err(replaced()));
+                    break;
+                }
                 () = bell.notified() => self.send_owed().await,
                 _ = resend.tick() => {
                     self.sent.clear();
                     self.send_owed().await;
                 }
                 message = up.next() => match message {
-                    Some(Ok(wire::AttachRequest { message: Some(Up::Answer(answer)) })) => self.answer(answer).await,
-                    Some(Ok(_)) => self.odd("ANSWER_EXPECTED"),
+                    Some(Ok(wire::AttachRequest { message })) => self.hear(message).await,
                     // The device is gone. What it has done it says at its next contact.
                     Some(Err(_)) | None => break,
                 },
             }
+        }
+    }
+
+    async fn begin(&mut self, heard: Heard) {
+        self.contact(heard.own).await;
+        for relayed in heard.relayed {
+            match relayed {
+                Ok(said) => self.contact(said).await,
+                Err(word) => self.odd(word),
+            }
+        }
+    }
+
+    async fn hear(&mut self, message: Option<Up>) {
+        match message {
+            Some(Up::Answer(answer)) => self.answer(answer).await,
+            Some(Up::Sync(sync)) => self.sync(sync).await,
+            Some(Up::Attach(_)) | None => self.odd("ANSWER_EXPECTED"),
         }
     }
 
@@ -189,21 +212,50 @@ impl Session {
         (device != self.phone).then(|| self.phone.clone())
     }
 
+    fn speaks_for(&self, device: &str) -> bool {
+        self.voices.iter().any(|voice| voice.device == device)
+    }
+
+    /// A contact in the middle of the session.
+    async fn sync(&mut self, envelope: wire::SyncEnvelope) {
+        let said = match Said::<Contact>::sync(envelope) {
+            Ok(said) => said,
+            Err(word) => return self.odd(word),
+        };
+        if said.device != self.phone {
+            if self.via != Via::Companion {
+                return self.odd("NOT_THE_COMPANION");
+            }
+            // Its own voice comes on top.
+            if !self.speaks_for(&said.device) && self.voices.len() > RELAYED_MAX {
+                return self.odd("TOO_MANY_RELAYED");
+            }
+        }
+        self.contact(said).await;
+    }
+
     async fn contact(&mut self, said: Said<Contact>) {
         let device = said.device.clone();
         // Hung before the look, so that nothing falls between the two.
         let bell = self.bells.hang(&device, self.bell.clone());
         let through = self.through(&device);
         match self.delivery.contact(said, through.as_deref()).await {
-            Ok(parcel) => self.send(parcel).await,
+            Ok(parcel) => {
+                // It may have lost them, or had no use for them before it knew the time.
+                self.sent
+                    .retain(|id| parcel.orders.iter().all(|order| order.id != *id));
+                self.send(parcel).await;
+            }
             Err(Trouble::Word(word)) => return self.refuse(word),
             // The slow timer looks again.
             Err(Trouble::Away) => {}
         }
-        self.voices.push(Voice {
-            device,
-            _bell: bell,
-        });
+        if !self.speaks_for(&device) {
+            self.voices.push(Voice {
+                device,
+                _bell: bell,
+            });
+        }
     }
 
     async fn answer(&mut self, answer: wire::Answer) {
@@ -211,7 +263,7 @@ impl Session {
             Ok(said) => said,
             Err(word) => return self.odd(word),
         };
-        if !self.voices.iter().any(|voice| voice.device == said.device) {
+        if !self.speaks_for(&said.device) {
             return self.odd("NOT_YOUR_ORDER");
         }
         let through = self.through(&said.device);
@@ -278,6 +330,15 @@ impl Session {
             message: Some(Down::Refused(word.to_owned())),
         }));
     }
+}
+
+/// What the oldest session of a device is told that opens one too many.
+fn replaced() -> Status {
+    error(
+        Code::Aborted,
+        "SESSION_REPLACED",
+        "the device has as many newer sessions as it may have",
+    )
 }
 
 /// The device of the certificate; `None` without TLS, which only loopback is served.

@@ -49,6 +49,12 @@ impl Bells {
         self.sessions().is_empty()
     }
 
+    /// How many bells hang for a device.
+    #[cfg(test)]
+    pub(super) fn hung(&self, device: &str) -> usize {
+        self.sessions().get(device).map_or(0, Vec::len)
+    }
+
     /// Every ring of the line, for a transport that reaches all devices through one connection. Only the first caller
     /// gets them.
     pub(super) fn of_line(&self) -> Option<mpsc::Receiver<String>> {

@@ -40,6 +40,7 @@ pub mod returns;
 mod said;
 pub mod schema;
 pub mod service;
+mod sessions;
 pub mod share;
 mod sharing;
 mod signed;

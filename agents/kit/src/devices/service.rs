@@ -403,7 +403,7 @@ fn invalid(field: &str, problem: &str) -> Status {
     )
 }
 
-fn error(code: Code, reason: &str, message: &str) -> Status {
+pub(super) fn error(code: Code, reason: &str, message: &str) -> Status {
     Status::with_error_details(
         code,
         message,

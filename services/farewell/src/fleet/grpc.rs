@@ -104,8 +104,12 @@ impl Link for AttachLink {
         Ok(())
     }
 
-    async fn say_again(&mut self, _: wire::SyncEnvelope) {
-        // The stream either delivered it or is gone.
+    async fn say_again(&mut self, sync: wire::SyncEnvelope) {
+        if let Some(session) = &self.session {
+            let message = Some(Up::Sync(sync));
+            // A stream that is gone is noticed by whoever listens to it.
+            let _ = session.up.send(wire::AttachRequest { message }).await;
+        }
     }
 
     async fn hear(&mut self) -> Heard {

@@ -113,7 +113,7 @@ async fn knock(port: u16, attempts: usize) -> usize {
 }
 
 /// Resident memory of a process.
-fn resident_kib(process: u32) -> u64 {
+pub(super) fn resident_kib(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));
     line.unwrap()

@@ -1,4 +1,5 @@
 mod answers;
+mod attach;
 mod broker;
 mod brokers;
 mod delivery;

@@ -2,14 +2,14 @@
 //!
 //! Everything here is a step in somebody's transaction.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::time::SystemTime;
 
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row as _};
+use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 
-use super::{device, outbox};
+use super::{device, outbox, set};
 use crate::participant::{DeviceClass, DeviceVerb, Fault};
 use crate::store::{micros, time};
 
@@ -67,6 +67,26 @@ pub(super) async fn find(tx: &mut AnyConnection, device: &str) -> Result<Option<
         .fetch_optional(&mut *tx)
         .await?;
     row.as_ref().map(read).transpose()
+}
+
+/// Those of the devices that have a binding, ending or not.
+pub(super) async fn bound(
+    tx: &mut AnyConnection,
+    devices: &BTreeSet<String>,
+) -> Result<BTreeSet<String>, Fault> {
+    let devices: Vec<_> = devices.iter().collect();
+    let mut bound = BTreeSet::new();
+    for devices in set::handfuls(&devices) {
+        let places = set::places(1, devices.len());
+        let sql = format!("SELECT device FROM bindings WHERE device IN ({places})");
+        let mut query = sqlx::query_as::<_, (String,)>(AssertSqlSafe(sql));
+        for device in devices {
+            query = query.bind(device);
+        }
+        let rows = query.fetch_all(&mut *tx).await?;
+        bound.extend(rows.into_iter().map(|(device,)| device));
+    }
+    Ok(bound)
 }
 
 /// Every binding of an account, ending or not, by device.

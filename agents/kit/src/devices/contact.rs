@@ -12,7 +12,8 @@ use super::counters::Odd;
 use super::device::{self, Device};
 use super::names;
 use super::order::{Event, State};
-use super::outbox::{self, Entry};
+use super::outbox::Entry;
+use super::sheet::Sheet;
 use super::{parting, returns};
 use crate::participant::{DeviceVerb, Fault};
 
@@ -168,13 +169,14 @@ impl Effects {
 /// Settles what the device says it has done. What it is still owed is read afterwards.
 pub(super) async fn settle(
     tx: &mut AnyConnection,
+    sheet: &mut Sheet,
     contact: &Contact,
     device: &Device,
     effects: &mut Effects,
 ) -> Result<(), Fault> {
-    device::seen(tx, &contact.device, contact.epoch).await?;
+    sheet.see(&contact.device, contact.epoch);
     for id in &contact.done {
-        let Some(entry) = outbox::find(tx, id).await? else {
+        let Some(entry) = sheet.order(id) else {
             continue;
         };
         if entry.order.device != contact.device {
@@ -183,23 +185,24 @@ pub(super) async fn settle(
         }
         // A device that has done it and still names the binding is at work; seen without it, it is confirmed.
         let gone = entry.order.verb.unbinds() && contact.epoch != entry.order.epoch;
-        let event = if gone || took_on(&entry, contact.epoch) {
+        let event = if gone || took_on(entry, contact.epoch) {
             Event::SeenUnbound
         } else {
             Event::Executed
         };
-        advance(tx, &entry, event, "", effects).await?;
+        advance(tx, sheet, id, event, "", effects).await?;
     }
-    for entry in outbox::moving(tx, &contact.device).await? {
+    for entry in sheet.moving(&contact.device) {
+        let id = &entry.order.id;
         let gone = contact.epoch == 0 || contact.epoch > entry.order.epoch;
         if took_on(&entry, contact.epoch) {
-            advance(tx, &entry, Event::SeenUnbound, "", effects).await?;
+            advance(tx, sheet, id, Event::SeenUnbound, "", effects).await?;
         } else if entry.order.state == State::Executed {
             if entry.order.verb.unbinds() && gone {
-                advance(tx, &entry, Event::SeenUnbound, "", effects).await?;
+                advance(tx, sheet, id, Event::SeenUnbound, "", effects).await?;
             }
         } else if entry.order.epoch < device.oldest_epoch() {
-            advance(tx, &entry, Event::NewBinding, "", effects).await?;
+            advance(tx, sheet, id, Event::NewBinding, "", effects).await?;
         }
     }
     Ok(())
@@ -215,6 +218,7 @@ fn took_on(entry: &Entry, epoch: u64) -> bool {
 /// Takes a report. `Some` is the stable machine word of a report that was not accepted.
 pub(super) async fn report(
     tx: &mut AnyConnection,
+    sheet: &mut Sheet,
     report: &Report,
     effects: &mut Effects,
 ) -> Result<Option<&'static str>, Fault> {
@@ -224,7 +228,7 @@ pub(super) async fn report(
             .extend(report.misread().map(|word| (Odd::Misread, word)));
         return Ok(None);
     };
-    let Some(entry) = outbox::find(tx, id).await? else {
+    let Some(entry) = sheet.order(id) else {
         return Ok(Some("UNKNOWN_ORDER"));
     };
     if entry.order.device != report.device {
@@ -235,7 +239,7 @@ pub(super) async fn report(
         effects.odd.push((Odd::Misread, word));
         return Ok(None);
     }
-    let meant = report.epoch == entry.order.epoch || took_on(&entry, report.epoch);
+    let meant = report.epoch == entry.order.epoch || took_on(entry, report.epoch);
     let event = match report.state {
         wire::OrderState::Unspecified => return Ok(Some("STATE_MISSING")),
         // Without any binding there is nothing to unbind: the aim is reached. But whether anything was wiped, or a child
@@ -249,10 +253,10 @@ pub(super) async fn report(
             }
         }
         // It has the binding that the transfer was to give it.
-        wire::OrderState::Superseded if took_on(&entry, report.epoch) => Event::SeenUnbound,
+        wire::OrderState::Superseded if took_on(entry, report.epoch) => Event::SeenUnbound,
         // The device's word alone ends nothing: the registry must know of the newer binding.
         wire::OrderState::Superseded => {
-            if !is_superseded(tx, &entry).await? {
+            if !is_superseded(tx, entry).await? {
                 return Ok(Some("EPOCH_UNKNOWN"));
             }
             Event::NewBinding
@@ -268,9 +272,9 @@ pub(super) async fn report(
         wire::OrderState::Refused => Event::Refused,
     };
     if event == Event::DeferredSafe && entry.order.state == State::DeferredSafe {
-        outbox::set_reason(tx, &entry, &report.reason).await?;
+        sheet.set_reason(id, &report.reason);
     }
-    advance(tx, &entry, event, &report.reason, effects).await?;
+    advance(tx, sheet, id, event, &report.reason, effects).await?;
     Ok(None)
 }
 
@@ -290,23 +294,28 @@ async fn is_superseded(tx: &mut AnyConnection, entry: &Entry) -> Result<bool, Fa
 
 async fn advance(
     tx: &mut AnyConnection,
-    entry: &Entry,
+    sheet: &mut Sheet,
+    id: &str,
     event: Event,
     reason: &str,
     effects: &mut Effects,
 ) -> Result<(), Fault> {
-    let Some(next) = outbox::advance(tx, entry, event, reason).await? else {
+    let Some((entry, next)) = sheet.advance(tx, id, event, reason).await? else {
         return Ok(());
     };
-    effects.note(entry, next);
+    effects.note(&entry, next);
     let done = matches!(next, State::Executed | State::Confirmed);
     match entry.order.verb {
+        // One that has only said so, and is bound, is waited for, to be seen without its binding.
+        DeviceVerb::Unbind | DeviceVerb::Reset
+            if next == State::Executed && sheet.is_bound(&entry.order.device) => {}
         DeviceVerb::Unbind | DeviceVerb::Reset if done || next == State::Detached => {
-            parting::answered(tx, entry, next).await?;
+            parting::answered(tx, &entry, next).await?;
         }
         // A child is told nothing itself: it has no epoch of its own that orders would wait for.
         DeviceVerb::Transfer if done && entry.order.child.is_none() => {
             device::took_on(tx, &entry.order.device, entry.order.new_epoch).await?;
+            sheet.refresh(tx, &entry.order.device).await?;
         }
         // A child's row is not held, only its hub's: the erasure lets go of it, which holds all of them.
         DeviceVerb::Unbind | DeviceVerb::Reset | DeviceVerb::Transfer | DeviceVerb::RemoveChild => {

@@ -3,7 +3,7 @@
 //! One task owns the writing. While a transaction is being flushed the next ones queue up, and go together: a fleet
 //! that comes back after a power cut costs a few flushes and not one for each device.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -18,12 +18,12 @@ use super::clock::Clock;
 use super::companion::is_companion;
 use super::contact::{self, Contact, Effects, Report};
 use super::counters::{Counters, Odd};
-use super::device;
 use super::lock;
 use super::order::{Order, State};
 use super::outbox;
 use super::registry::{Registry, Via};
 use super::said::Said;
+use super::sheet::{Sheet, Topics};
 use crate::participant::Fault;
 
 /// Entries of one transaction: a few milliseconds of work.
@@ -94,9 +94,11 @@ enum Entry {
 
 /// What an entry of a batch is told once the batch is committed.
 enum Told {
-    Orders(Reply<Vec<Order>>, Result<Vec<Order>, &'static str>),
+    /// What the device is owed by then, or why it gets nothing.
+    Owed(Reply<Vec<Order>>, Result<String, &'static str>),
     Report(Reply<()>, Result<(), &'static str>),
-    Devices(Reply<Vec<String>>, Vec<String>),
+    /// The devices after this one that were given nothing since then.
+    Forgotten(Reply<Vec<String>>, SystemTime, String, Vec<String>),
     Nobody,
 }
 
@@ -263,9 +265,21 @@ impl Lane {
     async fn flush(&self, batch: &mut Vec<Entry>) -> Result<(), Fault> {
         let mut effects = Effects::default();
         let mut replies = Vec::with_capacity(batch.len());
+        let topics = topics(batch);
         let mut tx = self.registry.store().pool().begin().await?;
+        let mut sheet = Sheet::read(&mut tx, &topics).await?;
         for entry in batch.drain(..) {
-            replies.push(self.apply(entry, &mut tx, &mut effects).await?);
+            let told = self.apply(entry, &mut tx, &mut sheet, &mut effects);
+            replies.push(told.await?);
+        }
+        sheet.write(&mut tx).await?;
+        let askers = replies.iter().filter_map(Told::asker).collect();
+        let owed = outbox::owed(&mut tx, &askers).await?;
+        for told in &mut replies {
+            if let Told::Forgotten(_, before, after, devices) = told {
+                let found = outbox::forgotten(&mut tx, *before, after, FORGOTTEN_DEVICES_MAX);
+                *devices = found.await?;
+            }
         }
         let settled = settled(&mut tx, &effects).await?;
         let unlocked = unlocked(&mut tx, &effects).await?;
@@ -274,7 +288,7 @@ impl Lane {
         for (odd, word) in effects.odd {
             self.counters.count(odd, word);
         }
-        replies.into_iter().for_each(Told::send);
+        replies.into_iter().for_each(|told| told.send(&owed));
         if effects.returned {
             self.registry.returned();
         }
@@ -287,41 +301,37 @@ impl Lane {
         &self,
         entry: Entry,
         tx: &mut AnyConnection,
+        sheet: &mut Sheet,
         effects: &mut Effects,
     ) -> Result<Told, Fault> {
         Ok(match entry {
             Entry::Contact(said, through, reply) => {
-                let orders = self.contact(&said, through.as_deref(), tx, effects).await?;
-                Told::Orders(reply, orders)
+                let device = self.contact(&said, through.as_deref(), tx, sheet, effects);
+                Told::Owed(reply, device.await?)
             }
             Entry::Report(said, through, reply) => {
-                let word = match said.believe(tx, through.as_deref()).await? {
-                    Ok(_) => contact::report(tx, &said.word, effects).await?,
+                let word = match said.believe(tx, sheet, through.as_deref()).await? {
+                    Ok(_) => contact::report(tx, sheet, &said.word, effects).await?,
                     Err(word) => Some(word),
                 };
                 Told::Report(reply, word.map_or(Ok(()), Err))
             }
             Entry::Owed(device, through, reply) => {
-                let orders = match through {
+                let device = match through {
                     Some(phone) if !is_companion(tx, &phone, &device).await? => {
                         Err("NOT_THE_COMPANION")
                     }
-                    Some(_) | None => Ok(owed(tx, &device).await?),
+                    Some(_) | None => Ok(device),
                 };
-                Told::Orders(reply, orders)
+                Told::Owed(reply, device)
             }
             Entry::Sent(device, orders) => {
-                let now = SystemTime::now();
-                device::hold_known(tx, &device).await?;
-                for id in &orders {
-                    outbox::mark_sent(tx, id, now).await?;
-                }
+                sheet.send(&device, &orders);
                 Told::Nobody
             }
-            Entry::Forgotten(before, after, reply) => Told::Devices(
-                reply,
-                outbox::forgotten(tx, before, &after, FORGOTTEN_DEVICES_MAX).await?,
-            ),
+            Entry::Forgotten(before, after, reply) => {
+                Told::Forgotten(reply, before, after, Vec::new())
+            }
         })
     }
 
@@ -330,19 +340,20 @@ impl Lane {
         said: &Said<Contact>,
         through: Option<&str>,
         tx: &mut AnyConnection,
+        sheet: &mut Sheet,
         effects: &mut Effects,
-    ) -> Result<Result<Vec<Order>, &'static str>, Fault> {
-        Ok(match said.believe(tx, through).await? {
+    ) -> Result<Result<String, &'static str>, Fault> {
+        Ok(match said.believe(tx, sheet, through).await? {
             Ok(Some(device)) => {
-                contact::settle(tx, &said.word, &device, effects).await?;
-                Ok(owed(tx, &said.device).await?)
+                contact::settle(tx, sheet, &said.word, &device, effects).await?;
+                Ok(said.device.clone())
             }
             Ok(None) => {
                 // A companion phone is another agent's device, and no stranger.
                 if self.registry.via() != Via::Companion {
                     effects.odd.push((Odd::Stranger, "UNKNOWN_DEVICE"));
                 }
-                Ok(Vec::new())
+                Ok(said.device.clone())
             }
             Err(word) => Err(word),
         })
@@ -353,10 +364,9 @@ impl Lane {
 /// those with a child that is gone and still locked: its next owner waits for nothing else.
 async fn settled(tx: &mut AnyConnection, effects: &Effects) -> Result<BTreeSet<String>, Fault> {
     let mut settled = BTreeSet::new();
-    for command in &effects.commands {
-        let (open, unconfirmed) = outbox::open_and_unconfirmed(tx, command).await?;
-        if open == 0 && (unconfirmed == 0 || effects.executed.contains(command)) {
-            settled.insert(command.clone());
+    for (command, left) in outbox::unsettled(tx, &effects.commands).await? {
+        if left.open == 0 && (left.unconfirmed == 0 || effects.executed.contains(&command)) {
+            settled.insert(command);
         }
     }
     for (command, child) in &effects.children {
@@ -370,17 +380,40 @@ async fn settled(tx: &mut AnyConnection, effects: &Effects) -> Result<BTreeSet<S
 /// Hubs that may be sent something new, now that children are gone: something that was never sent, or not since the hub
 /// got what it has answered. That it is a tombstone by now makes no difference.
 async fn unlocked(tx: &mut AnyConnection, effects: &Effects) -> Result<Vec<String>, Fault> {
-    let mut unlocked = Vec::new();
-    for (hub, answered) in &effects.hubs {
-        let owed = outbox::owed(tx, hub).await?;
-        if owed
-            .iter()
-            .any(|entry| entry.order.state == State::Queued || entry.sent < *answered)
-        {
-            unlocked.push(hub.clone());
+    let hubs = effects.hubs.keys().cloned().collect();
+    let owed = outbox::owed(tx, &hubs).await?.into_iter();
+    let unlocked = owed.filter(|(hub, owed)| {
+        owed.iter().any(|entry| {
+            let answered = effects.hubs.get(hub);
+            entry.order.state == State::Queued
+                || answered.is_some_and(|answered| entry.sent < *answered)
+        })
+    });
+    Ok(unlocked.map(|(hub, _)| hub).collect())
+}
+
+/// What the entries speak of.
+fn topics(batch: &[Entry]) -> Topics {
+    let mut topics = Topics::default();
+    for entry in batch {
+        match entry {
+            Entry::Contact(said, ..) => {
+                topics.devices.insert(said.device.clone());
+                topics.contacts.insert(said.device.clone());
+                topics.orders.extend(said.word.done.iter().cloned());
+            }
+            Entry::Report(said, ..) => {
+                topics.devices.insert(said.device.clone());
+                topics.orders.extend(said.word.order.clone());
+            }
+            Entry::Sent(device, orders) => {
+                topics.devices.insert(device.clone());
+                topics.orders.extend(orders.iter().cloned());
+            }
+            Entry::Owed(..) | Entry::Forgotten(..) => {}
         }
     }
-    Ok(unlocked)
+    topics
 }
 
 impl Entry {
@@ -395,21 +428,27 @@ impl Entry {
     }
 }
 
-async fn owed(tx: &mut AnyConnection, device: &str) -> Result<Vec<Order>, Fault> {
-    Ok(outbox::owed(tx, device)
-        .await?
-        .into_iter()
-        .map(|entry| entry.order)
-        .collect())
-}
-
 impl Told {
-    fn send(self) {
+    /// Who is told what it is owed.
+    fn asker(&self) -> Option<String> {
+        match self {
+            Self::Owed(_, Ok(device)) => Some(device.clone()),
+            Self::Owed(_, Err(_)) | Self::Report(..) | Self::Forgotten(..) | Self::Nobody => None,
+        }
+    }
+
+    fn send(self, owed: &BTreeMap<String, Vec<outbox::Entry>>) {
         // Whoever asked may be gone; what they said is kept all the same.
         match self {
-            Self::Orders(reply, orders) => drop(reply.send(orders)),
+            Self::Owed(reply, device) => {
+                let orders = |device: String| {
+                    let owed = owed.get(&device).into_iter().flatten();
+                    owed.map(|entry| entry.order.clone()).collect()
+                };
+                drop(reply.send(device.map(orders)));
+            }
             Self::Report(reply, result) => drop(reply.send(result)),
-            Self::Devices(reply, devices) => drop(reply.send(Ok(devices))),
+            Self::Forgotten(reply, _, _, devices) => drop(reply.send(Ok(devices))),
             Self::Nobody => {}
         }
     }

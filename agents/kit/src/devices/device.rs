@@ -8,11 +8,14 @@ use std::time::SystemTime;
 
 use farewell_runtime::cose::PublicKey;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row as _};
+use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 
-use super::outbox;
+use super::{outbox, set};
 use crate::participant::Fault;
 use crate::store::micros;
+
+/// The database that several agents may share, and whose rows are held one by one.
+const POSTGRES: &str = "PostgreSQL";
 
 macro_rules! columns {
     ($head:literal, $tail:literal) => {
@@ -69,14 +72,7 @@ pub(super) async fn hold_known(
     tx: &mut AnyConnection,
     device: &str,
 ) -> Result<Option<Device>, Fault> {
-    let row = sqlx::query(columns!(
-        "UPDATE devices SET epoch = epoch WHERE device = $1 RETURNING",
-        ""
-    ))
-    .bind(device)
-    .fetch_optional(&mut *tx)
-    .await?;
-    row.as_ref().map(read).transpose()
+    Ok(hold_all(tx, [device]).await?.remove(device))
 }
 
 /// Holds the rows of devices in the order of their ids, as everybody does. Those that were never bound are left out.
@@ -85,10 +81,28 @@ pub(super) async fn hold_all<'a>(
     names: impl IntoIterator<Item = &'a str>,
 ) -> Result<BTreeMap<String, Device>, Fault> {
     let names: BTreeSet<&str> = names.into_iter().collect();
+    let names: Vec<&str> = names.into_iter().collect();
     let mut devices = BTreeMap::new();
-    for name in names {
-        if let Some(device) = hold_known(tx, name).await? {
-            devices.insert(name.to_owned(), device);
+    for names in set::handfuls(&names) {
+        let places = set::places(1, names.len());
+        let sql = if tx.backend_name() == POSTGRES {
+            format!(
+                "SELECT device, epoch, held_epoch, answer_key, sequence, lost FROM devices WHERE device IN ({places}) \
+                 ORDER BY device FOR UPDATE"
+            )
+        } else {
+            // It has one writer, and whoever changes nothing is none.
+            format!(
+                "UPDATE devices SET epoch = epoch WHERE device IN ({places}) \
+                 RETURNING device, epoch, held_epoch, answer_key, sequence, lost"
+            )
+        };
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for name in names {
+            query = query.bind(name);
+        }
+        for row in query.fetch_all(&mut *tx).await? {
+            devices.insert(row.try_get("device")?, read(&row)?);
         }
     }
     Ok(devices)
@@ -165,30 +179,46 @@ pub(super) async fn set_answer_key(
     Ok(())
 }
 
-/// Keeps the number of what the device has just said.
-pub(super) async fn set_sequence(
+/// Keeps the numbers of what devices have just said.
+pub(super) async fn counted(
     tx: &mut AnyConnection,
-    device: &str,
-    sequence: u64,
+    sequences: &BTreeMap<String, u64>,
 ) -> Result<(), Fault> {
-    sqlx::query("UPDATE devices SET sequence = $2 WHERE device = $1")
-        .bind(device)
-        .bind(outbox::stored(sequence)?)
-        .execute(&mut *tx)
-        .await?;
+    let sequences: Vec<_> = sequences.iter().collect();
+    for rows in set::handfuls(&sequences) {
+        let sql = format!(
+            "UPDATE devices SET sequence = v.column2 FROM (VALUES {}) AS v WHERE device = v.column1",
+            set::rows(1, rows.len(), 2)
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for (device, sequence) in rows {
+            query = query.bind(device).bind(outbox::stored(*sequence)?);
+        }
+        query.execute(&mut *tx).await?;
+    }
     Ok(())
 }
 
-/// Notes a contact.
-pub(super) async fn seen(tx: &mut AnyConnection, device: &str, epoch: u64) -> Result<(), Fault> {
-    // A device may claim any number; one that doesn't fit is no epoch of ours.
-    let epoch = i64::try_from(epoch).unwrap_or(i64::MAX);
-    sqlx::query("UPDATE devices SET seen_at = $2, seen_epoch = $3 WHERE device = $1")
-        .bind(device)
-        .bind(micros(SystemTime::now()))
-        .bind(epoch)
-        .execute(&mut *tx)
-        .await?;
+/// Notes contacts, each with the epoch that the device named.
+pub(super) async fn seen(
+    tx: &mut AnyConnection,
+    epochs: &BTreeMap<String, u64>,
+    at: SystemTime,
+) -> Result<(), Fault> {
+    let epochs: Vec<_> = epochs.iter().collect();
+    for rows in set::handfuls(&epochs) {
+        let sql = format!(
+            "UPDATE devices SET seen_at = $1, seen_epoch = v.column2 FROM (VALUES {}) AS v WHERE device = v.column1",
+            set::rows(2, rows.len(), 2)
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(micros(at));
+        for (device, epoch) in rows {
+            // A device may claim any number; one that doesn't fit is no epoch of ours.
+            let epoch = i64::try_from(*epoch).unwrap_or(i64::MAX);
+            query = query.bind(device).bind(epoch);
+        }
+        query.execute(&mut *tx).await?;
+    }
     Ok(())
 }
 

@@ -173,6 +173,11 @@ impl State {
         )
     }
 
+    /// Whether anything may still become of it.
+    pub fn may_move(self) -> bool {
+        self.is_owed() || matches!(self, Self::Executed | Self::Refused)
+    }
+
     /// Whether the order is still to be sent at a contact.
     pub fn is_owed(self) -> bool {
         self.is_open() || matches!(self, Self::Detached | Self::Transferred)

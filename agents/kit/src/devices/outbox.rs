@@ -1,14 +1,14 @@
 //! The order queue in the database. Every function here works in the caller's transaction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row as _};
+use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 
 use super::order::{Event, Order, State};
 use super::signed::SignedOrder;
-use super::{device, returns};
+use super::{device, returns, set};
 use crate::participant::{DeviceVerb, Fault};
 use crate::store::{micros, time};
 
@@ -140,6 +140,37 @@ pub(super) async fn find(tx: &mut AnyConnection, id: &str) -> Result<Option<Entr
     row.as_ref().map(entry).transpose()
 }
 
+/// The orders of these ids.
+pub(super) async fn of_ids(
+    tx: &mut AnyConnection,
+    ids: &BTreeSet<String>,
+) -> Result<Vec<Entry>, Fault> {
+    select(tx, ids, |places| {
+        format!(select_orders!("WHERE o.id IN ({})"), places)
+    })
+    .await
+}
+
+/// Orders that are selected by `keys` and nothing else.
+async fn select(
+    tx: &mut AnyConnection,
+    keys: &BTreeSet<String>,
+    sql: impl Fn(String) -> String,
+) -> Result<Vec<Entry>, Fault> {
+    let keys: Vec<_> = keys.iter().collect();
+    let mut entries = Vec::new();
+    for keys in set::handfuls(&keys) {
+        let mut query = sqlx::query(AssertSqlSafe(sql(set::places(1, keys.len()))));
+        for key in keys {
+            query = query.bind(key);
+        }
+        for row in &query.fetch_all(&mut *tx).await? {
+            entries.push(entry(row)?);
+        }
+    }
+    Ok(entries)
+}
+
 /// Every order of a command.
 pub(super) async fn of_command(tx: &mut AnyConnection, command: &str) -> Result<Vec<Entry>, Fault> {
     let rows = sqlx::query(select_orders!(
@@ -151,23 +182,39 @@ pub(super) async fn of_command(tx: &mut AnyConnection, command: &str) -> Result<
     rows.iter().map(entry).collect()
 }
 
-/// What is still owed to a device in its current binding, in the order it has to be carried out, at most
+/// What is still owed to each of the devices in its current binding, in the order it has to be carried out, at most
 /// [`ORDERS_MAX`]. A hub's own order waits until each child's is done: a hub that was reset removes nobody.
-pub(super) async fn owed(tx: &mut AnyConnection, device: &str) -> Result<Vec<Entry>, Fault> {
+pub(super) async fn owed(
+    tx: &mut AnyConnection,
+    devices: &BTreeSet<String>,
+) -> Result<BTreeMap<String, Vec<Entry>>, Fault> {
     // The join is the rule that an older binding's order is never sent, whatever its state says. Older is what is older
     // than the binding that the device itself has, while it is still to be told of a transfer.
-    let rows = sqlx::query(select_orders!(
-        "JOIN devices d ON d.device = o.device AND (o.epoch = d.epoch OR \
-         (d.held_epoch > 0 AND o.epoch >= d.held_epoch AND o.epoch < d.epoch)) WHERE o.device = $1 \
-         AND o.state IN ('QUEUED', 'SENT', 'RECEIVED', 'DEFERRED_SAFE', 'EXECUTING', 'DETACHED', 'TRANSFERRED', 'REFUSED') \
-         AND o.id IS NOT NULL AND o.expires_at > $2 ORDER BY o.epoch, o.queued_at, o.subject"
-    ))
-    .bind(device)
-    .bind(micros(SystemTime::now()))
-    .fetch_all(&mut *tx)
+    let entries = select(tx, devices, |places| {
+        format!(
+            select_orders!(
+                "JOIN devices d ON d.device = o.device AND (o.epoch = d.epoch OR \
+                 (d.held_epoch > 0 AND o.epoch >= d.held_epoch AND o.epoch < d.epoch)) WHERE o.device IN ({}) \
+                 AND o.state IN ('QUEUED', 'SENT', 'RECEIVED', 'DEFERRED_SAFE', 'EXECUTING', 'DETACHED', 'TRANSFERRED', \
+                 'REFUSED') AND o.id IS NOT NULL ORDER BY o.device, o.epoch, o.queued_at, o.subject"
+            ),
+            places
+        )
+    })
     .await?;
-    let entries = rows.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
-    Ok(sendable(entries))
+    let now = SystemTime::now();
+    let mut owed: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+    for entry in entries {
+        if entry.order.expires > now {
+            owed.entry(entry.order.device.clone())
+                .or_default()
+                .push(entry);
+        }
+    }
+    for entries in owed.values_mut() {
+        *entries = sendable(std::mem::take(entries));
+    }
+    Ok(owed)
 }
 
 /// Children before hubs, a transfer before what is for the binding that follows, and nothing that was refused. A child
@@ -199,16 +246,21 @@ fn sendable(entries: Vec<Entry>) -> Vec<Entry> {
     sendable
 }
 
-/// Orders of a device that may still move: to be confirmed, superseded or sent.
-pub(super) async fn moving(tx: &mut AnyConnection, device: &str) -> Result<Vec<Entry>, Fault> {
-    let rows = sqlx::query(select_orders!(
-        "WHERE o.device = $1 AND o.state IN ('QUEUED', 'SENT', 'RECEIVED', 'DEFERRED_SAFE', 'EXECUTING', 'EXECUTED', \
-         'DETACHED', 'TRANSFERRED', 'REFUSED')"
-    ))
-    .bind(device)
-    .fetch_all(&mut *tx)
-    .await?;
-    rows.iter().map(entry).collect()
+/// Orders of these devices that may still move: to be confirmed, superseded or sent.
+pub(super) async fn moving(
+    tx: &mut AnyConnection,
+    devices: &BTreeSet<String>,
+) -> Result<Vec<Entry>, Fault> {
+    select(tx, devices, |places| {
+        format!(
+            select_orders!(
+                "WHERE o.device IN ({}) AND o.state IN ('QUEUED', 'SENT', 'RECEIVED', 'DEFERRED_SAFE', 'EXECUTING', \
+                 'EXECUTED', 'DETACHED', 'TRANSFERRED', 'REFUSED') AND o.id IS NOT NULL"
+            ),
+            places
+        )
+    })
+    .await
 }
 
 /// Ends every order for an older binding of `device`, whether it is told itself or through a hub. Returns the
@@ -265,12 +317,9 @@ pub(super) async fn advance(
     event: Event,
     reason: &str,
 ) -> Result<Option<State>, Fault> {
-    let Some(next) = entry.order.state.after(event) else {
+    let Some(next) = following(tx, entry, event).await? else {
         return Ok(None);
     };
-    if next == State::Superseded && is_child_left(tx, entry).await? {
-        return Ok(None);
-    }
     let now = SystemTime::now();
     // The old state in the condition makes a report that lost a race a no-op.
     let moved = sqlx::query(
@@ -289,6 +338,45 @@ pub(super) async fn advance(
     }
     returns::note(tx, entry, next, now).await?;
     Ok(Some(next))
+}
+
+/// The state after `event`. `None` if it brings nothing new.
+pub(super) async fn following(
+    tx: &mut AnyConnection,
+    entry: &Entry,
+    event: Event,
+) -> Result<Option<State>, Fault> {
+    let next = entry.order.state.after(event);
+    if next == Some(State::Superseded) && is_child_left(tx, entry).await? {
+        return Ok(None);
+    }
+    Ok(next)
+}
+
+/// Writes how far orders are whose devices have been held since they were read.
+pub(super) async fn write<'a>(
+    tx: &mut AnyConnection,
+    entries: impl IntoIterator<Item = &'a Entry>,
+) -> Result<(), Fault> {
+    let entries: Vec<_> = entries.into_iter().collect();
+    for rows in set::handfuls(&entries) {
+        let sql = format!(
+            "UPDATE orders SET state = v.column2, reason = v.column3, moved_at = v.column4, sent_at = v.column5 \
+             FROM (VALUES {}) AS v WHERE id = v.column1",
+            set::rows(1, rows.len(), 5)
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for entry in rows {
+            query = query
+                .bind(&entry.order.id)
+                .bind(entry.order.state.as_str())
+                .bind(&entry.reason)
+                .bind(micros(entry.moved))
+                .bind(micros(entry.sent));
+        }
+        query.execute(&mut *tx).await?;
+    }
+    Ok(())
 }
 
 /// Whether this is a tombstone of a child whose hub went to somebody else, and the child did not: it is out of reach, as
@@ -318,38 +406,6 @@ pub(super) async fn ask_again(tx: &mut AnyConnection, entry: &Entry) -> Result<(
     Ok(())
 }
 
-/// Keeps the newest word of a device that goes on waiting.
-pub(super) async fn set_reason(
-    tx: &mut AnyConnection,
-    entry: &Entry,
-    reason: &str,
-) -> Result<(), Fault> {
-    sqlx::query("UPDATE orders SET reason = $2 WHERE id = $1 AND state = 'DEFERRED_SAFE'")
-        .bind(&entry.order.id)
-        .bind(reason)
-        .execute(&mut *tx)
-        .await?;
-    Ok(())
-}
-
-/// Remembers that an order was handed to a transport again, so that the slow timer leaves it alone for a while. Orders
-/// of one message are given the same time.
-pub(super) async fn mark_sent(
-    tx: &mut AnyConnection,
-    id: &str,
-    now: SystemTime,
-) -> Result<(), Fault> {
-    sqlx::query(
-        "UPDATE orders SET sent_at = $2, state = CASE WHEN state = 'QUEUED' THEN 'SENT' ELSE state END \
-         WHERE id = $1 AND state IN ('QUEUED', 'SENT', 'RECEIVED', 'DEFERRED_SAFE', 'EXECUTING', 'DETACHED', 'TRANSFERRED')",
-    )
-    .bind(id)
-    .bind(micros(now))
-    .execute(&mut *tx)
-    .await?;
-    Ok(())
-}
-
 /// Devices with open orders, or transfers that they are still to hear of, that no transport was given anything for since
 /// `before`: at most `devices_max`, those after `after` by name. Whoever goes round so forgets nobody.
 pub(super) async fn forgotten(
@@ -372,28 +428,42 @@ pub(super) async fn forgotten(
     Ok(rows.into_iter().map(|(device,)| device).collect())
 }
 
-/// Orders of a command: still open, and executed but not confirmed.
-pub(super) async fn open_and_unconfirmed(
+/// Orders of a command that somebody still waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Unsettled {
+    pub open: i64,
+    /// Executed, and not confirmed.
+    pub unconfirmed: i64,
+}
+
+/// What is unsettled of each of these commands that has orders.
+pub(super) async fn unsettled(
     tx: &mut AnyConnection,
-    command: &str,
-) -> Result<(i64, i64), Fault> {
-    // Counted in the database: a large household would be read once for each of its devices.
-    let rows: Vec<(String, String, i64)> = sqlx::query_as(
-        "SELECT state, verb, COUNT(*) FROM orders WHERE command = $1 GROUP BY state, verb",
-    )
-    .bind(command)
-    .fetch_all(&mut *tx)
-    .await?;
-    let (mut open, mut unconfirmed) = (0, 0);
-    for (text, verb, count) in &rows {
-        let state = state(text)?;
-        if state.is_open() {
-            open += count;
-        } else if state == State::Executed && parsed(verb)?.unbinds() {
-            unconfirmed += count;
+    commands: &BTreeSet<String>,
+) -> Result<BTreeMap<String, Unsettled>, Fault> {
+    let commands: Vec<_> = commands.iter().collect();
+    let mut unsettled: BTreeMap<String, Unsettled> = BTreeMap::new();
+    for commands in set::handfuls(&commands) {
+        // Counted in the database: a large household would be read once for each of its devices.
+        let sql = format!(
+            "SELECT command, state, verb, COUNT(*) FROM orders WHERE command IN ({}) GROUP BY command, state, verb",
+            set::places(1, commands.len())
+        );
+        let mut query = sqlx::query_as::<_, (String, String, String, i64)>(AssertSqlSafe(sql));
+        for command in commands {
+            query = query.bind(command);
+        }
+        for (command, text, verb, count) in query.fetch_all(&mut *tx).await? {
+            let of = unsettled.entry(command).or_default();
+            let state = state(&text)?;
+            if state.is_open() {
+                of.open += count;
+            } else if state == State::Executed && parsed(&verb)?.unbinds() {
+                of.unconfirmed += count;
+            }
         }
     }
-    Ok((open, unconfirmed))
+    Ok(unsettled)
 }
 
 /// An epoch as the database keeps it.

@@ -12,7 +12,8 @@ use sqlx::AnyConnection;
 
 use super::companion::is_companion;
 use super::contact::{Contact, Report};
-use super::device::{self, Device};
+use super::device::Device;
+use super::sheet::Sheet;
 use crate::participant::Fault;
 
 const SYNC: &str = "farewell.device.v1.Sync";
@@ -66,15 +67,16 @@ impl Said<Report> {
 }
 
 impl<T> Said<T> {
-    /// Holds the device's row and looks whether it is the device that speaks: itself, or with `through` the phone that
+    /// Looks whether it is the device that speaks: itself, or with `through` the phone that
     /// carries its signed word. The refusal is a stable machine word, and nothing has changed then. `Ok(Ok(None))`: the
     /// device was never bound here.
     pub async fn believe(
         &self,
         tx: &mut AnyConnection,
+        sheet: &mut Sheet,
         through: Option<&str>,
     ) -> Result<Result<Option<Device>, &'static str>, Fault> {
-        let Some(device) = device::hold_known(tx, &self.device).await? else {
+        let Some(device) = sheet.device(&self.device).cloned() else {
             return Ok(if through.is_some() {
                 Err("NOT_THE_COMPANION")
             } else {
@@ -93,7 +95,7 @@ impl<T> Said<T> {
             return Ok(Err(word));
         }
         if self.signed.is_some() {
-            device::set_sequence(tx, &self.device, self.sequence).await?;
+            sheet.count(&self.device, self.sequence);
         }
         Ok(Ok(Some(device)))
     }

@@ -1,0 +1,58 @@
+//! Statements about many rows at once. A statement costs more than the row that it is about: a way to the database and back.
+//!
+//! Both databases name the columns of a list of `VALUES` `column1`, `column2` and so on, and know no common array.
+
+/// Rows of one statement: with a dozen columns still far below the parameters that a database takes.
+const ROWS_MAX: usize = 512;
+
+/// The rows in handfuls for one statement each. Each is filled up to a power of two by its last row, so that no more than
+/// ten forms of a statement are ever prepared: a row that stands twice must change nothing.
+pub(super) fn handfuls<T: Clone>(rows: &[T]) -> impl Iterator<Item = Vec<T>> {
+    rows.chunks(ROWS_MAX).map(|rows| {
+        let mut rows = rows.to_vec();
+        if let Some(last) = rows.last().cloned() {
+            rows.resize(rows.len().next_power_of_two(), last);
+        }
+        rows
+    })
+}
+
+/// `$2, $3, $4`: places for so many parameters, from `first` on.
+pub(super) fn places(first: usize, count: usize) -> String {
+    let places: Vec<_> = (first..first + count)
+        .map(|place| format!("${place}"))
+        .collect();
+    places.join(", ")
+}
+
+/// `($1, $2), ($3, $4)`: places for so many rows, from `first` on.
+pub(super) fn rows(first: usize, count: usize, columns: usize) -> String {
+    let rows: Vec<_> = (0..count)
+        .map(|row| format!("({})", places(first + row * columns, columns)))
+        .collect();
+    rows.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_forms_of_a_statement_are_ever_prepared() {
+        let sizes = |count: usize| -> Vec<usize> {
+            let rows: Vec<_> = (0..count).collect();
+            handfuls(&rows).map(|rows| rows.len()).collect()
+        };
+        assert!(sizes(0).is_empty());
+        assert_eq!(sizes(1), [1]);
+        assert_eq!(sizes(5), [8]);
+        assert_eq!(sizes(513), [512, 1]);
+        assert_eq!(handfuls(&[1, 2, 3]).next().unwrap(), [1, 2, 3, 3]);
+    }
+
+    #[test]
+    fn every_parameter_has_its_place() {
+        assert_eq!(places(2, 3), "$2, $3, $4");
+        assert_eq!(rows(1, 2, 2), "($1, $2), ($3, $4)");
+    }
+}

@@ -136,6 +136,8 @@ pub enum LockOutcome {
     Released,
     /// Reported lost or stolen: deleting an account launders no device.
     Kept,
+    /// On for the admin of the home who has the device now.
+    PassedOn,
 }
 
 impl LockOutcome {
@@ -144,6 +146,7 @@ impl LockOutcome {
         match self {
             Self::Released => "RELEASED",
             Self::Kept => "KEPT",
+            Self::PassedOn => "PASSED_ON",
         }
     }
 }

@@ -47,18 +47,18 @@ pub(super) async fn put_on(
     Ok(())
 }
 
-/// The lock, if there is one, is another account's from now on.
+/// The lock, if there is one, is another account's from now on. Returns whether there is one.
 pub(super) async fn pass_on(
     tx: &mut AnyConnection,
     device: &str,
     account: &str,
-) -> Result<(), Fault> {
-    sqlx::query("UPDATE locks SET locked_for = $2, kept = 0 WHERE device = $1")
+) -> Result<bool, Fault> {
+    let passed = sqlx::query("UPDATE locks SET locked_for = $2, kept = 0 WHERE device = $1")
         .bind(device)
         .bind(seal::mark(account))
         .execute(&mut *tx)
         .await?;
-    Ok(())
+    Ok(passed.rows_affected() > 0)
 }
 
 /// The account that this mark stands for lets go of the device. `None`: it has no lock, or it is another's by now.

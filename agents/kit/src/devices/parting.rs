@@ -104,6 +104,19 @@ pub(super) async fn answered(
     }
 }
 
+/// The device's lock is on for whoever has it now.
+pub(super) async fn passed_on(
+    tx: &mut AnyConnection,
+    command: &str,
+    binding: (&str, u64),
+) -> Result<(), Fault> {
+    let gone = Gone {
+        lock: Some(LockOutcome::PassedOn),
+        ..Gone::default()
+    };
+    write(tx, command, binding, gone).await
+}
+
 /// A lost device was found before its erasure is answered: its lock is released with that.
 pub(super) async fn found(tx: &mut AnyConnection, device: &str) -> Result<(), Fault> {
     sqlx::query("UPDATE partings SET lock_outcome = $2 WHERE device = $1 AND lock_outcome = $3")
@@ -173,14 +186,20 @@ fn stored(lock: Option<LockOutcome>) -> &'static str {
         None => "",
         Some(LockOutcome::Released) => "RELEASED",
         Some(LockOutcome::Kept) => "KEPT",
+        Some(LockOutcome::PassedOn) => "PASSED_ON",
     }
 }
 
 fn outcome(text: &str) -> Result<Option<LockOutcome>, Fault> {
-    [None, Some(LockOutcome::Released), Some(LockOutcome::Kept)]
-        .into_iter()
-        .find(|lock| stored(*lock) == text)
-        .ok_or_else(|| Fault::plain("a lock's end in the partings table that is not known"))
+    [
+        None,
+        Some(LockOutcome::Released),
+        Some(LockOutcome::Kept),
+        Some(LockOutcome::PassedOn),
+    ]
+    .into_iter()
+    .find(|lock| stored(*lock) == text)
+    .ok_or_else(|| Fault::plain("a lock's end in the partings table that is not known"))
 }
 
 fn count(stored: i64) -> Result<u64, Fault> {

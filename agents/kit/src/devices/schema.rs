@@ -63,7 +63,7 @@ pub const SCHEMA: &[&str] = &[
     "CREATE INDEX IF NOT EXISTS erasures_account ON erasures (account_mark)",
     // What went of the server half of an erasure's devices that have ended, until all have.
     "CREATE TABLE IF NOT EXISTS partings (command TEXT NOT NULL, device TEXT NOT NULL, epoch BIGINT NOT NULL CHECK (epoch > 0), \
-     lock_outcome TEXT NOT NULL CHECK (lock_outcome IN ('', 'RELEASED', 'KEPT')), \
+     lock_outcome TEXT NOT NULL CHECK (lock_outcome IN ('', 'RELEASED', 'KEPT', 'PASSED_ON')), \
      bindings BIGINT NOT NULL CHECK (bindings >= 0), credentials BIGINT NOT NULL CHECK (credentials >= 0), \
      PRIMARY KEY (command, device, epoch))",
     // Devices that were unbound one by one. How far the device is stands in its order of this name.

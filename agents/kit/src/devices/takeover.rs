@@ -8,7 +8,7 @@ use sqlx::AnyConnection;
 use super::binding::{self, Binding};
 use super::device::{self, Device};
 use super::signed::SignedOrder;
-use super::{lock, outbox, share};
+use super::{lock, outbox, parting, share};
 use crate::participant::{DeviceVerb, Fault};
 use crate::seal;
 
@@ -60,7 +60,9 @@ pub(super) async fn take_over(
     binding::pass_on(tx, name, epoch, &account).await?;
     share::remove(tx, name, &account).await?;
     share::carry_over(tx, name, epoch).await?;
-    lock::pass_on(tx, name, &account).await?;
+    if lock::pass_on(tx, name, &account).await? {
+        parting::passed_on(tx, &order.command, (name, binding.epoch)).await?;
+    }
     device::passed_on(tx, name, epoch).await?;
     Ok(Some(outbox::supersede_own(tx, name, epoch).await?))
 }

@@ -99,6 +99,8 @@ pub enum LockOutcome {
     Released,
     /// Reported lost or stolen: deleting an account launders no device.
     Kept,
+    /// On for the admin of the home who has the device now.
+    PassedOn,
 }
 
 /// How a device ended.

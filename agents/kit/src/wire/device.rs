@@ -170,6 +170,7 @@ fn lock(lock: LockOutcome) -> pb::LockOutcome {
     match lock {
         LockOutcome::Released => pb::LockOutcome::Released,
         LockOutcome::Kept => pb::LockOutcome::Kept,
+        LockOutcome::PassedOn => pb::LockOutcome::PassedOn,
     }
 }
 

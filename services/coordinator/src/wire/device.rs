@@ -121,6 +121,7 @@ fn lock(lock: wire::LockOutcome) -> Option<LockOutcome> {
         wire::LockOutcome::Unspecified => None,
         wire::LockOutcome::Released => Some(LockOutcome::Released),
         wire::LockOutcome::Kept => Some(LockOutcome::Kept),
+        wire::LockOutcome::PassedOn => Some(LockOutcome::PassedOn),
     }
 }
 
@@ -189,6 +190,26 @@ mod tests {
             let mut told = told();
             spoil(&mut told);
             assert_eq!(returned(&told), Err(reason), "{place}");
+        }
+    }
+
+    #[test]
+    fn what_became_of_a_lock_is_taken_word_for_word() {
+        for (told, word) in [
+            (0, None),
+            (1, Some("RELEASED")),
+            (2, Some("KEPT")),
+            (3, Some("PASSED_ON")),
+            (99, None),
+        ] {
+            let result = wire::DeviceResult {
+                device: "devices/w1".to_owned(),
+                binding_epoch: 2,
+                lock: told,
+                ..wire::DeviceResult::default()
+            };
+            let lock = super::result(result).unwrap().lock;
+            assert_eq!(lock.map(LockOutcome::word), word, "{told}");
         }
     }
 

@@ -7,6 +7,7 @@ use farewell_proto::device::v1::OrderState;
 use crate::devices::participant::Terms;
 use crate::devices::refusal::Refusal;
 use crate::devices::registry::Via;
+use crate::devices::share::Role;
 use crate::devices::testing::{
     ACCOUNT, Bench, ERASE, benches, deferred, done, erase, erase_with, locks, new_binding,
     outcomes, patient, refused, target, told, told_hub,
@@ -221,6 +222,37 @@ async fn a_tombstone_that_fires_before_the_answer_gives_its_log_in_back_and_is_c
         let counted = (answer.counts["bindings"], answer.counts["credentials"]);
         assert_eq!(counted, (2, 2));
         assert_eq!(locks(&answer), [RELEASED, None]);
+    }
+}
+
+#[tokio::test]
+async fn a_lock_that_was_passed_on_is_the_heirs_whatever_the_heir_does_before_the_answer() {
+    for bench in benches("heirs_lock", Via::Hub, patient()).await {
+        let given = bench.bind_locked(ACCOUNT, "hub-1").await.unwrap();
+        bench.share("hub-1", given, OTHER, Role::Admin).await;
+        let open = bench.bind("hub-2", None).await;
+        bench.share("hub-2", open, OTHER, Role::Admin).await;
+        let away = bench.bind_locked(ACCOUNT, "hub-3").await.unwrap();
+        let wanted = [DeviceVerb::Transfer, DeviceVerb::Reset];
+        let order = erase_with(vec![
+            told(ERASE, "hub-1", given, &wanted),
+            told(ERASE, "hub-2", open, &wanted),
+            told(ERASE, "hub-3", away, &[DeviceVerb::Reset]),
+        ]);
+        assert_eq!(deferred(bench.act(&order).await).done, 2);
+        let heirs = shown(&bench, OTHER).await;
+        let locked: Vec<_> = heirs.iter().map(|(_, _, locked)| *locked).collect();
+        assert_eq!(locked, [true, false]);
+        let sold = target("hub-1", heirs[0].1);
+        bench.registry.transfer(&sold, "account-3").await.unwrap();
+        let bench = bench.restart(Via::Hub, patient()).await;
+        wipe(&bench, "hub-3", away).await;
+        let answer = done(bench.act(&order).await);
+        let passed_on = Some(LockOutcome::PassedOn);
+        assert_eq!(locks(&answer), [passed_on, None, RELEASED]);
+        assert_eq!(answer.counts["bindings"], 1, "two are somebody's");
+        let buyers = shown(&bench, "account-3").await;
+        assert!(buyers[0].2, "and never another's lock");
     }
 }
 

@@ -6,7 +6,9 @@ use crate::devices::testing::{
     ACCOUNT, Bench, ERASE, benches, command, deferred, done, erase_with, locks, outcomes, patient,
     target, told, told_hub,
 };
-use crate::participant::{DeviceOutcome, DeviceVerb, Order, Outcome, Participant as _};
+use crate::participant::{
+    DeviceOutcome, DeviceVerb, LockOutcome, Order, Outcome, Participant as _,
+};
 
 const HEIR: &str = "account-2";
 const WANTED: [DeviceVerb; 2] = [DeviceVerb::Transfer, DeviceVerb::Reset];
@@ -29,7 +31,8 @@ async fn the_heir_has_the_device_at_once_and_the_device_hears_of_it_later() {
             outcomes(&answer),
             [("hub-1".to_owned(), DeviceOutcome::Transferred)]
         );
-        assert_eq!(locks(&answer), [None], "the lock is on for the heir now");
+        let lock = Some(LockOutcome::PassedOn);
+        assert_eq!(locks(&answer), [lock], "it is on for the heir now");
         assert_eq!(owner(&bench, HEIR).await, [("hub-1".to_owned(), epoch + 1)]);
         let shown = bench.registry.list(HEIR, "", 1).await.unwrap().remove(0);
         assert_eq!(

@@ -14,6 +14,8 @@ use crate::device::{Class, Device, DeviceVerb, Facts, Hub};
 use crate::id::DeviceId;
 use crate::time::Time;
 
+const MICROS_PER_SECOND: i64 = 1_000_000;
+
 /// What is wanted of a device that nobody takes over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -144,7 +146,12 @@ impl Order {
             return None;
         }
         let new_epoch = match verb {
-            DeviceVerb::Transfer => Some(device.binding_epoch.checked_add(1)?),
+            // As a line makes a new one: the time, and greater than the last.
+            DeviceVerb::Transfer => {
+                let seconds = occasion.from.micros() / MICROS_PER_SECOND;
+                let next = device.binding_epoch.checked_add(1)?;
+                Some(next.max(u64::try_from(seconds).unwrap_or(0)))
+            }
             DeviceVerb::Unbind | DeviceVerb::Reset | DeviceVerb::RemoveChild => None,
         };
         Some(Self {
@@ -306,5 +313,26 @@ mod tests {
             ..phone
         };
         assert_eq!(Order::new(&never, DeviceVerb::Reset, occasion("c")), None);
+    }
+
+    #[test]
+    fn a_transfer_gives_the_time_as_the_new_epoch_unless_the_old_one_is_ahead_of_it() {
+        let begun = Occasion {
+            from: Time::from_micros(1_790_000_000_999_999),
+            ..occasion("c")
+        };
+        for (old, new) in [(4, 1_790_000_000), (1_790_000_007, 1_790_000_008)] {
+            let phone = Device {
+                binding_epoch: old,
+                ..device(facts(Class::Personal))
+            };
+            let order = Order::new(&phone, DeviceVerb::Transfer, begun).unwrap();
+            assert_eq!(order.new_epoch, Some(new));
+        }
+        let last = Device {
+            binding_epoch: u64::MAX,
+            ..device(facts(Class::Personal))
+        };
+        assert_eq!(Order::new(&last, DeviceVerb::Transfer, begun), None);
     }
 }

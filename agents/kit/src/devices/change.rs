@@ -22,8 +22,8 @@ pub struct Target {
 
 /// What a change meets.
 pub(super) enum Change {
-    /// It was made before.
-    Made,
+    /// It was made before, and with it this epoch.
+    Made(u64),
     /// It is to be made in this transaction.
     Open(Box<Held>),
 }
@@ -49,8 +49,8 @@ impl Registry {
         let epoch = target.epoch.to_string();
         let what = [target.device.as_str(), &epoch];
         let digest = digest_of(body.iter().copied().chain(what));
-        if self.was_made(target.request_id, &digest).await? {
-            return Ok(Change::Made);
+        if let Some(epoch) = self.made(target.request_id, &digest).await? {
+            return Ok(Change::Made(epoch));
         }
         // Whose fence to ask is known from the binding, which is looked at again once everything is held.
         let owner = self.owner(&target.device).await?;
@@ -62,11 +62,8 @@ impl Registry {
             seal::admit(&mut tx, account).await?;
         }
         let device = device::hold(&mut tx, &target.device).await?;
-        if repeated(&mut tx, target.request_id, &digest)
-            .await?
-            .is_some()
-        {
-            return Ok(Change::Made);
+        if let Some((_, epoch)) = repeated(&mut tx, target.request_id, &digest).await? {
+            return Ok(Change::Made(epoch));
         }
         let binding = binding::find(&mut tx, &target.device)
             .await?
@@ -84,10 +81,10 @@ impl Registry {
         })))
     }
 
-    async fn was_made(&self, request_id: uuid::Uuid, digest: &str) -> Result<bool, Refusal> {
+    async fn made(&self, request_id: uuid::Uuid, digest: &str) -> Result<Option<u64>, Refusal> {
         let mut connection = self.store().pool().acquire().await?;
         let made = repeated(&mut connection, request_id, digest).await?;
-        Ok(made.is_some())
+        Ok(made.map(|(_, epoch)| epoch))
     }
 
     async fn owner(&self, device: &str) -> Result<Option<String>, Refusal> {

@@ -4,7 +4,7 @@
 //! holds its row first, and whoever holds several takes them in the order of their ids.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use farewell_runtime::cose::PublicKey;
 use sqlx::any::AnyRow;
@@ -115,6 +115,14 @@ pub(super) async fn find(tx: &mut AnyConnection, device: &str) -> Result<Option<
         .fetch_optional(&mut *tx)
         .await?;
     row.as_ref().map(read).transpose()
+}
+
+/// The epoch of a new binding, after `last`: seconds since 1970. A database that was restored has forgotten its newest
+/// epochs, and a device that has one would believe an order for it; but they are not above the time at which they were
+/// made, so that none is made again.
+pub(super) fn next_epoch(last: u64, now: SystemTime) -> u64 {
+    let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    seconds.max(last + 1)
 }
 
 /// A new binding, of which the device hears from its app: orders for an older one are told no more.
@@ -232,4 +240,27 @@ fn read(row: &AnyRow) -> Result<Device, Fault> {
         sequence: outbox::epoch(row.try_get("sequence")?)?,
         lost: lost != 0,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn an_epoch_is_the_time_and_greater_than_the_last_whatever_the_clock_says() {
+        let now = UNIX_EPOCH + Duration::from_millis(1_790_000_000_900);
+        for (last, next) in [
+            (0, 1_790_000_000),
+            (7, 1_790_000_000),
+            (1_789_999_999, 1_790_000_000),
+            (1_790_000_000, 1_790_000_001),
+            (2_000_000_000, 2_000_000_001),
+        ] {
+            assert_eq!(next_epoch(last, now), next, "{last}");
+        }
+        let early = UNIX_EPOCH - Duration::from_secs(1);
+        assert_eq!(next_epoch(3, early), 4);
+    }
 }

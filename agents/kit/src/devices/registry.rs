@@ -159,7 +159,7 @@ impl Registry {
         }
         self.check_via(&mut tx, new).await?;
 
-        let binding = new.to_binding(known.epoch + 1);
+        let binding = new.to_binding(device::next_epoch(known.epoch, SystemTime::now()));
         binding::write(&mut tx, &binding).await?;
         if own {
             share::carry_over(&mut tx, &new.device, binding.epoch).await?;

@@ -41,7 +41,7 @@ pub(super) async fn take_over(
     order: &SignedOrder,
     takers: &BTreeSet<String>,
 ) -> Result<Option<BTreeSet<String>>, Fault> {
-    let current = device.epoch == binding.epoch && order.new_epoch == device.epoch + 1;
+    let current = device.epoch == binding.epoch && order.new_epoch > device.epoch;
     if order.verb != DeviceVerb::Transfer || !current || device.lost {
         return Ok(None);
     }

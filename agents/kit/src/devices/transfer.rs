@@ -1,9 +1,11 @@
 //! A device is given to another account that takes it.
 
+use std::time::SystemTime;
+
 use super::change::{Change, Target};
 use super::refusal::Refusal;
 use super::registry::{Bound, Registry, Via};
-use super::{binding, lock, outbox, share};
+use super::{binding, device, lock, outbox, share};
 
 impl Registry {
     /// Gives a device to `account`: a new binding, of which the device hears from its app. Whoever shared it shares it no
@@ -13,8 +15,9 @@ impl Registry {
     /// `RequestIdReused`.
     pub async fn transfer(&self, target: &Target, account: &str) -> Result<Bound, Refusal> {
         let body = ["transfer", account];
-        let Change::Open(mut held) = self.change(target, &body, &[account]).await? else {
-            return self.bound_again(&target.device, target.epoch + 1).await;
+        let mut held = match self.change(target, &body, &[account]).await? {
+            Change::Open(held) => held,
+            Change::Made(epoch) => return self.bound_again(&target.device, epoch).await,
         };
         let old = held.binding.clone();
         if old.account == account {
@@ -36,7 +39,7 @@ impl Registry {
         }
         let new = binding::Binding {
             account: account.to_owned(),
-            epoch: held.device.epoch + 1,
+            epoch: device::next_epoch(held.device.epoch, SystemTime::now()),
             home: None,
             ..old
         };

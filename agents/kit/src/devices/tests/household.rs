@@ -118,9 +118,9 @@ async fn bound_with_key(bench: &Bench) -> u64 {
 async fn only_the_device_in_hand_is_removed_by_hand() {
     for bench in benches("in_hand", Via::Never, patient()).await {
         let epoch = bound_with_key(&bench).await;
-        bench.bind("phone-2", None).await;
+        let keyless = bench.bind("phone-2", None).await;
         assert!(matches!(
-            bench.registry.challenge("phone-2", 1).await,
+            bench.registry.challenge("phone-2", keyless).await,
             Err(Refusal::NoAnswerKey)
         ));
         let challenge = bench.registry.challenge("phone-1", epoch).await.unwrap();

@@ -48,7 +48,8 @@ async fn deleted_device_does_not_re_create_itself_at_its_next_poll() {
         let owed = bench.contact("hub-1", epoch, &[]).await;
         bench.contact("hub-1", 0, &[&owed[0]]).await;
         done(bench.act(&order).await);
-        for epoch in [epoch, 0, epoch + 7] {
+        let claimed = epoch + 1_000_000;
+        for epoch in [epoch, 0, claimed] {
             assert!(bench.contact("hub-1", epoch, &[]).await.is_empty());
         }
         for table in ["bindings", "credentials", "shares"] {
@@ -60,7 +61,8 @@ async fn deleted_device_does_not_re_create_itself_at_its_next_poll() {
             assert_eq!(rows, 0, "{table}");
         }
         let next = bench.try_bind("account-2", "hub-1", None).await.unwrap();
-        assert_eq!(next.shown.binding.epoch, epoch + 1, "its word set no epoch");
+        let next = next.shown.binding.epoch;
+        assert!(next > epoch && next < claimed, "its word set no epoch");
     }
 }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use crate::devices::refusal::Refusal;
 use crate::devices::registry::Via;
 use crate::devices::testing::{
@@ -11,8 +13,27 @@ async fn every_new_binding_of_a_device_has_a_greater_epoch_than_any_before() {
         let first = bench.bind("phone-1", None).await;
         let first = target("phone-1", first);
         let given = bench.registry.transfer(&first, "account-2").await;
-        let (second, first) = (given.unwrap().shown.binding.epoch, first.epoch);
-        assert!(second > first && first > 0);
+        let given = given.unwrap().shown;
+        let again = bench.registry.transfer(&first, "account-2").await;
+        assert_eq!(again.unwrap().shown, given);
+        assert!(given.binding.epoch > first.epoch && first.epoch > 0);
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_was_restored_makes_no_epoch_again() {
+    for bench in benches("restored", Via::Never, patient()).await {
+        let forgotten = bench.bind("phone-1", None).await;
+        for forget in [
+            "DELETE FROM bindings",
+            "DELETE FROM requests",
+            "UPDATE devices SET epoch = 0",
+        ] {
+            let pool = bench.registry.store().pool();
+            sqlx::query(forget).execute(pool).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        assert!(bench.bind("phone-1", None).await > forgotten);
     }
 }
 

@@ -617,7 +617,7 @@ impl World {
         let report = wire::OrderReport {
             order: order.map(|order| order.name).unwrap_or_default(),
             device: names::device(id),
-            binding_epoch: self.rng.random_range(0..4),
+            binding_epoch: self.body(id).epoch + self.rng.random_range(0..2),
             state: OrderState::Executed.into(),
             reason: String::new(),
             sequence: 1_000_000,

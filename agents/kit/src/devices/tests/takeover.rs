@@ -1,13 +1,15 @@
+use farewell_proto::device::v1 as wire;
 use farewell_proto::device::v1::OrderState;
 
 use crate::devices::registry::Via;
 use crate::devices::share::Role;
 use crate::devices::testing::{
-    ACCOUNT, Bench, ERASE, benches, command, deferred, done, erase_with, locks, outcomes, patient,
-    target, told, told_hub,
+    ACCOUNT, Bench, ERASE, benches, command, deferred, done, erase_with, locks, order_for,
+    outcomes, patient, sign, target, told, told_hub,
 };
 use crate::participant::{
-    DeviceOutcome, DeviceVerb, LockOutcome, Order, Outcome, Participant as _,
+    DeviceDuty, DeviceOutcome, DeviceTask, DeviceVerb, LockOutcome, Order, Outcome,
+    Participant as _,
 };
 
 const HEIR: &str = "account-2";
@@ -51,6 +53,33 @@ async fn the_heir_has_the_device_at_once_and_the_device_hears_of_it_later() {
         assert!(bench.contact("hub-1", epoch + 1, &[]).await.is_empty());
         let probe = bench.line.probe(&command("1-probe-test")).await.unwrap();
         assert_eq!(done(probe).outcome, Outcome::Clean);
+    }
+}
+
+#[tokio::test]
+async fn the_epoch_that_was_signed_for_the_heir_may_lie_ahead() {
+    for bench in benches("far_epoch", Via::Hub, patient()).await {
+        let epoch = bench.bind("hub-1", None).await;
+        bench.share("hub-1", epoch, HEIR, Role::Admin).await;
+        let transfer = wire::Order {
+            new_epoch: epoch + 1_000_000,
+            ..order_for(ERASE, "hub-1", epoch, DeviceVerb::Transfer)
+        };
+        let reset = order_for(ERASE, "hub-1", epoch, DeviceVerb::Reset);
+        let order = erase_with(vec![DeviceTask {
+            device: "hub-1".to_owned(),
+            binding_epoch: epoch,
+            duty: DeviceDuty::Orders(vec![sign(&transfer), sign(&reset)]),
+        }]);
+        done(bench.act(&order).await);
+        let heirs = ("hub-1".to_owned(), transfer.new_epoch);
+        assert_eq!(owner(&bench, HEIR).await, [heirs]);
+        let owed = bench.contact("hub-1", epoch, &[]).await;
+        bench
+            .contact("hub-1", transfer.new_epoch, &[&owed[0]])
+            .await;
+        let next = bench.try_bind(HEIR, "hub-1", None).await.unwrap();
+        assert_eq!(next.shown.binding.epoch, transfer.new_epoch + 1);
     }
 }
 

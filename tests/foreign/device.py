@@ -31,6 +31,7 @@ COSE_SIGN1 = 18
 CLOCK_LEEWAY_SECONDS = 300
 QUESTION_SECONDS = 60
 TIME_SECONDS = 600
+LINES = {"phone": "phones", "hub": "smarthome"}
 
 
 def tell(**event):
@@ -119,7 +120,7 @@ class Device:
     """What the device keeps, and how it decides."""
 
     def __init__(self, pb, args):
-        self.pb, self.name = pb, f"devices/{args.device}"
+        self.pb, self.line, self.name = pb, LINES[args.kind], f"devices/{args.device}"
         self.epoch, self.keys = args.epoch, pinned(args.order_keys)
         self.key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(args.seed)) if args.seed else None
         self.clockless = args.kind == "hub"
@@ -175,6 +176,9 @@ class Device:
             say(self.answer("", self.epoch, pb.ORDER_STATE_REFUSED, str(refused)))
             return False
         order = pb.Order.FromString(payload)
+        if order.line != self.line:
+            say(self.answer(order.name, self.epoch, pb.ORDER_STATE_REFUSED, "NOT_THIS_LINE"))
+            return False
         if order.device != self.name:
             say(self.answer(order.name, self.epoch, pb.ORDER_STATE_REFUSED, "NOT_THIS_DEVICE"))
             return False
@@ -264,7 +268,7 @@ def hub(device, args, pb):
     version = mqtt.MQTTv311 if args.mqtt == "3.1.1" else mqtt.MQTTv5
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=args.device, protocol=version)
     client.username_pw_set(args.device, args.secret)
-    topic = lambda channel: f"farewell/v1/smarthome/{args.device}/{channel}"
+    topic = lambda channel: f"farewell/v1/{device.line}/{args.device}/{channel}"
     sync = lambda: client.publish(topic("sync"), device.sync().SerializeToString(), qos=1)
 
     def connected(client, _data, _flags, reason, _properties):

@@ -40,8 +40,9 @@ impl Orders {
             // Nothing destructive is signed before the point of no return.
             return Vec::new();
         };
-        let command = command.to_string();
+        let (line, command) = (&command.participant, command.to_string());
         let occasion = Occasion {
+            line,
             command: &command,
             from: begun.at,
             until: begun.at + plan.policy().devices.order_life,

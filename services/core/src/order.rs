@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::deletion::Consent;
 use crate::device::{Class, Device, DeviceVerb, Facts, Hub};
-use crate::id::DeviceId;
+use crate::id::{DeviceId, ParticipantId};
 use crate::time::Time;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
@@ -88,6 +88,8 @@ pub fn of_wish(facts: &Facts, wish: Disposal) -> Option<DeviceVerb> {
 /// On what occasion something is told, and how long it holds.
 #[derive(Clone, Copy, Debug)]
 pub struct Occasion<'a> {
+    /// The product line that is asked, whose device is meant.
+    pub line: &'a ParticipantId,
     /// What the order belongs to: a command, or the unbinding of one device.
     pub command: &'a str,
     /// Not before.
@@ -100,6 +102,8 @@ pub struct Occasion<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
     pub name: OrderName,
+    /// The product line whose device is meant.
+    pub line: ParticipantId,
     /// Who is told: the device, or a child's hub.
     pub device: DeviceId,
     /// The binding of whoever is told.
@@ -156,6 +160,7 @@ impl Order {
         };
         Some(Self {
             name: name(device, verb, occasion.command),
+            line: occasion.line.clone(),
             device: whom.clone(),
             binding_epoch: epoch,
             verb,
@@ -184,9 +189,12 @@ fn name(device: &Device, verb: DeviceVerb, command: &str) -> OrderName {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
 
     const ALL: [DeviceVerb; 3] = [DeviceVerb::Unbind, DeviceVerb::Reset, DeviceVerb::Transfer];
+    static LINE: LazyLock<ParticipantId> = LazyLock::new(|| "smarthome".parse().unwrap());
 
     fn facts(class: Class) -> Facts {
         Facts {
@@ -218,6 +226,7 @@ mod tests {
 
     fn occasion(command: &str) -> Occasion<'_> {
         Occasion {
+            line: &LINE,
             command,
             from: Time::from_micros(1),
             until: Time::from_micros(2),
@@ -283,6 +292,7 @@ mod tests {
             (DeviceVerb::Transfer, Some(5)),
         ] {
             let order = Order::new(&lamp, verb, occasion("c")).unwrap();
+            assert_eq!(order.line.as_str(), "smarthome");
             assert_eq!((order.device.as_str(), order.binding_epoch), ("hub-1", 7));
             let child = order.child.unwrap();
             assert_eq!((child.device.as_str(), child.binding_epoch), ("lamp-1", 4));

@@ -25,10 +25,11 @@ const WORD_BYTES_MAX: usize = 64;
 const NONCE_BYTES: RangeInclusive<usize> = 16..=32;
 /// What a device says that could not take what arrived for an order of ours. Somebody between us and it is at fault: it
 /// refuses nothing that we asked.
-const MISREAD: [&str; 5] = [
+const MISREAD: [&str; 6] = [
     "BAD_SIGNATURE",
     // While keys are changed over, a device may not have the new one yet.
     "UNKNOWN_KEY",
+    "NOT_THIS_LINE",
     "NOT_THIS_DEVICE",
     "ORDER_CHANGED",
     "UNREADABLE",

@@ -11,8 +11,7 @@ use super::contact::UNTIMELY;
 use super::device::{self, Device};
 use super::order::{Event, State};
 use super::outbox::{self, Draft, Entry};
-use super::participant::Terms;
-use super::registry::Via;
+use super::participant::{Line, Terms};
 use super::takeover::takers;
 use super::task::{INVALID_ORDER, Refused, Task, refuse};
 use super::{parting, share};
@@ -66,7 +65,7 @@ pub(super) async fn account_mark(
 /// epochs, and for no others. Returns the commands that no longer wait for a device that was passed on.
 pub(super) async fn begin(
     tx: &mut AnyConnection,
-    via: Via,
+    line: &dyn Line,
     order: &Order,
 ) -> Result<Result<BTreeSet<String>, Refused>, Fault> {
     let mut bindings = by_device(binding::of_account(tx, &order.account).await?);
@@ -75,6 +74,7 @@ pub(super) async fn begin(
         let bound = bindings.get(&task.device);
         let bound = bound.filter(|binding| binding.epoch == task.binding_epoch);
         match Task::read(
+            line.name(),
             &order.command,
             task,
             bound.and_then(|bound| bound.via.as_deref()),
@@ -108,7 +108,7 @@ pub(super) async fn begin(
         let bound = bindings.get(&task.device);
         let bound = bound.filter(|binding| binding.epoch == task.epoch);
         let mut choice = Choice {
-            via,
+            via: line.via(),
             order,
             task,
             bound,

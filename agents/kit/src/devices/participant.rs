@@ -230,7 +230,7 @@ impl Participant for DeviceLine {
                 detail: String::new(),
             });
         } else {
-            match erasure::begin(tx, self.registry.via(), order).await? {
+            match erasure::begin(tx, &*self.line, order).await? {
                 Ok(commands) => overtaken = commands,
                 Err(refused) => {
                     return Ok(Answer::Refused {
@@ -319,7 +319,7 @@ impl Participant for DeviceLine {
         &self,
         request: &UnbindDevice,
     ) -> Result<Result<Unbinding, NotUnbound>, Fault> {
-        unbinding::begin(&self.registry, &self.bells, request).await
+        unbinding::begin(&self.registry, &*self.line, &self.bells, request).await
     }
 
     async fn device_unbinding(

@@ -21,6 +21,8 @@ pub(super) const ORDER: &str = "farewell.device.v1.Order";
 pub(super) struct SignedOrder {
     pub bytes: Bytes,
     pub id: String,
+    /// The product line whose device is meant.
+    pub line: String,
     /// Who is told.
     pub device: String,
     pub epoch: u64,
@@ -53,6 +55,7 @@ impl SignedOrder {
         let signed = Self {
             bytes: bytes.clone(),
             id: names::order_of(&order.name)?.to_owned(),
+            line: order.line,
             device: names::device_of(&order.device)?.to_owned(),
             epoch: epoch(order.binding_epoch)?,
             verb,
@@ -67,9 +70,15 @@ impl SignedOrder {
         (later && signed.expires > signed.not_before).then_some(signed)
     }
 
-    /// Whether it is this command's, for this very device and binding. `hub` is the one that the device is bound
-    /// through; without one known, an order through any hub is.
-    pub fn concerns(&self, command: &str, task: &DeviceTask, hub: Option<&str>) -> bool {
+    /// Whether it is this command's, for this very device and binding of this line. `hub` is the one that the device is
+    /// bound through; without one known, an order through any hub is.
+    pub fn concerns(
+        &self,
+        line: &str,
+        command: &str,
+        task: &DeviceTask,
+        hub: Option<&str>,
+    ) -> bool {
         let meant = match &self.child {
             Some((child, epoch)) => {
                 *child == task.device
@@ -79,7 +88,7 @@ impl SignedOrder {
             }
             None => self.device == task.device && self.epoch == task.binding_epoch,
         };
-        meant && self.command == command
+        meant && self.line == line && self.command == command
     }
 }
 

@@ -24,8 +24,14 @@ pub(super) struct Refused {
 pub(super) const INVALID_ORDER: &str = "INVALID_ORDER";
 
 impl Task {
-    /// Reads a task of `command`. `hub` is the one that the device is bound through, if that is known.
-    pub fn read(command: &str, task: &DeviceTask, hub: Option<&str>) -> Result<Self, Refused> {
+    /// Reads a task of `command` for a device of `line`. `hub` is the one that the device is bound through, if that is
+    /// known.
+    pub fn read(
+        line: &str,
+        command: &str,
+        task: &DeviceTask,
+        hub: Option<&str>,
+    ) -> Result<Self, Refused> {
         if !names::is_device_id(&task.device) {
             return Err(refuse("INVALID_DEVICE", "?"));
         }
@@ -42,7 +48,7 @@ impl Task {
                     // A transfer may find nobody: without anything behind it, nothing would hold.
                     orders
                         .iter()
-                        .all(|order| order.concerns(command, task, hub))
+                        .all(|order| order.concerns(line, command, task, hub))
                         && orders
                             .last()
                             .is_some_and(|last| last.verb != DeviceVerb::Transfer)

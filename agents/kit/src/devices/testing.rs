@@ -36,6 +36,7 @@ use crate::scratch;
 use crate::store::Store;
 
 pub const ACCOUNT: &str = "account-1";
+pub const LINE: &str = "test";
 pub const ERASE: &str = "deletions/d1/commands/1-erase-test";
 pub const TIME_PROOF: &[u8] = b"a proof of the time";
 
@@ -44,7 +45,7 @@ pub struct TestLine(pub Via);
 
 impl Line for TestLine {
     fn name(&self) -> &'static str {
-        "test"
+        LINE
     }
 
     fn via(&self) -> Via {
@@ -400,6 +401,7 @@ pub fn order_for(command: &str, device: &str, epoch: u64, verb: DeviceVerb) -> w
             0
         },
         command: command.to_owned(),
+        line: LINE.to_owned(),
     }
 }
 

@@ -7,6 +7,7 @@ use sqlx::{Any, AnyConnection, Transaction};
 use super::bells::Bells;
 use super::order::{Event, State};
 use super::outbox::{self, Draft, Entry};
+use super::participant::Line;
 use super::parting::{self, LogIn};
 use super::registry::{Registry, Via};
 use super::task::Task;
@@ -22,6 +23,7 @@ const ABSENT_MAX: i64 = 256;
 /// device which refused is asked once more.
 pub(super) async fn begin(
     registry: &Registry,
+    line: &dyn Line,
     bells: &Bells,
     request: &UnbindDevice,
 ) -> Result<Result<Unbinding, NotUnbound>, Fault> {
@@ -48,7 +50,7 @@ pub(super) async fn begin(
     if !admitted {
         return Ok(Err(NotUnbound::AccountSealed));
     }
-    let told = match end(&mut tx, registry.via(), request).await? {
+    let told = match end(&mut tx, line, request).await? {
         Ok(told) => told,
         Err(not) => return Ok(Err(not)),
     };
@@ -127,11 +129,12 @@ pub(super) async fn detach_absent(
 /// Ends the server half. Returns who is told.
 async fn end(
     tx: &mut AnyConnection,
-    via: Via,
+    line: &dyn Line,
     request: &UnbindDevice,
 ) -> Result<Result<String, NotUnbound>, Fault> {
     let (name, epoch) = (&request.device.device, request.device.binding_epoch);
-    let Ok(task) = Task::read(&request.name, &request.device, None) else {
+    let (line, via) = (line.name(), line.via());
+    let Ok(task) = Task::read(line, &request.name, &request.device, None) else {
         return Ok(Err(NotUnbound::InvalidOrder));
     };
     let devices = device::hold_all(tx, task.devices()).await?;

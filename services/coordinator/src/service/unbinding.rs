@@ -76,6 +76,7 @@ pub async fn unbind(center: &Center, wish: Wish) -> Result<api::DeviceUnbinding,
         .and_then(|facts| order::of_wish(facts, wish.disposal));
     let now = center.clock.now();
     let occasion = Occasion {
+        line: &wish.name.line,
         command: &name,
         from: now,
         until: now + center.plans.current().policy().devices.order_life,

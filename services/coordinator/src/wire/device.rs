@@ -139,6 +139,7 @@ pub fn order(order: &Order) -> told::Order {
         child_epoch: child.map_or(0, |child| child.binding_epoch),
         new_epoch: order.new_epoch.unwrap_or(0),
         command: order.command.clone(),
+        line: order.line.as_str().to_owned(),
     }
 }
 

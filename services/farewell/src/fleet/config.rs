@@ -69,6 +69,17 @@ pub enum Kind {
     Child,
 }
 
+impl Kind {
+    /// The product line that such devices are of.
+    pub(super) fn line(self) -> &'static str {
+        match self {
+            Self::Phone => "phones",
+            Self::Watch => "wearables",
+            Self::Hub | Self::Child => "smarthome",
+        }
+    }
+}
+
 /// A device that was bound. Its `Debug` shows no secret.
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
 pub struct Device {

@@ -17,6 +17,8 @@ const DONE_ORDERS_MAX: usize = 64;
 /// A device's own memory. It survives a reset, as a factory partition does; the user's data does not.
 #[derive(Clone, Debug)]
 pub(crate) struct Local {
+    /// The product line that the device was made for.
+    line: &'static str,
     device: String,
     /// The binding that the device believes in; 0 for none.
     epoch: u64,
@@ -55,6 +57,7 @@ impl Local {
         keys: KeyRing,
     ) -> Self {
         Self {
+            line: device.kind.line(),
             device: format!("devices/{}", device.id),
             epoch: device.epoch,
             user_data: true,
@@ -96,6 +99,9 @@ impl Local {
             Err(word) => return Reaction::Answer(self.refuse("", word)),
         };
         let order = &signed.order;
+        if order.line != self.line {
+            return Reaction::Answer(self.refuse(&order.name, "NOT_THIS_LINE"));
+        }
         if order.device != self.device {
             return Reaction::Answer(self.refuse(&order.name, "NOT_THIS_DEVICE"));
         }
@@ -266,6 +272,7 @@ mod tests {
     fn reset(name: &str) -> wire::Order {
         wire::Order {
             name: name.to_owned(),
+            line: "phones".to_owned(),
             device: "devices/phone-1".to_owned(),
             binding_epoch: 3,
             verb: DeviceVerb::Reset.into(),
@@ -310,8 +317,15 @@ mod tests {
     type Spoil = fn(&mut wire::Order);
 
     #[test]
-    fn what_is_not_for_this_device_its_binding_its_time_or_its_verbs_is_refused_with_the_reason() {
-        let spoilt: [(Spoil, OrderState, &str); 7] = [
+    fn what_is_not_for_this_line_device_its_binding_its_time_or_its_verbs_is_refused_with_the_reason()
+     {
+        let spoilt: [(Spoil, OrderState, &str); 9] = [
+            (
+                |o| o.line = "wearables".to_owned(),
+                OrderState::Refused,
+                "NOT_THIS_LINE",
+            ),
+            (|o| o.line.clear(), OrderState::Refused, "NOT_THIS_LINE"),
             (
                 |o| o.device = "devices/phone-2".to_owned(),
                 OrderState::Refused,
@@ -371,6 +385,7 @@ mod tests {
     fn a_hub_without_a_clock_asks_for_the_time_and_believes_only_the_answer_to_its_last_question() {
         let mut hub = device("hub-1", Kind::Hub);
         let order = wire::Order {
+            line: "smarthome".to_owned(),
             device: "devices/hub-1".to_owned(),
             ..reset("orders/1")
         };

@@ -28,8 +28,10 @@ fn task(device: &str, epoch: u64, orders: Vec<Bytes>) -> DeviceTask {
 async fn an_order_that_is_not_this_commands_for_this_device_is_refused_and_changes_nothing() {
     for bench in benches("invalid", Via::Never, patient()).await {
         let epoch = bench.bind("phone-1", None).await;
-        let spoilt: [Spoil; 10] = [
+        let spoilt: [Spoil; 12] = [
             |order| order.name.clear(),
+            |order| order.line = "wearables".to_owned(),
+            |order| order.line.clear(),
             |order| order.device = "devices/phone-2".to_owned(),
             |order| order.binding_epoch += 1,
             |order| order.binding_epoch = 0,
@@ -39,7 +41,10 @@ async fn an_order_that_is_not_this_commands_for_this_device_is_refused_and_chang
             |order| order.expire_time = Some(Default::default()),
             |order| order.command = "deletions/d2/commands/1-erase-test".to_owned(),
             // A transfer with nothing behind it.
-            |order| (order.verb, order.new_epoch) = (wire::DeviceVerb::Transfer.into(), 9),
+            |order| {
+                order.verb = wire::DeviceVerb::Transfer.into();
+                order.new_epoch = order.binding_epoch + 1;
+            },
         ];
         let sound = order_for(ERASE, "phone-1", epoch, DeviceVerb::Reset);
         let mut bad: Vec<Vec<Bytes>> = Vec::new();
@@ -125,6 +130,7 @@ async fn what_a_device_could_not_read_is_counted_and_still_owed() {
         let owed = bench.contact("phone-1", epoch, &[]).await;
         for reason in [
             "BAD_SIGNATURE",
+            "NOT_THIS_LINE",
             "NOT_THIS_DEVICE",
             "ORDER_CHANGED",
             "UNREADABLE",

@@ -129,7 +129,9 @@ impl Body {
                 .map(|(name, epoch)| (*name, *epoch))
         });
         let time = |at: Option<prost_types::Timestamp>| SystemTime::try_from(at.unwrap()).unwrap();
-        let (state, reason) = if order.device != names::device(self.id) {
+        let (state, reason) = if order.line != LINE {
+            refuse("NOT_THIS_LINE")
+        } else if order.device != names::device(self.id) {
             refuse("NOT_THIS_DEVICE")
         } else if let Some((before, report)) = self.answers.get(&order.name) {
             if *before == payload {
@@ -676,7 +678,8 @@ impl World {
         self.obey(id, &bytes);
     }
 
-    /// Changed bytes, or an order that a foreign key signed for this very device.
+    /// Changed bytes, or an order for this very device: one that a foreign key signed, or the coordinator's for a device of
+    /// the same id in another line.
     fn tamper(&mut self, bytes: &Bytes, id: &str) -> Bytes {
         if self.rng.random_bool(0.5) {
             let mut changed = bytes.to_vec();
@@ -689,6 +692,13 @@ impl World {
             binding_epoch: self.body(id).epoch,
             ..said(bytes)
         };
+        if self.rng.random_bool(0.5) {
+            let elsewhere = wire::Order {
+                line: "elsewhere".to_owned(),
+                ..order
+            };
+            return sign(&elsewhere);
+        }
         let foreign = SigningKey::from_seed(&[9; 32]).unwrap();
         foreign.sign(ORDER, order.encode_to_vec()).into()
     }

@@ -1,15 +1,17 @@
 use std::time::{Duration, SystemTime};
 
+use farewell_proto::device::v1 as wire;
 use farewell_proto::device::v1::OrderState;
 
 use crate::devices::keeper;
 use crate::devices::participant::Terms;
 use crate::devices::registry::Via;
 use crate::devices::testing::{
-    ACCOUNT, Bench, benches, by_hand, command, patient, target, told, told_hub,
+    ACCOUNT, Bench, benches, by_hand, command, order_for, patient, sign, target, told, told_hub,
 };
 use crate::participant::{
-    DeviceTask, DeviceVerb, NotUnbound, Participant as _, UnbindDevice, Unbinding, UnbindingState,
+    DeviceDuty, DeviceTask, DeviceVerb, NotUnbound, Participant as _, UnbindDevice, Unbinding,
+    UnbindingState,
 };
 
 const NAME: &str = "lines/test/deviceUnbindings/u1";
@@ -81,6 +83,15 @@ async fn what_must_not_be_unbound_is_left_as_it_is() {
         let lost = target("alarm-1", alarm);
         bench.registry.report_lost(&lost, true).await.unwrap();
         let unbound = |device, epoch| told(NAME, device, epoch, &[DeviceVerb::Unbind]);
+        let elsewhere = wire::Order {
+            line: "elsewhere".to_owned(),
+            ..order_for(NAME, "hub-1", hub, DeviceVerb::Unbind)
+        };
+        let elsewhere = DeviceTask {
+            device: "hub-1".to_owned(),
+            binding_epoch: hub,
+            duty: DeviceDuty::Orders(vec![sign(&elsewhere)]),
+        };
         for (task, not) in [
             (unbound("hub-9", 1), NotUnbound::BindingNotFound),
             (unbound("hub-1", hub + 1), NotUnbound::EpochMismatch),
@@ -96,6 +107,7 @@ async fn what_must_not_be_unbound_is_left_as_it_is() {
                 NotUnbound::InvalidOrder,
             ),
             (unbound("lamp-1", lamp), NotUnbound::InvalidOrder),
+            (elsewhere, NotUnbound::InvalidOrder),
         ] {
             assert_eq!(unbind(&bench, NAME, task).await, Err(not));
         }

@@ -25,11 +25,6 @@ pub(super) async fn admits(
     })
 }
 
-/// Whether a lock is on.
-pub(super) async fn is_on(tx: &mut AnyConnection, device: &str) -> Result<bool, Fault> {
-    Ok(locked_for(tx, device).await?.is_some())
-}
-
 /// Puts the lock on for an account.
 pub(super) async fn put_on(
     tx: &mut AnyConnection,

@@ -5,8 +5,9 @@ use sqlx::AnyConnection;
 
 use super::change::Target;
 use super::refusal::Refusal;
-use super::registry::{Registry, Shown};
+use super::registry::Registry;
 use super::request::{digest_of, remember, repeated};
+use super::shown::Shown;
 use super::{binding, device, lock, parting};
 use crate::participant::Fault;
 

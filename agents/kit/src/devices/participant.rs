@@ -179,8 +179,7 @@ impl Participant for DeviceLine {
             Begun::Open(work) => work,
         };
         let mut done = Done::new(Outcome::Sealed);
-        for binding in binding::of_account(work.tx(), &order.account).await? {
-            let facts = facts::of_binding(work.tx(), &*self.line, &binding).await?;
+        for (binding, facts) in facts::of_account(work.tx(), &*self.line, &order.account).await? {
             done.devices.push(DeviceResult {
                 device: binding.device,
                 binding_epoch: binding.epoch,

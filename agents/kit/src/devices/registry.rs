@@ -19,11 +19,11 @@ use super::binding::{self, Binding};
 use super::names::{self, ACCOUNT_BYTES_MAX, TEXT_BYTES_MAX};
 use super::refusal::Refusal;
 use super::request::{digest_of, remember, repeated};
-use super::share::{self, Share};
-use super::{device, lock, outbox};
+use super::shown::Shown;
+use super::{device, lock, outbox, share, shown};
 use crate::participant::{DeviceClass, DeviceVerb, Fault};
 use crate::seal;
-use crate::store::{Store, micros, time};
+use crate::store::{Store, micros};
 
 /// Children of one hub, and wearables of one phone: what one order list and one session can carry.
 pub const CHILDREN_MAX: usize = 256;
@@ -60,20 +60,6 @@ pub struct NewBinding {
     /// The device's own key. `None` leaves it the one it has.
     pub answer_key: Option<PublicKey>,
     pub activation_lock: bool,
-}
-
-/// A binding with what is known of its device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shown {
-    pub binding: Binding,
-    pub answer_key: Option<PublicKey>,
-    /// The activation lock is on.
-    pub locked: bool,
-    pub lost: bool,
-    /// The binding that the device named at its last contact; 0 if it named none.
-    pub seen_epoch: u64,
-    pub seen: Option<SystemTime>,
-    pub shares: Vec<Share>,
 }
 
 /// A binding that was made. Its `Debug` doesn't show the secret.
@@ -182,7 +168,7 @@ impl Registry {
             binding.epoch,
         )
         .await?;
-        let shown = shown(&mut tx, binding).await?;
+        let shown = shown::one(&mut tx, binding).await?;
         tx.commit().await?;
         if !settled.is_empty() {
             self.returned();
@@ -202,11 +188,8 @@ impl Registry {
         bindings_max: u32,
     ) -> Result<Vec<Shown>, Fault> {
         let mut connection = self.store.pool().acquire().await?;
-        let mut page = Vec::new();
-        for binding in binding::page(&mut connection, account, after, bindings_max).await? {
-            page.push(shown(&mut connection, binding).await?);
-        }
-        Ok(page)
+        let page = binding::page(&mut connection, account, after, bindings_max).await?;
+        shown::all(&mut connection, page).await
     }
 
     /// A device's binding as it stands now.
@@ -214,7 +197,7 @@ impl Registry {
         let mut connection = self.store.pool().acquire().await?;
         let binding = binding::find(&mut connection, device).await?;
         let binding = binding.ok_or(Refusal::BindingNotFound)?;
-        Ok(shown(&mut connection, binding).await?)
+        Ok(shown::one(&mut connection, binding).await?)
     }
 
     /// Whether `secret` is the device's.
@@ -328,7 +311,7 @@ impl Registry {
             .filter(|binding| binding.epoch == epoch && !binding.ending)
             .ok_or(Refusal::BindingNotFound)?;
         let secret = self.new_secret(&mut tx, &binding).await?;
-        let shown = shown(&mut tx, binding).await?;
+        let shown = shown::one(&mut tx, binding).await?;
         tx.commit().await?;
         Ok(Bound {
             shown,
@@ -376,26 +359,6 @@ impl NewBinding {
             ending: false,
         }
     }
-}
-
-/// What is known of a binding's device, beside it.
-async fn shown(tx: &mut AnyConnection, binding: Binding) -> Result<Shown, Fault> {
-    let known = device::find(tx, &binding.device).await?;
-    let known = known.ok_or_else(|| Fault::plain("a binding of a device that is not known"))?;
-    let (seen, seen_epoch): (i64, i64) =
-        sqlx::query_as("SELECT seen_at, seen_epoch FROM devices WHERE device = $1")
-            .bind(&binding.device)
-            .fetch_one(&mut *tx)
-            .await?;
-    Ok(Shown {
-        answer_key: known.answer_key,
-        locked: lock::is_on(tx, &binding.device).await?,
-        lost: known.lost,
-        seen_epoch: outbox::epoch(seen_epoch)?,
-        seen: (seen > 0).then(|| time(seen)),
-        shares: share::of_device(tx, &binding.device).await?,
-        binding,
-    })
 }
 
 fn digest(new: &NewBinding) -> String {

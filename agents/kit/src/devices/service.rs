@@ -15,8 +15,9 @@ use super::change::Target;
 use super::delivery::Settled;
 use super::names;
 use super::refusal::Refusal;
-use super::registry::{Bound, NewBinding, Registry, Shown};
+use super::registry::{Bound, NewBinding, Registry};
 use super::share::{Role as ShareRole, Share};
+use super::shown::Shown;
 use crate::participant::{DeviceClass, DeviceVerb};
 use crate::wire::device::verb;
 

@@ -2,7 +2,7 @@
 //!
 //! Everything here is a step in somebody's transaction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::time::SystemTime;
 
@@ -70,6 +70,31 @@ pub(super) async fn of_device(tx: &mut AnyConnection, device: &str) -> Result<Ve
             })
         })
         .collect()
+}
+
+/// Who shares those of an account's devices that lie between two in the database's order, both included: as [`of_device`],
+/// by device.
+pub(super) async fn of_devices(
+    tx: &mut AnyConnection,
+    account: &str,
+    (first, last): (&str, &str),
+) -> Result<HashMap<String, Vec<Share>>, Fault> {
+    let rows: Vec<(String, String, String)> = sqlx::query_as(
+        "SELECT s.device, s.account, s.role FROM shares s JOIN bindings b ON b.device = s.device \
+         WHERE b.account = $1 AND b.device BETWEEN $2 AND $3 ORDER BY s.device, s.shared_at, s.account",
+    )
+    .bind(account)
+    .bind(first)
+    .bind(last)
+    .fetch_all(&mut *tx)
+    .await?;
+    let mut shares = HashMap::<String, Vec<Share>>::new();
+    for (device, account, role) in rows {
+        let role = Role::parse(&role)?;
+        let of_device = shares.entry(device).or_default();
+        of_device.push(Share { account, role });
+    }
+    Ok(shares)
 }
 
 /// The accounts that could take the device over, those first who have shared it longest.

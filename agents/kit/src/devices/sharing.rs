@@ -2,8 +2,9 @@
 
 use super::change::{Change, Target};
 use super::refusal::Refusal;
-use super::registry::{Registry, Shown, Via};
+use super::registry::{Registry, Via};
 use super::share::{self, SHARES_MAX, Share};
+use super::shown::Shown;
 use crate::participant::DeviceClass;
 
 impl Registry {

@@ -16,6 +16,7 @@ mod parting;
 mod registry;
 mod returns;
 mod rivals;
+mod roster;
 mod session;
 mod simulation;
 mod takeover;

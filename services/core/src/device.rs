@@ -21,9 +21,9 @@ pub struct Device {
 }
 
 impl Device {
-    /// Whether both name the same binding.
-    pub fn is_same_binding(&self, other: &Self) -> bool {
-        self.device == other.device && self.binding_epoch == other.binding_epoch
+    /// The binding that is meant.
+    pub fn binding(&self) -> (&DeviceId, u64) {
+        (&self.device, self.binding_epoch)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Judges what a participant says. Whatever is not a complete and fitting answer is refused and changes nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use crate::deletion::Deletion;
@@ -180,10 +180,7 @@ fn check(verb: Verb, evidence: &Evidence, roster: &[Device]) -> Result<(), Reaso
 /// Every device of a roster stands there once, with what decides what becomes of it. A child's hub is of the same roster:
 /// no order is ever signed for a hub that nobody sealed.
 fn check_roster(roster: &[Device]) -> Result<(), Reason> {
-    let bindings: HashMap<_, _> = roster
-        .iter()
-        .map(|device| (&device.device, device.binding_epoch))
-        .collect();
+    let bindings: HashMap<_, _> = roster.iter().map(Device::binding).collect();
     if bindings.len() != roster.len() {
         return Err(Reason::DeviceUnknown);
     }
@@ -202,17 +199,12 @@ fn check_devices(results: &[Device], roster: &[Device]) -> Result<(), Reason> {
     if results.iter().any(|result| result.outcome.is_none()) {
         return Err(Reason::DeviceOutcomeMissing);
     }
-    if results
-        .iter()
-        .any(|result| !roster.iter().any(|device| device.is_same_binding(result)))
-    {
+    let sealed: HashSet<_> = roster.iter().map(Device::binding).collect();
+    let answered: HashSet<_> = results.iter().map(Device::binding).collect();
+    if !answered.is_subset(&sealed) {
         return Err(Reason::DeviceUnknown);
     }
-    if results.len() != roster.len()
-        || roster
-            .iter()
-            .any(|device| !results.iter().any(|result| result.is_same_binding(device)))
-    {
+    if results.len() != roster.len() || answered != sealed {
         return Err(Reason::DeviceMissing);
     }
     Ok(())

@@ -432,6 +432,81 @@ fn every_device_of_the_roster_has_one_result_of_its_own_epoch() {
     assert_eq!(say(zero), Err(Reason::DeviceOutcomeMissing));
 }
 
+/// What the check means, device by device.
+fn each_with_each(results: &[Device], roster: &[Device]) -> Result<(), Reason> {
+    let has = |all: &[Device], one: &Device| all.iter().any(|it| it.binding() == one.binding());
+    if results.iter().any(|result| result.outcome.is_none()) {
+        return Err(Reason::DeviceOutcomeMissing);
+    }
+    if results.iter().any(|result| !has(roster, result)) {
+        return Err(Reason::DeviceUnknown);
+    }
+    if results.len() != roster.len() || roster.iter().any(|device| !has(results, device)) {
+        return Err(Reason::DeviceMissing);
+    }
+    Ok(())
+}
+
+/// Every list of at most `length_max` of these.
+fn lists(of: &[Device], length_max: usize) -> Vec<Vec<Device>> {
+    let mut lists = vec![Vec::new()];
+    let mut longest = lists.clone();
+    for _ in 0..length_max {
+        let longer = longest.iter().flat_map(|list: &Vec<Device>| {
+            of.iter()
+                .map(move |one| [&list[..], std::slice::from_ref(one)].concat())
+        });
+        longest = longer.collect();
+        lists.extend(longest.iter().cloned());
+    }
+    lists
+}
+
+#[test]
+fn results_are_held_against_the_roster_as_if_each_were_compared_with_each() {
+    let end = Some(DeviceOutcome::Confirmed);
+    let sealed = [
+        device("a", 1, None),
+        device("a", 2, None),
+        device("b", 1, None),
+    ];
+    let said = [
+        device("a", 1, end),
+        device("a", 2, end),
+        device("b", 1, end),
+        device("b", 1, None),
+    ];
+    let mut refused = 0;
+    for roster in lists(&sealed, 3) {
+        for results in lists(&said, 3) {
+            let verdict = check_devices(&results, &roster);
+            assert_eq!(
+                verdict,
+                each_with_each(&results, &roster),
+                "{results:?} for {roster:?}"
+            );
+            refused += usize::from(verdict.is_err());
+        }
+    }
+    assert!(refused > 0 && refused < 40 * 85);
+}
+
+/// Each compared with each, this would take a quarter of an hour.
+#[test]
+fn a_participant_may_have_very_many_devices() {
+    const DEVICES: usize = 200_000;
+    let of = |outcome| -> Vec<Device> {
+        let names = (0..DEVICES).map(|number| format!("lamp-{number}"));
+        names.map(|name| device(&name, 7, outcome)).collect()
+    };
+    let mut results = of(Some(DeviceOutcome::Executed));
+    results.reverse();
+    let roster = of(None);
+    assert_eq!(check_devices(&results, &roster), Ok(()));
+    results.pop();
+    assert_eq!(check_devices(&results, &roster), Err(Reason::DeviceMissing));
+}
+
 #[test]
 fn a_participant_with_devices_cannot_say_that_it_found_nothing() {
     let plan = cn();

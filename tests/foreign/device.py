@@ -1,8 +1,8 @@
 """device.py phone|hub …: a device that somebody else built, from the .proto files and their comments alone.
 
 It keeps its binding in memory, believes orders that a pinned key signed for it, acts once on each, reports before it
-drops its binding, and comes back without it. A phone attaches over gRPC; a hub speaks MQTT, has no clock and asks for the
-time, and signs what it says. What it does it writes to standard output, one JSON object a line; it ends when standard
+drops its binding, and comes back without it. A phone attaches over gRPC; a hub speaks MQTT and signs what it says. A hub,
+and a phone that is told so, has no clock and asks for the time. What it does it writes to standard output, one JSON object a line; it ends when standard
 input does.
 """
 
@@ -123,7 +123,7 @@ class Device:
         self.pb, self.line, self.name = pb, LINES[args.kind], f"devices/{args.device}"
         self.epoch, self.keys = args.epoch, pinned(args.order_keys)
         self.key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(args.seed)) if args.seed else None
-        self.clockless = args.kind == "hub"
+        self.clockless = args.kind == "hub" or args.clockless
         self.children = dict(child.split("=") for child in args.child)
         self.sequence, self.done, self.answers = 0, [], {}
         self.nonce, self.asked, self.known = b"", 0.0, None
@@ -250,7 +250,12 @@ def phone(device, args, service, stubs):
         try:
             for message in stub.Attach(iter(up.get, None)):
                 say = lambda answer: up.put(service.AttachRequest(answer=answer))
-                if any([device.obey(order, say) for order in message.orders.orders]):
+                device.learn(message.orders.time_proof)
+                results = [device.obey(order, say) for order in message.orders.orders]
+                if any(result is None for result in results):
+                    tell(asks="what time it is")
+                    up.put(service.AttachRequest(sync=device.sync()))
+                if any(results):
                     # The last words go up before the stream ends; then it comes back as a device of nobody.
                     time.sleep(0.2)
                     break
@@ -303,6 +308,7 @@ def main():
     parser.add_argument("--epoch", type=int, required=True)
     parser.add_argument("--order-keys", required=True)
     parser.add_argument("--seed", default="")
+    parser.add_argument("--clockless", action="store_true")
     parser.add_argument("--child", action="append", default=[], metavar="ID=EPOCH")
     parser.add_argument("--agent", default="")
     parser.add_argument("--tls-dir", default="")

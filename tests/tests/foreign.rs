@@ -13,6 +13,8 @@ use farewell_tests::wait;
 use serde_json::Value;
 
 const ACCOUNT: &str = "alice";
+/// A phone without a clock.
+const TIMELESS: &str = "py-phone-timeless";
 const SEED: [u8; 32] = [5; 32];
 
 fn root() -> PathBuf {
@@ -66,7 +68,7 @@ fn binding(id: &str) -> Binding {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_phone_and_two_hubs_written_in_python_let_go_of_a_deleted_account() -> Result<()> {
+async fn phones_and_hubs_written_in_python_let_go_of_a_deleted_account() -> Result<()> {
     let Some(python) = needed("FAREWELL_TEST_PYTHON") else {
         return Ok(());
     };
@@ -77,11 +79,21 @@ async fn a_phone_and_two_hubs_written_in_python_let_go_of_a_deleted_account() ->
     let log = household.folder.path().join("python.log");
     let mut devices = Vec::new();
 
-    let (epoch, _) = bind(&household, "phones", binding("py-phone")).await?;
-    let mut phone = device(&python, &household, "phone", "py-phone", epoch);
-    let agent = household.agents.devices("phones").context("phones")?;
-    phone.args(["--agent", agent]);
-    devices.push(Process::start_apart(&mut phone, &told("py-phone"), &log)?);
+    // One knows what time it is. The other is told nothing of it by its attachment, when nothing is owed yet.
+    for (id, clockless) in [("py-phone", false), (TIMELESS, true)] {
+        let (epoch, _) = bind(&household, "phones", binding(id)).await?;
+        let mut phone = device(&python, &household, "phone", id, epoch);
+        let agent = household.agents.devices("phones").context("phones")?;
+        phone.args(["--agent", agent]);
+        phone.args(clockless.then_some("--clockless"));
+        devices.push(Process::start_apart(&mut phone, &told(id), &log)?);
+    }
+    wait::until("the phones to attach", async || {
+        let phones = household.list("phones", ACCOUNT).await?;
+        let attached = phones.iter().all(|phone| phone.seen_time.is_some());
+        Ok(attached.then_some(()))
+    })
+    .await?;
 
     // One speaks MQTT 5 and signs what it says, the other 3.1.1 and is believed by its log-in.
     for (id, version, signs) in [("py-hub-5", "5", true), ("py-hub-3", "3.1.1", false)] {
@@ -120,7 +132,14 @@ async fn a_phone_and_two_hubs_written_in_python_let_go_of_a_deleted_account() ->
             .filter_map(|deed| deed["did"].as_str().map(str::to_owned))
             .collect())
     };
-    assert_eq!(did("py-phone")?, ["DEVICE_VERB_RESET"]);
+    for phone in ["py-phone", TIMELESS] {
+        assert_eq!(did(phone)?, ["DEVICE_VERB_RESET"], "{phone}");
+    }
+    let asked = |id: &str| -> Result<bool> {
+        let text = std::fs::read_to_string(told(id))?;
+        Ok(text.lines().any(|line| line.contains("\"asks\"")))
+    };
+    assert_eq!((asked("py-phone")?, asked(TIMELESS)?), (false, true));
     for hub in ["py-hub-5", "py-hub-3"] {
         let expected = ["DEVICE_VERB_REMOVE_CHILD", "DEVICE_VERB_RESET"];
         assert_eq!(did(hub)?, expected, "the lamp before its hub, each once");
@@ -131,7 +150,7 @@ async fn a_phone_and_two_hubs_written_in_python_let_go_of_a_deleted_account() ->
         .filter(|leg| leg.verb == "ERASE")
         .flat_map(|leg| &leg.devices)
         .collect();
-    assert_eq!(listed.len(), 5);
+    assert_eq!(listed.len(), 2 + 2 * 2);
     for device in listed {
         let done = ["CONFIRMED", "EXECUTED"].contains(&device.outcome.as_str());
         ensure!(done, "{device:?}");

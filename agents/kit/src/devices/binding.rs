@@ -144,33 +144,39 @@ pub(super) async fn pass_on(
 }
 
 /// Marks a binding as ending: it is no longer usable, but the way to the device stays.
-pub(super) async fn suspend(tx: &mut AnyConnection, device: &str, epoch: u64) -> Result<(), Fault> {
-    sqlx::query("UPDATE bindings SET state = 'ENDING' WHERE device = $1 AND epoch = $2")
-        .bind(device)
-        .bind(outbox::stored(epoch)?)
-        .execute(&mut *tx)
-        .await?;
-    Ok(())
+pub(super) async fn suspend(tx: &mut AnyConnection, bindings: &[(&str, u64)]) -> Result<(), Fault> {
+    let sql = |rows| {
+        format!(
+            "UPDATE bindings SET state = 'ENDING' WHERE (device, epoch) IN (VALUES {rows}) RETURNING device"
+        )
+    };
+    set::touch(tx, bindings, sql).await.map(drop)
 }
 
-/// Removes the server half of a binding, unless a newer one has taken its place. Returns the bindings removed.
-pub(super) async fn remove(tx: &mut AnyConnection, device: &str, epoch: u64) -> Result<u64, Fault> {
-    let removed = sqlx::query("DELETE FROM bindings WHERE device = $1 AND epoch = $2")
-        .bind(device)
-        .bind(outbox::stored(epoch)?)
-        .execute(&mut *tx)
-        .await?;
-    Ok(removed.rows_affected())
+/// Removes the server halves of bindings, unless a newer one has taken its place. Returns the devices that had one.
+pub(super) async fn remove(
+    tx: &mut AnyConnection,
+    bindings: &[(&str, u64)],
+) -> Result<BTreeSet<String>, Fault> {
+    let sql = |rows| {
+        format!("DELETE FROM bindings WHERE (device, epoch) IN (VALUES {rows}) RETURNING device")
+    };
+    set::touch(tx, bindings, sql).await
 }
 
-/// Revokes the device's log-in, unless a newer binding has another one. Returns the rows removed.
-pub(super) async fn revoke(tx: &mut AnyConnection, device: &str, epoch: u64) -> Result<u64, Fault> {
-    let removed = sqlx::query("DELETE FROM credentials WHERE device = $1 AND epoch <= $2")
-        .bind(device)
-        .bind(outbox::stored(epoch)?)
-        .execute(&mut *tx)
-        .await?;
-    Ok(removed.rows_affected())
+/// Revokes devices' log-ins, unless a newer binding has another one. Returns the devices that had one.
+pub(super) async fn revoke(
+    tx: &mut AnyConnection,
+    bindings: &[(&str, u64)],
+) -> Result<BTreeSet<String>, Fault> {
+    let sql = |rows| {
+        format!(
+            "DELETE FROM credentials WHERE device IN (SELECT v.column1 FROM (VALUES {rows}) AS v) \
+             AND EXISTS (SELECT 1 FROM (VALUES {rows}) AS v WHERE v.column1 = device AND v.column2 >= epoch) \
+             RETURNING device"
+        )
+    };
+    set::touch(tx, bindings, sql).await
 }
 
 /// Log-ins of an account's devices.

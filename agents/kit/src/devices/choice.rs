@@ -7,7 +7,7 @@ use sqlx::AnyConnection;
 use super::binding::{self, Binding};
 use super::device::{self, Device};
 use super::order::State;
-use super::outbox;
+use super::outbox::Earlier;
 use super::registry::Via;
 use super::signed::SignedOrder;
 use super::takeover::take_over;
@@ -15,20 +15,22 @@ use super::task::Task;
 use crate::participant::{DeviceVerb, Fault, Order};
 
 /// What there is to choose from.
-pub(super) struct Choice<'a> {
+pub(super) struct Choice<'a, 'o> {
     pub via: Via,
     pub order: &'a Order,
     pub task: &'a Task,
     /// The account's binding, if the task's is still current.
     pub bound: Option<&'a Binding>,
     pub device: Option<&'a Device>,
+    /// What ended before.
+    pub earlier: &'a Earlier,
     /// Who may be given something.
     pub takers: &'a BTreeSet<String>,
     /// Commands that no longer wait for a device that was passed on.
-    pub overtaken: &'a mut BTreeSet<String>,
+    pub overtaken: &'o mut BTreeSet<String>,
 }
 
-impl<'a> Choice<'a> {
+impl<'a> Choice<'a, '_> {
     /// The first order that can be carried out, and how far it is.
     pub async fn make(
         &mut self,
@@ -36,8 +38,8 @@ impl<'a> Choice<'a> {
     ) -> Result<(Option<&'a SignedOrder>, State), Fault> {
         let task = self.task;
         for signed in &task.orders {
-            let ended = outbox::settled_before(tx, &task.device, task.epoch, signed.verb).await?;
-            if let Some(end) = ended {
+            let end = self.earlier.end(&task.device, task.epoch, signed.verb);
+            if let Some(end) = end {
                 return Ok((Some(signed), end));
             }
         }

@@ -369,11 +369,11 @@ async fn settled(tx: &mut AnyConnection, effects: &Effects) -> Result<BTreeSet<S
             settled.insert(command);
         }
     }
-    for (command, child) in &effects.children {
-        if !settled.contains(command) && lock::is_on(tx, child).await? {
-            settled.insert(command.clone());
-        }
-    }
+    let children = effects.children.iter();
+    let locked = lock::on(tx, &children.map(|(_, child)| child.as_str()).collect()).await?;
+    let children = effects.children.iter();
+    let locked = children.filter(|(_, child)| locked.contains(child));
+    settled.extend(locked.map(|(command, _)| command.clone()));
     Ok(settled)
 }
 

@@ -1,6 +1,6 @@
 //! The erasure of one account's devices: begun once, looked at often, finished once.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
 use sqlx::AnyConnection;
@@ -89,12 +89,11 @@ pub(super) async fn begin(
     let devices = device::hold_all(tx, tasks.iter().flat_map(Task::devices)).await?;
     // Read again: whoever changed one held its row until now.
     bindings = by_device(binding::of_account(tx, &order.account).await?);
-    let mut names = HashMap::new();
-    for task in &tasks {
-        if let Err(refused) = check(tx, task, &devices, &bindings, &mut names).await? {
-            return Ok(Err(refused));
-        }
+    if let Err(refused) = check(tx, &tasks, &devices, &bindings).await? {
+        return Ok(Err(refused));
     }
+    let subjects = tasks.iter().map(|task| task.device.clone()).collect();
+    let earlier = outbox::earlier(tx, &subjects).await?;
     // Hubs before their children: where a hub goes, they may go, too.
     tasks.sort_by_key(|task| {
         let bound = bindings.get(&task.device);
@@ -104,6 +103,7 @@ pub(super) async fn begin(
         )
     });
     let mut overtaken = BTreeSet::new();
+    let mut drafts = Vec::with_capacity(tasks.len());
     for task in &tasks {
         let bound = bindings.get(&task.device);
         let bound = bound.filter(|binding| binding.epoch == task.epoch);
@@ -113,12 +113,13 @@ pub(super) async fn begin(
             task,
             bound,
             device: devices.get(&task.device),
+            earlier: &earlier,
             takers: &takers,
             overtaken: &mut overtaken,
         };
         let (signed, state) = choice.make(tx).await?;
         let via = bound.and_then(|bound| bound.via.as_deref());
-        let draft = Draft {
+        drafts.push(Draft {
             signed,
             subject: &task.device,
             subject_epoch: task.epoch,
@@ -126,10 +127,11 @@ pub(super) async fn begin(
             command: &order.command,
             traceparent: &order.traceparent,
             state,
-        };
-        outbox::queue(tx, &draft).await?;
-        binding::suspend(tx, &task.device, task.epoch).await?;
+        });
     }
+    outbox::queue(tx, &drafts).await?;
+    let suspended = tasks.iter().map(|task| (task.device.as_str(), task.epoch));
+    binding::suspend(tx, &suspended.collect::<Vec<_>>()).await?;
     sqlx::query(
         "INSERT INTO erasures (command, account_mark, refused, begun_at) VALUES ($1, $2, 0, $3)",
     )
@@ -141,30 +143,38 @@ pub(super) async fn begin(
     Ok(Ok(overtaken))
 }
 
-/// Whether the task is of a binding that the account has or had, with names that are nobody else's.
-async fn check<'a>(
+/// Whether the tasks are of bindings that the account has or had, with names that are nobody else's.
+async fn check(
     tx: &mut AnyConnection,
-    task: &'a Task,
+    tasks: &[Task],
     devices: &BTreeMap<String, Device>,
     bindings: &HashMap<String, Binding>,
-    names: &mut HashMap<&'a str, &'a str>,
 ) -> Result<Result<(), Refused>, Fault> {
-    let last = devices.get(&task.device).map_or(0, |device| device.epoch);
-    if last < task.epoch {
-        return Ok(Err(refuse("UNKNOWN_BINDING", &task.device)));
-    }
-    let own = bindings.get(&task.device);
-    let own = own.filter(|binding| binding.epoch == task.epoch);
-    if last == task.epoch && own.is_none() && binding::find(tx, &task.device).await?.is_some() {
-        // The epoch is right and the account is not: somebody else's device.
-        return Ok(Err(refuse("ACCOUNT_MISMATCH", &task.device)));
-    }
-    for signed in &task.orders {
-        let named = names.insert(&signed.id, &task.device);
-        let elsewhere = named.is_some_and(|device| device != task.device);
-        if elsewhere || outbox::find(tx, &signed.id).await?.is_some() {
-            // A name that stands for another order: the device would repeat its answer to that one.
-            return Ok(Err(refuse(INVALID_ORDER, &task.device)));
+    let names = tasks.iter().map(|task| task.device.clone()).collect();
+    let bound = binding::bound(tx, &names).await?;
+    let orders = tasks.iter().flat_map(|task| &task.orders);
+    let orders = orders.map(|signed| signed.id.clone()).collect();
+    let known = outbox::of_ids(tx, &orders).await?;
+    let known: HashSet<_> = known.iter().map(|entry| entry.order.id.as_str()).collect();
+    let mut names = HashMap::new();
+    for task in tasks {
+        let last = devices.get(&task.device).map_or(0, |device| device.epoch);
+        if last < task.epoch {
+            return Ok(Err(refuse("UNKNOWN_BINDING", &task.device)));
+        }
+        let own = bindings.get(&task.device);
+        let own = own.filter(|binding| binding.epoch == task.epoch);
+        if last == task.epoch && own.is_none() && bound.contains(&task.device) {
+            // The epoch is right and the account is not: somebody else's device.
+            return Ok(Err(refuse("ACCOUNT_MISMATCH", &task.device)));
+        }
+        for signed in &task.orders {
+            let named = names.insert(&signed.id, &task.device);
+            let elsewhere = named.is_some_and(|device| *device != task.device);
+            if elsewhere || known.contains(signed.id.as_str()) {
+                // A name that stands for another order: the device would repeat its answer to that one.
+                return Ok(Err(refuse(INVALID_ORDER, &task.device)));
+            }
         }
     }
     Ok(Ok(()))
@@ -210,11 +220,8 @@ pub(super) async fn part_ended(
     let devices = erasure.hold(tx).await?;
     // Read again: it may have moved until now, and what has ended ends in no way that would have kept more.
     let entries = outbox::of_command(tx, command).await?;
-    for entry in entries.iter().filter(due) {
-        let (end, device) = (entry.order.state, devices.get(&entry.subject));
-        parting::part(tx, entry, end, device, &erasure.account_mark).await?;
-    }
-    Ok(())
+    let due = entries.iter().filter(due);
+    parting::part(tx, command, due, &devices, &erasure.account_mark).await
 }
 
 impl Erasure {
@@ -340,10 +347,12 @@ pub(super) async fn finish(
         credentials: 0,
         shares: share::remove_of_account(tx, &order.account).await?,
     };
+    let bindings = entries.iter();
+    let bindings = bindings.map(|entry| (entry.subject.as_str(), entry.subject_epoch));
+    share::remove_all(tx, &bindings.collect::<Vec<_>>()).await?;
     for entry in &entries {
         let (name, epoch) = (&entry.subject, entry.subject_epoch);
         let device = devices.get(name);
-        share::remove_all(tx, name, epoch).await?;
         let gone = parted.get(&entry.binding()).copied().unwrap_or_default();
         taken.bindings += gone.bindings;
         taken.credentials += gone.credentials;

@@ -3,9 +3,12 @@
 //!
 //! Everything here is a step in the transaction of whoever holds the device's row.
 
-use sqlx::AnyConnection;
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::device::Device;
+use super::set;
 use crate::participant::{Fault, LockOutcome};
 use crate::seal;
 
@@ -56,30 +59,52 @@ pub(super) async fn pass_on(
     Ok(passed.rows_affected() > 0)
 }
 
-/// The account that this mark stands for lets go of the device. `None`: it has no lock, or it is another's by now.
+/// The account that this mark stands for lets go of devices; those that are lost keep their locks. Returns what became of
+/// each one's: none that has no lock, or whose lock is another's by now.
 pub(super) async fn let_go(
     tx: &mut AnyConnection,
-    name: &str,
-    lost: bool,
+    devices: impl IntoIterator<Item = (&str, bool)>,
     account_mark: &str,
-) -> Result<Option<LockOutcome>, Fault> {
-    let (sql, outcome) = if lost {
-        (
-            "UPDATE locks SET kept = 1 WHERE device = $1 AND locked_for = $2",
-            LockOutcome::Kept,
-        )
-    } else {
-        (
-            "DELETE FROM locks WHERE device = $1 AND locked_for = $2",
-            LockOutcome::Released,
-        )
-    };
-    let changed = sqlx::query(sql)
-        .bind(name)
-        .bind(account_mark)
-        .execute(&mut *tx)
-        .await?;
-    Ok((changed.rows_affected() > 0).then_some(outcome))
+) -> Result<BTreeMap<String, LockOutcome>, Fault> {
+    let (lost, own): (Vec<_>, Vec<_>) = devices.into_iter().partition(|(_, lost)| *lost);
+    let mut outcomes = BTreeMap::new();
+    for (devices, verb, outcome) in [
+        (lost, "UPDATE locks SET kept = 1", LockOutcome::Kept),
+        (own, "DELETE FROM locks", LockOutcome::Released),
+    ] {
+        for devices in set::handfuls(&devices) {
+            let places = set::places(2, devices.len());
+            let sql =
+                format!("{verb} WHERE locked_for = $1 AND device IN ({places}) RETURNING device");
+            let mut query = sqlx::query_as::<_, (String,)>(AssertSqlSafe(sql)).bind(account_mark);
+            for (device, _) in devices {
+                query = query.bind(device);
+            }
+            let rows = query.fetch_all(&mut *tx).await?;
+            outcomes.extend(rows.into_iter().map(|(device,)| (device, outcome)));
+        }
+    }
+    Ok(outcomes)
+}
+
+/// Those of the devices whose locks are on.
+pub(super) async fn on(
+    tx: &mut AnyConnection,
+    devices: &BTreeSet<&str>,
+) -> Result<BTreeSet<String>, Fault> {
+    let devices: Vec<_> = devices.iter().copied().collect();
+    let mut on = BTreeSet::new();
+    for devices in set::handfuls(&devices) {
+        let places = set::places(1, devices.len());
+        let sql = format!("SELECT device FROM locks WHERE device IN ({places})");
+        let mut query = sqlx::query_as::<_, (String,)>(AssertSqlSafe(sql));
+        for device in devices {
+            query = query.bind(device);
+        }
+        let rows = query.fetch_all(&mut *tx).await?;
+        on.extend(rows.into_iter().map(|(device,)| device));
+    }
+    Ok(on)
 }
 
 /// Releases a lock that was kept when its account went.

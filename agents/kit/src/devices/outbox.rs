@@ -1,6 +1,6 @@
 //! The order queue in the database. Every function here works in the caller's transaction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::SystemTime;
 
 use sqlx::any::AnyRow;
@@ -59,76 +59,105 @@ pub(super) struct Draft<'a> {
     pub state: State,
 }
 
-/// Writes an order. The same subject of the same command again changes nothing: the first bytes stay.
-pub(super) async fn queue(tx: &mut AnyConnection, draft: &Draft<'_>) -> Result<(), Fault> {
+/// Writes orders. The same subject of the same command again changes nothing: the first bytes stay.
+pub(super) async fn queue(tx: &mut AnyConnection, drafts: &[Draft<'_>]) -> Result<(), Fault> {
+    const COLUMNS: usize = 15;
     let now = SystemTime::now();
-    let signed = draft.signed;
-    let child = signed.and_then(|signed| signed.child.as_ref());
-    sqlx::query(
-        "INSERT INTO orders (id, signed, device, epoch, verb, child, new_epoch, subject, subject_epoch, via, command, \
-         traceparent, state, reason, queued_at, sent_at, moved_at, expires_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, '', $14, 0, $14, $15) \
-         ON CONFLICT (command, subject, subject_epoch) DO NOTHING",
-    )
-    .bind(signed.map(|signed| signed.id.as_str()))
-    .bind(signed.map(|signed| signed.bytes.to_vec()).unwrap_or_default())
-    .bind(signed.map_or(draft.subject, |signed| &signed.device))
-    .bind(stored(signed.map_or(draft.subject_epoch, |signed| signed.epoch))?)
-    .bind(signed.map_or(DeviceVerb::Unbind, |signed| signed.verb).as_str())
-    .bind(child.map(|(child, _)| child.as_str()).unwrap_or_default())
-    .bind(stored(signed.map_or(0, |signed| signed.new_epoch))?)
-    .bind(draft.subject)
-    .bind(stored(draft.subject_epoch)?)
-    .bind(draft.via)
-    .bind(draft.command)
-    .bind(draft.traceparent)
-    .bind(draft.state.as_str())
-    .bind(micros(now))
-    .bind(micros(signed.map_or(now, |signed| signed.expires)))
-    .execute(&mut *tx)
-    .await?;
+    for drafts in set::exact_handfuls(drafts) {
+        let sql = format!(
+            "INSERT INTO orders (id, signed, device, epoch, verb, child, new_epoch, subject, subject_epoch, via, command, \
+             traceparent, state, queued_at, expires_at, moved_at, reason, sent_at) \
+             SELECT v.column1, v.column2, v.column3, v.column4, v.column5, v.column6, v.column7, v.column8, v.column9, \
+             v.column10, v.column11, v.column12, v.column13, v.column14, v.column15, v.column14, '', 0 \
+             FROM (VALUES {}) AS v WHERE TRUE ON CONFLICT (command, subject, subject_epoch) DO NOTHING",
+            set::rows(1, drafts.len(), COLUMNS)
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for draft in drafts {
+            let signed = draft.signed;
+            let child = signed.and_then(|signed| signed.child.as_ref());
+            query = query
+                .bind(signed.map(|signed| signed.id.as_str()))
+                .bind(
+                    signed
+                        .map(|signed| signed.bytes.to_vec())
+                        .unwrap_or_default(),
+                )
+                .bind(signed.map_or(draft.subject, |signed| &signed.device))
+                .bind(stored(
+                    signed.map_or(draft.subject_epoch, |signed| signed.epoch),
+                )?)
+                .bind(
+                    signed
+                        .map_or(DeviceVerb::Unbind, |signed| signed.verb)
+                        .as_str(),
+                )
+                .bind(child.map(|(child, _)| child.as_str()).unwrap_or_default())
+                .bind(stored(signed.map_or(0, |signed| signed.new_epoch))?)
+                .bind(draft.subject)
+                .bind(stored(draft.subject_epoch)?)
+                .bind(draft.via)
+                .bind(draft.command)
+                .bind(draft.traceparent)
+                .bind(draft.state.as_str())
+                .bind(micros(now))
+                .bind(micros(signed.map_or(now, |signed| signed.expires)));
+        }
+        query.execute(&mut *tx).await?;
+    }
     Ok(())
 }
 
-/// How an earlier order for the same binding of the same device ended, if it said that `verb` is done: a device that was
-/// wiped in an earlier round has no reason to come back and be wiped again.
-///
-/// A wipe has unbound, too; an unbinding has wiped nothing. A device that unbound itself knows this binding no longer, so
-/// that no order for it can reach it any more: it is `DETACHED`, and nobody is told that it was wiped.
-pub(super) async fn settled_before(
+/// Orders that ended well before, for bindings of a roster.
+#[derive(Debug)]
+pub(super) struct Earlier(HashMap<(String, u64), Vec<(DeviceVerb, State)>>);
+
+/// Reads them.
+pub(super) async fn earlier(
     tx: &mut AnyConnection,
-    subject: &str,
-    subject_epoch: u64,
-    verb: DeviceVerb,
-) -> Result<Option<State>, Fault> {
-    let rows: Vec<(String, String)> = sqlx::query_as(
-        "SELECT verb, state FROM orders WHERE subject = $1 AND subject_epoch = $2 AND id IS NOT NULL \
-         AND state IN ('EXECUTED', 'CONFIRMED', 'TRANSFERRED')",
-    )
-    .bind(subject)
-    .bind(stored(subject_epoch)?)
-    .fetch_all(&mut *tx)
-    .await?;
-    let mut earlier = Vec::with_capacity(rows.len());
-    for (verb, text) in &rows {
-        earlier.push((parsed(verb)?, state(text)?));
+    subjects: &BTreeSet<String>,
+) -> Result<Earlier, Fault> {
+    let ended = select(tx, subjects, |places| {
+        format!(
+            select_orders!(
+                "WHERE o.subject IN ({}) AND o.id IS NOT NULL AND o.state IN ('EXECUTED', 'CONFIRMED', 'TRANSFERRED')"
+            ),
+            places
+        )
+    });
+    let mut earlier: HashMap<_, Vec<_>> = HashMap::new();
+    for entry in ended.await? {
+        let of = earlier.entry(entry.binding()).or_default();
+        of.push((entry.order.verb, entry.order.state));
     }
-    let ended = |verbs: &[DeviceVerb]| {
-        [State::Confirmed, State::Executed, State::Transferred]
-            .into_iter()
-            .find(|end| {
-                earlier
-                    .iter()
-                    .any(|(verb, state)| verbs.contains(verb) && state == end)
-            })
-    };
-    Ok(match verb {
-        DeviceVerb::Unbind => ended(&[DeviceVerb::Unbind, DeviceVerb::Reset]),
-        DeviceVerb::Reset => ended(&[DeviceVerb::Reset])
-            .or_else(|| ended(&[DeviceVerb::Unbind]).map(|_| State::Detached)),
-        DeviceVerb::RemoveChild => ended(&[DeviceVerb::RemoveChild]),
-        DeviceVerb::Transfer => ended(&[DeviceVerb::Transfer]).map(|_| State::Transferred),
-    })
+    Ok(Earlier(earlier))
+}
+
+impl Earlier {
+    /// How an earlier order for this binding of a device ended, if it said that `verb` is done: a device that was wiped in
+    /// an earlier round has no reason to come back and be wiped again.
+    ///
+    /// A wipe has unbound, too; an unbinding has wiped nothing. A device that unbound itself knows this binding no longer,
+    /// so that no order for it can reach it any more: it is `DETACHED`, and nobody is told that it was wiped.
+    pub fn end(&self, subject: &str, subject_epoch: u64, verb: DeviceVerb) -> Option<State> {
+        let earlier = self.0.get(&(subject.to_owned(), subject_epoch))?;
+        let ended = |verbs: &[DeviceVerb]| {
+            [State::Confirmed, State::Executed, State::Transferred]
+                .into_iter()
+                .find(|end| {
+                    earlier
+                        .iter()
+                        .any(|(verb, state)| verbs.contains(verb) && state == end)
+                })
+        };
+        match verb {
+            DeviceVerb::Unbind => ended(&[DeviceVerb::Unbind, DeviceVerb::Reset]),
+            DeviceVerb::Reset => ended(&[DeviceVerb::Reset])
+                .or_else(|| ended(&[DeviceVerb::Unbind]).map(|_| State::Detached)),
+            DeviceVerb::RemoveChild => ended(&[DeviceVerb::RemoveChild]),
+            DeviceVerb::Transfer => ended(&[DeviceVerb::Transfer]).map(|_| State::Transferred),
+        }
+    }
 }
 
 /// The order of this id.

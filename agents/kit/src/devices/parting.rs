@@ -9,12 +9,12 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::AnyConnection;
+use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::device::{self, Device};
 use super::order::State;
 use super::outbox::{self, Entry};
-use super::{binding, erasure, lock};
+use super::{binding, erasure, lock, set};
 use crate::participant::{Fault, LockOutcome};
 
 /// What went of a binding's server half.
@@ -37,46 +37,75 @@ pub(super) enum LogIn {
 /// Parted devices of an erasure, by binding.
 pub(super) type Parted = BTreeMap<(String, u64), Gone>;
 
-/// Lets go of a binding's server half. A newer binding and whatever belongs to it stay.
-pub(super) async fn let_go(
-    tx: &mut AnyConnection,
-    (name, epoch): (&str, u64),
-    device: Option<&Device>,
-    account_mark: &str,
-    log_in: LogIn,
-) -> Result<Gone, Fault> {
-    let lock = match device {
-        Some(device) if device.epoch <= epoch => {
-            lock::let_go(tx, name, device.lost, account_mark).await?
-        }
-        Some(_) | None => None,
-    };
-    Ok(Gone {
-        lock,
-        bindings: binding::remove(tx, name, epoch).await?,
-        credentials: match log_in {
-            LogIn::Revoked => binding::revoke(tx, name, epoch).await?,
-            LogIn::Kept => 0,
-        },
-    })
+/// A binding that a device and its account part from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parting<'a> {
+    pub binding: (&'a str, u64),
+    /// `None`: it was never bound here.
+    pub device: Option<&'a Device>,
+    pub log_in: LogIn,
 }
 
-/// Lets go of an erasure's device that has ended in `end`, and writes what went. Done again, it adds nothing.
+impl<'a> Parting<'a> {
+    /// From a device of an erasure that has ended so.
+    fn of(entry: &'a Entry, end: State, device: Option<&'a Device>) -> Self {
+        Self {
+            binding: (&entry.subject, entry.subject_epoch),
+            device,
+            log_in: if end == State::Detached {
+                LogIn::Kept
+            } else {
+                LogIn::Revoked
+            },
+        }
+    }
+}
+
+/// Lets go of bindings' server halves. Newer bindings and whatever belongs to them stay.
+pub(super) async fn let_go(
+    tx: &mut AnyConnection,
+    partings: &[Parting<'_>],
+    account_mark: &str,
+) -> Result<Parted, Fault> {
+    let locked = partings.iter().filter_map(|parting| {
+        let (name, epoch) = parting.binding;
+        let device = parting.device.filter(|device| device.epoch <= epoch)?;
+        Some((name, device.lost))
+    });
+    let mut locks = lock::let_go(tx, locked, account_mark).await?;
+    let all: Vec<_> = partings.iter().map(|parting| parting.binding).collect();
+    let mut bindings = binding::remove(tx, &all).await?;
+    let revoked = partings
+        .iter()
+        .filter(|parting| parting.log_in == LogIn::Revoked);
+    let revoked: Vec<_> = revoked.map(|parting| parting.binding).collect();
+    let mut credentials = binding::revoke(tx, &revoked).await?;
+    let parted = all.into_iter().map(|(name, epoch)| {
+        // What a device has once is counted once.
+        let gone = Gone {
+            lock: locks.remove(name),
+            bindings: u64::from(bindings.remove(name)),
+            credentials: u64::from(credentials.remove(name)),
+        };
+        ((name.to_owned(), epoch), gone)
+    });
+    Ok(parted.collect())
+}
+
+/// Lets go of an erasure's devices that have ended, and writes what went. Done again, it adds nothing.
 pub(super) async fn part(
     tx: &mut AnyConnection,
-    entry: &Entry,
-    end: State,
-    device: Option<&Device>,
+    command: &str,
+    entries: impl IntoIterator<Item = &Entry>,
+    devices: &BTreeMap<String, Device>,
     account_mark: &str,
 ) -> Result<(), Fault> {
-    let binding = (entry.subject.as_str(), entry.subject_epoch);
-    let log_in = if end == State::Detached {
-        LogIn::Kept
-    } else {
-        LogIn::Revoked
-    };
-    let gone = let_go(tx, binding, device, account_mark, log_in).await?;
-    write(tx, &entry.command, binding, gone).await
+    let partings: Vec<_> = entries
+        .into_iter()
+        .map(|entry| Parting::of(entry, entry.order.state, devices.get(&entry.subject)))
+        .collect();
+    let parted = let_go(tx, &partings, account_mark).await?;
+    write(tx, command, &parted).await
 }
 
 /// A device has answered an order that drops its binding: what its own word lets go.
@@ -92,13 +121,14 @@ pub(super) async fn answered(
     match erasure::account_mark(tx, &entry.command).await? {
         Some(mark) if gone || end != State::Executed => {
             let device = device::find(tx, name).await?;
-            part(tx, entry, end, device.as_ref(), &mark).await
+            let parting = Parting::of(entry, end, device.as_ref());
+            let parted = let_go(tx, &[parting], &mark).await?;
+            write(tx, &entry.command, &parted).await
         }
         Some(_) => Ok(()),
         // The server half went before (a tombstone, an unbinding): nobody else will revoke the log-in.
         None if gone && end != State::Detached => {
-            binding::revoke(tx, name, epoch).await?;
-            Ok(())
+            binding::revoke(tx, &[(name, epoch)]).await.map(drop)
         }
         None => Ok(()),
     }
@@ -108,13 +138,14 @@ pub(super) async fn answered(
 pub(super) async fn passed_on(
     tx: &mut AnyConnection,
     command: &str,
-    binding: (&str, u64),
+    (name, epoch): (&str, u64),
 ) -> Result<(), Fault> {
     let gone = Gone {
         lock: Some(LockOutcome::PassedOn),
         ..Gone::default()
     };
-    write(tx, command, binding, gone).await
+    let parted = Parted::from([((name.to_owned(), epoch), gone)]);
+    write(tx, command, &parted).await
 }
 
 /// A lost device was found before its erasure is answered: its lock is released with that.
@@ -157,27 +188,31 @@ pub(super) async fn forget(tx: &mut AnyConnection, command: &str) -> Result<(), 
     Ok(())
 }
 
-async fn write(
-    tx: &mut AnyConnection,
-    command: &str,
-    (device, epoch): (&str, u64),
-    gone: Gone,
-) -> Result<(), Fault> {
-    sqlx::query(
-        "INSERT INTO partings (command, device, epoch, lock_outcome, bindings, credentials) VALUES ($1, $2, $3, $4, $5, $6) \
-         ON CONFLICT (command, device, epoch) DO UPDATE SET \
-         lock_outcome = CASE WHEN excluded.lock_outcome = '' THEN partings.lock_outcome ELSE excluded.lock_outcome END, \
-         bindings = partings.bindings + excluded.bindings, \
-         credentials = partings.credentials + excluded.credentials",
-    )
-    .bind(command)
-    .bind(device)
-    .bind(outbox::stored(epoch)?)
-    .bind(stored(gone.lock))
-    .bind(i64::try_from(gone.bindings).unwrap_or(i64::MAX))
-    .bind(i64::try_from(gone.credentials).unwrap_or(i64::MAX))
-    .execute(&mut *tx)
-    .await?;
+async fn write(tx: &mut AnyConnection, command: &str, parted: &Parted) -> Result<(), Fault> {
+    let parted: Vec<_> = parted.iter().collect();
+    for rows in set::exact_handfuls(&parted) {
+        let places: Vec<_> = (0..rows.len())
+            .map(|row| format!("($1, {})", set::places(2 + row * 5, 5)))
+            .collect();
+        let sql = format!(
+            "INSERT INTO partings (command, device, epoch, lock_outcome, bindings, credentials) VALUES {} \
+             ON CONFLICT (command, device, epoch) DO UPDATE SET \
+             lock_outcome = CASE WHEN excluded.lock_outcome = '' THEN partings.lock_outcome ELSE excluded.lock_outcome END, \
+             bindings = partings.bindings + excluded.bindings, \
+             credentials = partings.credentials + excluded.credentials",
+            places.join(", ")
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(command);
+        for ((device, epoch), gone) in rows {
+            query = query
+                .bind(device)
+                .bind(outbox::stored(*epoch)?)
+                .bind(stored(gone.lock))
+                .bind(i64::try_from(gone.bindings).unwrap_or(i64::MAX))
+                .bind(i64::try_from(gone.credentials).unwrap_or(i64::MAX));
+        }
+        query.execute(&mut *tx).await?;
+    }
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use sqlx::AnyConnection;
 
 use super::change::{Change, Target, digest_of_bytes};
-use super::parting::{self, LogIn};
+use super::parting::{self, LogIn, Parting};
 use super::refusal::Refusal;
 use super::registry::{Registry, Via, hex};
 use super::{binding, device, outbox, share};
@@ -77,8 +77,13 @@ impl Registry {
         }
         let (mark, device) = (seal::mark(&binding.account), held.device.clone());
         let ended = (target.device.as_str(), target.epoch);
-        parting::let_go(held.tx(), ended, Some(&device), &mark, LogIn::Revoked).await?;
-        share::remove_all(held.tx(), &target.device, target.epoch).await?;
+        let parting = Parting {
+            binding: ended,
+            device: Some(&device),
+            log_in: LogIn::Revoked,
+        };
+        parting::let_go(held.tx(), &[parting], &mark).await?;
+        share::remove_all(held.tx(), &[ended]).await?;
         held.finish(target.epoch).await
     }
 }

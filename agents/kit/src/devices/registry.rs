@@ -150,7 +150,7 @@ impl Registry {
         if own {
             share::carry_over(&mut tx, &new.device, binding.epoch).await?;
         } else {
-            share::remove_all(&mut tx, &new.device, binding.epoch).await?;
+            share::remove_all(&mut tx, &[(&new.device, binding.epoch)]).await?;
         }
         if let Some(key) = &new.answer_key {
             device::set_answer_key(&mut tx, &new.device, key).await?;

@@ -2,6 +2,13 @@
 //!
 //! Both databases name the columns of a list of `VALUES` `column1`, `column2` and so on, and know no common array.
 
+use std::collections::BTreeSet;
+
+use sqlx::{AnyConnection, AssertSqlSafe};
+
+use super::outbox;
+use crate::participant::Fault;
+
 /// Rows of one statement: with a dozen columns still far below the parameters that a database takes.
 const ROWS_MAX: usize = 512;
 
@@ -15,6 +22,37 @@ pub(super) fn handfuls<T: Clone>(rows: &[T]) -> impl Iterator<Item = Vec<T>> {
         }
         rows
     })
+}
+
+/// As [`handfuls`], for statements in which no row may stand twice: each handful is as large as a power of two.
+pub(super) fn exact_handfuls<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let most = rows.len().min(ROWS_MAX);
+        let handful = most.checked_ilog2().map(|log| 1 << log)?;
+        let (handful, rest) = rows.split_at(handful);
+        rows = rest;
+        Some(handful)
+    })
+}
+
+/// Runs a statement on bindings, by device and epoch. `sql` gets the places of a list of `VALUES`. Returns the devices whose
+/// rows it names as touched.
+pub(super) async fn touch(
+    tx: &mut AnyConnection,
+    bindings: &[(&str, u64)],
+    sql: impl Fn(String) -> String,
+) -> Result<BTreeSet<String>, Fault> {
+    let mut touched = BTreeSet::new();
+    for bindings in handfuls(bindings) {
+        let sql = sql(rows(1, bindings.len(), 2));
+        let mut query = sqlx::query_as::<_, (String,)>(AssertSqlSafe(sql));
+        for (device, epoch) in bindings {
+            query = query.bind(device).bind(outbox::stored(epoch)?);
+        }
+        let rows = query.fetch_all(&mut *tx).await?;
+        touched.extend(rows.into_iter().map(|(device,)| device));
+    }
+    Ok(touched)
 }
 
 /// `$2, $3, $4`: places for so many parameters, from `first` on.
@@ -48,6 +86,15 @@ mod tests {
         assert_eq!(sizes(5), [8]);
         assert_eq!(sizes(513), [512, 1]);
         assert_eq!(handfuls(&[1, 2, 3]).next().unwrap(), [1, 2, 3, 3]);
+    }
+
+    #[test]
+    fn an_exact_handful_has_no_row_twice() {
+        let rows: Vec<_> = (0..1037).collect();
+        let sizes: Vec<_> = exact_handfuls(&rows).map(<[_]>::len).collect();
+        assert_eq!(sizes, [512, 512, 8, 4, 1]);
+        assert_eq!(exact_handfuls(&rows).flatten().count(), rows.len());
+        assert!(exact_handfuls::<u8>(&[]).next().is_none());
     }
 
     #[test]

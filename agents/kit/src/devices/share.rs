@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use sqlx::AnyConnection;
 
-use super::outbox;
+use super::{outbox, set};
 use crate::participant::Fault;
 use crate::store::micros;
 
@@ -141,18 +141,19 @@ pub(super) async fn remove(
     Ok(())
 }
 
-/// Ends every share of a binding that ends, and of those before it.
+/// Ends every share of bindings that end, and of those before them.
 pub(super) async fn remove_all(
     tx: &mut AnyConnection,
-    device: &str,
-    epoch: u64,
+    bindings: &[(&str, u64)],
 ) -> Result<(), Fault> {
-    sqlx::query("DELETE FROM shares WHERE device = $1 AND epoch <= $2")
-        .bind(device)
-        .bind(outbox::stored(epoch)?)
-        .execute(&mut *tx)
-        .await?;
-    Ok(())
+    let sql = |rows| {
+        format!(
+            "DELETE FROM shares WHERE device IN (SELECT v.column1 FROM (VALUES {rows}) AS v) \
+             AND EXISTS (SELECT 1 FROM (VALUES {rows}) AS v WHERE v.column1 = device AND v.column2 >= epoch) \
+             RETURNING device"
+        )
+    };
+    set::touch(tx, bindings, sql).await.map(drop)
 }
 
 /// The household goes on living with the device under its new binding.

@@ -43,7 +43,7 @@ impl Registry {
             home: None,
             ..old
         };
-        share::remove_all(held.tx(), &new.device, new.epoch).await?;
+        share::remove_all(held.tx(), &[(&new.device, new.epoch)]).await?;
         binding::write(held.tx(), &new).await?;
         lock::pass_on(held.tx(), &new.device, account).await?;
         let settled = outbox::supersede(held.tx(), &new.device, new.epoch).await?;

@@ -8,7 +8,7 @@ use super::bells::Bells;
 use super::order::{Event, State};
 use super::outbox::{self, Draft, Entry};
 use super::participant::Line;
-use super::parting::{self, LogIn};
+use super::parting::{self, LogIn, Parting};
 use super::registry::{Registry, Via};
 use super::task::Task;
 use super::{binding, device, share};
@@ -179,7 +179,7 @@ async fn end(
             State::Unsupported
         },
     };
-    outbox::queue(tx, &draft).await?;
+    outbox::queue(tx, &[draft]).await?;
     let mark = seal::mark(&request.account);
     let log_in = if signed.is_some() {
         LogIn::Kept
@@ -187,8 +187,13 @@ async fn end(
         // Nobody will answer.
         LogIn::Revoked
     };
-    parting::let_go(tx, (name, epoch), devices.get(name), &mark, log_in).await?;
-    share::remove_all(tx, name, epoch).await?;
+    let parting = Parting {
+        binding: (name, epoch),
+        device: devices.get(name),
+        log_in,
+    };
+    parting::let_go(tx, &[parting], &mark).await?;
+    share::remove_all(tx, &[(name, epoch)]).await?;
     sqlx::query(
         "INSERT INTO unbindings (name, account_mark, device, epoch, begun_at) VALUES ($1, $2, $3, $4, $5)",
     )

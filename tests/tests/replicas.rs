@@ -265,8 +265,7 @@ async fn a_replica_that_is_killed_takes_no_order_with_it_and_nobody_is_told_twic
         // Long enough to be struck in the middle.
         latency: "600ms",
     };
-    // The commands of two accounts go to a replica each, so that every kill takes one command's keeper and both have
-    // devices at the other.
+    // Whoever was asked for which of them: both have devices at the replica that is killed, and at the one that stays.
     let accounts = ["owner-1".to_owned(), "owner-2".to_owned()];
     let fleet = replicas.fleet(&accounts, &size).await?;
     for line in LINES {

@@ -1,4 +1,4 @@
-//! Somebody leaves a home that others live in: what is theirs goes on.
+//! Somebody leaves, and others have what was theirs: a home that they live in, or a phone that they were given.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,11 @@ use farewell_proto::deletion::v1::State;
 use farewell_tests::agents::{SMALL, Size};
 use farewell_tests::caller::fresh;
 use farewell_tests::household::Household;
+use farewell_tests::refusal::refused;
 use farewell_tests::wait;
+use tonic::Code;
 
+const PHONES: &str = "phones";
 const SMARTHOME: &str = "smarthome";
 /// Owner, and an admin beside.
 const ANN: &str = "ann";
@@ -17,6 +20,11 @@ const BOB: &str = "bob";
 /// Owner, and somebody who only lives there.
 const CID: &str = "cid";
 const DAN: &str = "dan";
+/// Owner of two phones, and who is given one of them.
+const EVE: &str = "eve";
+const FAY: &str = "fay";
+/// A device in a drawer is given up after so long.
+const HORIZON: &str = "horizon = \"12s\"";
 const STEADY: Size<'_> = Size {
     offline: "0",
     flaky: "0",
@@ -127,5 +135,68 @@ async fn last_admin_leaves_and_the_households_door_still_opens() -> Result<()> {
             );
         }
     }
+    Ok(())
+}
+
+/// A phone with an activation lock.
+fn phone(device: &str, account: &str) -> Binding {
+    Binding {
+        device: device.to_owned(),
+        account: format!("accounts/{account}"),
+        model: "Aurora 9".to_owned(),
+        activation_lock: true,
+        ..Binding::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wiped_phone_is_its_next_owners_while_another_is_still_in_a_drawer() -> Result<()> {
+    let Some(household) = Household::start(HORIZON).await? else {
+        return Ok(());
+    };
+    let only_a_phone = Size {
+        watches: "0",
+        hubs: "0",
+        ..STEADY
+    };
+    let eves = [EVE.to_owned()];
+    let fleet = household.agents.fleet(&[&eves], &only_a_phone, 5).await?;
+    let given = household.list(PHONES, EVE).await?.remove(0);
+    let drawer = "devices/phone-in-a-drawer";
+    household.bind(PHONES, phone(drawer, EVE)).await?;
+
+    let name = household.caller.delete(EVE).await?;
+    let bound = wait::until("the phone that was wiped to be free", async || {
+        Ok(household.bind(PHONES, phone(&given.device, FAY)).await.ok())
+    })
+    .await
+    .with_context(|| household.words())?;
+    let fays = bound.binding.context("a binding")?;
+    assert!(fays.activation_lock && fays.epoch > given.epoch, "{fays:?}");
+    refused(
+        "the phone in the drawer",
+        household.bind(PHONES, phone(drawer, FAY)).await,
+        Code::FailedPrecondition,
+        "DEVICE_LOCKED",
+    );
+    let state = household.caller.get(&name).await?.state();
+    assert_eq!(state, State::Erasing, "nobody waited for the drawer");
+
+    let purged = household.caller.until(&name, State::Purged).await;
+    let purged = purged.with_context(|| household.words())?;
+    let legs = purged.legs.into_iter();
+    let erased = legs.filter(|leg| leg.verb == "ERASE" && leg.participant == PHONES);
+    let ends: BTreeMap<_, _> = erased
+        .flat_map(|leg| leg.devices)
+        .map(|device| (device.device, (device.outcome, device.lock)))
+        .collect();
+    let released = |outcome: &str| (outcome.to_owned(), "RELEASED".to_owned());
+    assert_eq!(ends.get(drawer), Some(&released("DETACHED")));
+    assert_eq!(ends.get(&given.device), Some(&released("CONFIRMED")));
+    let kept = household.list(PHONES, FAY).await?;
+    assert_eq!(kept.len(), 1);
+    assert_eq!((kept[0].epoch, kept[0].activation_lock), (fays.epoch, true));
+    let holdings = household.agents.holdings(fleet).await?;
+    assert!(holdings.iter().all(|device| device.executions == 1));
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! bell rings and on a slow timer, and sends no more than a few at a time; the rest stays where it is safe.
 
 use std::collections::HashSet;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use farewell_proto::device::v1::attach_response::Message as Down;
 use farewell_proto::device::v1::device_service_server::DeviceService;
 use farewell_runtime::peer::{self, Role};
 use farewell_runtime::shutdown::Shutdown;
+use futures_util::FutureExt as _;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -32,6 +34,8 @@ use super::sessions::{Open, Sessions};
 pub const SESSION_MESSAGES_MAX: usize = 16;
 /// Wearables that one phone may speak for.
 pub const RELAYED_MAX: usize = 16;
+/// Messages of one device that are taken at a time: an order gets three answers.
+const BURST_MESSAGES_MAX: usize = 16;
 /// A device that opens a session says who it is within this time.
 const ATTACH_WAIT: Duration = Duration::from_secs(10);
 /// An order without any report in this session is sent again.
@@ -180,7 +184,7 @@ impl Session {
                     self.send_owed().await;
                 }
                 message = up.next() => match message {
-                    Some(Ok(wire::AttachRequest { message })) => self.hear(message).await,
+                    Some(Ok(first)) => self.hear(burst(first, &mut up)).await,
                     // The device is gone. What it has done it says at its next contact.
                     Some(Err(_)) | None => break,
                 },
@@ -198,12 +202,20 @@ impl Session {
         }
     }
 
-    async fn hear(&mut self, message: Option<Up>) {
-        match message {
-            Some(Up::Answer(answer)) => self.answer(answer).await,
-            Some(Up::Sync(sync)) => self.sync(sync).await,
-            Some(Up::Attach(_)) | None => self.odd("ANSWER_EXPECTED"),
+    /// Answers that come together are kept together.
+    async fn hear(&mut self, messages: Vec<Option<Up>>) {
+        let mut answers = Vec::new();
+        for message in messages {
+            match message {
+                Some(Up::Answer(answer)) => answers.extend(self.read(answer)),
+                Some(Up::Sync(sync)) => {
+                    self.keep(mem::take(&mut answers)).await;
+                    self.sync(sync).await;
+                }
+                Some(Up::Attach(_)) | None => self.odd("ANSWER_EXPECTED"),
+            }
         }
+        self.keep(answers).await;
     }
 
     /// Who carries a device's words: nobody but itself, or the attached phone. That the phone is its companion is looked
@@ -258,26 +270,37 @@ impl Session {
         }
     }
 
-    async fn answer(&mut self, answer: wire::Answer) {
-        let said = match Said::<Report>::answer(answer) {
-            Ok(said) => said,
-            Err(word) => return self.odd(word),
-        };
-        if !self.speaks_for(&said.device) {
-            return self.odd("NOT_YOUR_ORDER");
+    fn read(&self, answer: wire::Answer) -> Option<Said<Report>> {
+        match Said::<Report>::answer(answer) {
+            Ok(said) if self.speaks_for(&said.device) => return Some(said),
+            Ok(_) => self.odd("NOT_YOUR_ORDER"),
+            Err(word) => self.odd(word),
         }
-        let through = self.through(&said.device);
-        let refused = said.word.refused().map(str::to_owned);
-        match self.delivery.report(said, through.as_deref()).await {
-            Ok(()) => {
-                // Asked again by a person, it has the same name.
-                if let Some(order) = refused {
-                    self.sent.remove(&order);
+        None
+    }
+
+    async fn keep(&mut self, answers: Vec<Said<Report>>) {
+        let refused: Vec<_> = answers
+            .iter()
+            .map(|said| said.word.refused().map(str::to_owned))
+            .collect();
+        let answers = answers.into_iter().map(|said| {
+            let through = self.through(&said.device);
+            (said, through)
+        });
+        let kept = self.delivery.reports(answers.collect()).await;
+        for (kept, refused) in kept.into_iter().zip(refused) {
+            match kept {
+                Ok(()) => {
+                    // Asked again by a person, it has the same name.
+                    if let Some(order) = refused {
+                        self.sent.remove(&order);
+                    }
                 }
+                Err(Trouble::Word(word)) => self.refuse(word),
+                // Said aloud, so that the device repeats its answer.
+                Err(Trouble::Away) => self.refuse("TRY_AGAIN"),
             }
-            Err(Trouble::Word(word)) => self.refuse(word),
-            // Said aloud, so that the device repeats its answer.
-            Err(Trouble::Away) => self.refuse("TRY_AGAIN"),
         }
     }
 
@@ -339,6 +362,19 @@ fn replaced() -> Status {
         "SESSION_REPLACED",
         "the device has as many newer sessions as it may have",
     )
+}
+
+/// A message and those that have come with it.
+fn burst(first: wire::AttachRequest, up: &mut Streaming<wire::AttachRequest>) -> Vec<Option<Up>> {
+    let mut messages = vec![first.message];
+    while messages.len() < BURST_MESSAGES_MAX {
+        // Whatever else it is, it is seen again at the next look.
+        let Some(Some(Ok(next))) = up.next().now_or_never() else {
+            break;
+        };
+        messages.push(next.message);
+    }
+    messages
 }
 
 /// The device of the certificate; `None` without TLS, which only loopback is served.

@@ -84,6 +84,8 @@ impl Parcel {
 /// The answer to an entry, or the machine word of one that was not accepted. Dropped: the database is away.
 type Reply<T> = oneshot::Sender<Result<T, &'static str>>;
 
+type Answer<T> = oneshot::Receiver<Result<T, &'static str>>;
+
 enum Entry {
     Contact(Said<Contact>, Option<String>, Reply<Vec<Order>>),
     Report(Said<Report>, Option<String>, Reply<()>),
@@ -168,14 +170,22 @@ impl Delivery {
         })
     }
 
-    /// A device answers an order.
-    pub(super) async fn report(
+    /// Answers to orders, each with the phone that carries it, if it doesn't come by itself. They are kept in this order,
+    /// and all at once if the lane has room.
+    pub(super) async fn reports(
         &self,
-        said: Said<Report>,
-        through: Option<&str>,
-    ) -> Result<(), Trouble> {
-        let through = through.map(str::to_owned);
-        self.ask(|reply| Entry::Report(said, through, reply)).await
+        answers: Vec<(Said<Report>, Option<String>)>,
+    ) -> Vec<Result<(), Trouble>> {
+        let mut kept = Vec::with_capacity(answers.len());
+        for (said, through) in answers {
+            let entry = |reply| Entry::Report(said, through, reply);
+            kept.push(self.hand_in(entry).await);
+        }
+        let mut results = Vec::with_capacity(kept.len());
+        for answer in kept {
+            results.push(self.wait(answer).await);
+        }
+        results
     }
 
     /// What a device is owed now. A phone that is its companion no longer gets nothing for it.
@@ -223,11 +233,19 @@ impl Delivery {
     }
 
     async fn ask<T>(&self, entry: impl FnOnce(Reply<T>) -> Entry) -> Result<T, Trouble> {
+        let answer = self.hand_in(entry).await;
+        self.wait(answer).await
+    }
+
+    /// Once there is room.
+    async fn hand_in<T>(&self, entry: impl FnOnce(Reply<T>) -> Entry) -> Answer<T> {
         let (reply, answer) = oneshot::channel();
-        self.entries
-            .send(entry(reply))
-            .await
-            .map_err(|_| Trouble::Away)?;
+        // A lane that has ended drops the entry, and with it the reply.
+        let _ = self.entries.send(entry(reply)).await;
+        answer
+    }
+
+    async fn wait<T>(&self, answer: Answer<T>) -> Result<T, Trouble> {
         answer
             .await
             .map_err(|_| Trouble::Away)?

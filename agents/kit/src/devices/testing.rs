@@ -18,6 +18,7 @@ use super::bells::Bells;
 use super::binding::Binding;
 use super::change::Target;
 use super::clock::Clock;
+use super::contact::Report;
 use super::delivery::{Delivery, Settled, Trouble};
 use super::names;
 use super::order::Order as DeviceOrder;
@@ -141,6 +142,18 @@ pub fn target(device: &str, epoch: u64) -> Target {
         request_id: Uuid::now_v7(),
         device: device.to_owned(),
         epoch,
+    }
+}
+
+impl Delivery {
+    /// One answer.
+    pub(super) async fn report(
+        &self,
+        said: Said<Report>,
+        through: Option<&str>,
+    ) -> Result<(), Trouble> {
+        let answers = vec![(said, through.map(str::to_owned))];
+        self.reports(answers).await.remove(0)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The agent's side of a product line on MQTT.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::mem;
 use std::time::Duration;
 
 use farewell_proto::device::v1 as wire;
@@ -131,25 +132,55 @@ impl Post {
         let (queue, mut waiting) = mpsc::channel::<Work>(WORKER_QUEUE);
         let post = self.clone();
         shutdown.spawn(async move {
-            while let Some(work) = waiting.recv().await {
-                post.work(work).await;
+            let mut works = Vec::with_capacity(WORKER_QUEUE);
+            while waiting.recv_many(&mut works, WORKER_QUEUE).await > 0 {
+                post.work_on(works.drain(..)).await;
             }
         });
         queue
     }
 
-    async fn work(&self, work: Work) {
-        let worked = match work {
-            Work::Message(topic, payload) => self.message(&topic, payload).await,
-            Work::Ring(device) => match self.delivery.owed(&device, None).await {
-                Ok(parcel) => {
-                    self.send(parcel).await;
-                    Ok(())
+    /// Answers that follow each other are kept together.
+    async fn work_on(&self, works: impl Iterator<Item = Work>) {
+        let mut answers = Vec::new();
+        for work in works {
+            match work {
+                Work::Message(topic, payload) if self.is_answer(&topic) => {
+                    match self.read_answers(&topic, payload) {
+                        Ok(mut said) => answers.append(&mut said),
+                        Err(trouble) => self.note(Err(trouble)),
+                    }
                 }
-                Err(trouble) => Err(trouble),
-            },
-            Work::Remind(age) => self.delivery.remind(age).await.map(drop),
-        };
+                Work::Message(..) | Work::Ring(_) | Work::Remind(_) => {
+                    self.keep(mem::take(&mut answers)).await;
+                    let worked = self.work(work).await;
+                    self.note(worked);
+                }
+            }
+        }
+        self.keep(answers).await;
+    }
+
+    async fn keep(&self, answers: Vec<Said<Report>>) {
+        let answers = answers.into_iter().map(|said| (said, None)).collect();
+        for kept in self.delivery.reports(answers).await {
+            self.note(kept);
+        }
+    }
+
+    async fn work(&self, work: Work) -> Result<(), Trouble> {
+        match work {
+            Work::Message(topic, payload) => {
+                let said = self.read_contact(&topic, payload)?;
+                self.send(self.delivery.contact(said, None).await?).await;
+            }
+            Work::Ring(device) => self.send(self.delivery.owed(&device, None).await?).await,
+            Work::Remind(age) => drop(self.delivery.remind(age).await?),
+        }
+        Ok(())
+    }
+
+    fn note(&self, worked: Result<(), Trouble>) {
         match worked {
             Ok(()) => {}
             Err(Trouble::Word(word)) => {
@@ -161,52 +192,55 @@ impl Post {
         }
     }
 
-    /// The topic says who speaks: the broker lets nobody write to another device's.
-    async fn message(&self, topic: &str, payload: Bytes) -> Result<(), Trouble> {
-        let odd = |word| self.delivery.refuse(word);
-        let Some((device, channel)) = topic::parse(self.line, topic) else {
-            return Err(odd("ODD_TOPIC"));
-        };
-        if payload.len() > PAYLOAD_BYTES_MAX {
-            return Err(odd("MESSAGE_TOO_LARGE"));
-        }
-        match channel {
-            Channel::Cmd => Err(odd("ODD_TOPIC")),
-            Channel::Sync => {
-                let envelope =
-                    wire::SyncEnvelope::decode(payload).map_err(|_| odd("UNREADABLE"))?;
-                let said = Said::<Contact>::sync(envelope).map_err(odd)?;
-                if said.device != device {
-                    return Err(odd("NOT_YOUR_DEVICE"));
-                }
-                self.send(self.delivery.contact(said, None).await?).await;
-                Ok(())
-            }
-            Channel::Ack => {
-                let envelope =
-                    wire::ReportEnvelope::decode(payload).map_err(|_| odd("UNREADABLE"))?;
-                if envelope.answers.len() > REPORTS_MAX {
-                    return Err(odd("TOO_MANY_REPORTS"));
-                }
-                // One that is not accepted says nothing about the others.
-                let mut worst = Ok(());
-                for answer in envelope.answers {
-                    if let Err(trouble) = self.answer(device, answer).await {
-                        worst = Err(trouble);
-                    }
-                }
-                worst
-            }
-        }
+    fn is_answer(&self, topic: &str) -> bool {
+        matches!(topic::parse(self.line, topic), Some((_, Channel::Ack)))
     }
 
-    async fn answer(&self, device: &str, answer: wire::Answer) -> Result<(), Trouble> {
+    fn read_contact(&self, topic: &str, payload: Bytes) -> Result<Said<Contact>, Trouble> {
         let odd = |word| self.delivery.refuse(word);
-        let said = Said::<Report>::answer(answer).map_err(odd)?;
+        let device = self.speaker(topic, Channel::Sync, &payload)?;
+        let envelope = wire::SyncEnvelope::decode(payload).map_err(|_| odd("UNREADABLE"))?;
+        let said = Said::<Contact>::sync(envelope).map_err(odd)?;
         if said.device != device {
             return Err(odd("NOT_YOUR_DEVICE"));
         }
-        self.delivery.report(said, None).await
+        Ok(said)
+    }
+
+    fn read_answers(&self, topic: &str, payload: Bytes) -> Result<Vec<Said<Report>>, Trouble> {
+        let odd = |word| self.delivery.refuse(word);
+        let device = self.speaker(topic, Channel::Ack, &payload)?;
+        let envelope = wire::ReportEnvelope::decode(payload).map_err(|_| odd("UNREADABLE"))?;
+        if envelope.answers.len() > REPORTS_MAX {
+            return Err(odd("TOO_MANY_REPORTS"));
+        }
+        let mut answers = Vec::with_capacity(envelope.answers.len());
+        for answer in envelope.answers {
+            match Said::<Report>::answer(answer) {
+                Ok(said) if said.device == device => answers.push(said),
+                // One that is not accepted says nothing about the others.
+                Ok(_) => self.note(Err(odd("NOT_YOUR_DEVICE"))),
+                Err(word) => self.note(Err(odd(word))),
+            }
+        }
+        Ok(answers)
+    }
+
+    /// The topic says who speaks: the broker lets nobody write to another device's.
+    fn speaker<'t>(
+        &self,
+        topic: &'t str,
+        channel: Channel,
+        payload: &Bytes,
+    ) -> Result<&'t str, Trouble> {
+        match topic::parse(self.line, topic) {
+            Some((_, of)) if of != channel => Err(self.delivery.refuse("ODD_TOPIC")),
+            None => Err(self.delivery.refuse("ODD_TOPIC")),
+            Some(_) if payload.len() > PAYLOAD_BYTES_MAX => {
+                Err(self.delivery.refuse("MESSAGE_TOO_LARGE"))
+            }
+            Some((device, _)) => Ok(device),
+        }
     }
 
     async fn send(&self, parcel: Parcel) {

@@ -14,6 +14,7 @@ pub mod certs;
 pub mod client;
 pub mod config;
 pub mod cose;
+pub mod memory;
 pub mod peer;
 #[cfg(test)]
 mod scratch;

@@ -1,6 +1,7 @@
 //! `farewell agent phones|wearables|smarthome`.
 
 use farewell_kit::devices::Handle;
+use farewell_runtime::memory;
 use farewell_runtime::shutdown::Shutdown;
 
 use super::process;
@@ -19,6 +20,8 @@ pub async fn run(line: Line, source: &Source) -> anyhow::Result<()> {
         Line::Wearables => "farewell-wearables",
         Line::Smarthome => "farewell-smarthome",
     };
+    // Every attached device is a connection.
+    memory::small_pages();
     process(
         name,
         line.name(),

@@ -7,6 +7,7 @@ use clap::Args;
 use farewell_kit::devices::mqtt::{AGENT, Endpoint, Protocol};
 use farewell_kit::devices::{Handle, Terms};
 use farewell_kit::session;
+use farewell_runtime::memory;
 use farewell_runtime::shutdown::Shutdown;
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +42,7 @@ pub struct Ports {
 
 /// Runs an agent until the input ends.
 pub async fn agent(args: AgentArgs) -> anyhow::Result<()> {
+    memory::small_pages();
     let shutdown = Shutdown::new();
     let handle = start(&args, shutdown.clone()).await?;
     say(&Ports {

@@ -19,8 +19,8 @@ use farewell_proto::device::v1 as wire;
 use farewell_proto::device::v1::attach_request::Message as Up;
 use farewell_proto::device::v1::attach_response::Message as Down;
 use farewell_proto::device::v1::device_service_server::{DeviceService, DeviceServiceServer};
-use farewell_runtime::server;
 use farewell_runtime::shutdown::Shutdown;
+use farewell_runtime::{memory, server};
 use prost::Message as _;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -60,6 +60,7 @@ pub struct BareArgs {
 
 /// Holds the other end of the devices' connections; when it may, sends for a while and says how that went.
 pub async fn bare(args: BareArgs) -> anyhow::Result<()> {
+    memory::small_pages();
     let shutdown = Shutdown::new();
     let desks = Arc::new(Desks::default());
     let ports = match args.transport {
@@ -159,7 +160,8 @@ impl Desk {
     }
 
     fn answer(&self) {
-        if (self.answers.fetch_add(1, Ordering::Relaxed) + 1) % ANSWERS == 0 {
+        let answers = self.answers.fetch_add(1, Ordering::Relaxed) + 1;
+        if answers.is_multiple_of(ANSWERS) {
             self.answered.notify_one();
         }
     }

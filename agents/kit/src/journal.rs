@@ -5,7 +5,7 @@
 
 use std::time::SystemTime;
 
-use sqlx::{Any, Transaction};
+use sqlx::{Any, AnyConnection, Transaction};
 
 use crate::participant::{Answer, Done, Fault, INVALID_COMMAND};
 use crate::store::{Store, micros};
@@ -64,10 +64,19 @@ pub async fn record(
 ///
 /// Errors: a [`Fault`] if the database is away or the text kept can't be read; never "there is none" in its place.
 pub async fn recall(store: &Store, command: &str, account: &str) -> Result<Option<Answer>, Fault> {
+    recall_in(&mut *store.pool().acquire().await?, command, account).await
+}
+
+/// As [`recall`], as the caller's transaction sees it.
+pub(crate) async fn recall_in(
+    tx: &mut AnyConnection,
+    command: &str,
+    account: &str,
+) -> Result<Option<Answer>, Fault> {
     let kept: Option<(String, String)> =
         sqlx::query_as("SELECT account, answer FROM answered WHERE command = $1")
             .bind(command)
-            .fetch_optional(store.pool())
+            .fetch_optional(&mut *tx)
             .await?;
     match kept {
         None => Ok(None),

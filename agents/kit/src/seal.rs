@@ -130,11 +130,10 @@ pub struct Work {
 ///
 /// `REFUSED SEAL_LIFTED` if the same deletion was unsealed before: that row stands.
 pub async fn close(store: &Store, order: &Order) -> Result<Begun, Fault> {
-    let (mut work, deletion) = match begin(store, order).await? {
+    let (mut work, deletion, _) = match begin(store, order).await? {
         Ok(begun) => begun,
         Err(answer) => return Ok(Begun::Answered(answer)),
     };
-    hold(&mut work.tx, &work.account).await?;
     if lifted(&mut work.tx, &work.account, &deletion).await? {
         return Ok(Begun::Answered(refused(
             SEAL_LIFTED,
@@ -155,11 +154,11 @@ pub async fn close(store: &Store, order: &Order) -> Result<Begun, Fault> {
 ///
 /// `REFUSED ALREADY_ERASED` once the account is gone.
 pub async fn lift(store: &Store, order: &Order) -> Result<Begun, Fault> {
-    let (mut work, deletion) = match begin(store, order).await? {
+    let (mut work, deletion, erased) = match begin(store, order).await? {
         Ok(begun) => begun,
         Err(answer) => return Ok(Begun::Answered(answer)),
     };
-    if hold(&mut work.tx, &work.account).await? {
+    if erased {
         return Ok(Begun::Answered(refused(
             ALREADY_ERASED,
             "the account was erased, nothing can be restored",
@@ -180,11 +179,10 @@ pub async fn lift(store: &Store, order: &Order) -> Result<Begun, Fault> {
 ///
 /// `REFUSED SEAL_LIFTED` if the deletion was unsealed: no erasing follows a revoke, whoever says so.
 pub async fn erase(store: &Store, order: &Order) -> Result<Begun, Fault> {
-    let (mut work, deletion) = match begin(store, order).await? {
+    let (mut work, deletion, _) = match begin(store, order).await? {
         Ok(begun) => begun,
         Err(answer) => return Ok(Begun::Answered(answer)),
     };
-    hold(&mut work.tx, &work.account).await?;
     work.erases = true;
     if work.tx.backend_name() == SQLITE {
         sqlx::query("PRAGMA secure_delete = ON")
@@ -213,13 +211,11 @@ pub async fn erase(store: &Store, order: &Order) -> Result<Begun, Fault> {
 /// Errors: also if the write-ahead log can't be cleared, because it may hold what was erased.
 pub async fn look(store: &Store, order: &Order) -> Result<Begun, Fault> {
     clear_log(store).await?;
-    let mut work = match begin(store, order).await? {
-        Ok((work, _)) => work,
-        Err(answer) => return Ok(Begun::Answered(answer)),
-    };
     // Writers that are under way end first: what they leave is seen.
-    hold(&mut work.tx, &work.account).await?;
-    Ok(Begun::Open(work))
+    Ok(match begin(store, order).await? {
+        Ok((work, ..)) => Begun::Open(work),
+        Err(answer) => Begun::Answered(answer),
+    })
 }
 
 /// The answer to a probe: residue if `held` counts anything, clean but for what is `retained` otherwise.
@@ -309,26 +305,33 @@ impl Work {
     }
 }
 
-/// `Err` is the answer that needs no work. The journal is read before the transaction is opened: SQLite has one connection.
-async fn begin(store: &Store, order: &Order) -> Result<Result<(Work, String), Answer>, Fault> {
+/// Holds the account. With the work come the deletion and whether the account was erased before; `Err` is the answer that
+/// needs no work.
+async fn begin(
+    store: &Store,
+    order: &Order,
+) -> Result<Result<(Work, String, bool), Answer>, Fault> {
     let Some(deletion) = deletion_of(&order.command) else {
         return Ok(Err(refused(
             COMMAND_MALFORMED,
             "a command is deletions/{deletion}/commands/{command}",
         )));
     };
-    if let Some(answer) = recall(store, order).await? {
+    let account = mark(&order.account);
+    let mut tx = store.pool().begin().await?;
+    let erased = hold(&mut tx, &account).await?;
+    // Read under the account: another process may have answered until now.
+    if let Some(answer) = journal::recall_in(&mut tx, &order.command, &account).await? {
         return Ok(Err(answer));
     }
-    let tx = store.pool().begin().await?;
     let work = Work {
         tx,
         store: store.clone(),
         command: order.command.clone(),
-        account: mark(&order.account),
+        account,
         erases: false,
     };
-    Ok(Ok((work, deletion.to_owned())))
+    Ok(Ok((work, deletion.to_owned(), erased)))
 }
 
 /// SQLite's write-ahead log holds rows as they were before they were erased: it is emptied into the database.

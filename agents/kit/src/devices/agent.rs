@@ -113,6 +113,7 @@ impl Agent {
         shutdown.spawn(lookout::keep(
             registry.clone(),
             bells.clone(),
+            settled.clone(),
             shutdown.clone(),
         ));
         shutdown.spawn(returns::tell(

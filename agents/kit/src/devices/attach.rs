@@ -207,7 +207,13 @@ impl Session {
         let mut answers = Vec::new();
         for message in messages {
             match message {
-                Some(Up::Answer(answer)) => answers.extend(self.read(answer)),
+                Some(Up::Answer(answer)) => match self.read(answer) {
+                    Ok(said) => answers.push(said),
+                    Err(word) => {
+                        self.keep(mem::take(&mut answers)).await;
+                        self.odd(word);
+                    }
+                },
                 Some(Up::Sync(sync)) => {
                     self.keep(mem::take(&mut answers)).await;
                     self.sync(sync).await;
@@ -270,13 +276,13 @@ impl Session {
         }
     }
 
-    fn read(&self, answer: wire::Answer) -> Option<Said<Report>> {
-        match Said::<Report>::answer(answer) {
-            Ok(said) if self.speaks_for(&said.device) => return Some(said),
-            Ok(_) => self.odd("NOT_YOUR_ORDER"),
-            Err(word) => self.odd(word),
+    fn read(&self, answer: wire::Answer) -> Result<Said<Report>, &'static str> {
+        let said = Said::<Report>::answer(answer)?;
+        if self.speaks_for(&said.device) {
+            Ok(said)
+        } else {
+            Err("NOT_YOUR_ORDER")
         }
-        None
     }
 
     async fn keep(&mut self, answers: Vec<Said<Report>>) {

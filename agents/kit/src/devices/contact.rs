@@ -312,6 +312,7 @@ async fn advance(
             if next == State::Executed && sheet.is_bound(&entry.order.device) => {}
         DeviceVerb::Unbind | DeviceVerb::Reset if done || next == State::Detached => {
             parting::answered(tx, &entry, next).await?;
+            sheet.parted(&entry.order.device);
         }
         // A child is told nothing itself: it has no epoch of its own that orders would wait for.
         DeviceVerb::Transfer if done && entry.order.child.is_none() => {

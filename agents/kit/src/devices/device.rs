@@ -12,10 +12,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 
 use super::{outbox, set};
 use crate::participant::Fault;
-use crate::store::micros;
-
-/// The database that several agents may share, and whose rows are held one by one.
-const POSTGRES: &str = "PostgreSQL";
+use crate::store::{POSTGRES, micros};
 
 macro_rules! columns {
     ($head:literal, $tail:literal) => {
@@ -88,7 +85,7 @@ pub(super) async fn hold_all<'a>(
         let sql = if tx.backend_name() == POSTGRES {
             format!(
                 "SELECT device, epoch, held_epoch, answer_key, sequence, lost FROM devices WHERE device IN ({places}) \
-                 ORDER BY device FOR UPDATE"
+                 ORDER BY device COLLATE \"C\" FOR UPDATE"
             )
         } else {
             // It has one writer, and whoever changes nothing is none.

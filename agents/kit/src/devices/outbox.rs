@@ -10,7 +10,7 @@ use super::order::{Event, Order, State};
 use super::signed::SignedOrder;
 use super::{device, returns, set};
 use crate::participant::{DeviceVerb, Fault};
-use crate::store::{micros, time};
+use crate::store::{POSTGRES, micros, time};
 
 /// Orders that a device is sent in one go; the rest waits in the database for the next contact.
 pub(super) const ORDERS_MAX: usize = 16;
@@ -169,15 +169,28 @@ pub(super) async fn find(tx: &mut AnyConnection, id: &str) -> Result<Option<Entr
     row.as_ref().map(entry).transpose()
 }
 
-/// The orders of these ids.
+/// The orders of these ids, held until the transaction ends.
+///
+/// Whoever holds a device holds its orders with it, but for one case: somebody binds a hub's child elsewhere, and ends what
+/// is owed to the hub for it without holding the hub.
 pub(super) async fn of_ids(
     tx: &mut AnyConnection,
     ids: &BTreeSet<String>,
 ) -> Result<Vec<Entry>, Fault> {
+    let held = held(tx);
     select(tx, ids, |places| {
-        format!(select_orders!("WHERE o.id IN ({})"), places)
+        format!(select_orders!("WHERE o.id IN ({}) {}"), places, held)
     })
     .await
+}
+
+/// Holds what is selected, in an order that is the same for everybody.
+fn held(tx: &AnyConnection) -> &'static str {
+    if tx.backend_name() == POSTGRES {
+        "ORDER BY o.id FOR UPDATE OF o"
+    } else {
+        ""
+    }
 }
 
 /// Orders that are selected by `keys` and nothing else.
@@ -275,18 +288,19 @@ fn sendable(entries: Vec<Entry>) -> Vec<Entry> {
     sendable
 }
 
-/// Orders of these devices that may still move: to be confirmed, superseded or sent.
+/// Orders of these devices that may still move, held as in [`of_ids`]: to be confirmed, superseded or sent.
 pub(super) async fn moving(
     tx: &mut AnyConnection,
     devices: &BTreeSet<String>,
 ) -> Result<Vec<Entry>, Fault> {
+    let held = held(tx);
     select(tx, devices, |places| {
         format!(
             select_orders!(
                 "WHERE o.device IN ({}) AND o.state IN ('QUEUED', 'SENT', 'RECEIVED', 'DEFERRED_SAFE', 'EXECUTING', \
-                 'EXECUTED', 'DETACHED', 'TRANSFERRED', 'REFUSED') AND o.id IS NOT NULL"
+                 'EXECUTED', 'DETACHED', 'TRANSFERRED', 'REFUSED') AND o.id IS NOT NULL {}"
             ),
-            places
+            places, held
         )
     })
     .await
@@ -299,14 +313,19 @@ pub(super) async fn supersede(
     device: &str,
     epoch: u64,
 ) -> Result<BTreeSet<String>, Fault> {
-    let rows = sqlx::query(select_orders!(
-        "WHERE ((o.device = $1 AND o.epoch < $2) OR (o.subject = $1 AND o.subject_epoch < $2)) \
-         AND o.state IN ('QUEUED', 'SENT', 'RECEIVED', 'DEFERRED_SAFE', 'EXECUTING', 'DETACHED', 'REFUSED')"
-    ))
-    .bind(device)
-    .bind(stored(epoch)?)
-    .fetch_all(&mut *tx)
-    .await?;
+    let held = held(tx);
+    let sql = format!(
+        select_orders!(
+            "WHERE ((o.device = $1 AND o.epoch < $2) OR (o.subject = $1 AND o.subject_epoch < $2)) \
+         AND o.state IN ('QUEUED', 'SENT', 'RECEIVED', 'DEFERRED_SAFE', 'EXECUTING', 'DETACHED', 'REFUSED') {}"
+        ),
+        held
+    );
+    let rows = sqlx::query(AssertSqlSafe(sql))
+        .bind(device)
+        .bind(stored(epoch)?)
+        .fetch_all(&mut *tx)
+        .await?;
     overtaken(tx, &rows).await
 }
 
@@ -317,14 +336,19 @@ pub(super) async fn supersede_own(
     device: &str,
     epoch: u64,
 ) -> Result<BTreeSet<String>, Fault> {
-    let rows = sqlx::query(select_orders!(
-        "WHERE o.subject = $1 AND o.subject_epoch < $2 \
-         AND o.state IN ('QUEUED', 'SENT', 'RECEIVED', 'DEFERRED_SAFE', 'EXECUTING', 'DETACHED', 'REFUSED')"
-    ))
-    .bind(device)
-    .bind(stored(epoch)?)
-    .fetch_all(&mut *tx)
-    .await?;
+    let held = held(tx);
+    let sql = format!(
+        select_orders!(
+            "WHERE o.subject = $1 AND o.subject_epoch < $2 \
+         AND o.state IN ('QUEUED', 'SENT', 'RECEIVED', 'DEFERRED_SAFE', 'EXECUTING', 'DETACHED', 'REFUSED') {}"
+        ),
+        held
+    );
+    let rows = sqlx::query(AssertSqlSafe(sql))
+        .bind(device)
+        .bind(stored(epoch)?)
+        .fetch_all(&mut *tx)
+        .await?;
     overtaken(tx, &rows).await
 }
 

@@ -169,6 +169,7 @@ impl Registry {
         )
         .await?;
         let shown = shown::one(&mut tx, binding).await?;
+        let shown = shown.ok_or(Refusal::BindingNotFound)?;
         tx.commit().await?;
         if !settled.is_empty() {
             self.returned();
@@ -197,7 +198,8 @@ impl Registry {
         let mut connection = self.store.pool().acquire().await?;
         let binding = binding::find(&mut connection, device).await?;
         let binding = binding.ok_or(Refusal::BindingNotFound)?;
-        Ok(shown::one(&mut connection, binding).await?)
+        let shown = shown::one(&mut connection, binding).await?;
+        shown.ok_or(Refusal::BindingNotFound)
     }
 
     /// Whether `secret` is the device's.
@@ -312,6 +314,7 @@ impl Registry {
             .ok_or(Refusal::BindingNotFound)?;
         let secret = self.new_secret(&mut tx, &binding).await?;
         let shown = shown::one(&mut tx, binding).await?;
+        let shown = shown.ok_or(Refusal::BindingNotFound)?;
         tx.commit().await?;
         Ok(Bound {
             shown,

@@ -61,6 +61,7 @@ pub const SCHEMA: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS erasures (command TEXT PRIMARY KEY, account_mark TEXT NOT NULL, \
      refused BIGINT NOT NULL, begun_at BIGINT NOT NULL)",
     "CREATE INDEX IF NOT EXISTS erasures_account ON erasures (account_mark)",
+    "CREATE INDEX IF NOT EXISTS erasures_begun ON erasures (begun_at)",
     // What went of the server half of an erasure's devices that have ended, until all have.
     "CREATE TABLE IF NOT EXISTS partings (command TEXT NOT NULL, device TEXT NOT NULL, epoch BIGINT NOT NULL CHECK (epoch > 0), \
      lock_outcome TEXT NOT NULL CHECK (lock_outcome IN ('', 'RELEASED', 'KEPT', 'PASSED_ON')), \

@@ -9,27 +9,29 @@ use sqlx::{AnyConnection, AssertSqlSafe};
 use super::outbox;
 use crate::participant::Fault;
 
-/// Rows of one statement: with a dozen columns still far below the parameters that a database takes.
+/// Sizes of a statement. Few, because every form of it is prepared; the largest has, with a dozen columns, far fewer
+/// parameters than a database takes.
+const SIZES: [usize; 6] = [1, 4, 16, 64, 256, 512];
 const ROWS_MAX: usize = 512;
 
-/// The rows in handfuls for one statement each. Each is filled up to a power of two by its last row, so that no more than
-/// ten forms of a statement are ever prepared: a row that stands twice must change nothing.
+/// The rows in handfuls for one statement each. Each is filled up to one of a few sizes by its last row: a row that stands
+/// twice must change nothing.
 pub(super) fn handfuls<T: Clone>(rows: &[T]) -> impl Iterator<Item = Vec<T>> {
     rows.chunks(ROWS_MAX).map(|rows| {
+        let size = SIZES.into_iter().find(|size| *size >= rows.len());
         let mut rows = rows.to_vec();
-        if let Some(last) = rows.last().cloned() {
-            rows.resize(rows.len().next_power_of_two(), last);
+        if let Some((size, last)) = size.zip(rows.last().cloned()) {
+            rows.resize(size, last);
         }
         rows
     })
 }
 
-/// As [`handfuls`], for statements in which no row may stand twice: each handful is as large as a power of two.
+/// As [`handfuls`], for statements in which no row may stand twice: more of them, of the same sizes.
 pub(super) fn exact_handfuls<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
-        let most = rows.len().min(ROWS_MAX);
-        let handful = most.checked_ilog2().map(|log| 1 << log)?;
-        let (handful, rest) = rows.split_at(handful);
+        let size = SIZES.into_iter().rev().find(|size| *size <= rows.len())?;
+        let (handful, rest) = rows.split_at(size);
         rows = rest;
         Some(handful)
     })
@@ -83,7 +85,7 @@ mod tests {
         };
         assert!(sizes(0).is_empty());
         assert_eq!(sizes(1), [1]);
-        assert_eq!(sizes(5), [8]);
+        assert_eq!(sizes(5), [16]);
         assert_eq!(sizes(513), [512, 1]);
         assert_eq!(handfuls(&[1, 2, 3]).next().unwrap(), [1, 2, 3, 3]);
     }
@@ -92,7 +94,7 @@ mod tests {
     fn an_exact_handful_has_no_row_twice() {
         let rows: Vec<_> = (0..1037).collect();
         let sizes: Vec<_> = exact_handfuls(&rows).map(<[_]>::len).collect();
-        assert_eq!(sizes, [512, 512, 8, 4, 1]);
+        assert_eq!(sizes, [512, 512, 4, 4, 4, 1]);
         assert_eq!(exact_handfuls(&rows).flatten().count(), rows.len());
         assert!(exact_handfuls::<u8>(&[]).next().is_none());
     }

@@ -13,6 +13,7 @@ use super::order::{Event, State};
 use super::outbox::{self, Entry};
 use super::{binding, returns};
 use crate::participant::Fault;
+use crate::store::{micros, time};
 
 /// What a batch speaks of.
 #[derive(Debug, Default)]
@@ -32,6 +33,8 @@ pub(super) struct Sheet {
     /// Devices that somebody has.
     bound: BTreeSet<String>,
     orders: HashMap<String, Entry>,
+    /// Ids of orders by the device that is told.
+    of_device: HashMap<String, Vec<String>>,
     /// What is to be written.
     moved: BTreeSet<String>,
     seen: BTreeMap<String, u64>,
@@ -44,12 +47,22 @@ impl Sheet {
         let devices = device::hold_all(tx, topics.devices.iter().map(String::as_str)).await?;
         let mut entries = outbox::of_ids(tx, &topics.orders).await?;
         entries.extend(outbox::moving(tx, &topics.contacts).await?);
-        let ids = entries.into_iter();
+        let orders: HashMap<_, _> = entries
+            .into_iter()
+            .map(|entry| (entry.order.id.clone(), entry))
+            .collect();
+        let mut of_device: HashMap<_, Vec<_>> = HashMap::new();
+        for (id, entry) in &orders {
+            let device = entry.order.device.clone();
+            of_device.entry(device).or_default().push(id.clone());
+        }
         Ok(Self {
-            now: SystemTime::now(),
+            // As the database keeps it: what is read back is compared with it.
+            now: time(micros(SystemTime::now())),
             bound: binding::bound(tx, &topics.devices).await?,
             devices,
-            orders: ids.map(|entry| (entry.order.id.clone(), entry)).collect(),
+            orders,
+            of_device,
             moved: BTreeSet::new(),
             seen: BTreeMap::new(),
             counted: BTreeMap::new(),
@@ -61,9 +74,14 @@ impl Sheet {
         self.devices.get(name)
     }
 
-    /// Whether the device had a binding when this was read.
+    /// Whether the device has a binding, unless it may have parted from it since.
     pub fn is_bound(&self, name: &str) -> bool {
         self.bound.contains(name)
+    }
+
+    /// The device may have parted from its binding.
+    pub fn parted(&mut self, name: &str) {
+        self.bound.remove(name);
     }
 
     /// The order of this id, if the batch speaks of it.
@@ -73,10 +91,10 @@ impl Sheet {
 
     /// Orders of a device that made contact which may still move: to be confirmed, superseded or sent.
     pub fn moving(&self, device: &str) -> Vec<Entry> {
-        let moving = self
-            .orders
-            .values()
-            .filter(|entry| entry.order.device == device && entry.order.state.may_move());
+        let ids = self.of_device.get(device).into_iter().flatten();
+        let moving = ids
+            .filter_map(|id| self.orders.get(id))
+            .filter(|entry| entry.order.state.may_move());
         let mut moving: Vec<_> = moving.cloned().collect();
         moving.sort_by(|a, b| (a.order.epoch, &a.order.id).cmp(&(b.order.epoch, &b.order.id)));
         moving

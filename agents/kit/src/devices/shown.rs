@@ -29,13 +29,14 @@ pub struct Shown {
     pub shares: Vec<Share>,
 }
 
-/// One binding, as it stands in the database.
-pub(super) async fn one(tx: &mut AnyConnection, binding: Binding) -> Result<Shown, Fault> {
+/// One binding, as it stands in the database. `None`: it has gone meanwhile.
+pub(super) async fn one(tx: &mut AnyConnection, binding: Binding) -> Result<Option<Shown>, Fault> {
     let shown = all(tx, vec![binding]).await?;
-    shown.into_iter().next().ok_or_else(unknown)
+    Ok(shown.into_iter().next())
 }
 
-/// Bindings of one account that follow each other in the database's order of devices.
+/// Bindings of one account that follow each other in the database's order of devices. What has gone since they were read is
+/// left out.
 pub(super) async fn all(
     tx: &mut AnyConnection,
     bindings: Vec<Binding>,
@@ -65,10 +66,10 @@ pub(super) async fn all(
     }
     bindings
         .into_iter()
-        .map(|binding| {
-            let row = known.get(&binding.device).ok_or_else(unknown)?;
+        .filter_map(|binding| {
+            let row = known.get(&binding.device)?;
             let shares = shares.remove(&binding.device).unwrap_or_default();
-            read(row, binding, shares)
+            Some(read(row, binding, shares))
         })
         .collect()
 }
@@ -87,8 +88,4 @@ fn read(row: &AnyRow, binding: Binding, shares: Vec<Share>) -> Result<Shown, Fau
         seen: (seen > 0).then(|| time(seen)),
         shares,
     })
-}
-
-fn unknown() -> Fault {
-    Fault::plain("a binding of a device that is not known")
 }

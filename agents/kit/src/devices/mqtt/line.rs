@@ -150,6 +150,10 @@ impl Post {
                         Ok(mut said) => answers.append(&mut said),
                         Err(trouble) => self.note(Err(trouble)),
                     }
+                    // Whoever says much at once fills nobody else's room.
+                    if answers.len() >= REPORTS_MAX {
+                        self.keep(mem::take(&mut answers)).await;
+                    }
                 }
                 Work::Message(..) | Work::Ring(_) | Work::Remind(_) => {
                     self.keep(mem::take(&mut answers)).await;

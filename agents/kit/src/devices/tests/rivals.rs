@@ -1,12 +1,18 @@
 //! Two agents on one PostgreSQL. (SQLite is one agent's.)
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use farewell_proto::device::v1::OrderState;
 use futures_util::future::join_all;
 
+use crate::devices::delivery::Settled;
+use crate::devices::lookout;
+use crate::devices::order::Event;
 use crate::devices::refusal::Refusal;
 use crate::devices::registry::Via;
+use crate::devices::sheet::{Sheet, Topics};
 use crate::devices::testing::{
     ACCOUNT, Bench, ERASE, deferred, erase_with, patient, told, told_hub,
 };
@@ -79,4 +85,72 @@ async fn two_lanes_that_hear_of_the_same_devices_never_wait_for_each_other() {
         .cloned()
         .map(|hub| serve(two.clone(), hub));
     tokio::join!(join_all(forth), join_all(back));
+}
+
+#[tokio::test]
+async fn a_command_hears_of_devices_that_have_answered_elsewhere() {
+    let Some([one, two]) = rivals().await else {
+        return;
+    };
+    let epoch = one.bind("hub-1", None).await;
+    let order = erase_with(vec![told(ERASE, "hub-1", epoch, &[DeviceVerb::Reset])]);
+    deferred(one.line.act(&order).await.unwrap());
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let settled: Settled = {
+        let heard = heard.clone();
+        Arc::new(move |command| heard.lock().unwrap().push(command.to_owned()))
+    };
+    let mut known = HashSet::new();
+    let mut look = async || {
+        let now = SystemTime::now();
+        lookout::look(&one.registry, &one.bells, &settled, &mut known, now)
+            .await
+            .unwrap();
+        std::mem::take(&mut *heard.lock().unwrap())
+    };
+    assert!(look().await.is_empty(), "it still waits for the hub");
+    let owed = two.contact("hub-1", epoch, &[]).await;
+    two.report(&owed[0], OrderState::Executed).await.unwrap();
+    assert_eq!(look().await, [ERASE]);
+    assert!(look().await.is_empty(), "nothing is new");
+    two.contact("hub-1", 0, &[&owed[0]]).await;
+    assert_eq!(look().await, [ERASE], "it is confirmed now");
+}
+
+/// The hub's words are worked on while somebody else binds its child, who ends what is owed to the hub for it.
+#[tokio::test]
+async fn what_was_superseded_while_its_hub_spoke_stays_superseded() {
+    let Some([one, two]) = rivals().await else {
+        return;
+    };
+    let hub = one.bind("hub-1", None).await;
+    let lamp = one.bind("lamp-1", Some("hub-1")).await;
+    let order = erase_with(vec![
+        told(ERASE, "hub-1", hub, &[DeviceVerb::Reset]),
+        told_hub(ERASE, ("lamp-1", lamp), ("hub-1", hub)),
+    ]);
+    deferred(one.line.act(&order).await.unwrap());
+    let removal = one.contact("hub-1", hub, &[]).await.remove(0);
+    assert_eq!(removal.verb, DeviceVerb::RemoveChild);
+
+    let mut tx = one.registry.store().pool().begin().await.unwrap();
+    let topics = Topics {
+        devices: ["hub-1".to_owned()].into(),
+        orders: [removal.id.clone()].into(),
+        ..Topics::default()
+    };
+    let mut sheet = Sheet::read(&mut tx, &topics).await.unwrap();
+    let binding = tokio::spawn(async move { two.try_bind("account-2", "lamp-1", None).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let moved = sheet.advance(&mut tx, &removal.id, Event::Received, "");
+    assert!(moved.await.unwrap().is_some());
+    sheet.write(&mut tx).await.unwrap();
+    tx.commit().await.unwrap();
+    binding.await.unwrap().unwrap();
+    let (state,): (String,) = sqlx::query_as("SELECT state FROM orders WHERE id = $1")
+        .bind(&removal.id)
+        .fetch_one(one.registry.store().pool())
+        .await
+        .unwrap();
+    assert_eq!(state, "SUPERSEDED");
 }

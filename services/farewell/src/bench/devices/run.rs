@@ -133,7 +133,9 @@ impl<'a> Run<'a> {
             Some(broker) => broker.process()?,
             None => bare.process()?,
         };
-        let devices: Vec<_> = (0..self.devices).map(|place| self.nobody(place)).collect();
+        // One process holds them all.
+        let count = self.devices.min(open_files()? - OTHER_FILES);
+        let devices: Vec<_> = (0..count).map(|place| self.nobody(place)).collect();
         let before = meter::resident_mebibytes(holder.pid);
         let (fields, attach) = self.attach(&place, &devices, &[ports], true).await?;
         let idle = meter::resident_mebibytes(holder.pid);
@@ -152,7 +154,7 @@ impl<'a> Run<'a> {
         Ok(Some(Raw {
             attach,
             shape,
-            memory: Memory::of(holder.label, self.devices, [before, idle, after]),
+            memory: Memory::of(holder.label, count, [before, idle, after]),
         }))
     }
 

@@ -28,8 +28,15 @@ pub fn device(id: &str) -> String {
 /// The id in `accounts/{account}`.
 pub fn account_of(name: &str) -> Option<&str> {
     name.strip_prefix("accounts/")
-        .filter(|id| (1..=ACCOUNT_BYTES_MAX).contains(&id.len()))
-        .filter(|id| !id.contains('/') && !id.chars().any(char::is_control))
+        .filter(|id| is_account_id(id))
+}
+
+/// Whether the id is one of an account that a coordinator can delete: 1 to 128 characters of `[A-Za-z0-9._-]`.
+pub fn is_account_id(id: &str) -> bool {
+    (1..=ACCOUNT_BYTES_MAX).contains(&id.len())
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
 /// `accounts/{account}`.
@@ -70,5 +77,13 @@ mod tests {
         }
         assert_eq!(device_of("phone-1"), None, "the path is required");
         assert_eq!(device_of("devices/Phone_1-a"), Some("Phone_1-a"));
+    }
+
+    #[test]
+    fn an_account_that_no_coordinator_can_delete_has_no_name_here() {
+        for bad in ["", "a+b", "a#b", "a b", "a/b", "名", &"a".repeat(129)] {
+            assert_eq!(account_of(&account(bad)), None, "{bad:?}");
+        }
+        assert_eq!(account_of("accounts/a.4711_b-c"), Some("a.4711_b-c"));
     }
 }

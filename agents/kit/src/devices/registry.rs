@@ -16,7 +16,7 @@ use subtle::ConstantTimeEq as _;
 use tokio::sync::Notify;
 
 use super::binding::{self, Binding};
-use super::names::{self, ACCOUNT_BYTES_MAX, TEXT_BYTES_MAX};
+use super::names::{self, TEXT_BYTES_MAX};
 use super::refusal::Refusal;
 use super::request::{digest_of, remember, repeated};
 use super::shown::Shown;
@@ -221,8 +221,11 @@ impl Registry {
         if !names::is_device_id(&new.device) {
             return invalid("binding.device", "is 1 to 64 characters of A-Z a-z 0-9 _ -");
         }
-        if !(1..=ACCOUNT_BYTES_MAX).contains(&new.account.len()) {
-            return invalid("binding.account", "must be given, and be at most 128 bytes");
+        if !names::is_account_id(&new.account) {
+            return invalid(
+                "binding.account",
+                "is 1 to 128 characters of A-Z a-z 0-9 . _ -",
+            );
         }
         if new.model.len() > TEXT_BYTES_MAX {
             return invalid("binding.model", "is at most 128 bytes");

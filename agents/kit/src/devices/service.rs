@@ -294,8 +294,12 @@ fn device(name: &str) -> Result<&str, Status> {
 }
 
 fn account<'a>(name: &'a str, field: &str) -> Result<&'a str, Status> {
-    names::account_of(name)
-        .ok_or_else(|| invalid(field, "must be accounts/{account}, at most 128 bytes"))
+    names::account_of(name).ok_or_else(|| {
+        invalid(
+            field,
+            "must be accounts/{account}, of 1 to 128 characters of A-Z a-z 0-9 . _ -",
+        )
+    })
 }
 
 fn epoch(epoch: u64) -> Result<u64, Status> {

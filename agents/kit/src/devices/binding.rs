@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
+use sqlx::{AnyConnection, Row as _};
 
 use super::{device, outbox, set};
 use crate::participant::{DeviceClass, DeviceVerb, Fault};
@@ -74,19 +74,7 @@ pub(super) async fn bound(
     tx: &mut AnyConnection,
     devices: &BTreeSet<String>,
 ) -> Result<BTreeSet<String>, Fault> {
-    let devices: Vec<_> = devices.iter().collect();
-    let mut bound = BTreeSet::new();
-    for devices in set::handfuls(&devices) {
-        let places = set::places(1, devices.len());
-        let sql = format!("SELECT device FROM bindings WHERE device IN ({places})");
-        let mut query = sqlx::query_as::<_, (String,)>(AssertSqlSafe(sql));
-        for device in devices {
-            query = query.bind(device);
-        }
-        let rows = query.fetch_all(&mut *tx).await?;
-        bound.extend(rows.into_iter().map(|(device,)| device));
-    }
-    Ok(bound)
+    set::devices_in(tx, "bindings", devices).await
 }
 
 /// Every binding of an account, ending or not, by device.

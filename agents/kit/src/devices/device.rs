@@ -78,11 +78,9 @@ pub(super) async fn hold_all<'a>(
     names: impl IntoIterator<Item = &'a str>,
 ) -> Result<BTreeMap<String, Device>, Fault> {
     let names: BTreeSet<&str> = names.into_iter().collect();
-    let names: Vec<&str> = names.into_iter().collect();
-    let mut devices = BTreeMap::new();
-    for names in set::handfuls(&names) {
-        let places = set::places(1, names.len());
-        let sql = if tx.backend_name() == POSTGRES {
+    let is_shared = tx.backend_name() == POSTGRES;
+    let sql = |places| {
+        if is_shared {
             format!(
                 "SELECT device, epoch, held_epoch, answer_key, sequence, lost FROM devices WHERE device IN ({places}) \
                  ORDER BY device COLLATE \"C\" FOR UPDATE"
@@ -93,14 +91,11 @@ pub(super) async fn hold_all<'a>(
                 "UPDATE devices SET epoch = epoch WHERE device IN ({places}) \
                  RETURNING device, epoch, held_epoch, answer_key, sequence, lost"
             )
-        };
-        let mut query = sqlx::query(AssertSqlSafe(sql));
-        for name in names {
-            query = query.bind(name);
         }
-        for row in query.fetch_all(&mut *tx).await? {
-            devices.insert(row.try_get("device")?, read(&row)?);
-        }
+    };
+    let mut devices = BTreeMap::new();
+    for row in set::fetch(tx, names, sql).await? {
+        devices.insert(row.try_get("device")?, read(&row)?);
     }
     Ok(devices)
 }

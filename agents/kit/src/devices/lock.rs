@@ -92,19 +92,7 @@ pub(super) async fn on(
     tx: &mut AnyConnection,
     devices: &BTreeSet<&str>,
 ) -> Result<BTreeSet<String>, Fault> {
-    let devices: Vec<_> = devices.iter().copied().collect();
-    let mut on = BTreeSet::new();
-    for devices in set::handfuls(&devices) {
-        let places = set::places(1, devices.len());
-        let sql = format!("SELECT device FROM locks WHERE device IN ({places})");
-        let mut query = sqlx::query_as::<_, (String,)>(AssertSqlSafe(sql));
-        for device in devices {
-            query = query.bind(device);
-        }
-        let rows = query.fetch_all(&mut *tx).await?;
-        on.extend(rows.into_iter().map(|(device,)| device));
-    }
-    Ok(on)
+    set::devices_in(tx, "locks", devices).await
 }
 
 /// Releases a lock that was kept when its account went.

@@ -199,18 +199,8 @@ async fn select(
     keys: &BTreeSet<String>,
     sql: impl Fn(String) -> String,
 ) -> Result<Vec<Entry>, Fault> {
-    let keys: Vec<_> = keys.iter().collect();
-    let mut entries = Vec::new();
-    for keys in set::handfuls(&keys) {
-        let mut query = sqlx::query(AssertSqlSafe(sql(set::places(1, keys.len()))));
-        for key in keys {
-            query = query.bind(key);
-        }
-        for row in &query.fetch_all(&mut *tx).await? {
-            entries.push(entry(row)?);
-        }
-    }
-    Ok(entries)
+    let rows = set::fetch(tx, keys, sql).await?;
+    rows.iter().map(entry).collect()
 }
 
 /// Every order of a command.
@@ -313,20 +303,8 @@ pub(super) async fn supersede(
     device: &str,
     epoch: u64,
 ) -> Result<BTreeSet<String>, Fault> {
-    let held = held(tx);
-    let sql = format!(
-        select_orders!(
-            "WHERE ((o.device = $1 AND o.epoch < $2) OR (o.subject = $1 AND o.subject_epoch < $2)) \
-         AND o.state IN ('QUEUED', 'SENT', 'RECEIVED', 'DEFERRED_SAFE', 'EXECUTING', 'DETACHED', 'REFUSED') {}"
-        ),
-        held
-    );
-    let rows = sqlx::query(AssertSqlSafe(sql))
-        .bind(device)
-        .bind(stored(epoch)?)
-        .fetch_all(&mut *tx)
-        .await?;
-    overtaken(tx, &rows).await
+    let older = "((o.device = $1 AND o.epoch < $2) OR (o.subject = $1 AND o.subject_epoch < $2))";
+    overtake(tx, older, device, epoch).await
 }
 
 /// As [`supersede`], where the device itself is still to be told of its new binding: a hub goes on removing children for
@@ -336,25 +314,31 @@ pub(super) async fn supersede_own(
     device: &str,
     epoch: u64,
 ) -> Result<BTreeSet<String>, Fault> {
-    let held = held(tx);
+    let older = "o.subject = $1 AND o.subject_epoch < $2";
+    overtake(tx, older, device, epoch).await
+}
+
+/// Ends what is `older`.
+async fn overtake(
+    tx: &mut AnyConnection,
+    older: &'static str,
+    device: &str,
+    epoch: u64,
+) -> Result<BTreeSet<String>, Fault> {
     let sql = format!(
         select_orders!(
-            "WHERE o.subject = $1 AND o.subject_epoch < $2 \
-         AND o.state IN ('QUEUED', 'SENT', 'RECEIVED', 'DEFERRED_SAFE', 'EXECUTING', 'DETACHED', 'REFUSED') {}"
+            "WHERE {} AND o.state IN ('QUEUED', 'SENT', 'RECEIVED', 'DEFERRED_SAFE', 'EXECUTING', 'DETACHED', 'REFUSED') {}"
         ),
-        held
+        older,
+        held(tx)
     );
     let rows = sqlx::query(AssertSqlSafe(sql))
         .bind(device)
         .bind(stored(epoch)?)
         .fetch_all(&mut *tx)
         .await?;
-    overtaken(tx, &rows).await
-}
-
-async fn overtaken(tx: &mut AnyConnection, rows: &[AnyRow]) -> Result<BTreeSet<String>, Fault> {
     let mut commands = BTreeSet::new();
-    for row in rows {
+    for row in &rows {
         let entry = entry(row)?;
         if advance(tx, &entry, Event::NewBinding, "").await?.is_some() {
             commands.insert(entry.command);

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::{AnyConnection, AssertSqlSafe};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 
 use super::outbox;
 use crate::participant::Fault;
@@ -35,6 +36,37 @@ pub(super) fn exact_handfuls<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
         rows = rest;
         Some(handful)
     })
+}
+
+/// The rows that a statement has for these keys, its only parameters. `sql` gets their places.
+pub(super) async fn fetch(
+    tx: &mut AnyConnection,
+    keys: impl IntoIterator<Item = impl AsRef<str>>,
+    sql: impl Fn(String) -> String,
+) -> Result<Vec<AnyRow>, Fault> {
+    let keys: Vec<_> = keys.into_iter().collect();
+    let keys: Vec<&str> = keys.iter().map(AsRef::as_ref).collect();
+    let mut found = Vec::new();
+    for keys in handfuls(&keys) {
+        let mut query = sqlx::query(AssertSqlSafe(sql(places(1, keys.len()))));
+        for key in keys {
+            query = query.bind(key);
+        }
+        found.append(&mut query.fetch_all(&mut *tx).await?);
+    }
+    Ok(found)
+}
+
+/// Those of the devices that have a row in a table.
+pub(super) async fn devices_in(
+    tx: &mut AnyConnection,
+    table: &'static str,
+    devices: impl IntoIterator<Item = impl AsRef<str>>,
+) -> Result<BTreeSet<String>, Fault> {
+    let sql = |places| format!("SELECT device FROM {table} WHERE device IN ({places})");
+    let rows = fetch(tx, devices, sql).await?;
+    let devices = rows.iter().map(|row| row.try_get("device"));
+    Ok(devices.collect::<Result<_, _>>()?)
 }
 
 /// Runs a statement on bindings, by device and epoch. `sql` gets the places of a list of `VALUES`. Returns the devices whose

@@ -350,8 +350,8 @@ fn what_is_one_pods_own_is_never_shared_by_two() -> Result<()> {
             "{said}"
         );
 
-        // Photos lie on the pod's volume; a broker knows the agent by one name.
-        let alone = ["cloud", "smarthome"].contains(&role);
+        // Photos lie on the pod's volume.
+        let alone = role == "cloud";
         let postgres = of_role(json!({"replicas": 2, "database": database}));
         let output = chart.run(DEFAULT, &postgres)?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -15,9 +15,9 @@ use sqlx::{
 /// The database that several processes may share, and whose rows are held one by one.
 pub(crate) const POSTGRES: &str = "PostgreSQL";
 /// How long a statement waits for a row that somebody else holds, and how long who holds it may do nothing: a process whose
-/// host is gone holds up nobody for longer.
-const POSTGRES_PATIENCE: &str =
-    "SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '60s'";
+/// host is gone holds up nobody for longer. That a table exists already is no news.
+const POSTGRES_SETTINGS: &str = "SET lock_timeout = '10s'; SET idle_in_transaction_session_timeout = '60s'; \
+    SET client_min_messages = warning";
 /// Connections of one participant process.
 const POOL_CONNECTIONS_MAX: u32 = 8;
 /// SQLite has one writer; a second connection would only meet `SQLITE_BUSY`.
@@ -143,9 +143,9 @@ impl Kind {
     fn settings(self, namespace: &str) -> String {
         match (self, namespace) {
             (Self::Sqlite, _) => SQLITE_SETTINGS.to_owned(),
-            (Self::Postgres, "") => format!("SET synchronous_commit = on; {POSTGRES_PATIENCE}"),
+            (Self::Postgres, "") => format!("SET synchronous_commit = on; {POSTGRES_SETTINGS}"),
             (Self::Postgres, namespace) => format!(
-                "SET synchronous_commit = on; {POSTGRES_PATIENCE}; SET search_path = \"{namespace}\""
+                "SET synchronous_commit = on; {POSTGRES_SETTINGS}; SET search_path = \"{namespace}\""
             ),
         }
     }

@@ -20,6 +20,7 @@ use super::clock::Clock;
 use super::counters::Counters;
 use super::delivery::{Delivery, Settled};
 use super::keeper;
+use super::lease::Lease;
 use super::lookout;
 use super::mqtt;
 use super::participant::{DeviceLine, Line, Terms};
@@ -128,27 +129,25 @@ impl Agent {
             .with_context(|| format!("cannot listen on {}", self.devices_listen))?;
         let (mut embedded, mut standing) = (None, None);
         if let Some(config) = &self.broker {
-            let endpoint = match config {
-                broker::Config::Embedded { listen } => embedded
-                    .insert(
-                        EmbeddedBroker::start(
-                            *listen,
-                            namespace,
-                            registry.clone(),
-                            counters.clone(),
-                        )
-                        .await?,
-                    )
-                    .agent_endpoint(),
-                broker::Config::External(endpoint) => endpoint.clone(),
+            // Each has its own embedded one; at another they take turns.
+            let (endpoint, lease) = match config {
+                broker::Config::Embedded { listen } => {
+                    let (registry, counters) = (registry.clone(), counters.clone());
+                    let broker = EmbeddedBroker::start(*listen, namespace, registry, counters);
+                    let broker = embedded.insert(broker.await?);
+                    (broker.agent_endpoint(), None)
+                }
+                broker::Config::External(endpoint) => {
+                    (endpoint.clone(), Some(Lease::new(store.clone())))
+                }
             };
-            standing = Some(mqtt::line::start(
+            let desk = mqtt::line::Desk {
                 endpoint,
-                namespace,
-                delivery.clone(),
-                &bells,
-                &shutdown,
-            )?);
+                line: namespace,
+                delivery: delivery.clone(),
+                bells: bells.clone(),
+            };
+            standing = Some(desk.open(lease, &shutdown));
         }
 
         let participant = DeviceLine::new(

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 
@@ -19,34 +19,63 @@ pub struct Bells {
 
 type Bell = (u64, Arc<Notify>);
 
+/// What a line's transport hears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ring {
+    /// This device is to be given all that it is owed.
+    Owed(String),
+    /// The same, if it is owed something that no transport was given yet.
+    Unsent(String),
+}
+
+impl Ring {
+    /// Whom it is for.
+    pub fn device(&self) -> &str {
+        match self {
+            Self::Owed(device) | Self::Unsent(device) => device,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     next: AtomicU64,
     /// By device; each bell with the number of its guard.
     sessions: Mutex<HashMap<String, Vec<Bell>>>,
-    line: OnceLock<mpsc::Sender<String>>,
+    /// A transport that reaches the whole line, while there is one here.
+    line: Mutex<Option<mpsc::Sender<Ring>>>,
 }
 
 impl Bells {
-    /// Rings for a device, in every session that speaks for it.
+    /// Rings for a device, in every session that speaks for it and at the line's transport.
     pub fn ring(&self, device: &str) {
-        self.ring_attached(device);
-        if let Some(line) = self.inner.line.get() {
-            // Full: the slow timer finds the device.
-            let _ = line.try_send(device.to_owned());
-        }
+        self.ring_sessions(device);
+        self.ring_line(Ring::Owed(device.to_owned()));
     }
 
-    /// Rings for a device in sessions only: what a broker serves is another's to ring for.
-    pub(super) fn ring_attached(&self, device: &str) {
+    /// Rings for a device that was asked for elsewhere, and may have been told by now. Sessions know what they have told.
+    pub(super) fn ring_unsent(&self, device: &str) {
+        self.ring_sessions(device);
+        self.ring_line(Ring::Unsent(device.to_owned()));
+    }
+
+    /// Whether no bell hangs: nobody can be told anything from here.
+    pub(super) fn are_down(&self) -> bool {
+        let line = self.line();
+        self.sessions().is_empty() && line.as_ref().is_none_or(mpsc::Sender::is_closed)
+    }
+
+    fn ring_sessions(&self, device: &str) {
         for (_, bell) in self.sessions().get(device).into_iter().flatten() {
             bell.notify_one();
         }
     }
 
-    /// Whether no bell hangs: nobody is attached.
-    pub(super) fn are_down(&self) -> bool {
-        self.sessions().is_empty()
+    fn ring_line(&self, ring: Ring) {
+        if let Some(line) = self.line().as_ref() {
+            // Full: the slow timer finds the device.
+            let _ = line.try_send(ring);
+        }
     }
 
     /// How many bells hang for a device.
@@ -55,11 +84,12 @@ impl Bells {
         self.sessions().get(device).map_or(0, Vec::len)
     }
 
-    /// Every ring of the line, for a transport that reaches all devices through one connection. Only the first caller
-    /// gets them.
-    pub(super) fn of_line(&self) -> Option<mpsc::Receiver<String>> {
+    /// Every ring of the line from now on, for a transport that reaches all devices through one connection. The last
+    /// caller gets them.
+    pub(super) fn of_line(&self) -> mpsc::Receiver<Ring> {
         let (sender, receiver) = mpsc::channel(RINGS_MAX);
-        self.inner.line.set(sender).ok().map(|()| receiver)
+        *self.line() = Some(sender);
+        receiver
     }
 
     /// Rings `bell` for `device` until the guard is dropped.
@@ -79,6 +109,11 @@ impl Bells {
     fn sessions(&self) -> MutexGuard<'_, HashMap<String, Vec<Bell>>> {
         let sessions = self.inner.sessions.lock();
         sessions.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn line(&self) -> MutexGuard<'_, Option<mpsc::Sender<Ring>>> {
+        let line = self.inner.line.lock();
+        line.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -107,18 +142,25 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn sessions_are_rung_for_alone_or_with_the_broker_and_no_longer_than_they_hang() {
+    async fn sessions_and_the_line_are_rung_for_no_longer_than_they_listen() {
         let (bells, bell) = (Bells::default(), Arc::new(Notify::new()));
-        let mut line = bells.of_line().unwrap();
         assert!(bells.are_down());
         let hung = bells.hang("phone-1", bell.clone());
-        bells.ring_attached("phone-1");
-        bell.notified().await;
-        assert!(line.try_recv().is_err(), "others serve the broker");
         bells.ring("phone-1");
         bell.notified().await;
-        assert_eq!(line.try_recv().unwrap(), "phone-1");
+        assert!(!bells.are_down());
         drop(hung);
         assert!(bells.are_down());
+
+        let mut line = bells.of_line();
+        assert!(!bells.are_down());
+        bells.ring("hub-1");
+        bells.ring_unsent("hub-2");
+        assert_eq!(line.try_recv().unwrap(), Ring::Owed("hub-1".to_owned()));
+        assert_eq!(line.try_recv().unwrap(), Ring::Unsent("hub-2".to_owned()));
+        drop(line);
+        assert!(bells.are_down());
+        bells.ring("hub-1");
+        assert!(bells.of_line().try_recv().is_err(), "that was before");
     }
 }

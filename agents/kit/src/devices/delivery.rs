@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use farewell_proto::device::v1 as wire;
 use farewell_runtime::shutdown::Shutdown;
@@ -90,6 +90,7 @@ enum Entry {
     Contact(Said<Contact>, Option<String>, Reply<Vec<Order>>),
     Report(Said<Report>, Option<String>, Reply<()>),
     Owed(String, Option<String>, Reply<Vec<Order>>),
+    Unsent(String, Reply<Vec<Order>>),
     Sent(String, Vec<String>),
     Forgotten(SystemTime, String, Reply<Vec<String>>),
 }
@@ -98,6 +99,8 @@ enum Entry {
 enum Told {
     /// What the device is owed by then, or why it gets nothing.
     Owed(Reply<Vec<Order>>, Result<String, &'static str>),
+    /// The same, or nothing if all of it was sent.
+    Unsent(Reply<Vec<Order>>, String),
     Report(Reply<()>, Result<(), &'static str>),
     /// The devices after this one that were given nothing since then.
     Forgotten(Reply<Vec<String>>, SystemTime, String, Vec<String>),
@@ -193,6 +196,18 @@ impl Delivery {
         let through = through.map(str::to_owned);
         let orders = self
             .ask(|reply| Entry::Owed(device.to_owned(), through, reply))
+            .await?;
+        Ok(Parcel {
+            device: device.to_owned(),
+            orders,
+            time_proof: Bytes::new(),
+        })
+    }
+
+    /// What a device is owed now, if there is something in it that no transport was given yet; otherwise nothing.
+    pub(super) async fn unsent(&self, device: &str) -> Result<Parcel, Trouble> {
+        let orders = self
+            .ask(|reply| Entry::Unsent(device.to_owned(), reply))
             .await?;
         Ok(Parcel {
             device: device.to_owned(),
@@ -343,6 +358,7 @@ impl Lane {
                 };
                 Told::Owed(reply, device)
             }
+            Entry::Unsent(device, reply) => Told::Unsent(reply, device),
             Entry::Sent(device, orders) => {
                 sheet.send(&device, &orders);
                 Told::Nobody
@@ -428,7 +444,7 @@ fn topics(batch: &[Entry]) -> Topics {
                 topics.devices.insert(device.clone());
                 topics.orders.extend(orders.iter().cloned());
             }
-            Entry::Owed(..) | Entry::Forgotten(..) => {}
+            Entry::Owed(..) | Entry::Unsent(..) | Entry::Forgotten(..) => {}
         }
     }
     topics
@@ -440,7 +456,9 @@ impl Entry {
         match self {
             Self::Contact(said, ..) => (false, &said.device),
             Self::Report(said, ..) => (false, &said.device),
-            Self::Owed(device, ..) | Self::Sent(device, _) => (false, device),
+            Self::Owed(device, ..) | Self::Unsent(device, _) | Self::Sent(device, _) => {
+                (false, device)
+            }
             Self::Forgotten(..) => (true, ""),
         }
     }
@@ -450,20 +468,25 @@ impl Told {
     /// Who is told what it is owed.
     fn asker(&self) -> Option<String> {
         match self {
-            Self::Owed(_, Ok(device)) => Some(device.clone()),
+            Self::Owed(_, Ok(device)) | Self::Unsent(_, device) => Some(device.clone()),
             Self::Owed(_, Err(_)) | Self::Report(..) | Self::Forgotten(..) | Self::Nobody => None,
         }
     }
 
     fn send(self, owed: &BTreeMap<String, Vec<outbox::Entry>>) {
         // Whoever asked may be gone; what they said is kept all the same.
+        let of = |device: &str| owed.get(device).map_or(&[][..], Vec::as_slice);
+        let orders = |entries: &[outbox::Entry]| -> Vec<Order> {
+            entries.iter().map(|entry| entry.order.clone()).collect()
+        };
         match self {
             Self::Owed(reply, device) => {
-                let orders = |device: String| {
-                    let owed = owed.get(&device).into_iter().flatten();
-                    owed.map(|entry| entry.order.clone()).collect()
-                };
-                drop(reply.send(device.map(orders)));
+                drop(reply.send(device.map(|device| orders(of(&device)))));
+            }
+            Self::Unsent(reply, device) => {
+                let owed = of(&device);
+                let unsent = owed.iter().any(|entry| entry.sent == UNIX_EPOCH);
+                drop(reply.send(Ok(if unsent { orders(owed) } else { Vec::new() })));
             }
             Self::Report(reply, result) => drop(reply.send(result)),
             Self::Forgotten(reply, _, _, devices) => drop(reply.send(Ok(devices))),

@@ -1,9 +1,9 @@
-//! What another process on the same database has done: orders that it has queued for devices that are attached here, and
+//! What another process on the same database has done: orders that it has queued for devices that are reached from here, and
 //! answers that it has heard to a command that is worked on here.
 //!
 //! Whoever takes a command from the coordinator rings for its devices, and whoever hears of its last device wakes it, each
 //! within its own process only. Of an agent with several replicas each looks in the database instead, at what is young: one
-//! look a second serves every device that is attached and every command. What it misses, because clocks differ or somebody's
+//! look a second serves every device that is reached from here and every command. What it misses, because clocks differ or somebody's
 //! transaction took long, the sessions' slow timers and the coordinator's next question find.
 
 use std::collections::HashSet;
@@ -73,9 +73,7 @@ pub(super) async fn look(
     let mut after = String::new();
     loop {
         let devices = unsent(&mut connection, since, &after).await?;
-        devices
-            .iter()
-            .for_each(|device| bells.ring_attached(device));
+        devices.iter().for_each(|device| bells.ring_unsent(device));
         match devices.into_iter().nth(DEVICES_MAX as usize - 1) {
             Some(last) => after = last,
             None => return Ok(()),

@@ -23,6 +23,7 @@ mod device;
 mod erasure;
 mod facts;
 mod keeper;
+mod lease;
 mod lock;
 mod lookout;
 mod lost;

@@ -4,12 +4,14 @@
 //! nothing again. An account's id stands in `bindings` and `shares` only, and those rows go with the account; locks,
 //! erasures and unbindings name it by its mark.
 
+use super::lease;
 use crate::{journal, seal};
 
 /// What [`crate::store::Store::open`] needs for an agent.
 pub const SCHEMA: &[&str] = &[
     journal::SCHEMA,
     seal::SCHEMA,
+    lease::SCHEMA,
     // What is the device's own: the highest epoch it ever had, the one it has while a transfer is still to be told, its
     // key and how far it has counted, whether it is lost, and its last contact.
     "CREATE TABLE IF NOT EXISTS devices (device TEXT PRIMARY KEY, epoch BIGINT NOT NULL, \

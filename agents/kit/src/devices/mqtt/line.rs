@@ -14,9 +14,10 @@ use tokio::time::Instant;
 
 use super::topic::{self, Channel};
 use super::{Client, Endpoint, Incoming, Options, PAYLOAD_BYTES_MAX, Standing, connect};
-use crate::devices::bells::Bells;
+use crate::devices::bells::{Bells, Ring};
 use crate::devices::contact::{Contact, Report};
 use crate::devices::delivery::{Delivery, Parcel, Trouble};
+use crate::devices::lease::{End, Lease};
 use crate::devices::said::Said;
 
 /// Devices whose messages are worked on at a time: they meet in one transaction.
@@ -34,41 +35,130 @@ const RESEND_AGE: Duration = Duration::from_secs(20);
 /// How often that is looked for.
 const RESEND_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Connects the line to its broker. Returns how that connection stands, from now on.
-pub(in crate::devices) fn start(
-    endpoint: Endpoint,
-    line: &'static str,
-    delivery: Delivery,
-    bells: &Bells,
-    shutdown: &Shutdown,
-) -> anyhow::Result<watch::Receiver<Option<Standing>>> {
-    let rings = bells
-        .of_line()
-        .ok_or_else(|| anyhow::anyhow!("the line has a transport already"))?;
-    let options = Options {
-        endpoint,
-        filters: vec![
-            topic::all(line, Channel::Ack),
-            topic::all(line, Channel::Sync),
-        ],
-        session_life: Some(SESSION_LIFE),
-        queue: QUEUE_MESSAGES,
-    };
-    let (client, incoming) = connect(options, shutdown);
-    let standing = client.standing();
-    let post = Post {
-        line,
-        client,
-        delivery,
-    };
-    shutdown.spawn(run(post, incoming, rings, shutdown.clone()));
-    Ok(standing)
+/// How long a connection that is given up may take to end.
+const END_WAIT: Duration = Duration::from_secs(5);
+
+/// A line and the broker that its devices are reached through.
+pub(in crate::devices) struct Desk {
+    pub endpoint: Endpoint,
+    pub line: &'static str,
+    pub delivery: Delivery,
+    pub bells: Bells,
+}
+
+impl Desk {
+    /// Keeps the line connected to its broker, for as long as `lease` is ours where there is one. Returns how that
+    /// connection stands, from now on.
+    pub fn open(
+        self,
+        lease: Option<Lease>,
+        shutdown: &Shutdown,
+    ) -> watch::Receiver<Option<Standing>> {
+        let (told, standing) = watch::channel(None);
+        let end = shutdown.clone();
+        match lease {
+            None => {
+                shutdown.spawn(async move { self.serve(&told, &end).await });
+            }
+            Some(lease) => {
+                shutdown.spawn(async move { self.take_turns(lease, &told, &end).await });
+            }
+        }
+        standing
+    }
+
+    /// Serves whenever no other replica does.
+    async fn take_turns(
+        &self,
+        mut lease: Lease,
+        told: &watch::Sender<Option<Standing>>,
+        shutdown: &Shutdown,
+    ) {
+        while let Some(since) = lease.wait(shutdown).await {
+            tracing::info!(line = self.line, "this replica speaks to the broker");
+            let turn = shutdown.child();
+            let standing = told.subscribe();
+            let served = async {
+                self.serve(told, &turn).await;
+                if !turn.drain(END_WAIT).await {
+                    tracing::warn!(
+                        line = self.line,
+                        "the connection to the broker does not end"
+                    );
+                }
+            };
+            let held = async {
+                let end = lease.hold(since, &standing, &turn).await;
+                turn.trigger();
+                end
+            };
+            let (end, ()) = tokio::join!(held, served);
+            if let Err(fault) = lease.release().await {
+                tracing::debug!(
+                    error = &fault as &dyn std::error::Error,
+                    "the turn at the broker is not given back, it runs out"
+                );
+            }
+            match end {
+                End::Over => return,
+                End::Lost => {
+                    tracing::warn!(line = self.line, "this replica lost its turn at the broker");
+                }
+                End::Unheard => {
+                    tracing::warn!(
+                        word = "BROKER_UNREACHED",
+                        line = self.line,
+                        "there is no connection to the broker from here, another replica tries"
+                    );
+                    if !Lease::stand_back(shutdown).await {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Until `shutdown`.
+    async fn serve(&self, told: &watch::Sender<Option<Standing>>, shutdown: &Shutdown) {
+        let options = Options {
+            endpoint: self.endpoint.clone(),
+            filters: vec![
+                topic::all(self.line, Channel::Ack),
+                topic::all(self.line, Channel::Sync),
+            ],
+            session_life: Some(SESSION_LIFE),
+            queue: QUEUE_MESSAGES,
+        };
+        let rings = self.bells.of_line();
+        let (client, incoming) = connect(options, shutdown);
+        let mut standing = client.standing();
+        let post = Post {
+            line: self.line,
+            client,
+            delivery: self.delivery.clone(),
+        };
+        let run = run(post, incoming, rings, shutdown.clone());
+        let tell = async {
+            loop {
+                let now = *standing.borrow_and_update();
+                told.send_replace(now);
+                if standing.changed().await.is_err() {
+                    return shutdown.wait().await;
+                }
+            }
+        };
+        tokio::select! {
+            () = run => {}
+            () = tell => {}
+        }
+        told.send_replace(None);
+    }
 }
 
 async fn run(
     post: Post,
     mut incoming: mpsc::Receiver<Incoming>,
-    mut rings: mpsc::Receiver<String>,
+    mut rings: mpsc::Receiver<Ring>,
     shutdown: Shutdown,
 ) {
     let workers: Vec<_> = (0..WORKERS).map(|_| post.worker(&shutdown)).collect();
@@ -86,7 +176,7 @@ async fn run(
                 }
                 Incoming::Lost => continue,
             },
-            Some(device) = rings.recv() => Work::Ring(device),
+            Some(ring) = rings.recv() => Work::Ring(ring),
             _ = resend.tick() => Work::Remind(RESEND_AGE),
         };
         let queue = &workers[work.place(post.line) % workers.len()];
@@ -101,7 +191,7 @@ async fn run(
 
 enum Work {
     Message(String, Bytes),
-    Ring(String),
+    Ring(Ring),
     Remind(Duration),
 }
 
@@ -110,7 +200,7 @@ impl Work {
     fn place(&self, line: &str) -> usize {
         let device = match self {
             Self::Message(topic, _) => topic::parse(line, topic).map_or("", |(device, _)| device),
-            Self::Ring(device) => device,
+            Self::Ring(ring) => ring.device(),
             Self::Remind(_) => "",
         };
         let mut hasher = DefaultHasher::new();
@@ -178,7 +268,12 @@ impl Post {
                 let said = self.read_contact(&topic, payload)?;
                 self.send(self.delivery.contact(said, None).await?).await;
             }
-            Work::Ring(device) => self.send(self.delivery.owed(&device, None).await?).await,
+            Work::Ring(Ring::Owed(device)) => {
+                self.send(self.delivery.owed(&device, None).await?).await;
+            }
+            Work::Ring(Ring::Unsent(device)) => {
+                self.send(self.delivery.unsent(&device).await?).await;
+            }
             Work::Remind(age) => drop(self.delivery.remind(age).await?),
         }
         Ok(())

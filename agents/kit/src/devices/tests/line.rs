@@ -23,7 +23,7 @@ use crate::store::Store;
 /// An agent that can die without a word, on threads of its own.
 pub struct Line {
     pub agent: Agent,
-    running: Option<(Runtime, Handle)>,
+    running: Option<(Runtime, Handle, Shutdown)>,
     /// The agent's database, as another process sees it.
     pub store: Store,
 }
@@ -43,29 +43,59 @@ impl Line {
         line
     }
 
+    /// Another replica of it, whose way to the broker may be another.
+    pub async fn replica(&self, broker: Config) -> Self {
+        let agent = Agent {
+            broker: Some(broker),
+            ..self.agent.clone()
+        };
+        let mut replica = Self {
+            store: self.store.clone(),
+            agent,
+            running: None,
+        };
+        replica.run().await;
+        replica
+    }
+
     pub async fn run(&mut self) {
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .unwrap();
+        let shutdown = Shutdown::new();
         let starting = self
             .agent
             .clone()
-            .start(Arc::new(TestLine(Via::Hub)), Shutdown::new());
+            .start(Arc::new(TestLine(Via::Hub)), shutdown.clone());
         let handle = runtime.spawn(starting).await.unwrap().unwrap();
-        self.running = Some((runtime, handle));
+        self.running = Some((runtime, handle, shutdown));
+    }
+
+    /// Ends in order.
+    pub async fn leave(&mut self) {
+        if let Some((runtime, _, shutdown)) = self.running.take() {
+            assert!(shutdown.drain(PATIENCE).await);
+            runtime.shutdown_background();
+        }
     }
 
     /// Ends in the middle of whatever it does, with its broker if that is the embedded one.
     pub fn crash(&mut self) {
-        if let Some((runtime, _)) = self.running.take() {
+        if let Some((runtime, ..)) = self.running.take() {
             runtime.shutdown_background();
         }
     }
 
     pub fn handle(&self) -> &Handle {
         &self.running.as_ref().unwrap().1
+    }
+
+    /// Whether there is a connection to the broker now.
+    pub fn is_connected(&self) -> bool {
+        let broker = self.handle().broker.as_ref().unwrap();
+        broker.borrow().is_some()
     }
 
     /// Waits for a connection that has said all about itself.

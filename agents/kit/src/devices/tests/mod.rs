@@ -21,4 +21,5 @@ mod session;
 mod simulation;
 mod takeover;
 mod transports;
+mod turns;
 mod unbinding;

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use farewell_proto::device::v1::OrderState;
 use futures_util::future::join_all;
 
+use crate::devices::bells::Ring;
 use crate::devices::delivery::Settled;
 use crate::devices::lookout;
 use crate::devices::order::Event;
@@ -115,6 +116,43 @@ async fn a_command_hears_of_devices_that_have_answered_elsewhere() {
     assert!(look().await.is_empty(), "nothing is new");
     two.contact("hub-1", 0, &[&owed[0]]).await;
     assert_eq!(look().await, [ERASE], "it is confirmed now");
+}
+
+/// Whoever reaches the hubs is told what another replica was asked for, and tells it once.
+#[tokio::test]
+async fn what_was_asked_elsewhere_goes_out_here_once() {
+    let Some([one, two]) = rivals().await else {
+        return;
+    };
+    let mut rings = one.bells.of_line();
+    let (settled, mut known): (Settled, _) = (Arc::new(|_| {}), HashSet::new());
+    let mut look = async || {
+        let now = SystemTime::now();
+        let looked = lookout::look(&one.registry, &one.bells, &settled, &mut known, now);
+        looked.await.unwrap();
+        rings.try_recv().ok()
+    };
+    assert_eq!(look().await, None);
+    let epoch = one.bind("hub-1", None).await;
+    let order = erase_with(vec![told(ERASE, "hub-1", epoch, &[DeviceVerb::Reset])]);
+    deferred(two.line.act(&order).await.unwrap());
+    assert_eq!(look().await, Some(Ring::Unsent("hub-1".to_owned())));
+    let parcel = one.delivery.unsent("hub-1").await.unwrap();
+    assert_eq!(parcel.ids().len(), 1);
+    one.delivery.sent(&parcel).await;
+    assert!(
+        one.delivery
+            .unsent("hub-1")
+            .await
+            .unwrap()
+            .orders
+            .is_empty()
+    );
+    assert_eq!(
+        one.delivery.owed("hub-1", None).await.unwrap().ids(),
+        parcel.ids()
+    );
+    assert_eq!(look().await, None);
 }
 
 /// The hub's words are worked on while somebody else binds its child, who ends what is owed to the hub for it.

@@ -164,7 +164,8 @@ callers = "{callers}"
 participants = "{participants}"
 operators = "{operators}"
 [coordinator.policy]
-name = "cn"
+extends = "cn"
+name = "story"
 stages = [{stages}]
 channels = {{ phone = [] }}
 cooling_off = "{cooling_off}"

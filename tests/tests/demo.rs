@@ -161,7 +161,7 @@ fn every_mistake_of_a_settings_file_is_said_before_anything_starts() -> Result<(
     let file = dir.path().join("farewell.toml");
     fs::write(
         &file,
-        "[coordinator]\nledger = \"mysql://x\"\nlisten.callers = \"somewhere\"\npolicy.name = \"mars\"\n",
+        "[coordinator]\nledger = \"mysql://x\"\nlisten.callers = \"somewhere\"\npolicy.extends = \"mars\"\n",
     )?;
     let output = Command::new(binary)
         .args(["coordinator", "--config"])
@@ -176,7 +176,7 @@ fn every_mistake_of_a_settings_file_is_said_before_anything_starts() -> Result<(
     for key in [
         "coordinator.ledger",
         "listen.callers",
-        "policy.name",
+        "policy.extends",
         "tls.dir",
     ] {
         ensure!(said.contains(key), "{key} is not named: {said}");

@@ -37,6 +37,11 @@ name = "{{ .name }}"
 [{{ $role.section }}.orders]
 key = "/etc/farewell-orders/orders.key"
 {{- end }}
+{{- with $values.policy }}
+
+{{- /* The role's own section is open already. */}}
+{{ dict $role.section (dict "policy" .) | toToml | trimPrefix (printf "[%s]" $role.section) | trim }}
+{{- end }}
 {{- with $values.broker }}
 
 [{{ $role.section }}.broker]

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use farewell_core::policy::Problem;
 use farewell_core::{ParticipantId, Plan, Policy};
 use farewell_ledger::Ledger;
 
@@ -16,19 +17,22 @@ pub struct Plans {
 impl Plans {
     /// Adopts `policy` for new deletions and loads all older ones.
     pub async fn load(ledger: &dyn Ledger, policy: Policy) -> anyhow::Result<Self> {
+        for caution in policy.cautions() {
+            tracing::warn!(policy = policy.name, "{caution}");
+        }
+        let unusable = |what: &str, problems: Vec<Problem>| {
+            let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            anyhow::anyhow!("{what}: {}", problems.join("; "))
+        };
         let problems = policy.problems();
-        anyhow::ensure!(
-            problems.is_empty(),
-            "the policy can't be used: {}",
-            problems.join("; ")
-        );
+        if !problems.is_empty() {
+            return Err(unusable("the policy can't be used", problems));
+        }
         let version = ledger.adopt(&policy).await?;
         let plan = |version, policy| {
             Plan::new(version, policy)
                 .map(Arc::new)
-                .map_err(|problems| {
-                    anyhow::anyhow!("policy version {version}: {}", problems.join("; "))
-                })
+                .map_err(|problems| unusable(&format!("policy version {version}"), problems))
         };
         let current = plan(version, policy)?;
         let mut all = HashMap::from([(version, Arc::clone(&current))]);

@@ -2,7 +2,7 @@
 
 use crate::id::ParticipantId;
 use crate::leg::{LegIndex, Mask, Verb};
-use crate::policy::Policy;
+use crate::policy::{Policy, Problem};
 
 /// What one participant owes in one stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Plan {
 
 impl Plan {
     /// The plan of a policy. Errors: what [`Policy::problems`] says.
-    pub fn new(version: u32, policy: Policy) -> Result<Self, Vec<String>> {
+    pub fn new(version: u32, policy: Policy) -> Result<Self, Vec<Problem>> {
         let problems = policy.problems();
         if !problems.is_empty() {
             return Err(problems);

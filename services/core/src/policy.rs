@@ -1,117 +1,25 @@
 //! What a region or a company wants of a deletion. Data, checked when it is loaded.
+//!
+//! Policies are written as TOML ([`Document`]); those of `policies/` are shipped with the product.
+
+mod document;
+mod factor;
+mod length;
+mod problem;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::document::{Devices, Document};
+pub use self::factor::{Channel, Factor, Factors};
+pub use self::length::{Length, NotALength};
+pub use self::problem::Problem;
+
 use crate::id::ParticipantId;
 use crate::leg::LEGS_MAX;
 use crate::order::DevicePolicy;
-
-/// Where a request comes from. It decides which factors are required.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Channel {
-    Phone,
-    Web,
-    Support,
-    ServiceCentre,
-    Legacy,
-}
-
-impl Channel {
-    /// As stored.
-    pub const fn code(self) -> i16 {
-        match self {
-            Self::Phone => 1,
-            Self::Web => 2,
-            Self::Support => 3,
-            Self::ServiceCentre => 4,
-            Self::Legacy => 5,
-        }
-    }
-
-    /// From the stored code.
-    pub const fn from_code(code: i16) -> Option<Self> {
-        Some(match code {
-            1 => Self::Phone,
-            2 => Self::Web,
-            3 => Self::Support,
-            4 => Self::ServiceCentre,
-            5 => Self::Legacy,
-            _ => return None,
-        })
-    }
-}
-
-/// What a person shows to prove that the request is theirs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Factor {
-    SmsCode,
-    EmailCode,
-    Password,
-}
-
-impl Factor {
-    /// Every factor.
-    pub const ALL: [Self; 3] = [Self::SmsCode, Self::EmailCode, Self::Password];
-
-    const fn bit(self) -> u8 {
-        match self {
-            Self::SmsCode => 1,
-            Self::EmailCode => 2,
-            Self::Password => 4,
-        }
-    }
-}
-
-/// A set of factors, as stored in one small column.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Factors(u8);
-
-impl Factors {
-    /// From the stored column.
-    pub fn from_code(code: i16) -> Self {
-        Self(u8::try_from(code & 7).unwrap_or(0))
-    }
-
-    /// As stored.
-    pub fn code(self) -> i16 {
-        i16::from(self.0)
-    }
-
-    /// Whether `factor` is in the set.
-    pub const fn has(self, factor: Factor) -> bool {
-        self.0 & factor.bit() != 0
-    }
-
-    /// The set with `factor`.
-    #[must_use]
-    pub const fn with(self, factor: Factor) -> Self {
-        Self(self.0 | factor.bit())
-    }
-
-    /// Whether every factor of `other` is in the set.
-    pub const fn covers(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// The factors.
-    pub fn iter(self) -> impl Iterator<Item = Factor> {
-        Factor::ALL
-            .into_iter()
-            .filter(move |factor| self.has(*factor))
-    }
-}
-
-impl FromIterator<Factor> for Factors {
-    fn from_iter<I: IntoIterator<Item = Factor>>(factors: I) -> Self {
-        factors.into_iter().fold(Self::default(), Self::with)
-    }
-}
 
 /// Participants that may be reached at the same time; the stages run one after another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,108 +64,179 @@ pub struct Policy {
     pub devices: DevicePolicy,
 }
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// What is shipped, by name.
+const SHIPPED: [(&str, &str); 4] = [
+    ("default", include_str!("../policies/default.toml")),
+    ("cn", include_str!("../policies/cn.toml")),
+    ("eu", include_str!("../policies/eu.toml")),
+    ("us", include_str!("../policies/us.toml")),
+];
+/// Longest name of a policy, and of a text that is consented to.
+const NAME_BYTES_MAX: usize = 64;
+
+impl Document {
+    /// The names of the policies that are shipped.
+    pub const SHIPPED: [&'static str; 4] = [SHIPPED[0].0, SHIPPED[1].0, SHIPPED[2].0, SHIPPED[3].0];
+
+    /// A policy that is shipped. `None`: there is none of that name.
+    pub fn shipped(name: &str) -> Option<Self> {
+        toml::from_str(Self::shipped_text(name)?).ok()
+    }
+
+    /// The same as it is written, with its comments.
+    pub fn shipped_text(name: &str) -> Option<&'static str> {
+        let known = SHIPPED.iter().find(|(known, _)| *known == name);
+        known.map(|(_, text)| *text)
+    }
+}
 
 impl Policy {
-    /// The default for mainland China: seven participants in four stages, 7 days of cooling-off within 15 working days.
-    ///
-    /// Working days are counted as 21 calendar days, the shortest span that 15 of them take without public holidays.
+    /// A policy that is shipped. `None`: there is none of that name.
+    pub fn shipped(name: &str) -> Option<Self> {
+        Document::shipped(name)?.whole()
+    }
+
+    /// What is shipped for mainland China: seven participants in four stages, 7 days of cooling-off.
     pub fn cn() -> Self {
-        let stage = |name: &str, participants: &[&str]| Stage {
-            name: name.to_owned(),
-            participants: participants
-                .iter()
-                .filter_map(|name| name.parse().ok())
-                .collect(),
-        };
-        Self {
-            name: "cn".to_owned(),
-            stages: vec![
-                stage("RELAYED", &["wearables"]),
-                stage(
-                    "DEVICES_AND_CONTENT",
-                    &["phones", "smarthome", "cloud", "community"],
-                ),
-                stage("COMMERCE", &["store"]),
-                stage("IDENTITY", &["identity"]),
-            ],
-            seal: true,
-            probe: true,
-            eligibility: true,
-            channels: BTreeMap::from([
-                (Channel::Phone, vec![Factor::SmsCode]),
-                (Channel::Web, vec![Factor::Password, Factor::EmailCode]),
-            ]),
-            verification: 3 * DAY,
-            cooling_off: 7 * DAY,
-            deadline: 21 * DAY,
-            deadline_warning: 3 * DAY,
-            stalled_after: DAY / 24,
-            recheck: DAY / 24,
-            devices: DevicePolicy::default(),
-        }
+        Self::shipped("cn").expect("a test reads every policy that is shipped")
     }
 
     /// Everything that is wrong with the policy; empty means it may be used.
-    pub fn problems(&self) -> Vec<String> {
+    pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        let mut seen = BTreeSet::new();
-        if self
-            .stages
-            .iter()
-            .all(|stage| stage.participants.is_empty())
-        {
-            problems.push("stages: a plan without participants never purges".to_owned());
+        let mut wrong = |is_wrong: bool, key: &str, message: &str| {
+            if is_wrong {
+                problems.push(Problem::new(key, message));
+            }
+        };
+        wrong(
+            !is_name(&self.name),
+            "name",
+            "must be 1 to 64 of a-z, 0-9 and -",
+        );
+        wrong(
+            self.channels.is_empty(),
+            "channels",
+            "no channel takes requests",
+        );
+        wrong(
+            self.verification.is_zero(),
+            "verification",
+            "a request needs time to be verified",
+        );
+        wrong(
+            self.stalled_after.is_zero(),
+            "stalled_after",
+            "whoever was asked just now would be late",
+        );
+        wrong(
+            self.eligibility && self.recheck.is_zero(),
+            "recheck",
+            "whoever is in the way would be asked without a pause",
+        );
+        wrong(
+            self.deadline <= self.cooling_off,
+            "deadline",
+            "must be longer than the cooling-off period",
+        );
+        wrong(
+            self.deadline_warning >= self.deadline,
+            "deadline_warning",
+            "must be shorter than the deadline, or it warns at once",
+        );
+        wrong(
+            self.devices.order_life < self.deadline,
+            "devices.order_life",
+            "must not end before the deadline of the deletion",
+        );
+        let text = self.devices.reset_consent.as_deref();
+        wrong(
+            text.is_some_and(|text| !is_name(text)),
+            "devices.reset_consent",
+            "must be the name of a text, 1 to 64 of a-z, 0-9 and -, or empty",
+        );
+        for (channel, factors) in &self.channels {
+            let distinct: Factors = factors.iter().copied().collect();
+            wrong(
+                distinct.iter().count() < factors.len(),
+                &format!("channels.{}", channel.name()),
+                "names a factor twice",
+            );
         }
+        self.stage_problems(&mut problems);
+        problems
+    }
+
+    fn stage_problems(&self, problems: &mut Vec<Problem>) {
+        let mut wrong = |message: String| problems.push(Problem::new("stages", message));
+        if self.participants().next().is_none() {
+            wrong("a plan without participants never purges".to_owned());
+        }
+        let (mut names, mut seen) = (BTreeSet::new(), BTreeSet::new());
         for stage in &self.stages {
-            if stage.name.is_empty()
-                || !stage
-                    .name
-                    .bytes()
-                    .all(|b| b.is_ascii_uppercase() || b == b'_')
-            {
-                problems.push(format!(
-                    "stages: `{}` is not a name of A-Z and _",
-                    stage.name
-                ));
+            let name = &stage.name;
+            let of_name = |b: u8| b.is_ascii_uppercase() || b == b'_';
+            if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(of_name) {
+                wrong(format!("`{name}` is not a name of A-Z and _"));
+            }
+            if ["SEAL", "PROBE", "UNSEAL"].contains(&name.as_str()) || !names.insert(name) {
+                wrong(format!("the name {name} is taken"));
             }
             if stage.participants.is_empty() {
-                problems.push(format!("stages: {} has no participant", stage.name));
+                wrong(format!("{name} has no participant"));
             }
             for participant in &stage.participants {
                 if !seen.insert(participant) {
-                    problems.push(format!(
-                        "stages: {participant} stands in two places, so the order is a cycle"
+                    wrong(format!(
+                        "{participant} stands in two places, so the order is a cycle"
                     ));
                 }
             }
         }
         let phases = 1 + usize::from(self.probe) + 2 * usize::from(self.seal);
         if seen.len() * phases > LEGS_MAX {
-            problems.push(format!(
-                "stages: {} legs are more than {LEGS_MAX}",
+            wrong(format!(
+                "{} legs are more than {LEGS_MAX}",
                 seen.len() * phases
             ));
         }
-        if self.channels.is_empty() {
-            problems.push("channels: no channel takes requests".to_owned());
+    }
+
+    /// What is allowed and that somebody should have thought about.
+    pub fn cautions(&self) -> Vec<Problem> {
+        let mut cautions = Vec::new();
+        for (channel, factors) in &self.channels {
+            if factors.is_empty() {
+                cautions.push(Problem::new(
+                    &format!("channels.{}", channel.name()),
+                    "asks for no factor: whoever calls must have verified the person",
+                ));
+            }
         }
-        if self.verification.is_zero() {
-            problems.push("verification: a request needs time to be verified".to_owned());
+        for (key, on, message) in [
+            ("seal", self.seal, "accounts stay in use while they wait"),
+            ("probe", self.probe, "nobody is asked what was left over"),
+            (
+                "eligibility",
+                self.eligibility,
+                "nobody is asked what is in the way",
+            ),
+            (
+                "cooling_off",
+                !self.cooling_off.is_zero(),
+                "there is no time to change one's mind",
+            ),
+            (
+                "devices.reset_consent",
+                self.devices.reset_consent.is_some(),
+                "personal devices are wiped without asking",
+            ),
+        ] {
+            if !on {
+                cautions.push(Problem::new(key, message));
+            }
         }
-        if self.eligibility && self.recheck.is_zero() {
-            problems
-                .push("recheck: whoever is in the way would be asked without a pause".to_owned());
-        }
-        if self.devices.order_life < self.deadline {
-            problems.push(
-                "devices.order_life: must not end before the deadline of the deletion".to_owned(),
-            );
-        }
-        if self.deadline <= self.cooling_off {
-            problems.push("deadline: must be longer than the cooling-off period".to_owned());
-        }
-        problems
+        cautions
     }
 
     /// Every participant, in plan order.
@@ -266,39 +245,11 @@ impl Policy {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_default_policy_has_no_problem() {
-        assert_eq!(Policy::cn().problems(), Vec::<String>::new());
-        assert_eq!(Policy::cn().participants().count(), 7);
-    }
-
-    #[test]
-    fn a_plan_without_participants_is_refused_at_load() {
-        let empty = Policy {
-            stages: vec![],
-            ..Policy::cn()
-        };
-        assert!(
-            empty
-                .problems()
-                .iter()
-                .any(|problem| problem.contains("never purges"))
-        );
-    }
-
-    #[test]
-    fn a_participant_in_two_stages_is_refused_at_load() {
-        let mut policy = Policy::cn();
-        policy.stages.push(policy.stages[0].clone());
-        assert!(
-            policy
-                .problems()
-                .iter()
-                .any(|problem| problem.contains("cycle"))
-        );
-    }
+/// Of a policy, and of a text.
+fn is_name(text: &str) -> bool {
+    let of_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(of_name)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 
 use crate::output::{Format, Output};
 use crate::settings::{Line, Name, Source};
-use crate::{bench, certs, deletion, demo, device, operator, role, sample};
+use crate::{bench, certs, deletion, demo, device, operator, policy, role, sample};
 
 const AFTER_HELP: &str = "\
 Results go to standard output, progress and errors to standard error. Tables are drawn on a terminal only; elsewhere a
@@ -56,6 +56,9 @@ enum Command {
     Device(device::Args),
     /// What waits, and for whom.
     Operator(operator::Args),
+    /// Policies: what is shipped, and whether another can be used.
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Make a development authority and a certificate for every role.
     Certs(certs::Args),
     /// Give an account data in the services' databases, to try things out.
@@ -82,6 +85,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<()> {
         Command::Deletion(args) => deletion::run(args, output).await,
         Command::Device(args) => device::run(args, output).await,
         Command::Operator(args) => operator::run(args, output).await,
+        Command::Policy(command) => policy::run(command, output),
         Command::Certs(args) => certs::run(args, output),
         Command::Coordinator(source) => role::coordinator::run(&source).await,
         Command::Agent { line, source } => role::agent::run(line, &source).await,

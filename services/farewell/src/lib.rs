@@ -15,6 +15,7 @@ pub mod failure;
 pub mod fleet;
 pub mod operator;
 pub mod output;
+pub mod policy;
 pub mod role;
 pub mod sample;
 pub mod settings;

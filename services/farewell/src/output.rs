@@ -71,6 +71,16 @@ impl Output {
         Ok(out.flush()?)
     }
 
+    /// Writes `value` as JSON, or else `text` as it is.
+    ///
+    /// Errors: standard output is closed.
+    pub fn text(self, value: &Value, text: &str) -> anyhow::Result<()> {
+        match self.format {
+            Format::Json => self.write(value, &[]),
+            Format::Table => Ok(write!(stdout().lock(), "{text}")?),
+        }
+    }
+
     /// Writes tables, whatever was asked for: they are part of a story.
     ///
     /// Errors: standard output is closed.

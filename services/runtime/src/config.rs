@@ -48,6 +48,17 @@ where
     load_from(file, section, vars)
 }
 
+/// Reads a whole file of its own, without the environment.
+///
+/// # Errors
+/// All mistakes that were found, none of them with the value that was given.
+pub fn file<T>(path: &Path) -> Result<T, Problems>
+where
+    T: DeserializeOwned + Validate,
+{
+    load_from(Some(path), "", std::iter::empty())
+}
+
 fn load_from<T>(
     file: Option<&Path>,
     section: &str,
@@ -173,8 +184,13 @@ impl Reader<'_> {
         config.problems(&mut found);
         for mut problem in found {
             problem.key = join(self.section, &problem.key);
-            // A key that could not be read has its default now, about which there is nothing to say.
-            if !self.problems.iter().any(|known| known.key == problem.key) {
+            // A key that could not be read has its default now, about which there is nothing to say, nor about a section
+            // that lacks it.
+            let unread = |known: &Problem| {
+                let rest = known.key.strip_prefix(&problem.key);
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            };
+            if !self.problems.iter().any(unread) {
                 self.problems.push(problem);
             }
         }

@@ -26,7 +26,8 @@ pub fn sections(stage: &Stage, args: &Args) -> Map<String, Value> {
         "tls": tls,
         // Patience is what a demonstration has least of.
         "policy": {
-            "name": "cn",
+            "extends": "cn",
+            "name": "demo",
             "verification": "10m",
             "cooling_off": args.cooling_off,
             "deadline": "1h",

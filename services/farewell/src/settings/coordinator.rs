@@ -1,22 +1,17 @@
 //! `[coordinator]`.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use farewell_coordinator::{Config, Listener, Pace};
-use farewell_core::Policy;
-use farewell_core::order::{DevicePolicy, Disposal};
-use farewell_core::policy::{Channel, Factor, Stage};
 use farewell_core::retry::Backoff;
 use farewell_runtime::config::{Human, Problem, Problems, Validate, nested};
 use farewell_runtime::cose::{self, SigningKey};
 use farewell_runtime::telemetry;
 use serde::Deserialize;
 
-use super::{Source, Tls, exposed, load, positive};
+use super::{PolicyChoice, Source, Tls, exposed, load, positive};
 
 /// What a coordinator is told.
 #[derive(Clone, Debug, Deserialize)]
@@ -53,33 +48,6 @@ pub struct Listen {
     pub callers: SocketAddr,
     pub participants: SocketAddr,
     pub operators: SocketAddr,
-}
-
-/// A policy by name, and what is different here.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct PolicyChoice {
-    pub name: String,
-    pub stages: Option<Vec<Stage>>,
-    pub channels: Option<BTreeMap<Channel, Vec<Factor>>>,
-    pub verification: Option<Human>,
-    pub cooling_off: Option<Human>,
-    pub deadline: Option<Human>,
-    pub deadline_warning: Option<Human>,
-    pub stalled_after: Option<Human>,
-    pub recheck: Option<Human>,
-    pub devices: DeviceChoice,
-}
-
-/// What is different here in what becomes of devices.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DeviceChoice {
-    pub personal: Option<Disposal>,
-    pub home: Option<Disposal>,
-    /// Empty: none is needed.
-    pub reset_consent: Option<String>,
-    pub order_life: Option<Human>,
 }
 
 /// See [`Pace`].
@@ -125,23 +93,6 @@ impl Default for Listen {
     }
 }
 
-impl Default for PolicyChoice {
-    fn default() -> Self {
-        Self {
-            name: "cn".to_owned(),
-            stages: None,
-            channels: None,
-            verification: None,
-            cooling_off: None,
-            deadline: None,
-            deadline_warning: None,
-            stalled_after: None,
-            recheck: None,
-            devices: DeviceChoice::default(),
-        }
-    }
-}
-
 impl Default for Times {
     fn default() -> Self {
         let pace = Pace::default();
@@ -179,18 +130,6 @@ impl Validate for Coordinator {
     }
 }
 
-impl Validate for PolicyChoice {
-    fn problems(&self, out: &mut Vec<Problem>) {
-        match self.policy() {
-            Some(policy) => out.extend(policy.problems().into_iter().map(|problem| {
-                let (key, message) = problem.split_once(": ").unwrap_or(("", &problem));
-                Problem::new(key, message)
-            })),
-            None => out.push(Problem::new("name", "must be cn")),
-        }
-    }
-}
-
 impl Validate for Times {
     fn problems(&self, out: &mut Vec<Problem>) {
         for (key, duration) in [
@@ -202,36 +141,6 @@ impl Validate for Times {
         ] {
             positive(key, duration, out);
         }
-    }
-}
-
-impl PolicyChoice {
-    fn policy(&self) -> Option<Policy> {
-        let base = match self.name.as_str() {
-            "cn" => Policy::cn(),
-            _ => return None,
-        };
-        let or = |given: Option<Human>, base: Duration| given.map_or(base, Human::get);
-        Some(Policy {
-            stages: self.stages.clone().unwrap_or(base.stages),
-            channels: self.channels.clone().unwrap_or(base.channels),
-            verification: or(self.verification, base.verification),
-            cooling_off: or(self.cooling_off, base.cooling_off),
-            deadline: or(self.deadline, base.deadline),
-            deadline_warning: or(self.deadline_warning, base.deadline_warning),
-            stalled_after: or(self.stalled_after, base.stalled_after),
-            recheck: or(self.recheck, base.recheck),
-            devices: DevicePolicy {
-                personal: self.devices.personal.unwrap_or(base.devices.personal),
-                home: self.devices.home.unwrap_or(base.devices.home),
-                reset_consent: match &self.devices.reset_consent {
-                    None => base.devices.reset_consent,
-                    Some(text) => Some(text.clone()).filter(|text| !text.is_empty()),
-                },
-                order_life: or(self.devices.order_life, base.devices.order_life),
-            },
-            ..base
-        })
     }
 }
 
@@ -268,8 +177,7 @@ impl Coordinator {
         Ok(Config {
             instance: self.instance.clone(),
             ledger: self.ledger.clone(),
-            // Validated: there is no other name.
-            policy: self.policy.policy().unwrap_or_else(Policy::cn),
+            policy: self.policy.policy()?,
             callers: listener(self.listen.callers),
             participants: listener(self.listen.participants),
             operators: listener(self.listen.operators),

@@ -3,6 +3,7 @@
 
 mod agent;
 mod coordinator;
+mod policy;
 mod service;
 
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 
 pub use self::agent::{Agent, Line};
 pub use self::coordinator::Coordinator;
+pub use self::policy::{PolicyChoice, policy};
 pub use self::service::{Name, Service};
 
 /// Where participants dial by default.
@@ -166,6 +168,7 @@ mod tests {
             [coordinator]
             plain = true
             [coordinator.policy]
+            name = "hasty"
             cooling_off = "10s"
             deadline = "1h"
             deadline_warning = "10m"
@@ -196,7 +199,7 @@ mod tests {
             [coordinator.listen]
             callers = "somewhere"
             [coordinator.policy]
-            name = "mars"
+            extends = "mars"
             [coordinator.pace]
             lease = "0s"
             "#,
@@ -209,7 +212,7 @@ mod tests {
                 "coordinator.listen.callers",
                 "coordinator.ledger",
                 "coordinator.tls.dir",
-                "coordinator.policy.name",
+                "coordinator.policy.extends",
                 "coordinator.pace.lease",
             ]
         );

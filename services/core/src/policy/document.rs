@@ -1,0 +1,176 @@
+//! A policy as people write it: a TOML file, or what differs from one.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Channel, Factor, Length, Policy, Problem, Stage};
+use crate::order::{DevicePolicy, Disposal};
+
+/// A policy, or a part of one: what is left out comes from what it extends.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Document {
+    /// A policy that is shipped, or the path of a file. What stands here wins over what stands there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extends: Option<String>,
+    /// See [`Policy`], for this and what follows.
+    pub name: Option<String>,
+    pub seal: Option<bool>,
+    pub probe: Option<bool>,
+    pub eligibility: Option<bool>,
+    pub verification: Option<Length>,
+    pub cooling_off: Option<Length>,
+    pub deadline: Option<Length>,
+    pub deadline_warning: Option<Length>,
+    pub stalled_after: Option<Length>,
+    pub recheck: Option<Length>,
+    pub channels: Option<BTreeMap<Channel, Vec<Factor>>>,
+    pub devices: Devices,
+    pub stages: Option<Vec<Stage>>,
+}
+
+/// What becomes of devices: see [`DevicePolicy`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Devices {
+    pub personal: Option<Disposal>,
+    pub home: Option<Disposal>,
+    /// Empty: none is needed.
+    pub reset_consent: Option<String>,
+    pub order_life: Option<Length>,
+}
+
+impl Document {
+    /// What `base` says where this says nothing. What `base` extends is forgotten: it has to be in it already.
+    #[must_use]
+    pub fn over(self, base: Self) -> Self {
+        Self {
+            extends: None,
+            name: self.name.or(base.name),
+            seal: self.seal.or(base.seal),
+            probe: self.probe.or(base.probe),
+            eligibility: self.eligibility.or(base.eligibility),
+            verification: self.verification.or(base.verification),
+            cooling_off: self.cooling_off.or(base.cooling_off),
+            deadline: self.deadline.or(base.deadline),
+            deadline_warning: self.deadline_warning.or(base.deadline_warning),
+            stalled_after: self.stalled_after.or(base.stalled_after),
+            recheck: self.recheck.or(base.recheck),
+            channels: self.channels.or(base.channels),
+            devices: Devices {
+                personal: self.devices.personal.or(base.devices.personal),
+                home: self.devices.home.or(base.devices.home),
+                reset_consent: self.devices.reset_consent.or(base.devices.reset_consent),
+                order_life: self.devices.order_life.or(base.devices.order_life),
+            },
+            stages: self.stages.or(base.stages),
+        }
+    }
+
+    /// The policy that it says. Errors: everything that is missing or wrong.
+    pub fn policy(&self) -> Result<Policy, Vec<Problem>> {
+        let mut problems = self.missing();
+        // What is missing hides nothing of what is wrong.
+        let filled = self
+            .clone()
+            .over(Self::shipped("default").unwrap_or_default());
+        match filled.whole() {
+            Some(policy) => {
+                let wrong = policy.problems().into_iter();
+                let known: Vec<_> = problems.iter().map(|it| it.key.clone()).collect();
+                problems.extend(wrong.filter(|wrong| !known.contains(&wrong.key)));
+                if problems.is_empty() {
+                    return Ok(policy);
+                }
+            }
+            None => problems.push(Problem::new("", "is no policy")),
+        }
+        Err(problems)
+    }
+
+    /// As it stands in a file.
+    ///
+    /// Errors: none, but for what nobody thought of.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+
+    fn missing(&self) -> Vec<Problem> {
+        let devices = &self.devices;
+        [
+            ("name", self.name.is_none()),
+            ("seal", self.seal.is_none()),
+            ("probe", self.probe.is_none()),
+            ("eligibility", self.eligibility.is_none()),
+            ("verification", self.verification.is_none()),
+            ("cooling_off", self.cooling_off.is_none()),
+            ("deadline", self.deadline.is_none()),
+            ("deadline_warning", self.deadline_warning.is_none()),
+            ("stalled_after", self.stalled_after.is_none()),
+            ("recheck", self.recheck.is_none()),
+            ("channels", self.channels.is_none()),
+            ("devices.personal", devices.personal.is_none()),
+            ("devices.home", devices.home.is_none()),
+            ("devices.reset_consent", devices.reset_consent.is_none()),
+            ("devices.order_life", devices.order_life.is_none()),
+            ("stages", self.stages.is_none()),
+        ]
+        .into_iter()
+        .filter(|(_, missing)| *missing)
+        .map(|(key, _)| Problem::new(key, "is required"))
+        .collect()
+    }
+
+    pub(super) fn whole(self) -> Option<Policy> {
+        let devices = self.devices;
+        Some(Policy {
+            name: self.name?,
+            stages: self.stages?,
+            seal: self.seal?,
+            probe: self.probe?,
+            eligibility: self.eligibility?,
+            channels: self.channels?,
+            verification: self.verification?.0,
+            cooling_off: self.cooling_off?.0,
+            deadline: self.deadline?.0,
+            deadline_warning: self.deadline_warning?.0,
+            stalled_after: self.stalled_after?.0,
+            recheck: self.recheck?.0,
+            devices: DevicePolicy {
+                personal: devices.personal?,
+                home: devices.home?,
+                reset_consent: devices.reset_consent.filter(|text| !text.is_empty()),
+                order_life: devices.order_life?.0,
+            },
+        })
+    }
+}
+
+/// Every key, so that it reads back as the same policy.
+impl From<&Policy> for Document {
+    fn from(policy: &Policy) -> Self {
+        let devices = &policy.devices;
+        Self {
+            extends: None,
+            name: Some(policy.name.clone()),
+            seal: Some(policy.seal),
+            probe: Some(policy.probe),
+            eligibility: Some(policy.eligibility),
+            verification: Some(Length(policy.verification)),
+            cooling_off: Some(Length(policy.cooling_off)),
+            deadline: Some(Length(policy.deadline)),
+            deadline_warning: Some(Length(policy.deadline_warning)),
+            stalled_after: Some(Length(policy.stalled_after)),
+            recheck: Some(Length(policy.recheck)),
+            channels: Some(policy.channels.clone()),
+            devices: Devices {
+                personal: Some(devices.personal),
+                home: Some(devices.home),
+                reset_consent: Some(devices.reset_consent.clone().unwrap_or_default()),
+                order_life: Some(Length(devices.order_life)),
+            },
+            stages: Some(policy.stages.clone()),
+        }
+    }
+}

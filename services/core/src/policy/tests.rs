@@ -1,0 +1,147 @@
+use super::*;
+
+fn keys(problems: &[Problem]) -> Vec<&str> {
+    problems
+        .iter()
+        .map(|problem| problem.key.as_str())
+        .collect()
+}
+
+#[test]
+fn every_policy_that_is_shipped_can_be_used_and_names_itself() {
+    for name in Document::SHIPPED {
+        let document = Document::shipped(name).unwrap();
+        let policy = document.policy().unwrap();
+        assert_eq!(policy.name, name);
+        assert_eq!(policy.participants().count(), 7);
+        assert_eq!(policy.cautions(), []);
+        assert_eq!(Policy::shipped(name), Some(policy));
+    }
+    assert_eq!(Document::shipped("mars"), None);
+}
+
+#[test]
+fn a_policy_reads_back_as_it_was_written() {
+    for name in Document::SHIPPED {
+        let policy = Policy::shipped(name).unwrap();
+        let text = toml::to_string(&Document::from(&policy)).unwrap();
+        let read: Document = toml::from_str(&text).unwrap();
+        assert_eq!(read.policy(), Ok(policy), "{text}");
+    }
+}
+
+#[test]
+fn what_a_document_says_wins_over_what_it_extends() {
+    let own: Document = toml::from_str(
+        "name = 'ours'\nextends = 'cn'\ncooling_off = '14 days'\ndevices.home = 'unbind'\nchannels.web = ['password']",
+    )
+    .unwrap();
+    let base = Document::shipped("cn").unwrap();
+    let policy = own.over(base).policy().unwrap();
+    let cn = Policy::cn();
+    assert_eq!(
+        policy,
+        Policy {
+            name: "ours".to_owned(),
+            cooling_off: Duration::from_secs(14 * 24 * 60 * 60),
+            // A list is one thing: a channel that is not named takes no requests.
+            channels: BTreeMap::from([(Channel::Web, vec![Factor::Password])]),
+            devices: DevicePolicy {
+                home: crate::order::Disposal::Unbind,
+                ..cn.devices.clone()
+            },
+            ..cn
+        }
+    );
+}
+
+#[test]
+fn everything_that_is_missing_is_named_at_once() {
+    let problems = Document::default().policy().unwrap_err();
+    assert_eq!(problems.len(), 16);
+    assert!(problems.iter().all(|it| it.message == "is required"));
+    // And what is wrong, with it.
+    let own: Document = toml::from_str("name = 'OURS'\ncooling_off = '400 days'").unwrap();
+    let problems = own.policy().unwrap_err();
+    let keys = keys(&problems);
+    assert!(
+        keys.contains(&"name") && keys.contains(&"verification"),
+        "{keys:?}"
+    );
+}
+
+#[test]
+fn everything_that_is_wrong_is_named_at_once() {
+    let cn = Policy::cn();
+    let twice = |stage: &Stage| [stage.clone(), stage.clone()];
+    let wrong = Policy {
+        name: "Mars!".to_owned(),
+        channels: BTreeMap::from([(Channel::Web, vec![Factor::Password, Factor::Password])]),
+        verification: Duration::ZERO,
+        cooling_off: cn.deadline,
+        deadline_warning: cn.deadline,
+        stalled_after: Duration::ZERO,
+        recheck: Duration::ZERO,
+        devices: DevicePolicy {
+            order_life: Duration::from_secs(1),
+            reset_consent: Some("Wipe it!".to_owned()),
+            ..cn.devices.clone()
+        },
+        stages: cn.stages.iter().take(1).flat_map(twice).collect(),
+        ..cn
+    };
+    let problems = wrong.problems();
+    assert_eq!(
+        keys(&problems),
+        [
+            "name",
+            "verification",
+            "stalled_after",
+            "recheck",
+            "deadline",
+            "deadline_warning",
+            "devices.order_life",
+            "devices.reset_consent",
+            "channels.web",
+            "stages",
+            "stages"
+        ]
+    );
+}
+
+#[test]
+fn a_plan_without_participants_is_refused() {
+    let empty = Policy {
+        stages: vec![],
+        ..Policy::cn()
+    };
+    assert!(empty.problems()[0].message.contains("never purges"));
+}
+
+#[test]
+fn what_somebody_should_have_thought_about_is_allowed_and_said() {
+    let bold = Policy {
+        channels: BTreeMap::from([(Channel::Phone, vec![])]),
+        seal: false,
+        probe: false,
+        eligibility: false,
+        cooling_off: Duration::ZERO,
+        devices: DevicePolicy {
+            reset_consent: None,
+            ..Policy::cn().devices
+        },
+        ..Policy::cn()
+    };
+    assert_eq!(bold.problems(), []);
+    assert_eq!(
+        keys(&bold.cautions()),
+        [
+            "channels.phone",
+            "seal",
+            "probe",
+            "eligibility",
+            "cooling_off",
+            "devices.reset_consent"
+        ]
+    );
+}

@@ -1,0 +1,54 @@
+//! Policies as files: what is shipped, and whether another can be used.
+
+use clap::Subcommand;
+use farewell_core::policy::{Document, Problem};
+use serde_json::json;
+
+use crate::output::{Output, Rows};
+use crate::settings;
+
+/// `farewell policy`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say everything that is wrong with a policy, and what somebody should have thought about.
+    Check(Which),
+    /// Print the whole of a policy, with what it extends; one that is shipped as it is.
+    Show(Which),
+}
+
+/// A policy.
+#[derive(Debug, clap::Args)]
+pub struct Which {
+    /// One that is shipped (default, cn, eu, us), or the path of a file
+    policy: String,
+}
+
+/// Carries it out.
+///
+/// Errors: everything that is wrong with the policy.
+pub fn run(command: Command, output: Output) -> anyhow::Result<()> {
+    match command {
+        Command::Check(Which { policy }) => {
+            let policy = settings::policy(&policy)?;
+            let mut verdict = Rows::new("", &["policy", "verdict"]);
+            verdict.push([policy.name.clone(), "can be used".to_owned()]);
+            let mut rows = Rows::new("To think about", &["key", "what"]);
+            let cautions = policy.cautions();
+            for Problem { key, message } in &cautions {
+                rows.push([key.clone(), message.clone()]);
+            }
+            let said = cautions.iter().map(ToString::to_string);
+            let value = json!({"policy": policy.name, "cautions": said.collect::<Vec<_>>()});
+            output.write(&value, &[verdict, rows])
+        }
+        Command::Show(Which { policy }) => {
+            let document = Document::from(&settings::policy(&policy)?);
+            let value = serde_json::to_value(&document)?;
+            match Document::shipped_text(&policy) {
+                // With its comments, to begin one's own with.
+                Some(text) => output.text(&value, text),
+                None => output.text(&value, &document.to_toml()?),
+            }
+        }
+    }
+}

@@ -24,6 +24,17 @@ pub fn postgres() -> Option<String> {
     url
 }
 
+/// A new database of the test runner's PostgreSQL, for what has name spaces of its own.
+pub async fn own_postgres() -> Option<String> {
+    let server = postgres()?;
+    let name = format!("kit_{}", uuid::Uuid::now_v7().simple());
+    let store = crate::store::Store::open(&server, "", &[]).await.unwrap();
+    let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+    sqlx::raw_sql(create).execute(store.pool()).await.unwrap();
+    let (address, _) = server.rsplit_once('/').unwrap();
+    Some(format!("{address}/{name}"))
+}
+
 /// Every database that a test should pass on.
 pub fn urls(name: &str) -> Vec<String> {
     std::iter::once(sqlite(name)).chain(postgres()).collect()

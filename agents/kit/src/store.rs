@@ -4,6 +4,7 @@
 //! That is the common ground on which one statement serves both databases. (PostgreSQL has no BLOB of its own; a
 //! domain of that name over BYTEA is made in the participant's name space.)
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
@@ -44,6 +45,15 @@ const POSTGRES_BLOB: &str =
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: AnyPool,
+    way: Arc<Way>,
+}
+
+/// How a connection is made.
+#[derive(Debug)]
+struct Way {
+    options: AnyConnectOptions,
+    settings: String,
+    shared: bool,
 }
 
 impl Store {
@@ -75,28 +85,47 @@ impl Store {
         let options: AnyConnectOptions = kind.url(url).parse()?;
         wait_for(&options, limit).await?;
 
-        let settings = kind.settings(namespace);
+        let way = Arc::new(Way {
+            settings: kind.settings(namespace),
+            shared: matches!(kind, Kind::Postgres),
+            options,
+        });
+        let settled = way.clone();
         let pool = kind
             .pool()
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .after_connect(move |connection, _| {
-                let settings = settings.clone();
-                Box::pin(async move {
-                    raw_sql(AssertSqlSafe(settings))
-                        .execute(connection)
-                        .await
-                        .map(drop)
-                })
+                let way = settled.clone();
+                Box::pin(async move { way.settle(connection).await })
             })
-            .connect_with(options)
+            .connect_with(way.options.clone())
             .await?;
         kind.apply(&pool, namespace, schema).await?;
-        Ok(Self { pool })
+        Ok(Self { pool, way })
     }
 
     /// The pool, to run statements on.
     pub fn pool(&self) -> &AnyPool {
         &self.pool
+    }
+
+    /// Whether several processes may share it. SQLite is one's own.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.way.shared
+    }
+
+    /// A connection outside of the pool, for what may not wait behind other work. Whoever gave up an answer drops it.
+    pub(crate) async fn connect(&self) -> Result<AnyConnection, Error> {
+        let mut connection = self.way.options.connect().await?;
+        self.way.settle(&mut connection).await?;
+        Ok(connection)
+    }
+}
+
+impl Way {
+    async fn settle(&self, connection: &mut AnyConnection) -> Result<(), Error> {
+        let settings = AssertSqlSafe(self.settings.clone());
+        raw_sql(settings).execute(connection).await.map(drop)
     }
 }
 

@@ -129,7 +129,7 @@ impl Agent {
             .with_context(|| format!("cannot listen on {}", self.devices_listen))?;
         let (mut embedded, mut standing) = (None, None);
         if let Some(config) = &self.broker {
-            // Each has its own embedded one; at another they take turns.
+            // Each process has its own embedded one; at another's they take turns.
             let (endpoint, lease) = match config {
                 broker::Config::Embedded { listen } => {
                     let (registry, counters) = (registry.clone(), counters.clone());
@@ -137,11 +137,10 @@ impl Agent {
                     let broker = embedded.insert(broker.await?);
                     (broker.agent_endpoint(), None)
                 }
-                broker::Config::External(endpoint) => {
-                    (endpoint.clone(), Some(Lease::new(store.clone())))
-                }
+                broker::Config::External(endpoint) => (endpoint.clone(), Lease::new(store.clone())),
             };
             let desk = mqtt::line::Desk {
+                others: lease.is_some(),
                 endpoint,
                 line: namespace,
                 delivery: delivery.clone(),

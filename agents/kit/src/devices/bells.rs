@@ -2,7 +2,7 @@
 //!
 //! A ring carries no news: whoever hears it looks in the database. Losing one costs a while, never an order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,6 +18,15 @@ pub struct Bells {
 }
 
 type Bell = (u64, Arc<Notify>);
+
+#[derive(Debug)]
+struct Line {
+    rings: mpsc::Sender<Ring>,
+    /// Whether others may be asked for its devices.
+    others: bool,
+    /// Devices that are rung for because of others, and were not heard yet.
+    unheard: HashSet<String>,
+}
 
 /// What a line's transport hears.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,38 +52,58 @@ struct Inner {
     /// By device; each bell with the number of its guard.
     sessions: Mutex<HashMap<String, Vec<Bell>>>,
     /// A transport that reaches the whole line, while there is one here.
-    line: Mutex<Option<mpsc::Sender<Ring>>>,
+    line: Mutex<Option<Line>>,
 }
 
 impl Bells {
     /// Rings for a device, in every session that speaks for it and at the line's transport.
     pub fn ring(&self, device: &str) {
         self.ring_sessions(device);
-        self.ring_line(Ring::Owed(device.to_owned()));
+        if let Some(line) = self.line().as_ref() {
+            // Full: the slow timer finds the device.
+            let _ = line.rings.try_send(Ring::Owed(device.to_owned()));
+        }
     }
 
     /// Rings for a device that was asked for elsewhere, and may have been told by now. Sessions know what they have told.
     pub(super) fn ring_unsent(&self, device: &str) {
         self.ring_sessions(device);
-        self.ring_line(Ring::Unsent(device.to_owned()));
+        let mut line = self.line();
+        let Some(line) = line.as_mut().filter(|line| line.others) else {
+            return;
+        };
+        if line.unheard.insert(device.to_owned())
+            && line
+                .rings
+                .try_send(Ring::Unsent(device.to_owned()))
+                .is_err()
+        {
+            line.unheard.remove(device);
+        }
     }
 
     /// Whether no bell hangs: nobody can be told anything from here.
     pub(super) fn are_down(&self) -> bool {
+        !self.reach_line() && self.sessions().is_empty()
+    }
+
+    /// Whether there is a transport that others may be asked for.
+    pub(super) fn reach_line(&self) -> bool {
         let line = self.line();
-        self.sessions().is_empty() && line.as_ref().is_none_or(mpsc::Sender::is_closed)
+        let listens = |line: &Line| line.others && !line.rings.is_closed();
+        line.as_ref().is_some_and(listens)
+    }
+
+    /// A ring of the line was heard, or came to nothing: the next one is another.
+    pub(super) fn heard(&self, ring: &Ring) {
+        if let (Ring::Unsent(device), Some(line)) = (ring, self.line().as_mut()) {
+            line.unheard.remove(device);
+        }
     }
 
     fn ring_sessions(&self, device: &str) {
         for (_, bell) in self.sessions().get(device).into_iter().flatten() {
             bell.notify_one();
-        }
-    }
-
-    fn ring_line(&self, ring: Ring) {
-        if let Some(line) = self.line().as_ref() {
-            // Full: the slow timer finds the device.
-            let _ = line.try_send(ring);
         }
     }
 
@@ -84,11 +113,15 @@ impl Bells {
         self.sessions().get(device).map_or(0, Vec::len)
     }
 
-    /// Every ring of the line from now on, for a transport that reaches all devices through one connection. The last
-    /// caller gets them.
-    pub(super) fn of_line(&self) -> mpsc::Receiver<Ring> {
-        let (sender, receiver) = mpsc::channel(RINGS_MAX);
-        *self.line() = Some(sender);
+    /// Every ring of the line from now on, for a transport that reaches all devices through one connection; `others` if
+    /// they may be asked for elsewhere, too. The last caller gets them.
+    pub(super) fn of_line(&self, others: bool) -> mpsc::Receiver<Ring> {
+        let (rings, receiver) = mpsc::channel(RINGS_MAX);
+        *self.line() = Some(Line {
+            rings,
+            others,
+            unheard: HashSet::new(),
+        });
         receiver
     }
 
@@ -111,7 +144,7 @@ impl Bells {
         sessions.unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn line(&self) -> MutexGuard<'_, Option<mpsc::Sender<Ring>>> {
+    fn line(&self) -> MutexGuard<'_, Option<Line>> {
         let line = self.inner.line.lock();
         line.unwrap_or_else(PoisonError::into_inner)
     }
@@ -152,15 +185,26 @@ mod tests {
         drop(hung);
         assert!(bells.are_down());
 
-        let mut line = bells.of_line();
+        let mut line = bells.of_line(true);
         assert!(!bells.are_down());
         bells.ring("hub-1");
         bells.ring_unsent("hub-2");
         assert_eq!(line.try_recv().unwrap(), Ring::Owed("hub-1".to_owned()));
-        assert_eq!(line.try_recv().unwrap(), Ring::Unsent("hub-2".to_owned()));
+        let unsent = line.try_recv().unwrap();
+        assert_eq!(unsent, Ring::Unsent("hub-2".to_owned()));
+        // Nobody is rung for twice before the first time was heard.
+        bells.ring_unsent("hub-2");
+        assert!(line.try_recv().is_err());
+        bells.heard(&unsent);
+        bells.ring_unsent("hub-2");
+        assert_eq!(line.try_recv().unwrap(), unsent);
         drop(line);
         assert!(bells.are_down());
         bells.ring("hub-1");
-        assert!(bells.of_line().try_recv().is_err(), "that was before");
+        assert!(bells.of_line(true).try_recv().is_err(), "that was before");
+        let mut alone = bells.of_line(false);
+        assert!(bells.are_down());
+        bells.ring_unsent("hub-2");
+        assert!(alone.try_recv().is_err(), "nobody else is asked for it");
     }
 }

@@ -31,7 +31,7 @@ const BATCH_ENTRIES_MAX: usize = 256;
 /// Entries that wait; beyond it, sessions wait to hand theirs in.
 const WAITING_ENTRIES_MAX: usize = 1024;
 /// Devices that the slow timer rings for at a time.
-const FORGOTTEN_DEVICES_MAX: u32 = 512;
+const FORGOTTEN_DEVICES_MAX: u32 = 2048;
 
 /// Called with a command whose last order has ended. A hint.
 pub type Settled = Arc<dyn Fn(&str) + Send + Sync>;

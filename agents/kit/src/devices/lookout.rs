@@ -24,6 +24,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// What was queued so long ago has been seen before. Longer than clocks differ and than a large account's devices take to
 /// be written; a device that was rung for in vain is rung for again meanwhile.
 const QUEUED_WITHIN: Duration = Duration::from_secs(10);
+/// The same at a broker, where nobody may have spoken for a while. (A session looks for itself when it begins.)
+const QUEUED_IN_A_GAP: Duration = Duration::from_secs(60);
 /// Erasures that began so long ago are asked for again by the coordinator soon enough.
 const BEGUN_WITHIN: Duration = Duration::from_secs(60);
 /// Erasures that are read at a time, the youngest first.
@@ -69,7 +71,12 @@ pub(super) async fn look(
     if bells.are_down() {
         return Ok(());
     }
-    let since = now.checked_sub(QUEUED_WITHIN).unwrap_or(now);
+    let within = if bells.reach_line() {
+        QUEUED_IN_A_GAP
+    } else {
+        QUEUED_WITHIN
+    };
+    let since = now.checked_sub(within).unwrap_or(now);
     let mut after = String::new();
     loop {
         let devices = unsent(&mut connection, since, &after).await?;

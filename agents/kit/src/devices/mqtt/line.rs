@@ -44,6 +44,8 @@ pub(in crate::devices) struct Desk {
     pub line: &'static str,
     pub delivery: Delivery,
     pub bells: Bells,
+    /// Whether other replicas may be asked for hubs that are told from here.
+    pub others: bool,
 }
 
 impl Desk {
@@ -83,7 +85,7 @@ impl Desk {
                 if !turn.drain(END_WAIT).await {
                     tracing::warn!(
                         line = self.line,
-                        "the connection to the broker does not end"
+                        "work of the last turn at the broker still waits for the database"
                     );
                 }
             };
@@ -93,14 +95,8 @@ impl Desk {
                 end
             };
             let (end, ()) = tokio::join!(held, served);
-            if let Err(fault) = lease.release().await {
-                tracing::debug!(
-                    error = &fault as &dyn std::error::Error,
-                    "the turn at the broker is not given back, it runs out"
-                );
-            }
             match end {
-                End::Over => return,
+                End::Over => {}
                 End::Lost => {
                     tracing::warn!(line = self.line, "this replica lost its turn at the broker");
                 }
@@ -108,12 +104,18 @@ impl Desk {
                     tracing::warn!(
                         word = "BROKER_UNREACHED",
                         line = self.line,
-                        "there is no connection to the broker from here, another replica tries"
+                        "nothing came of this turn at the broker, another replica tries"
                     );
-                    if !Lease::stand_back(shutdown).await {
-                        return;
-                    }
                 }
+            }
+            if let Err(fault) = lease.release().await {
+                tracing::debug!(
+                    error = &fault as &dyn std::error::Error,
+                    "the turn at the broker is not given back, it runs out"
+                );
+            }
+            if end == End::Unheard {
+                lease.stand_back(shutdown).await;
             }
         }
     }
@@ -129,13 +131,14 @@ impl Desk {
             session_life: Some(SESSION_LIFE),
             queue: QUEUE_MESSAGES,
         };
-        let rings = self.bells.of_line();
+        let rings = self.bells.of_line(self.others);
         let (client, incoming) = connect(options, shutdown);
         let mut standing = client.standing();
         let post = Post {
             line: self.line,
             client,
             delivery: self.delivery.clone(),
+            bells: self.bells.clone(),
         };
         let run = run(post, incoming, rings, shutdown.clone());
         let tell = async {
@@ -143,7 +146,7 @@ impl Desk {
                 let now = *standing.borrow_and_update();
                 told.send_replace(now);
                 if standing.changed().await.is_err() {
-                    return shutdown.wait().await;
+                    return;
                 }
             }
         };
@@ -152,6 +155,9 @@ impl Desk {
             () = tell => {}
         }
         told.send_replace(None);
+        if !shutdown.is_triggered() {
+            tracing::error!(line = self.line, "the line's post at the broker has ended");
+        }
     }
 }
 
@@ -180,10 +186,20 @@ async fn run(
             _ = resend.tick() => Work::Remind(RESEND_AGE),
         };
         let queue = &workers[work.place(post.line) % workers.len()];
+        // Rings may take half of the room: whoever is rung for in vain is found again, and nobody's word is lost for it.
+        if let Work::Ring(ring) = &work
+            && queue.capacity() <= WORKER_QUEUE / 2
+        {
+            post.bells.heard(ring);
+            continue;
+        }
         match queue.try_send(work) {
             Ok(()) => {}
             // A device that says more than can be worked on says it again; the others don't wait for it.
-            Err(TrySendError::Full(_)) => drop(post.delivery.refuse("TOO_MANY_MESSAGES")),
+            Err(TrySendError::Full(Work::Message(..))) => {
+                drop(post.delivery.refuse("TOO_MANY_MESSAGES"));
+            }
+            Err(TrySendError::Full(Work::Ring(_) | Work::Remind(_))) => {}
             Err(TrySendError::Closed(_)) => return,
         }
     }
@@ -214,6 +230,7 @@ struct Post {
     line: &'static str,
     client: Client,
     delivery: Delivery,
+    bells: Bells,
 }
 
 impl Post {
@@ -268,11 +285,14 @@ impl Post {
                 let said = self.read_contact(&topic, payload)?;
                 self.send(self.delivery.contact(said, None).await?).await;
             }
-            Work::Ring(Ring::Owed(device)) => {
-                self.send(self.delivery.owed(&device, None).await?).await;
-            }
-            Work::Ring(Ring::Unsent(device)) => {
-                self.send(self.delivery.unsent(&device).await?).await;
+            Work::Ring(ring) => {
+                // What is asked for from here on is rung for again.
+                self.bells.heard(&ring);
+                let parcel = match &ring {
+                    Ring::Owed(device) => self.delivery.owed(device, None).await?,
+                    Ring::Unsent(device) => self.delivery.unsent(device).await?,
+                };
+                self.send(parcel).await;
             }
             Work::Remind(age) => drop(self.delivery.remind(age).await?),
         }

@@ -232,7 +232,7 @@ async fn a_device_without_any_binding_is_unbound_and_nobody_says_that_it_was_wip
 #[tokio::test]
 async fn an_open_order_that_no_transport_took_is_rung_for_again() {
     for bench in benches("forgotten", Via::Hub, patient()).await {
-        let mut rings = bench.bells.of_line();
+        let mut rings = bench.bells.of_line(false);
         let epoch = bench.bind("hub-1", None).await;
         deferred(bench.act(&erase(&[("hub-1", epoch)])).await);
         assert_eq!(

@@ -18,6 +18,7 @@ use crate::devices::registry::{Registry, Via};
 use crate::devices::schema::SCHEMA;
 use crate::devices::testing::{ACCOUNT, TestLine, agent, command, new_binding, queue_behind, told};
 use crate::participant::{DeviceVerb, Order};
+use crate::scratch;
 use crate::store::Store;
 
 /// An agent that can die without a word, on threads of its own.
@@ -30,9 +31,15 @@ pub struct Line {
 
 impl Line {
     pub async fn start(name: &str, broker: Config) -> Self {
+        Self::start_on(scratch::sqlite(name), broker).await
+    }
+
+    /// On a database that other replicas may share.
+    pub async fn start_on(database: String, broker: Config) -> Self {
         let agent = Agent {
+            database,
             broker: Some(broker),
-            ..agent(name, Security::PlainLoopback)
+            ..agent("line", Security::PlainLoopback)
         };
         let mut line = Self {
             store: Store::open(&agent.database, "test", SCHEMA).await.unwrap(),

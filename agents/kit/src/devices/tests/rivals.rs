@@ -124,7 +124,7 @@ async fn what_was_asked_elsewhere_goes_out_here_once() {
     let Some([one, two]) = rivals().await else {
         return;
     };
-    let mut rings = one.bells.of_line();
+    let mut rings = one.bells.of_line(true);
     let (settled, mut known): (Settled, _) = (Arc::new(|_| {}), HashSet::new());
     let mut look = async || {
         let now = SystemTime::now();
@@ -136,7 +136,9 @@ async fn what_was_asked_elsewhere_goes_out_here_once() {
     let epoch = one.bind("hub-1", None).await;
     let order = erase_with(vec![told(ERASE, "hub-1", epoch, &[DeviceVerb::Reset])]);
     deferred(two.line.act(&order).await.unwrap());
-    assert_eq!(look().await, Some(Ring::Unsent("hub-1".to_owned())));
+    let ring = Ring::Unsent("hub-1".to_owned());
+    assert_eq!(look().await, Some(ring.clone()));
+    one.bells.heard(&ring);
     let parcel = one.delivery.unsent("hub-1").await.unwrap();
     assert_eq!(parcel.ids().len(), 1);
     one.delivery.sent(&parcel).await;

@@ -1,15 +1,18 @@
 //! Two replicas of an agent at one broker, whichever it is: one speaks, and the other takes over its name and its session.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::brokers::ejabberd::Ejabberd;
 use super::brokers::mosquitto::Mosquitto;
 use super::brokers::nats::Nats;
-use super::brokers::{Broker, HUBS};
+use super::brokers::{Broker, HUBS, PATIENCE};
 use super::hub::{Hub, Mood};
 use super::line::{Line, until};
 use crate::devices::broker::Config;
+use crate::devices::counters::Odd;
 use crate::devices::mqtt::{AGENT, Endpoint, Protocol};
+use crate::scratch;
+use crate::store::micros;
 
 /// Far below the time after which a replica that says nothing is taken for dead.
 const PROMPT: Duration = Duration::from_secs(8);
@@ -24,9 +27,11 @@ async fn one_speaks_and_the_other_takes_over<B: Broker>(
     broker: Option<B>,
     protocol: Protocol,
 ) {
-    let Some(broker) = broker else { return };
+    let (Some(broker), Some(database)) = (broker, scratch::own_postgres().await) else {
+        return;
+    };
     let config = || Config::External(broker.endpoint(AGENT, protocol));
-    let mut one = Line::start(name, config()).await;
+    let mut one = Line::start_on(database, config()).await;
     one.standing(1).await;
     let mut two = one.replica(config()).await;
     let [id_1, id_2, id_3] = HUBS;
@@ -81,25 +86,26 @@ async fn one_speaks_and_the_other_takes_over<B: Broker>(
 #[tokio::test]
 async fn one_of_two_replicas_speaks_on_mosquitto() {
     let broker = Mosquitto::start("");
-    one_speaks_and_the_other_takes_over("turns-mosquitto", broker, Protocol::V5).await;
+    one_speaks_and_the_other_takes_over("mosquitto", broker, Protocol::V5).await;
 }
 
 #[tokio::test]
 async fn one_of_two_replicas_speaks_on_a_nats_cluster() {
     let broker = Nats::start().await;
-    one_speaks_and_the_other_takes_over("turns-nats", broker, Protocol::V311).await;
+    one_speaks_and_the_other_takes_over("nats", broker, Protocol::V311).await;
 }
 
 #[tokio::test]
 async fn one_of_two_replicas_speaks_on_an_ejabberd_cluster() {
     let broker = Ejabberd::start();
-    one_speaks_and_the_other_takes_over("turns-ejabberd", broker, Protocol::V5).await;
+    one_speaks_and_the_other_takes_over("ejabberd", broker, Protocol::V5).await;
 }
 
 /// It holds the turn and nobody hears it: it leaves it to somebody who may be heard.
 #[tokio::test]
 async fn a_replica_without_a_way_to_the_broker_lets_another_speak() {
-    let Some(broker) = Mosquitto::start("") else {
+    let (Some(broker), Some(database)) = (Mosquitto::start(""), scratch::own_postgres().await)
+    else {
         return;
     };
     let known = broker.endpoint(AGENT, Protocol::V5);
@@ -107,10 +113,58 @@ async fn a_replica_without_a_way_to_the_broker_lets_another_speak() {
         port: 1,
         ..known.clone()
     };
-    let one = Line::start("turns-nowhere", Config::External(nowhere)).await;
+    let one = Line::start_on(database, Config::External(nowhere)).await;
     // It has asked before the other does.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let two = one.replica(Config::External(known)).await;
     two.standing(1).await;
     assert!(!one.is_connected());
+}
+
+/// What was asked while nobody spoke goes out when somebody does.
+#[tokio::test]
+async fn what_many_hubs_are_asked_between_two_turns_goes_out_at_once() {
+    let (Some(broker), Some(database)) = (Mosquitto::start(""), scratch::own_postgres().await)
+    else {
+        return;
+    };
+    const MANY: i64 = 3_000;
+    let config = || Config::External(broker.endpoint(AGENT, Protocol::V5));
+    let mut one = Line::start_on(database, config()).await;
+    one.standing(1).await;
+    let two = one.replica(config()).await;
+    one.crash();
+    // As another process would queue them, and faster.
+    let known = sqlx::query(
+        "INSERT INTO devices (device, epoch, held_epoch, answer_key, sequence, lost, seen_at, seen_epoch) \
+         SELECT 'hub-' || n, 1, 0, '', 0, 0, 0, 0 FROM generate_series(1, $1) n",
+    )
+    .bind(MANY)
+    .execute(one.store.pool());
+    known.await.unwrap();
+    let queued = sqlx::query(
+        "INSERT INTO orders (command, subject, subject_epoch, id, signed, device, epoch, verb, child, new_epoch, via, traceparent, \
+         state, reason, queued_at, sent_at, moved_at, expires_at) SELECT 'a', 'hub-' || n, 1, 'order-' || n, '', 'hub-' || n, 1, \
+         'RESET', '', 0, '', '', 'QUEUED', '', $1, 0, $1, $2 FROM generate_series(1, $3) n",
+    )
+    .bind(micros(SystemTime::now()))
+    .bind(micros(SystemTime::now() + PATIENCE * 10))
+    .bind(MANY)
+    .execute(one.store.pool());
+    assert_eq!(queued.await.unwrap().rows_affected(), MANY.unsigned_abs());
+    two.standing(1).await;
+    let taken = Instant::now();
+    until("everything to be sent", || async {
+        let sent = sqlx::query_as("SELECT COUNT(*) FROM orders WHERE state = 'SENT'");
+        let (sent,): (i64,) = sent.fetch_one(one.store.pool()).await.unwrap();
+        sent == MANY
+    })
+    .await;
+    // By the slow timer it would take two rounds.
+    assert!(taken.elapsed() < PROMPT, "{:?}", taken.elapsed());
+    println!(
+        "{MANY} orders sent within {:?} of the turn",
+        taken.elapsed()
+    );
+    assert!(two.handle().counters.of(Odd::Refused, "TOO_MANY_MESSAGES") == 0);
 }

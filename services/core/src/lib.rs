@@ -2,13 +2,14 @@
 //!
 //! Start with [`deletion`]: the states and the one transition. A [`plan`] says who owes what and in which order,
 //! [`order`] says what a device is told, [`report`] judges what comes back, [`gate`] is the only maker of a [`gate::PurgePermit`], [`duty`] derives what must
-//! happen next, [`certificate`] says what was done and [`addendum`] what became of it later, and [`invariants`] says what may
-//! never be seen in any history.
+//! happen next, [`certificate`] says what was done and [`addendum`] what became of it later, [`calendar`] counts the
+//! days that law and policies give, and [`invariants`] says what may never be seen in any history.
 //!
 //! What is absent: I/O, async, a clock, randomness. Time and chance come in as arguments. This crate never learns that
 //! gRPC or SQL exist.
 
 pub mod addendum;
+pub mod calendar;
 pub mod certificate;
 pub mod condition;
 pub mod deletion;

@@ -1,0 +1,289 @@
+//! A calendar as text, one line for each special day.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::civil::{Date, Weekday};
+
+use super::{Calendar, Special};
+
+/// Largest file. 23 years of China take 27 KiB.
+pub const BYTES_MAX: usize = 1024 * 1024;
+/// Most lines of a file: every day of 27 years.
+pub const LINES_MAX: usize = 10_000;
+/// Longest name of a calendar, in bytes.
+pub const NAME_BYTES_MAX: usize = 32;
+/// Longest version, in bytes.
+pub const VERSION_BYTES_MAX: usize = 64;
+/// Longest source, in bytes.
+pub const SOURCE_BYTES_MAX: usize = 200;
+/// Longest label of a day, in bytes.
+pub const LABEL_BYTES_MAX: usize = 200;
+
+/// Something that is wrong with a calendar's text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {what}")]
+pub struct Problem {
+    /// From 1. What is missing is missed at the last line.
+    pub line: usize,
+    /// What is wrong, for people.
+    pub what: String,
+}
+
+/// What has been read so far, and what was wrong with it.
+#[derive(Default)]
+struct Reader {
+    line: usize,
+    problems: Vec<Problem>,
+    name: Option<String>,
+    version: Option<String>,
+    source: Option<String>,
+    weekend: Option<Vec<Weekday>>,
+    covered: Option<(Date, Date)>,
+    special: BTreeMap<Date, Special>,
+}
+
+pub(super) fn parse(text: &str) -> Result<Calendar, Vec<Problem>> {
+    let mut reader = Reader::default();
+    if text.len() > BYTES_MAX {
+        reader.wrong(format!("more than {BYTES_MAX} bytes"));
+        return Err(reader.problems);
+    }
+    for line in text.trim_start_matches('\u{feff}').lines() {
+        reader.line += 1;
+        if reader.line > LINES_MAX {
+            reader.wrong(format!("more than {LINES_MAX} lines"));
+            return Err(reader.problems);
+        }
+        reader.read(line.trim());
+    }
+    reader.close()
+}
+
+impl Reader {
+    fn read(&mut self, line: &str) {
+        if line.is_empty() || line.starts_with('#') {
+            return;
+        }
+        if line.starts_with(|first: char| first.is_ascii_digit()) {
+            return self.read_day(line);
+        }
+        match line.split_once(':') {
+            Some((key, value)) => self.read_header(key.trim_end(), value.trim_start()),
+            None => self.wrong(format!(
+                "`{}` is neither `KEY: VALUE` nor `YYYY-MM-DD off|work LABEL`",
+                Excerpt(line)
+            )),
+        }
+    }
+
+    fn read_header(&mut self, key: &str, value: &str) {
+        if !self.special.is_empty() {
+            self.wrong(format!("`{}` stands below the first day", Excerpt(key)));
+        }
+        let repeated = match key {
+            "name" => self.name(value),
+            "version" => self.version(value),
+            "source" => self.source(value),
+            "weekend" => self.weekend(value),
+            "covered" => self.covered(value),
+            _ => {
+                self.wrong(format!("`{}` is unknown", Excerpt(key)));
+                false
+            }
+        };
+        if repeated {
+            self.wrong(format!("`{key}` is said twice"));
+        }
+    }
+
+    fn name(&mut self, value: &str) -> bool {
+        let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if value.is_empty() || value.len() > NAME_BYTES_MAX || !value.bytes().all(legal) {
+            self.wrong(format!(
+                "a name is 1 to {NAME_BYTES_MAX} of a-z, 0-9 and `-`"
+            ));
+        }
+        self.name.replace(value.to_owned()).is_some()
+    }
+
+    fn version(&mut self, value: &str) -> bool {
+        let legal = |byte: u8| byte.is_ascii_graphic();
+        if value.is_empty() || value.len() > VERSION_BYTES_MAX || !value.bytes().all(legal) {
+            self.wrong(format!(
+                "a version is 1 to {VERSION_BYTES_MAX} visible ASCII characters"
+            ));
+        }
+        self.version.replace(value.to_owned()).is_some()
+    }
+
+    fn source(&mut self, value: &str) -> bool {
+        self.check_words("a source", value, SOURCE_BYTES_MAX);
+        self.source.replace(value.to_owned()).is_some()
+    }
+
+    fn weekend(&mut self, value: &str) -> bool {
+        let mut weekend = Vec::new();
+        for word in value.split_whitespace() {
+            match weekday(word) {
+                Some(day) if weekend.contains(&day) => {
+                    self.wrong(format!("{word} is said twice"));
+                }
+                Some(day) => weekend.push(day),
+                None => self.wrong(format!("`{}` is not a day of the week", Excerpt(word))),
+            }
+        }
+        if weekend.is_empty() || weekend.len() >= WEEK.len() {
+            self.wrong("a weekend is one to six days of the week, like `Saturday Sunday`");
+            // Everything, so that each day isn't another mistake.
+            weekend = WEEK.map(|(_, day)| day).to_vec();
+        }
+        self.weekend.replace(weekend).is_some()
+    }
+
+    fn covered(&mut self, value: &str) -> bool {
+        let dates = value
+            .split_once(" to ")
+            .map(|(first, last)| (date(first), date(last)));
+        let range = match dates {
+            Some((Some(first), Some(last))) if first <= last => (first, last),
+            _ => {
+                self.wrong(
+                    "must read like `2004-01-01 to 2026-12-24`, the first not after the last",
+                );
+                // Everything, so that each day isn't another mistake.
+                (Date::MIN, Date::MAX)
+            }
+        };
+        self.covered.replace(range).is_some()
+    }
+
+    fn read_day(&mut self, line: &str) {
+        let (word, rest) = split_word(line);
+        let (kind, label) = split_word(rest);
+        let Some(date) = date(word) else {
+            return self.wrong(format!("`{}` is not a date", Excerpt(word)));
+        };
+        let worked = match kind {
+            "off" => false,
+            "work" => true,
+            _ => return self.wrong(format!("`{}` is neither `off` nor `work`", Excerpt(kind))),
+        };
+        self.check_words("a label", label, LABEL_BYTES_MAX);
+        if let Some(weekend) = &self.weekend
+            && worked
+            && !weekend.contains(&date.weekday())
+        {
+            self.wrong(format!("{date} is worked anyway"));
+        }
+        if let Some((first, last)) = self.covered
+            && !(first..=last).contains(&date)
+        {
+            self.wrong(format!("{date} is outside of what is covered"));
+        }
+        match self.special.last_key_value() {
+            Some((latest, _)) if *latest == date => {
+                self.wrong(format!("{date} is said twice"));
+            }
+            Some((latest, _)) if *latest > date => {
+                self.wrong(format!("{date} stands below a later date"));
+            }
+            _ => {}
+        }
+        let label = label.to_owned();
+        self.special.insert(date, Special { worked, label });
+    }
+
+    fn close(mut self) -> Result<Calendar, Vec<Problem>> {
+        for (key, missing) in [
+            ("name", self.name.is_none()),
+            ("version", self.version.is_none()),
+            ("source", self.source.is_none()),
+            ("weekend", self.weekend.is_none()),
+            ("covered", self.covered.is_none()),
+        ] {
+            if missing {
+                self.wrong(format!("`{key}` is missing"));
+            }
+        }
+        match (
+            self.name,
+            self.version,
+            self.source,
+            self.weekend,
+            self.covered,
+        ) {
+            (Some(name), Some(version), Some(source), Some(weekend), Some((first, last)))
+                if self.problems.is_empty() =>
+            {
+                Ok(Calendar {
+                    name,
+                    version,
+                    source,
+                    weekend,
+                    first,
+                    last,
+                    special: self.special,
+                })
+            }
+            _ => Err(self.problems),
+        }
+    }
+
+    fn check_words(&mut self, whose: &str, words: &str, max: usize) {
+        if words.is_empty() || words.len() > max || words.chars().any(char::is_control) {
+            self.wrong(format!(
+                "{whose} is 1 to {max} bytes without control characters"
+            ));
+        }
+    }
+
+    fn wrong(&mut self, what: impl Into<String>) {
+        self.problems.push(Problem {
+            line: self.line.max(1),
+            what: what.into(),
+        });
+    }
+}
+
+const WEEK: [(&str, Weekday); 7] = [
+    ("Monday", Weekday::Monday),
+    ("Tuesday", Weekday::Tuesday),
+    ("Wednesday", Weekday::Wednesday),
+    ("Thursday", Weekday::Thursday),
+    ("Friday", Weekday::Friday),
+    ("Saturday", Weekday::Saturday),
+    ("Sunday", Weekday::Sunday),
+];
+
+fn weekday(word: &str) -> Option<Weekday> {
+    WEEK.into_iter()
+        .find_map(|(name, day)| (name == word).then_some(day))
+}
+
+/// `YYYY-MM-DD` and none of the other forms that stand for a date.
+fn date(word: &str) -> Option<Date> {
+    let date: Date = word.parse().ok()?;
+    (date.to_string() == word).then_some(date)
+}
+
+fn split_word(line: &str) -> (&str, &str) {
+    line.split_once(char::is_whitespace)
+        .map_or((line, ""), |(word, rest)| (word, rest.trim_start()))
+}
+
+/// The beginning of somebody else's text, fit for a message.
+struct Excerpt<'a>(&'a str);
+
+impl fmt::Display for Excerpt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const CHARS_MAX: usize = 40;
+        for character in self.0.chars().take(CHARS_MAX) {
+            write!(f, "{}", character.escape_debug())?;
+        }
+        if self.0.chars().nth(CHARS_MAX).is_some() {
+            f.write_str("…")?;
+        }
+        Ok(())
+    }
+}

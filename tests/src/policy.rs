@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use farewell_core::Policy;
 use farewell_core::order::DevicePolicy;
-use farewell_core::policy::{Channel, Factor, Stage};
+use farewell_core::policy::{Channel, Deadline, Factor, Length, Stage};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -27,7 +27,9 @@ pub fn straight(stages: &[&[&str]]) -> Policy {
         channels: BTreeMap::from([(Channel::Phone, vec![])]),
         verification: HOUR,
         cooling_off: Duration::ZERO,
-        deadline: 24 * HOUR,
+        calendar: "none".to_owned(),
+        time_zone: "UTC".parse().expect("a time zone"),
+        deadline: Deadline::Within(Length(24 * HOUR)),
         deadline_warning: HOUR,
         stalled_after: HOUR,
         recheck: Duration::from_millis(200),

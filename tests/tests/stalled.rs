@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use farewell_core::Policy;
-use farewell_core::policy::Stage;
+use farewell_core::policy::{Deadline, Length, Stage};
 use farewell_proto::deletion::v1::{ConditionKind, LegState, State};
 use farewell_proto::operator::v1::ListStalledRequest;
 use farewell_proto::participant::v1::Verb;
@@ -270,7 +270,7 @@ async fn a_policy_that_could_never_purge_is_refused_before_a_port_opens() -> Res
         (
             "a deadline within the wait",
             Policy {
-                deadline: Duration::ZERO,
+                deadline: Deadline::Within(Length(Duration::ZERO)),
                 ..whole()
             },
         ),

@@ -248,7 +248,9 @@ mod tests {
     #[test]
     fn the_deadline_warns_before_it_passes() {
         let deletion = opened(&cn());
-        let soon = start() + 18 * DAY;
+        let warning = i64::try_from((3 * DAY).as_micros()).unwrap();
+        let soon = Time::from_micros(deletion.deadline.micros() - warning);
+        assert!(words(&deletion, Time::from_micros(soon.micros() - 1), true).is_empty());
         assert_eq!(words(&deletion, soon, true), ["DEADLINE_NEAR"]);
         assert_eq!(
             words(&deletion, deletion.deadline, true),

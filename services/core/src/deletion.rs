@@ -237,7 +237,7 @@ impl Deletion {
             policy_version: plan.version(),
             consents: request.consents,
             requested_at: now,
-            deadline: now + policy.deadline,
+            deadline: policy.due(now).at,
             state: State::AwaitingVerification { expires_at },
             factors_required: factors.iter().copied().collect(),
             factors_verified: Factors::default(),

@@ -2,6 +2,7 @@
 //!
 //! Policies are written as TOML ([`Document`]); those of `policies/` are shipped with the product.
 
+mod deadline;
 mod document;
 mod factor;
 mod length;
@@ -12,14 +13,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::deadline::{Deadline, Due, NotADeadline};
 pub use self::document::{Devices, Document};
 pub use self::factor::{Channel, Factor, Factors};
 pub use self::length::{Length, NotALength};
 pub use self::problem::Problem;
 
+use crate::calendar::{self, Calendar, Zone};
 use crate::id::ParticipantId;
 use crate::leg::LEGS_MAX;
 use crate::order::DevicePolicy;
+use crate::time::Time;
 
 /// Participants that may be reached at the same time; the stages run one after another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,8 +55,12 @@ pub struct Policy {
     pub verification: Duration,
     /// How long a verified request can be taken back.
     pub cooling_off: Duration,
+    /// Whose days are worked: one of [`crate::calendar::BUILT_IN`].
+    pub calendar: String,
+    /// Where a day begins and ends.
+    pub time_zone: Zone,
     /// How long the whole may take.
-    pub deadline: Duration,
+    pub deadline: Deadline,
     /// How long before the deadline an alarm is raised.
     pub deadline_warning: Duration,
     /// How long somebody may owe something before the deletion shows as stalled.
@@ -115,6 +123,11 @@ impl Policy {
             "must be 1 to 64 of a-z, 0-9 and -",
         );
         wrong(
+            Calendar::built_in(&self.calendar).is_none(),
+            "calendar",
+            &format!("must be one of {}", calendar::BUILT_IN.join(", ")),
+        );
+        wrong(
             self.channels.is_empty(),
             "channels",
             "no channel takes requests",
@@ -135,17 +148,17 @@ impl Policy {
             "whoever is in the way would be asked without a pause",
         );
         wrong(
-            self.deadline <= self.cooling_off,
+            self.deadline.shortest() <= self.cooling_off,
             "deadline",
             "must be longer than the cooling-off period",
         );
         wrong(
-            self.deadline_warning >= self.deadline,
+            self.deadline_warning >= self.deadline.shortest(),
             "deadline_warning",
             "must be shorter than the deadline, or it warns at once",
         );
         wrong(
-            self.devices.order_life < self.deadline,
+            self.devices.order_life < self.deadline.longest(),
             "devices.order_life",
             "must not end before the deadline of the deletion",
         );
@@ -237,6 +250,24 @@ impl Policy {
             }
         }
         cautions
+    }
+
+    /// When a deletion must be complete that was requested at that time.
+    pub fn due(&self, requested: Time) -> Due {
+        self.deadline.due(requested, self.days(), &self.time_zone)
+    }
+
+    /// Working days that are left of it at `now`: see [`Calendar::working_days_left`].
+    pub fn working_days_left(&self, now: Time, deadline: Time) -> i64 {
+        let days = self.days();
+        days.working_days_left(now, deadline, &self.time_zone)
+    }
+
+    fn days(&self) -> &'static Calendar {
+        let weekends = || Calendar::built_in("none");
+        Calendar::built_in(&self.calendar)
+            .or_else(weekends)
+            .expect("a test reads every calendar that is built in")
     }
 
     /// Every participant, in plan order.

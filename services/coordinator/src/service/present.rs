@@ -46,6 +46,8 @@ pub fn brief(deletion: &Deletion) -> api::Deletion {
         close_time: deletion.closed_at.map(timestamp),
         consents: deletion.consents.iter().map(consent).collect(),
         traceparent: deletion.traceparent.clone(),
+        working_days_left: None,
+        deadline_provisional: false,
         conditions: Vec::new(),
         legs: Vec::new(),
     }
@@ -56,12 +58,23 @@ pub fn full(center: &Center, deletion: &Deletion, plan: &Plan, receipts: &[Kept]
     let progress = center.board().progress(deletion.id);
     let last = receipts.iter().map(|kept| kept.settled_at).max();
     let connected = |participant: &str| center.board().connected(participant);
-    let conditions = condition::of(deletion, plan, center.clock.now(), last, connected);
+    let now = center.clock.now();
+    let conditions = condition::of(deletion, plan, now, last, connected);
+    let policy = plan.policy();
+    let under_way = !deletion.state.terminal();
+    let left = policy.working_days_left(now, deletion.deadline);
     api::Deletion {
+        working_days_left: under_way.then(|| saturated(left)),
+        deadline_provisional: under_way && policy.due(deletion.requested_at).provisional,
         legs: legs(deletion, plan, receipts, &progress),
         conditions: conditions.into_iter().map(present_condition).collect(),
         ..brief(deletion)
     }
+}
+
+fn saturated(days: i64) -> i32 {
+    let bound = i64::from(i32::MAX);
+    i32::try_from(days.clamp(-bound, bound)).unwrap_or(0)
 }
 
 fn legs(

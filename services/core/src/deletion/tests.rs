@@ -38,7 +38,7 @@ fn an_opened_deletion_has_verified_nothing_and_has_sealed_nobody() {
     assert_eq!(deletion.state.word(), "AWAITING_VERIFICATION");
     assert_eq!(deletion.factors_verified, Factors::default());
     assert!(deletion.owes(&plan).is_empty() && deletion.need.is_empty());
-    assert_eq!(deletion.deadline, start() + plan.policy().deadline);
+    assert_eq!(deletion.deadline, plan.policy().due(start()).at);
 }
 
 #[test]
@@ -243,6 +243,21 @@ fn a_policy_that_asks_nobody_begins_of_itself() {
         3,
         "the last seal after the end begins at once"
     );
+}
+
+/// Public holidays of the next year were published meanwhile.
+#[test]
+fn a_deadline_that_was_counted_without_a_holiday_is_counted_again() {
+    let plan = cn();
+    let due = plan.policy().due(start()).at;
+    let mut early = verified(&plan);
+    early.deadline = start();
+    let cooling = early.step(&Event::Eligible, &plan, start()).unwrap();
+    assert_eq!(cooling.deadline, due);
+    let mut early = sealed(&plan);
+    early.deadline = start();
+    let erasing = early.step(&Event::Eligible, &plan, over()).unwrap();
+    assert_eq!(erasing.deadline, due);
 }
 
 #[test]

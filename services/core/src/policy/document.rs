@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Channel, Factor, Length, Policy, Problem, Stage};
+use super::{Channel, Deadline, Factor, Length, Policy, Problem, Stage};
+use crate::calendar::Zone;
 use crate::order::{DevicePolicy, Disposal};
 
 /// A policy, or a part of one: what is left out comes from what it extends.
@@ -21,7 +22,9 @@ pub struct Document {
     pub eligibility: Option<bool>,
     pub verification: Option<Length>,
     pub cooling_off: Option<Length>,
-    pub deadline: Option<Length>,
+    pub calendar: Option<String>,
+    pub time_zone: Option<Zone>,
+    pub deadline: Option<Deadline>,
     pub deadline_warning: Option<Length>,
     pub stalled_after: Option<Length>,
     pub recheck: Option<Length>,
@@ -53,6 +56,8 @@ impl Document {
             eligibility: self.eligibility.or(base.eligibility),
             verification: self.verification.or(base.verification),
             cooling_off: self.cooling_off.or(base.cooling_off),
+            calendar: self.calendar.or(base.calendar),
+            time_zone: self.time_zone.or(base.time_zone),
             deadline: self.deadline.or(base.deadline),
             deadline_warning: self.deadline_warning.or(base.deadline_warning),
             stalled_after: self.stalled_after.or(base.stalled_after),
@@ -105,6 +110,8 @@ impl Document {
             ("eligibility", self.eligibility.is_none()),
             ("verification", self.verification.is_none()),
             ("cooling_off", self.cooling_off.is_none()),
+            ("calendar", self.calendar.is_none()),
+            ("time_zone", self.time_zone.is_none()),
             ("deadline", self.deadline.is_none()),
             ("deadline_warning", self.deadline_warning.is_none()),
             ("stalled_after", self.stalled_after.is_none()),
@@ -133,7 +140,9 @@ impl Document {
             channels: self.channels?,
             verification: self.verification?.0,
             cooling_off: self.cooling_off?.0,
-            deadline: self.deadline?.0,
+            calendar: self.calendar?,
+            time_zone: self.time_zone?,
+            deadline: self.deadline?,
             deadline_warning: self.deadline_warning?.0,
             stalled_after: self.stalled_after?.0,
             recheck: self.recheck?.0,
@@ -159,7 +168,9 @@ impl From<&Policy> for Document {
             eligibility: Some(policy.eligibility),
             verification: Some(Length(policy.verification)),
             cooling_off: Some(Length(policy.cooling_off)),
-            deadline: Some(Length(policy.deadline)),
+            calendar: Some(policy.calendar.clone()),
+            time_zone: Some(policy.time_zone.clone()),
+            deadline: Some(policy.deadline),
             deadline_warning: Some(Length(policy.deadline_warning)),
             stalled_after: Some(Length(policy.stalled_after)),
             recheck: Some(Length(policy.recheck)),

@@ -58,7 +58,7 @@ fn what_a_document_says_wins_over_what_it_extends() {
 #[test]
 fn everything_that_is_missing_is_named_at_once() {
     let problems = Document::default().policy().unwrap_err();
-    assert_eq!(problems.len(), 16);
+    assert_eq!(problems.len(), 18);
     assert!(problems.iter().all(|it| it.message == "is required"));
     // And what is wrong, with it.
     let own: Document = toml::from_str("name = 'OURS'\ncooling_off = '400 days'").unwrap();
@@ -78,8 +78,9 @@ fn everything_that_is_wrong_is_named_at_once() {
         name: "Mars!".to_owned(),
         channels: BTreeMap::from([(Channel::Web, vec![Factor::Password, Factor::Password])]),
         verification: Duration::ZERO,
-        cooling_off: cn.deadline,
-        deadline_warning: cn.deadline,
+        calendar: "lunar".to_owned(),
+        cooling_off: Duration::from_secs(30 * 24 * 60 * 60),
+        deadline_warning: Duration::from_secs(30 * 24 * 60 * 60),
         stalled_after: Duration::ZERO,
         recheck: Duration::ZERO,
         devices: DevicePolicy {
@@ -95,6 +96,7 @@ fn everything_that_is_wrong_is_named_at_once() {
         keys(&problems),
         [
             "name",
+            "calendar",
             "verification",
             "stalled_after",
             "recheck",

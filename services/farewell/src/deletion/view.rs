@@ -121,6 +121,20 @@ pub fn heads<'a>(title: &'static str, deletions: impl Iterator<Item = &'a Deleti
     rows
 }
 
+/// When it must be over, and what is left of that.
+fn deadline(deletion: &Deletion) -> String {
+    let mut text = time(deletion.deadline.as_ref());
+    match deletion.working_days_left {
+        Some(left) if left < 0 => text.push_str(&format!(", {} working day(s) ago", -left)),
+        Some(left) => text.push_str(&format!(", {left} working day(s) left")),
+        None => {}
+    }
+    if deletion.deadline_provisional {
+        text.push_str(", until next year's public holidays are known");
+    }
+    text
+}
+
 /// Everything about one deletion.
 pub fn tables(deletion: &Deletion) -> Vec<Rows> {
     let mut facts = Rows::new("", &["", ""]);
@@ -157,7 +171,7 @@ pub fn tables(deletion: &Deletion) -> Vec<Rows> {
         time(deletion.cooling_off_end_time.as_ref()),
     );
     fact("point of no return", time(deletion.erase_time.as_ref()));
-    fact("deadline", time(deletion.deadline.as_ref()));
+    fact("deadline", deadline(deletion));
     fact("purged", time(deletion.purge_time.as_ref()));
     fact("closed", time(deletion.close_time.as_ref()));
     fact("trace", deletion.traceparent.clone());
@@ -266,6 +280,8 @@ pub fn json(deletion: &Deletion) -> Value {
         "create_time": time(deletion.create_time.as_ref()),
         "cooling_off_end_time": time(deletion.cooling_off_end_time.as_ref()),
         "deadline": time(deletion.deadline.as_ref()),
+        "working_days_left": deletion.working_days_left,
+        "deadline_provisional": deletion.deadline_provisional,
         "erase_time": time(deletion.erase_time.as_ref()),
         "purge_time": time(deletion.purge_time.as_ref()),
         "close_time": time(deletion.close_time.as_ref()),

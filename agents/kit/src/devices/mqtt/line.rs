@@ -197,7 +197,7 @@ async fn run(
             Ok(()) => {}
             // A device that says more than can be worked on says it again; the others don't wait for it.
             Err(TrySendError::Full(Work::Message(..))) => {
-                drop(post.delivery.refuse("TOO_MANY_MESSAGES"));
+                let _ = post.delivery.refuse("TOO_MANY_MESSAGES");
             }
             Err(TrySendError::Full(Work::Ring(_) | Work::Remind(_))) => {}
             Err(TrySendError::Closed(_)) => return,

@@ -76,7 +76,7 @@ impl PolicyChoice {
 /// Errors: everything that is wrong with it, and with the files that it extends.
 pub fn policy(which: &str) -> Result<Policy, Problems> {
     let document = match named(which)? {
-        Named::Shipped(document) => document,
+        Named::Shipped(document) => *document,
         Named::File(path) => config::file::<PolicyFile>(path)?.0,
     };
     finish(&settle(document, DEPTH_MAX)?)
@@ -108,7 +108,7 @@ fn settle(document: Document, depth: usize) -> Result<Document, Problems> {
         return Ok(document);
     };
     let base = match named(which)? {
-        Named::Shipped(base) => base,
+        Named::Shipped(base) => *base,
         Named::File(path) => {
             let Some(depth) = depth.checked_sub(1) else {
                 return Err(odd("the files extend each other in circles"));
@@ -120,13 +120,13 @@ fn settle(document: Document, depth: usize) -> Result<Document, Problems> {
 }
 
 enum Named<'a> {
-    Shipped(Document),
+    Shipped(Box<Document>),
     File(&'a Path),
 }
 
 fn named(which: &str) -> Result<Named<'_>, Problems> {
     if let Some(document) = Document::shipped(which) {
-        return Ok(Named::Shipped(document));
+        return Ok(Named::Shipped(Box::new(document)));
     }
     let path = Path::new(which);
     // A word alone is a slip of the pen, and no file that happens to be called so.

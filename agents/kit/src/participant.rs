@@ -45,7 +45,8 @@ pub trait Participant: Send + Sync + 'static {
     /// Look, without trusting earlier answers, what is still held.
     async fn probe(&self, order: &Order) -> Result<Answer, Fault>;
 
-    /// Everything that is in the way of deleting the account; empty means eligible. No side effects.
+    /// Everything that is in the way of deleting the account, or to be known before; empty means nothing is. No side
+    /// effects.
     async fn eligibility(&self, account: &str) -> Result<Vec<Blocker>, Fault>;
 
     /// What is held of the account. No side effects.
@@ -206,15 +207,56 @@ pub struct Deferred {
     pub total: i64,
 }
 
-/// Something in the way of a deletion.
+/// Something in the way of a deletion, or to be known before it. How strongly it is in the way, and the sentences that
+/// people read, are the coordinator's: one catalogue for everybody. A code that it doesn't know stops the deletion, and is
+/// shown with the sentences given here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocker {
-    /// Stable code, for instance `UNFINISHED_ORDER`.
+    /// Stable code of `A-Z` and `_`, for instance `UNFINISHED_ORDER`.
     pub code: String,
-    /// Plain sentence.
+    /// Plain sentence without personal data, at most 1,024 bytes; empty for codes of the catalogue.
     pub message: String,
-    /// What removes it.
+    /// What removes it; as `message`.
     pub remedy: String,
+    /// How many, for instance orders; 0 where that says nothing.
+    pub count: i64,
+    /// When it ends by itself, if it does.
+    pub until: Option<SystemTime>,
+}
+
+impl Blocker {
+    /// A blocker of the catalogue.
+    pub fn new(code: impl Into<String>) -> Self {
+        Self {
+            code: code.into(),
+            message: String::new(),
+            remedy: String::new(),
+            count: 0,
+            until: None,
+        }
+    }
+
+    /// With its own sentences, for a code that is only this participant's.
+    #[must_use]
+    pub fn saying(mut self, message: &str, remedy: &str) -> Self {
+        message.clone_into(&mut self.message);
+        remedy.clone_into(&mut self.remedy);
+        self
+    }
+
+    /// With how many there are.
+    #[must_use]
+    pub fn count(mut self, count: i64) -> Self {
+        self.count = count;
+        self
+    }
+
+    /// With its end.
+    #[must_use]
+    pub fn until(mut self, until: Option<SystemTime>) -> Self {
+        self.until = until;
+        self
+    }
 }
 
 /// What is held of an account.

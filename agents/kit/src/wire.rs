@@ -316,21 +316,16 @@ pub(crate) fn unanswerable(word: &str) -> pb::reply::Answer {
 }
 
 pub(crate) fn eligibility(blockers: Vec<Blocker>) -> pb::reply::Answer {
-    let blockers = blockers
-        .into_iter()
-        .map(
-            |Blocker {
-                 code,
-                 message,
-                 remedy,
-             }| pb::EligibilityBlocker {
-                code,
-                message,
-                remedy,
-            },
-        )
-        .collect();
-    pb::reply::Answer::Eligibility(pb::EligibilityReply { blockers })
+    let blocker = |blocker: Blocker| pb::EligibilityBlocker {
+        code: blocker.code,
+        message: blocker.message,
+        remedy: blocker.remedy,
+        count: blocker.count,
+        until_time: blocker.until.map(Into::into),
+    };
+    pb::reply::Answer::Eligibility(pb::EligibilityReply {
+        blockers: blockers.into_iter().map(blocker).collect(),
+    })
 }
 
 pub(crate) fn inventory(inventory: Inventory) -> pb::reply::Answer {

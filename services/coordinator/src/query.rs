@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::center::Center;
+use crate::wire::time;
 
 /// Blockers that one participant may name.
 const BLOCKERS_MAX: usize = 64;
@@ -104,7 +105,7 @@ impl Queries {
         join_all(asked).await
     }
 
-    /// Every blocker of every participant. One that does not answer is itself a blocker.
+    /// Every blocker of every participant, whatever its class. One that does not answer is itself a blocker.
     pub async fn eligibility(
         &self,
         center: &Center,
@@ -116,24 +117,32 @@ impl Queries {
         for (participant, answer) in self.ask_all(center, plan, account, question).await {
             match answer {
                 Some(Answer::Eligibility(reply)) => {
-                    blockers.extend(
-                        reply
-                            .blockers
-                            .into_iter()
-                            .take(BLOCKERS_MAX)
-                            .map(|blocker| Blocker {
-                                code: shortened(blocker.code),
-                                message: shortened(blocker.message),
-                                remedy: shortened(blocker.remedy),
-                                participant: participant.to_string(),
-                            }),
-                    );
+                    blockers.extend(named(reply.blockers, &participant));
                 }
                 _ => blockers.push(Blocker::unreachable(&participant)),
             }
         }
         blockers
     }
+}
+
+/// What one participant named. Beyond the limit those go first that stop nothing: nothing that stops may hide behind them.
+fn named(blockers: Vec<wire::EligibilityBlocker>, participant: &ParticipantId) -> Vec<Blocker> {
+    let mut named: Vec<_> = blockers
+        .into_iter()
+        .map(|blocker| Blocker {
+            message: shortened(blocker.message),
+            remedy: shortened(blocker.remedy),
+            count: blocker.count.max(0),
+            until: blocker.until_time.and_then(time),
+            ..Blocker::named(&shortened(blocker.code), participant)
+        })
+        .collect();
+    if named.len() > BLOCKERS_MAX {
+        named.sort_by_key(|blocker| !blocker.stops(&[]));
+        named.truncate(BLOCKERS_MAX);
+    }
+    named
 }
 
 fn shortened(mut text: String) -> String {
@@ -172,6 +181,23 @@ mod tests {
         let text = "\u{4f60}".repeat(1_000);
         assert_eq!(shortened(text), "\u{4f60}".repeat(341));
         assert_eq!(shortened("short".to_owned()), "short");
+    }
+
+    #[test]
+    fn what_stops_never_hides_behind_what_is_only_told() {
+        let blocker = |code: &str| wire::EligibilityBlocker {
+            code: code.to_owned(),
+            count: -1,
+            ..Default::default()
+        };
+        let mut many = vec![blocker("DEVICES_BOUND"); 1_000];
+        many.push(blocker("UNFINISHED_ORDER"));
+        let kept = named(many, &"store".parse().unwrap());
+        assert_eq!(kept.len(), BLOCKERS_MAX);
+        assert_eq!(
+            (kept[0].code.as_str(), kept[0].count),
+            ("UNFINISHED_ORDER", 0)
+        );
     }
 
     #[test]

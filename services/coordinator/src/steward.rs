@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use farewell_core::deletion::Blocker;
 use farewell_core::{Deletion, DeletionId, Duty, Event, Mask, Plan, Refusal, Time};
 use farewell_ledger::{Error, Turn, Turned};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -73,15 +72,8 @@ async fn attend(center: &Center, errand: &Errand) -> Result<(), NotTurned> {
 
 /// Asks every participant if anything is in the way. No answer is a blocker, never "fine".
 pub async fn eligibility(center: &Center, deletion: &Deletion, plan: &Plan) -> Event {
-    let blockers: Vec<Blocker> = center
-        .queries
-        .eligibility(center, plan, &deletion.account)
-        .await;
-    if blockers.is_empty() {
-        Event::Eligible
-    } else {
-        Event::Blocked(blockers)
-    }
+    let asked = center.queries.eligibility(center, plan, &deletion.account);
+    deletion.judge(asked.await)
 }
 
 /// Decides `event` on what is stored and writes it; if somebody else was first, decides again.

@@ -1,5 +1,6 @@
 //! What is shown beside the state: derived from what is durable and the time.
 
+use crate::blocker::Blocker;
 use crate::deletion::{Deletion, ROUNDS_UNATTENDED_MAX, State};
 use crate::leg::LegIndex;
 use crate::plan::Plan;
@@ -16,17 +17,29 @@ pub enum Kind {
     Conflict,
 }
 
-/// A fact beside the state.
+/// The words of the conditions that are not a blocker's code.
+pub const REASONS: [&str; 8] = [
+    "LEGAL_HOLD",
+    "EVIDENCE_CONFLICT",
+    "RESIDUE_AGAIN",
+    "LEG_REFUSED",
+    "LEG_OWED",
+    "PARTICIPANT_NOT_CONNECTED",
+    "DEADLINE_PASSED",
+    "DEADLINE_NEAR",
+];
+
+/// A fact beside the state. Its sentences are absent: they depend on who reads them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     pub kind: Kind,
-    /// Stable machine word.
+    /// Stable machine word: one of [`REASONS`], or a blocker's code.
     pub reason: String,
-    pub message: String,
-    pub remedy: String,
     /// Who it is about; empty if nobody.
     pub participant: String,
     pub since: Time,
+    /// For [`Kind::Blocked`]: what is in the way.
+    pub blocker: Option<Blocker>,
 }
 
 /// Every condition of `deletion`. `progress_at` is when a leg was last settled, `connected` says whether a participant
@@ -44,91 +57,51 @@ pub fn of(
         conditions.push(Condition {
             kind: Kind::Blocked,
             reason: blocker.code.clone(),
-            message: blocker.message.clone(),
-            remedy: blocker.remedy.clone(),
             participant: blocker.participant.clone(),
             since: match deletion.state {
                 State::CoolingOff { ends_at } => ends_at,
                 _ => deletion.requested_at,
             },
+            blocker: Some(blocker.clone()),
         });
     }
-    let say =
-        |kind, reason: &str, message: &str, remedy: &str, participant: &str, since| Condition {
+    let mut say = |kind, reason: &str, participant: &str, since| {
+        conditions.push(Condition {
             kind,
             reason: reason.to_owned(),
-            message: message.to_owned(),
-            remedy: remedy.to_owned(),
             participant: participant.to_owned(),
             since,
-        };
+            blocker: None,
+        });
+    };
     if deletion.held && !deletion.state.terminal() {
-        let since = deletion.requested_at;
-        conditions.push(say(
-            Kind::Held,
-            "LEGAL_HOLD",
-            "A legal hold stops the deletion.",
-            "Release the hold.",
-            "",
-            since,
-        ));
+        say(Kind::Held, "LEGAL_HOLD", "", deletion.requested_at);
     }
     // Shown after the purge too: what the certificate says is then disputed.
     if deletion.conflicts > 0 {
-        let message = "A participant answered the same command in two ways.";
-        conditions.push(say(
-            Kind::Conflict,
-            "EVIDENCE_CONFLICT",
-            message,
-            "Compare its evidence and decide.",
-            "",
-            phase_start,
-        ));
+        say(Kind::Conflict, "EVIDENCE_CONFLICT", "", phase_start);
     }
     let since = phase_start.max(progress_at.unwrap_or(deletion.requested_at));
     let patient = now.since(since) < plan.policy().stalled_after;
     let who = |leg: LegIndex| plan.leg(leg).map_or("", |leg| leg.participant.as_str());
     for leg in deletion.refusals(plan).iter() {
         let again = deletion.round > ROUNDS_UNATTENDED_MAX && plan.erases().has(leg);
-        let (reason, message, remedy) = if again {
-            let message = "The participant was erased many times and still holds something.";
-            let remedy = "Find out what writes it, then have the leg asked again.";
-            ("RESIDUE_AGAIN", message, remedy)
+        let reason = if again {
+            "RESIDUE_AGAIN"
         } else {
-            let message = "The participant refuses its leg.";
-            (
-                "LEG_REFUSED",
-                message,
-                "Clear the cause, then have the leg asked again.",
-            )
+            "LEG_REFUSED"
         };
-        conditions.push(say(Kind::Stalled, reason, message, remedy, who(leg), since));
+        say(Kind::Stalled, reason, who(leg), since);
     }
     if !patient {
         for leg in deletion.owes(plan).iter() {
             let participant = who(leg);
-            conditions.push(if connected(participant) {
-                let message = "The participant has not acknowledged its leg.";
-                say(
-                    Kind::Stalled,
-                    "LEG_OWED",
-                    message,
-                    "Look at the participant's own queue.",
-                    participant,
-                    since,
-                )
+            let reason = if connected(participant) {
+                "LEG_OWED"
             } else {
-                let message = "The participant is not connected.";
-                let remedy = "Start it, and check its certificate and the coordinator's address.";
-                say(
-                    Kind::Stalled,
-                    "PARTICIPANT_NOT_CONNECTED",
-                    message,
-                    remedy,
-                    participant,
-                    since,
-                )
-            });
+                "PARTICIPANT_NOT_CONNECTED"
+            };
+            say(Kind::Stalled, reason, participant, since);
         }
     }
     if deletion.closed_at.is_none() && !deletion.state.terminal() {
@@ -139,25 +112,9 @@ pub fn of(
                     .min(deletion.deadline.micros()),
         );
         if now >= deletion.deadline {
-            let message = "The deadline has passed.";
-            conditions.push(say(
-                Kind::Overdue,
-                "DEADLINE_PASSED",
-                message,
-                "Tell the person why.",
-                "",
-                deletion.deadline,
-            ));
+            say(Kind::Overdue, "DEADLINE_PASSED", "", deletion.deadline);
         } else if now >= soon {
-            let message = "The deadline is near.";
-            conditions.push(say(
-                Kind::OverdueSoon,
-                "DEADLINE_NEAR",
-                message,
-                "Find out who owes what.",
-                "",
-                soon,
-            ));
+            say(Kind::OverdueSoon, "DEADLINE_NEAR", "", soon);
         }
     }
     conditions
@@ -172,6 +129,10 @@ mod tests {
 
     fn words(deletion: &Deletion, now: Time, connected: bool) -> Vec<String> {
         let conditions = of(deletion, &cn(), now, None, |_| connected);
+        for condition in &conditions {
+            let listed = REASONS.contains(&condition.reason.as_str());
+            assert!(listed || condition.blocker.is_some(), "{condition:?}");
+        }
         conditions.into_iter().map(|c| c.reason).collect()
     }
 
@@ -233,6 +194,7 @@ mod tests {
             let see = |now| of(&deletion, &plan, now, None, |_| true).swap_remove(0);
             assert_eq!(see(over()).reason, word);
             assert_eq!(see(over()).since, see(over() + DAY).since);
+            assert_eq!(see(over()).blocker, (word == "OPEN_ORDER").then(blocker));
         }
     }
 

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::blocker::Blocker;
 use crate::gate::PurgePermit;
-use crate::id::{AccountId, DeletionId, ParticipantId, RequestId};
+use crate::id::{AccountId, DeletionId, RequestId};
 use crate::leg::{LegIndex, Mask};
 use crate::plan::Plan;
 use crate::policy::{Channel, Factor, Factors};
@@ -44,7 +45,7 @@ pub struct Deletion {
     pub need: Mask,
     /// Legs that their participant refuses to do: a person must look.
     pub refused: Mask,
-    /// What is in the way, as last asked.
+    /// What stops the deletion, as last asked.
     pub blockers: Vec<Blocker>,
     /// A legal hold.
     pub held: bool,
@@ -66,34 +67,6 @@ pub struct Consent {
     pub text: String,
     pub version: u32,
     pub at: Time,
-}
-
-/// Something in the way of a deletion.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Blocker {
-    pub code: String,
-    pub message: String,
-    pub remedy: String,
-    pub participant: String,
-}
-
-impl Blocker {
-    const UNREACHABLE: &str = "PARTICIPANT_UNREACHABLE";
-
-    /// In place of the answer that a participant did not give: silence is never "fine".
-    pub fn unreachable(participant: &ParticipantId) -> Self {
-        Self {
-            code: Self::UNREACHABLE.to_owned(),
-            message: "A service that must be asked first gives no answer.".to_owned(),
-            remedy: "Nothing for you to do: it is asked again.".to_owned(),
-            participant: participant.to_string(),
-        }
-    }
-
-    /// Whether it only says that nobody answered.
-    pub fn is_silence(&self) -> bool {
-        self.code == Self::UNREACHABLE
-    }
 }
 
 /// Where a deletion stands. There is no failed state.
@@ -177,9 +150,9 @@ impl State {
 pub enum Event {
     /// A factor was verified by the identity service.
     FactorVerified(Factor),
-    /// Everyone was asked and nothing is in the way.
+    /// Everyone was asked and nothing stops the deletion.
     Eligible,
-    /// Somebody named a blocker, or gave no answer.
+    /// Somebody named what stops the deletion, or gave no answer. Made by [`Deletion::judge`].
     Blocked(Vec<Blocker>),
     /// The person takes the request back.
     Revoke,
@@ -266,6 +239,17 @@ impl Deletion {
     /// Whether every required factor is verified.
     pub const fn verified(&self) -> bool {
         self.factors_verified.covers(self.factors_required)
+    }
+
+    /// What everybody's answers mean: [`Event::Blocked`] by what stops this deletion, and by nothing else; otherwise
+    /// [`Event::Eligible`].
+    pub fn judge(&self, mut blockers: Vec<Blocker>) -> Event {
+        blockers.retain(|blocker| blocker.stops(&self.consents));
+        if blockers.is_empty() {
+            Event::Eligible
+        } else {
+            Event::Blocked(blockers)
+        }
     }
 
     /// Whether a ledger must move the deletion from `before` to this, because more changed than the done-mask: otherwise

@@ -139,9 +139,8 @@ pub fn counted(outcome: Outcome, count: i64) -> Evidence {
 
 pub fn blocker() -> Blocker {
     Blocker {
-        code: "OPEN_ORDER".to_owned(),
         message: "An order is not delivered.".to_owned(),
         remedy: "Wait for it.".to_owned(),
-        participant: "store".to_owned(),
+        ..Blocker::named("OPEN_ORDER", &who("store"))
     }
 }

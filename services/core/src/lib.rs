@@ -1,6 +1,6 @@
 //! The decisions of a deletion, and nothing else.
 //!
-//! Start with [`deletion`]: the states and the one transition. A [`plan`] says who owes what and in which order,
+//! Start with [`deletion`]: the states and the one transition. [`blocker`] says what can stand in its way. A [`plan`] says who owes what and in which order,
 //! [`order`] says what a device is told, [`report`] judges what comes back, [`gate`] is the only maker of a [`gate::PurgePermit`], [`duty`] derives what must
 //! happen next, [`certificate`] says what was done and [`addendum`] what became of it later, [`calendar`] counts the
 //! days that law and policies give, and [`invariants`] says what may never be seen in any history.
@@ -9,6 +9,7 @@
 //! gRPC or SQL exist.
 
 pub mod addendum;
+pub mod blocker;
 pub mod calendar;
 pub mod certificate;
 pub mod condition;

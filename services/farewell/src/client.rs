@@ -15,6 +15,7 @@ use farewell_runtime::tls::Credentials;
 use tonic::transport::Channel;
 
 use crate::failure::Usage;
+use crate::language::{self, Language};
 
 /// Where callers dial by default.
 const CALLERS: &str = "127.0.0.1:7400";
@@ -40,6 +41,9 @@ pub struct Connection {
     /// How long to wait for an answer
     #[arg(long, global = true, default_value = "30s", value_name = "DURATION")]
     pub timeout: Human,
+    /// Language of sentences, for instance zh-CN [default: that of LC_ALL, LC_MESSAGES or LANG]
+    #[arg(long, global = true, value_name = "LANGUAGE", value_parser = language::parse)]
+    pub language: Option<Language>,
 }
 
 /// A client of the callers' API.
@@ -77,9 +81,22 @@ impl Connection {
         operators(self.endpoint.as_deref().unwrap_or(OPERATORS), &security).await
     }
 
-    /// A request with the deadline that was asked for.
+    /// A request with the deadline and the language that were asked for.
     pub fn request<T>(&self, message: T) -> tonic::Request<T> {
-        farewell_runtime::client::request(message, self.timeout.get())
+        let request = farewell_runtime::client::request(message, self.timeout.get());
+        self.in_language(request)
+    }
+
+    /// A request without a deadline, for what goes on for weeks.
+    pub fn endless<T>(&self, message: T) -> tonic::Request<T> {
+        self.in_language(tonic::Request::new(message))
+    }
+
+    fn in_language<T>(&self, mut request: tonic::Request<T>) -> tonic::Request<T> {
+        if let Some(language) = self.language.clone().or_else(Language::of_environment) {
+            language.ask(&mut request);
+        }
+        request
     }
 
     /// How long an answer is waited for.

@@ -13,6 +13,7 @@ pub mod demo;
 pub mod device;
 pub mod failure;
 pub mod fleet;
+pub mod language;
 pub mod operator;
 pub mod output;
 pub mod policy;

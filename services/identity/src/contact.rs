@@ -1,14 +1,19 @@
 //! Where an account can be reached: one phone number, one mail address.
 
-use farewell_kit::store::Store;
+use std::time::SystemTime;
+
+use farewell_kit::store::{Store, micros};
 use farewell_kit::{CodeChannel, seal};
 use sqlx::AnyConnection;
 
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS contact (account TEXT NOT NULL, channel TEXT NOT NULL CHECK (channel IN ('SMS', 'EMAIL')), \
-        address TEXT NOT NULL, PRIMARY KEY (account, channel))";
+        address TEXT NOT NULL, PRIMARY KEY (account, channel)); \
+    CREATE TABLE IF NOT EXISTS contact_change (account TEXT NOT NULL, channel TEXT NOT NULL, changed_at BIGINT NOT NULL, \
+        PRIMARY KEY (account, channel))";
 
-/// Binds a phone number or a mail address, instead of an earlier one.
+/// Binds a phone number or a mail address, instead of an earlier one. For a while nobody can delete the account then: codes
+/// that go to a new address don't say who bound it. The same address again changes nothing.
 ///
 /// Errors: [`seal::Error::Sealed`], [`seal::Error::Erased`].
 pub async fn set_contact(
@@ -19,8 +24,32 @@ pub async fn set_contact(
 ) -> Result<(), seal::Error> {
     let mut tx = store.pool().begin().await?;
     seal::admit(&mut tx, account).await?;
+    if self::address(&mut tx, account, channel).await?.as_deref() == Some(address) {
+        return Ok(());
+    }
     put(&mut tx, account, channel, address).await?;
+    changed(&mut tx, account, channel, SystemTime::now()).await?;
     Ok(tx.commit().await?)
+}
+
+/// Remembers when a number or address was changed, if no later change is known.
+pub(crate) async fn changed(
+    connection: &mut AnyConnection,
+    account: &str,
+    channel: CodeChannel,
+    at: SystemTime,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO contact_change (account, channel, changed_at) VALUES ($1, $2, $3) \
+         ON CONFLICT (account, channel) DO UPDATE SET changed_at = excluded.changed_at \
+             WHERE contact_change.changed_at < excluded.changed_at",
+    )
+    .bind(account)
+    .bind(word(channel))
+    .bind(micros(at))
+    .execute(connection)
+    .await
+    .map(drop)
 }
 
 pub(crate) async fn put(
@@ -60,6 +89,17 @@ pub(crate) async fn erase(
     account: &str,
 ) -> Result<u64, sqlx::Error> {
     let deleted = sqlx::query("DELETE FROM contact WHERE account = $1")
+        .bind(account)
+        .execute(connection)
+        .await?;
+    Ok(deleted.rows_affected())
+}
+
+pub(crate) async fn erase_changes(
+    connection: &mut AnyConnection,
+    account: &str,
+) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query("DELETE FROM contact_change WHERE account = $1")
         .bind(account)
         .execute(connection)
         .await?;

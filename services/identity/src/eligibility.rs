@@ -3,8 +3,22 @@
 use std::time::{Duration, SystemTime};
 
 use farewell_kit::Blocker;
-use farewell_kit::store::micros;
+use farewell_kit::store::{micros, time};
 use sqlx::AnyConnection;
+
+/// Every code that identity gives.
+pub const BLOCKERS: [&str; 10] = [
+    "RECENT_PASSWORD_CHANGE",
+    "RECENT_CONTACT_CHANGE",
+    "RISK_CONTROL_LOCK",
+    "ACCOUNT_FROZEN",
+    "THIRD_PARTY_GRANTS",
+    "LEGAL_HOLD",
+    "FRAUD_CASE",
+    "GUARDIAN_OF_CHILD_ACCOUNT",
+    "CHILD_NEEDS_GUARDIAN",
+    "UNKNOWN_ACCOUNT",
+];
 
 /// Every blocker at once. An account that nobody knows is not eligible: a slip of the pen must not look like "go on".
 pub(crate) async fn blockers(
@@ -14,51 +28,40 @@ pub(crate) async fn blockers(
     now: SystemTime,
 ) -> Result<Vec<Blocker>, sqlx::Error> {
     let recent_since = now.checked_sub(recent_change).map_or(0, micros);
-    let rows: Vec<(String, i64)> = sqlx::query_as(
-        "SELECT 'RECENT_PASSWORD_CHANGE', COUNT(*) FROM credential WHERE account = $1 AND changed_at > $2 \
-         UNION ALL SELECT 'RISK_CONTROL_LOCK', COUNT(*) FROM account WHERE account = $1 AND risk_locked <> 0 \
-         UNION ALL SELECT 'ACCOUNT_FROZEN', COUNT(*) FROM account WHERE account = $1 AND frozen <> 0 \
-         UNION ALL SELECT 'THIRD_PARTY_GRANTS', COUNT(*) FROM app_grant WHERE account = $1 AND revoked_at = 0 \
-         UNION ALL SELECT 'UNKNOWN_ACCOUNT', CASE WHEN COUNT(*) = 0 THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END \
-             FROM account WHERE account = $1",
+    // Code, how many, and the moment that the end is counted from.
+    let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+        "SELECT 'RECENT_PASSWORD_CHANGE', COUNT(*), COALESCE(MAX(changed_at), 0) \
+             FROM credential WHERE account = $1 AND changed_at > $2 \
+         UNION ALL SELECT 'RECENT_CONTACT_CHANGE', COUNT(*), COALESCE(MAX(changed_at), 0) \
+             FROM contact_change WHERE account = $1 AND changed_at > $2 \
+         UNION ALL SELECT 'RISK_CONTROL_LOCK', COUNT(*), CAST(0 AS BIGINT) \
+             FROM account WHERE account = $1 AND risk_locked <> 0 \
+         UNION ALL SELECT 'ACCOUNT_FROZEN', COUNT(*), CAST(0 AS BIGINT) \
+             FROM account WHERE account = $1 AND frozen <> 0 \
+         UNION ALL SELECT 'THIRD_PARTY_GRANTS', COUNT(*), CAST(0 AS BIGINT) \
+             FROM app_grant WHERE account = $1 AND revoked_at = 0 \
+         UNION ALL SELECT 'LEGAL_HOLD', COUNT(*), CAST(0 AS BIGINT) \
+             FROM open_case WHERE account = $1 AND kind = 'LEGAL_HOLD' \
+         UNION ALL SELECT 'FRAUD_CASE', COUNT(*), CAST(0 AS BIGINT) \
+             FROM open_case WHERE account = $1 AND kind = 'FRAUD_CASE' \
+         UNION ALL SELECT 'GUARDIAN_OF_CHILD_ACCOUNT', COUNT(*), CAST(0 AS BIGINT) \
+             FROM guardianship WHERE guardian = $1 \
+         UNION ALL SELECT 'CHILD_NEEDS_GUARDIAN', COUNT(*), CAST(0 AS BIGINT) \
+             FROM guardianship WHERE child = $1 AND agreed_at = 0 \
+         UNION ALL SELECT 'UNKNOWN_ACCOUNT', CASE WHEN COUNT(*) = 0 THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END, \
+             CAST(0 AS BIGINT) FROM account WHERE account = $1",
     )
     .bind(account)
     .bind(recent_since)
     .fetch_all(connection)
     .await?;
+    let blocker = |(code, count, since): (String, i64, i64)| {
+        let until = (since > 0).then(|| time(since) + recent_change);
+        Blocker::new(code).count(count).until(until)
+    };
     Ok(rows
         .into_iter()
-        .filter(|(_, count)| *count > 0)
-        .map(|(code, count)| blocker(code, count))
+        .filter(|(_, count, _)| *count > 0)
+        .map(blocker)
         .collect())
-}
-
-fn blocker(code: String, count: i64) -> Blocker {
-    let (message, remedy) = match code.as_str() {
-        "RECENT_PASSWORD_CHANGE" => (
-            "The password was changed a short time ago.".to_owned(),
-            "Wait some days: this protects you from somebody who has just learned your password.",
-        ),
-        "RISK_CONTROL_LOCK" => (
-            "The account is locked because of unusual use.".to_owned(),
-            "Change your password first.",
-        ),
-        "ACCOUNT_FROZEN" => (
-            "The account is frozen.".to_owned(),
-            "Ask support to lift that.",
-        ),
-        "THIRD_PARTY_GRANTS" => (
-            format!("{count} app(s) of other companies may still use the account."),
-            "Revoke their access in the account centre.",
-        ),
-        _ => (
-            "There is no such account.".to_owned(),
-            "Check which account is meant.",
-        ),
-    };
-    Blocker {
-        code,
-        message,
-        remedy: remedy.to_owned(),
-    }
 }

@@ -24,6 +24,11 @@ pub(crate) async fn held(
              FROM credential WHERE account = $1 \
          UNION ALL SELECT 'contacts', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(address)), 0) AS BIGINT) \
              FROM contact WHERE account = $1 \
+         UNION ALL SELECT 'contact_changes', COUNT(*), CAST(0 AS BIGINT) FROM contact_change WHERE account = $1 \
+         UNION ALL SELECT 'cases', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(reference)), 0) AS BIGINT) \
+             FROM open_case WHERE account = $1 \
+         UNION ALL SELECT 'guardianships', COUNT(*), CAST(0 AS BIGINT) \
+             FROM guardianship WHERE child = $1 OR guardian = $1 \
          UNION ALL SELECT 'logins', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(agent)), 0) AS BIGINT) \
              FROM login WHERE account = $1 \
          UNION ALL SELECT 'third_party_grants', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(app)), 0) AS BIGINT) \

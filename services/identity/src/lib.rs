@@ -4,12 +4,14 @@
 //! is erased last, because until then it answers for the person; nothing is retained.
 
 mod account;
+mod case;
 pub mod code;
 mod contact;
 pub mod courier;
 pub mod credential;
 mod eligibility;
 mod grant;
+mod guardian;
 mod holding;
 mod login;
 mod participant;
@@ -28,9 +30,12 @@ use farewell_kit::{journal, seal, service, session};
 use farewell_runtime::shutdown::Shutdown;
 
 pub use self::account::{register, set_frozen, set_risk_lock};
+pub use self::case::{Case, close_case, open_case};
 pub use self::contact::set_contact;
 pub use self::credential::change_password;
+pub use self::eligibility::BLOCKERS;
 pub use self::grant::{grant, revoke_grants};
+pub use self::guardian::{agree_to_deletion, end_guardianship, set_guardian};
 pub use self::holding::left_over;
 pub use self::login::{LoginError, is_logged_in, log_in};
 pub use self::participant::Identity;
@@ -47,6 +52,8 @@ pub const SCHEMA: &[&str] = &[
     contact::SCHEMA,
     login::SCHEMA,
     grant::SCHEMA,
+    case::SCHEMA,
+    guardian::SCHEMA,
     realname::SCHEMA,
     code::SCHEMA,
     proof::SCHEMA,

@@ -15,7 +15,9 @@ use crate::code::{self, Pepper};
 use crate::courier::Couriers;
 use crate::credential::{self, Hasher};
 use crate::rules::Rules;
-use crate::{account, contact, eligibility, grant, holding, login, proof, realname};
+use crate::{
+    account, case, contact, eligibility, grant, guardian, holding, login, proof, realname,
+};
 
 /// Takes part in deletions for identity.
 #[derive(Clone, Debug)]
@@ -95,6 +97,13 @@ impl Participant for Identity {
             Begun::Answered(answer) => return Ok(answer),
             Begun::Open(work) => work,
         };
+        // A case that was opened past the point of no return: what is left of the evidence is here.
+        if let Some(reason) = case::open(work.tx(), &order.account).await? {
+            return Ok(Answer::Refused {
+                reason,
+                detail: "a case about the account is open: close it, then ask again".to_owned(),
+            });
+        }
         let counts = erase(work.tx(), &order.account).await?;
         work.finish(seal::erased(counts, Vec::new())).await
     }
@@ -132,7 +141,7 @@ impl Participant for Identity {
 async fn erase(
     connection: &mut AnyConnection,
     account: &str,
-) -> Result<[(&'static str, u64); 8], sqlx::Error> {
+) -> Result<[(&'static str, u64); 10], sqlx::Error> {
     Ok([
         ("proofs", proof::erase(connection, account).await?),
         ("codes", code::erase(connection, account).await?),
@@ -140,6 +149,11 @@ async fn erase(
         (
             "third_party_grants",
             grant::erase(connection, account).await?,
+        ),
+        ("guardianships", guardian::erase(connection, account).await?),
+        (
+            "contact_changes",
+            contact::erase_changes(connection, account).await?,
         ),
         ("logins", login::erase(connection, account).await?),
         ("contacts", contact::erase(connection, account).await?),

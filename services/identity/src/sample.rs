@@ -10,7 +10,7 @@ use crate::{account, contact, credential, grant, login, realname};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Gives the account a name, the phone number, mail address and password, two sessions, two revoked grants and a real-name
+/// Gives the account a name, the phone number (changed long ago), mail address and password, two sessions, two revoked grants and a real-name
 /// record: much to erase, and nothing that stands in the way. Repeating it changes nothing.
 ///
 /// Errors: the account is sealed or erased; the database is away.
@@ -41,6 +41,7 @@ pub(crate) async fn sample_with(
     credential::insert(&mut tx, account, &hash, now - DAY * 400).await?;
     contact::put(&mut tx, account, CodeChannel::Sms, phone).await?;
     contact::put(&mut tx, account, CodeChannel::Email, mail).await?;
+    contact::changed(&mut tx, account, CodeChannel::Sms, now - DAY * 700).await?;
     for (number, agent) in ["Phone 14", "Browser on a laptop"].into_iter().enumerate() {
         login::insert(
             &mut tx,

@@ -26,6 +26,11 @@ pub(crate) async fn held(
          UNION ALL SELECT 'points', COUNT(*), CAST(0 AS BIGINT) FROM points WHERE account = $1 \
          UNION ALL SELECT 'subscriptions', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(plan)), 0) AS BIGINT) \
              FROM subscription WHERE account = $1 \
+         UNION ALL SELECT 'credits', COUNT(*), CAST(0 AS BIGINT) FROM credit WHERE account = $1 \
+         UNION ALL SELECT 'campaigns', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(campaign)), 0) AS BIGINT) \
+             FROM campaign_entry WHERE account = $1 \
+         UNION ALL SELECT 'support_cases', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(text)), 0) AS BIGINT) \
+             FROM support_case WHERE account = $1 \
          UNION ALL SELECT 'access_log', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(address) + OCTET_LENGTH(path)), 0) \
              AS BIGINT) FROM access_log WHERE account = $1",
         account,

@@ -4,7 +4,9 @@
 //! address, for three years from the completion of each order. So do six months of the access log.
 
 mod access;
+mod campaign;
 mod coupon;
+mod credit;
 mod eligibility;
 mod holding;
 mod order;
@@ -15,6 +17,7 @@ mod sample;
 #[cfg(test)]
 mod scratch;
 mod subscription;
+mod support;
 mod wallet;
 
 use std::sync::Arc;
@@ -25,7 +28,10 @@ use farewell_kit::{journal, seal, service, session};
 use farewell_runtime::shutdown::Shutdown;
 
 pub use self::access::log_access;
+pub use self::campaign::{join_campaign, leave_campaigns};
 pub use self::coupon::{forfeit_coupons, grant_coupon};
+pub use self::credit::{lend, pay_back};
+pub use self::eligibility::BLOCKERS;
 pub use self::holding::left_over;
 pub use self::order::{NewOrder, close_dispute, complete_order, open_dispute, place_order};
 pub use self::participant::Shop;
@@ -33,6 +39,7 @@ pub use self::points::{credit_points, forfeit_points};
 pub use self::retention::{Period, Retention, kept};
 pub use self::sample::sample;
 pub use self::subscription::{cancel_subscriptions, subscribe};
+pub use self::support::{SupportCase, close_support_case, open_support_case};
 pub use self::wallet::{pay_out, top_up};
 
 /// The tables: each file of a noun says what its own hold.
@@ -44,6 +51,9 @@ pub const SCHEMA: &[&str] = &[
     coupon::SCHEMA,
     points::SCHEMA,
     subscription::SCHEMA,
+    credit::SCHEMA,
+    campaign::SCHEMA,
+    support::SCHEMA,
     access::SCHEMA,
     retention::SCHEMA,
 ];

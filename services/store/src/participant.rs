@@ -9,7 +9,10 @@ use farewell_kit::{Answer, Blocker, Done, Fault, Holder, Inventory, Order, Retai
 use sqlx::AnyConnection;
 
 use crate::retention::Retention;
-use crate::{access, coupon, eligibility, holding, order, points, retention, subscription, wallet};
+use crate::{
+    access, campaign, coupon, credit, eligibility, holding, order, points, retention, subscription,
+    support, wallet,
+};
 
 /// Takes part in deletions for the store.
 #[derive(Clone, Debug)]
@@ -31,6 +34,13 @@ impl Shop {
         order: &Order,
         now: SystemTime,
     ) -> Result<Answer, Fault> {
+        // Opened past the point of no return: what would be erased is somebody's evidence.
+        if support::is_claimed(work.tx(), &order.account).await? {
+            return Ok(Answer::Refused {
+                reason: "SAFETY_OR_INSURANCE_CASE".to_owned(),
+                detail: "a report or claim is open: close it, then ask again".to_owned(),
+            });
+        }
         let done = erase(work.tx(), &self.retention, order, now).await?;
         work.finish(done).await
     }
@@ -64,7 +74,7 @@ impl Holder for Shop {
 
     async fn blockers(&self, account: &str) -> Result<Vec<Blocker>, Fault> {
         let mut connection = self.store.pool().acquire().await?;
-        Ok(eligibility::blockers(&mut connection, account).await?)
+        Ok(eligibility::blockers(&mut connection, account, SystemTime::now()).await?)
     }
 }
 
@@ -91,6 +101,9 @@ async fn erase(
             "subscriptions",
             subscription::erase(connection, account).await?,
         ),
+        ("credits", credit::erase(connection, account).await?),
+        ("campaigns", campaign::erase(connection, account).await?),
+        ("support_cases", support::erase(connection, account).await?),
         (
             "access_log",
             access::erase(connection, account).await? - moved.entries,

@@ -7,7 +7,8 @@ use farewell_kit::store::Store;
 use uuid::Uuid;
 
 use crate::order::NewOrder;
-use crate::{access, coupon, holding, order, points, subscription, wallet};
+use crate::support::SupportCase;
+use crate::{access, coupon, holding, order, points, subscription, support, wallet};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -22,7 +23,7 @@ const ORDERS: [(&str, i64, u32); 4] = [
 const ACCESSES: [(&str, u32); 3] = [("/orders", 3), ("/wallet", 60), ("/cart", 250)];
 
 /// Gives the account four completed orders (one past its retention), an empty wallet, a used coupon, points that were
-/// given up, an ended subscription and three log entries: much to erase, and nothing that stands in the way. An account that
+/// given up, an ended subscription, an answered question to support and three log entries: much to erase, and nothing that stands in the way. An account that
 /// holds anything is left as it is.
 ///
 /// Errors: the account is sealed or erased; the database is away.
@@ -53,5 +54,9 @@ pub async fn sample(store: &Store, account: &str) -> anyhow::Result<()> {
     coupon::insert(&mut tx, &Uuid::new_v4().to_string(), account, "USED", 2_000).await?;
     points::insert_forfeited(&mut tx, account, 1_280).await?;
     subscription::insert_ended(&mut tx, account, "music").await?;
+    let ticket = Uuid::new_v4().to_string();
+    let (asked, text) = (SupportCase::Ticket, "Does the watch survive a swim?");
+    support::insert(&mut tx, &ticket, account, asked, text, now - DAY * 20).await?;
+    support::close(&mut tx, account, &ticket, now - DAY * 19).await?;
     Ok(tx.commit().await?)
 }

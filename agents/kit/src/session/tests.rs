@@ -694,11 +694,13 @@ async fn questions_are_answered_or_said_to_be_unanswerable() {
         .expect_eligibility()
         .withf(|account| account == "a1")
         .returning(|_| {
-            Ok(vec![Blocker {
-                code: "UNFINISHED_ORDER".to_owned(),
-                message: "m".to_owned(),
-                remedy: "r".to_owned(),
-            }])
+            let until = SystemTime::UNIX_EPOCH + Duration::from_secs(5);
+            Ok(vec![
+                Blocker::new("UNFINISHED_ORDER")
+                    .saying("m", "r")
+                    .count(3)
+                    .until(Some(until)),
+            ])
         });
     participant
         .expect_inventory()
@@ -717,9 +719,15 @@ async fn questions_are_answered_or_said_to_be_unanswerable() {
         .await;
     let reply = stream.reply().await;
     assert_eq!(reply.query_id, 7);
-    assert!(
-        matches!(reply.answer, Some(reply::Answer::Eligibility(e)) if e.blockers[0].code == "UNFINISHED_ORDER")
+    let Some(reply::Answer::Eligibility(told)) = reply.answer else {
+        panic!("{reply:?}")
+    };
+    let told = &told.blockers[0];
+    assert_eq!(
+        (told.code.as_str(), told.message.as_str(), told.count),
+        ("UNFINISHED_ORDER", "m", 3)
     );
+    assert_eq!(told.until_time.map(|until| until.seconds), Some(5));
 
     stream
         .ask(

@@ -25,6 +25,7 @@ use uuid::Uuid;
 use super::{CHANGE_MAX, READ_MAX, page, parse, present, remember, watch, within};
 use crate::center::Center;
 use crate::lane::OpenJob;
+use crate::language::Language;
 use crate::steward::{self, NotTurned};
 use crate::{error, query};
 
@@ -59,6 +60,7 @@ impl DeletionService for Deletions {
         &self,
         request: Request<api::CheckEligibilityRequest>,
     ) -> Reply<api::CheckEligibilityResponse> {
+        let language = Language::of(request.metadata());
         let request = request.into_inner();
         parse::size(&request)?;
         let account = parse::account("account", &request.account)?;
@@ -68,16 +70,12 @@ impl DeletionService for Deletions {
             Ok(center.queries.eligibility(center, plan, &account).await)
         })
         .await?;
-        let blocker = |blocker: deletion::Blocker| api::Blocker {
-            code: blocker.code,
-            message: blocker.message,
-            remedy: blocker.remedy,
-            participant: blocker.participant,
-        };
-        let blockers: Vec<_> = found.into_iter().map(blocker).collect();
-        Ok(Response::new(api::CheckEligibilityResponse {
-            eligible: blockers.is_empty(),
-            blockers,
+        Ok(language.respond(api::CheckEligibilityResponse {
+            eligible: !found.iter().any(|blocker| blocker.stops(&[])),
+            blockers: found
+                .into_iter()
+                .map(|blocker| present::blocker(blocker, language))
+                .collect(),
         }))
     }
 
@@ -159,14 +157,19 @@ impl DeletionService for Deletions {
         &self,
         request: Request<api::VerifyFactorRequest>,
     ) -> Reply<api::VerifyFactorResponse> {
+        let language = Language::of(request.metadata());
         let request = request.into_inner();
         parse::size(&request)?;
         let key = parse::request_id(&request.request_id)?;
         let id = parse::deletion("name", &request.name)?;
         let factor = parse::factor(request.factor())?;
         parse::proof(&request.proof)?;
-        let deletion = within(CHANGE_MAX, self.verify(key, id, factor, &request)).await?;
-        Ok(Response::new(api::VerifyFactorResponse {
+        let deletion = within(CHANGE_MAX, async {
+            self.verify(key, id, factor, &request).await?;
+            load(&self.center, id, language).await
+        });
+        let deletion = deletion.await?;
+        Ok(language.respond(api::VerifyFactorResponse {
             deletion: Some(deletion),
         }))
     }
@@ -198,11 +201,12 @@ impl DeletionService for Deletions {
         &self,
         request: Request<api::GetDeletionRequest>,
     ) -> Reply<api::GetDeletionResponse> {
+        let language = Language::of(request.metadata());
         let request = request.into_inner();
         parse::size(&request)?;
         let id = parse::deletion("name", &request.name)?;
-        let deletion = within(READ_MAX, load(&self.center, id)).await?;
-        Ok(Response::new(api::GetDeletionResponse {
+        let deletion = within(READ_MAX, load(&self.center, id, language)).await?;
+        Ok(language.respond(api::GetDeletionResponse {
             deletion: Some(deletion),
         }))
     }
@@ -240,6 +244,7 @@ impl DeletionService for Deletions {
         &self,
         request: Request<api::WatchDeletionRequest>,
     ) -> Reply<Self::WatchDeletionStream> {
+        let language = Language::of(request.metadata());
         let request = request.into_inner();
         parse::size(&request)?;
         let seat = Arc::clone(&self.seats).try_acquire_owned();
@@ -257,10 +262,10 @@ impl DeletionService for Deletions {
             )));
         }
         let id = parse::deletion("name", &request.name)?;
-        let first = within(READ_MAX, load(&self.center, id)).await?;
-        Ok(Response::new(watch::one(
+        let first = within(READ_MAX, load(&self.center, id, language)).await?;
+        Ok(language.respond(watch::one(
             Arc::clone(&self.center),
-            id,
+            (id, language),
             first,
             seat,
             self.shutdown.clone(),
@@ -339,7 +344,7 @@ impl Deletions {
         id: DeletionId,
         factor: Factor,
         request: &api::VerifyFactorRequest,
-    ) -> Result<api::Deletion, Status> {
+    ) -> Result<(), Status> {
         let (deletion, _) = steward::read(&self.center, id).await?;
         // The digest leaves the proof out: the coordinator keeps nothing that is derived from it.
         let body = api::VerifyFactorRequest {
@@ -357,8 +362,7 @@ impl Deletions {
                 Err(error) => return Err(error.into()),
             }
         }
-        self.confirm(id).await?;
-        load(&self.center, id).await
+        self.confirm(id).await
     }
 
     /// Starts the cooling-off period if every factor is verified and nothing is in the way. If this coordinator dies
@@ -443,15 +447,19 @@ impl Deletions {
     }
 }
 
-/// A deletion with its legs and conditions.
-pub async fn load(center: &Center, id: DeletionId) -> Result<api::Deletion, Status> {
+/// A deletion with its legs and conditions, in a language.
+pub async fn load(
+    center: &Center,
+    id: DeletionId,
+    language: Language,
+) -> Result<api::Deletion, Status> {
     let (deletion, plan): (Deletion, Arc<Plan>) = steward::read(center, id).await?;
     let receipts = center
         .ledger
         .receipts(id)
         .await
         .map_err(|error| error::ledger(&error))?;
-    Ok(present::full(center, &deletion, &plan, &receipts))
+    Ok(present::full(center, &deletion, &plan, &receipts, language))
 }
 
 /// Whether the deletion waits for this factor.

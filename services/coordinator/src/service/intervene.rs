@@ -12,6 +12,7 @@ use tonic::{Request, Status};
 use super::deletion::load;
 use super::{CHANGE_MAX, remember, seen, within};
 use crate::center::Center;
+use crate::language::Language;
 use crate::{error, steward};
 
 /// A person's decision on a deletion.
@@ -23,6 +24,8 @@ pub struct Decision {
     pub what: What,
     /// The name in the operator's certificate; none without TLS, which only loopback allows.
     pub operator: Option<String>,
+    /// What the answer is written in.
+    pub language: Language,
 }
 
 /// What was decided.
@@ -55,7 +58,7 @@ pub async fn decide(center: &Arc<Center>, decision: Decision) -> Result<api::Del
             // by what it meets, which changes nothing either.
             remember(center, decision.request, decision.digest, id).await?;
         }
-        load(center, id).await
+        load(center, id, decision.language).await
     })
     .await
 }

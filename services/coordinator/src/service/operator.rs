@@ -14,6 +14,7 @@ use super::intervene::{self, Decision, What};
 use super::{READ_MAX, page, parse, within};
 use crate::center::Center;
 use crate::error;
+use crate::language::Language;
 use crate::wire::timestamp;
 
 /// State codes of deletions that somebody may owe something to: all but those awaiting verification, purged or expired.
@@ -109,6 +110,7 @@ impl OperatorService for Operators {
         &self,
         request: Request<api::ListStalledRequest>,
     ) -> Result<Response<api::ListStalledResponse>, Status> {
+        let language = Language::of(request.metadata());
         let request = request.into_inner();
         let rows = page::size(request.page_size)?;
         let before = page::start(&request.page_token, "stalled")?;
@@ -137,7 +139,7 @@ impl OperatorService for Operators {
                 .map(|last| page::token(last.id, "stalled"));
             let mut stalled = Vec::with_capacity(found.len());
             for deletion in found {
-                let deletion = load(center, deletion.id).await?;
+                let deletion = load(center, deletion.id, language).await?;
                 if deletion
                     .conditions
                     .iter()
@@ -149,7 +151,7 @@ impl OperatorService for Operators {
             Ok((stalled, next))
         })
         .await?;
-        Ok(Response::new(api::ListStalledResponse {
+        Ok(language.respond(api::ListStalledResponse {
             deletions,
             next_page_token: next.unwrap_or_default(),
         }))
@@ -160,6 +162,7 @@ impl OperatorService for Operators {
         request: Request<api::RetryLegRequest>,
     ) -> Result<Response<api::RetryLegResponse>, Status> {
         let operator = intervene::operator(&request)?;
+        let language = Language::of(request.metadata());
         let request = request.into_inner();
         parse::size(&request)?;
         let decision = Decision {
@@ -168,9 +171,10 @@ impl OperatorService for Operators {
             deletion: parse::deletion("name", &request.name)?,
             what: What::Retry(parse::participant("participant", &request.participant)?),
             operator,
+            language,
         };
         let deletion = intervene::decide(&self.center, decision).await?;
-        Ok(Response::new(api::RetryLegResponse {
+        Ok(language.respond(api::RetryLegResponse {
             deletion: Some(deletion),
         }))
     }
@@ -180,6 +184,7 @@ impl OperatorService for Operators {
         request: Request<api::ResolveConflictRequest>,
     ) -> Result<Response<api::ResolveConflictResponse>, Status> {
         let operator = intervene::operator(&request)?;
+        let language = Language::of(request.metadata());
         let request = request.into_inner();
         parse::size(&request)?;
         let decision = Decision {
@@ -188,9 +193,10 @@ impl OperatorService for Operators {
             deletion: parse::deletion("name", &request.name)?,
             what: What::Resolve,
             operator,
+            language,
         };
         let deletion = intervene::decide(&self.center, decision).await?;
-        Ok(Response::new(api::ResolveConflictResponse {
+        Ok(language.respond(api::ResolveConflictResponse {
             deletion: Some(deletion),
         }))
     }
@@ -200,6 +206,7 @@ impl OperatorService for Operators {
         request: Request<api::HoldDeletionRequest>,
     ) -> Result<Response<api::HoldDeletionResponse>, Status> {
         let operator = intervene::operator(&request)?;
+        let language = Language::of(request.metadata());
         let request = request.into_inner();
         parse::size(&request)?;
         let decision = Decision {
@@ -208,9 +215,10 @@ impl OperatorService for Operators {
             deletion: parse::deletion("name", &request.name)?,
             what: What::Hold,
             operator,
+            language,
         };
         let deletion = intervene::decide(&self.center, decision).await?;
-        Ok(Response::new(api::HoldDeletionResponse {
+        Ok(language.respond(api::HoldDeletionResponse {
             deletion: Some(deletion),
         }))
     }
@@ -220,6 +228,7 @@ impl OperatorService for Operators {
         request: Request<api::ReleaseDeletionRequest>,
     ) -> Result<Response<api::ReleaseDeletionResponse>, Status> {
         let operator = intervene::operator(&request)?;
+        let language = Language::of(request.metadata());
         let request = request.into_inner();
         parse::size(&request)?;
         let decision = Decision {
@@ -228,9 +237,10 @@ impl OperatorService for Operators {
             deletion: parse::deletion("name", &request.name)?,
             what: What::Release,
             operator,
+            language,
         };
         let deletion = intervene::decide(&self.center, decision).await?;
-        Ok(Response::new(api::ReleaseDeletionResponse {
+        Ok(language.respond(api::ReleaseDeletionResponse {
             deletion: Some(deletion),
         }))
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use farewell_core::blocker::{self, Blocker, Class, Overrider};
 use farewell_core::condition::{self, Condition, Kind};
 use farewell_core::receipt::{Evidence, Kept};
 use farewell_core::{CommandName, Deletion, Mask, Plan, State, Time, Verb};
@@ -9,6 +10,8 @@ use farewell_proto::deletion::v1 as api;
 
 use crate::board::{LegProgress, Stage};
 use crate::center::Center;
+use crate::language::Language;
+use crate::sentences;
 use crate::wire::{channel_to_wire, factor_to_wire, timestamp};
 
 /// The deletion without legs and conditions.
@@ -54,7 +57,13 @@ pub fn brief(deletion: &Deletion) -> api::Deletion {
 }
 
 /// The deletion with legs and conditions.
-pub fn full(center: &Center, deletion: &Deletion, plan: &Plan, receipts: &[Kept]) -> api::Deletion {
+pub fn full(
+    center: &Center,
+    deletion: &Deletion,
+    plan: &Plan,
+    receipts: &[Kept],
+    language: Language,
+) -> api::Deletion {
     let progress = center.board().progress(deletion.id);
     let last = receipts.iter().map(|kept| kept.settled_at).max();
     let connected = |participant: &str| center.board().connected(participant);
@@ -67,7 +76,10 @@ pub fn full(center: &Center, deletion: &Deletion, plan: &Plan, receipts: &[Kept]
         working_days_left: under_way.then(|| saturated(left)),
         deadline_provisional: under_way && policy.due(deletion.requested_at).provisional,
         legs: legs(deletion, plan, receipts, &progress),
-        conditions: conditions.into_iter().map(present_condition).collect(),
+        conditions: conditions
+            .into_iter()
+            .map(|condition| present_condition(condition, language))
+            .collect(),
         ..brief(deletion)
     }
 }
@@ -194,7 +206,36 @@ fn with_evidence(leg: api::Leg, settled_at: Time, evidence: Evidence) -> api::Le
     }
 }
 
-fn present_condition(condition: Condition) -> api::Condition {
+/// Something in the way of a deletion.
+pub fn blocker(blocker: Blocker, language: Language) -> api::Blocker {
+    let said = sentences::of_blocker(&blocker, language);
+    let class = match blocker.class {
+        Class::Hard => api::BlockerClass::Hard,
+        Class::Fixable => api::BlockerClass::Fixable,
+        Class::Forfeitable => api::BlockerClass::Forfeitable,
+        Class::Advisory => api::BlockerClass::Advisory,
+    };
+    let overrider = match blocker::overridable_by(&blocker.code) {
+        Overrider::Nobody => api::Overrider::Nobody,
+        Overrider::Support => api::Overrider::Support,
+        Overrider::SupportWithSecondPerson => api::Overrider::SupportWithSecondPerson,
+        Overrider::Legal => api::Overrider::Legal,
+    };
+    api::Blocker {
+        class: class.into(),
+        overridable_by: overrider.into(),
+        count: blocker.count,
+        until_time: blocker.until.map(timestamp),
+        forfeit_consent: blocker.forfeit_consent().unwrap_or_default(),
+        message: said.message,
+        remedy: said.remedy,
+        code: blocker.code,
+        participant: blocker.participant,
+    }
+}
+
+fn present_condition(condition: Condition, language: Language) -> api::Condition {
+    let said = sentences::of_condition(&condition, language);
     let kind = match condition.kind {
         Kind::Blocked => api::ConditionKind::Blocked,
         Kind::Held => api::ConditionKind::Held,
@@ -206,9 +247,13 @@ fn present_condition(condition: Condition) -> api::Condition {
     api::Condition {
         kind: kind.into(),
         reason: condition.reason,
-        message: condition.message,
-        remedy: condition.remedy,
+        message: said.message,
+        remedy: said.remedy,
         participant: condition.participant,
         since_time: Some(timestamp(condition.since)),
+        until_time: condition
+            .blocker
+            .and_then(|blocker| blocker.until)
+            .map(timestamp),
     }
 }

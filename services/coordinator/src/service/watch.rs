@@ -17,6 +17,7 @@ use tonic::Status;
 use super::deletion::load;
 use crate::center::Center;
 use crate::error;
+use crate::language::Language;
 
 /// Changes that a slow watcher may be behind.
 const QUEUE_MESSAGES_MAX: usize = 256;
@@ -29,7 +30,7 @@ pub type Watch = Pin<Box<dyn Stream<Item = Result<WatchDeletionResponse, Status>
 /// One deletion at once and at every change, until it is closed.
 pub fn one(
     center: Arc<Center>,
-    id: DeletionId,
+    (id, language): (DeletionId, Language),
     first: Deletion,
     seat: OwnedSemaphorePermit,
     shutdown: Shutdown,
@@ -59,7 +60,7 @@ pub fn one(
             if sender.is_closed() || shutdown.is_triggered() {
                 return;
             }
-            match load(&center, id).await {
+            match load(&center, id, language).await {
                 Ok(now) => {
                     fresh = now != shown;
                     shown = now;

@@ -54,8 +54,10 @@ impl Deletion {
                 self.may_begin(*ends_at, plan, now)?;
                 next.begin(*ends_at, plan, now);
             }
-            // Blocked by nothing is no answer.
-            (_, Event::Blocked(blockers)) if blockers.is_empty() => {
+            // Blocked by nothing that stops it is no answer.
+            (_, Event::Blocked(blockers))
+                if !blockers.iter().any(|blocker| blocker.stops(&self.consents)) =>
+            {
                 return Err(Reason::IllegalState.into());
             }
             (State::AwaitingVerification { expires_at }, Event::Blocked(blockers))

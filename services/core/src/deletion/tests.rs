@@ -176,6 +176,69 @@ fn blocked_by_nothing_is_no_answer() {
 }
 
 #[test]
+fn what_is_only_told_stops_neither_the_cooling_off_period_nor_the_erasing() {
+    let plan = cn();
+    let told = || {
+        let banned = Blocker::named("COMMUNITY_BANNED", &who("community"));
+        vec![
+            banned,
+            Blocker::named("DEVICES_BOUND", &who("phones")),
+            Blocker::named("DEVICE_IN_LOST_MODE", &who("phones")),
+            Blocker::named("SOLE_ADMIN_OF_SHARED_HOME", &who("smarthome")),
+        ]
+    };
+    let cooling = verified(&plan);
+    let event = cooling.judge(told());
+    assert_eq!(event, Event::Eligible);
+    let cooling = go(&cooling, &event, &plan, start());
+    assert!(matches!(cooling.state, State::CoolingOff { .. }));
+    let sealed = settle(&cooling, plan.seals(), &plan, start()).unwrap();
+    let begun = go(&sealed, &sealed.judge(told()), &plan, over());
+    assert!(matches!(begun.state, State::Erasing(_)));
+
+    let mut mixed = told();
+    mixed.push(blocker());
+    assert_eq!(sealed.judge(mixed), Event::Blocked(vec![blocker()]));
+    let dressed_up = Event::Blocked(told());
+    assert!(verified(&plan).step(&dressed_up, &plan, start()).is_err());
+    assert!(sealed.step(&dressed_up, &plan, over()).is_err());
+}
+
+#[test]
+fn what_is_forfeitable_stops_until_the_person_has_agreed_to_lose_that() {
+    let plan = cn();
+    let points = || vec![Blocker::named("POINTS_LEFT", &who("store"))];
+    let mut request = request(1, "alice", Channel::Phone);
+    let careless = Deletion::open(request.clone(), &plan, start()).unwrap();
+    assert_eq!(careless.judge(points()), Event::Blocked(points()));
+    request.consents.push(Consent {
+        text: "forfeit-points-left".to_owned(),
+        version: 1,
+        at: start(),
+    });
+    let agreed = Deletion::open(request, &plan, start()).unwrap();
+    assert_eq!(agreed.judge(points()), Event::Eligible);
+    let coupons = vec![Blocker::named("COUPONS_LEFT", &who("store"))];
+    assert_eq!(
+        agreed.judge([points(), coupons.clone()].concat()),
+        Event::Blocked(coupons),
+        "one consent gives up one thing"
+    );
+}
+
+#[test]
+fn what_is_hard_or_silent_stops_whatever_was_agreed_to() {
+    let plan = cn();
+    let deletion = verified(&plan);
+    let silent = Blocker::unreachable(&who("phones"));
+    assert!(silent.is_silence());
+    for blocker in [Blocker::named("LEGAL_HOLD", &who("identity")), silent] {
+        let event = deletion.judge(vec![blocker.clone()]);
+        assert_eq!(event, Event::Blocked(vec![blocker]));
+    }
+}
+
+#[test]
 fn erasing_begins_at_the_very_end_of_the_cooling_off_period_and_not_before() {
     let plan = cn();
     let cooling = sealed(&plan);

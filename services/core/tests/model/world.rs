@@ -442,12 +442,10 @@ impl World {
                 _ if !due => continue,
                 Duty::Expire => Event::Expire,
                 Duty::Begin => Event::Eligible,
-                Duty::AskEligibility if obstructed => Event::Blocked(vec![Blocker {
-                    code: "OPEN_ORDER".to_owned(),
-                    message: String::new(),
-                    remedy: String::new(),
-                    participant: String::new(),
-                }]),
+                Duty::AskEligibility if obstructed => row.judge(vec![
+                    Blocker::named("OPEN_ORDER", &"store".parse().unwrap()),
+                    Blocker::named("DEVICES_BOUND", &"phones".parse().unwrap()),
+                ]),
                 Duty::AskEligibility => Event::Eligible,
                 Duty::Advance => Event::Settled(Mask::EMPTY),
                 Duty::Wait(_) | Duty::NeedsPerson | Duty::Nothing => continue,

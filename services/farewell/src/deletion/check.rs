@@ -6,6 +6,7 @@ use farewell_proto::deletion::v1::{
 use serde_json::{Value, json};
 
 use super::request::account_name;
+use super::view;
 use crate::client::Connection;
 use crate::output::{Output, Rows};
 
@@ -24,17 +25,27 @@ pub async fn eligibility(
         .into_inner();
     let mut verdict = Rows::new("", &["eligible"]);
     verdict.push([answer.eligible.to_string()]);
-    let mut blockers = Rows::new("in the way", &["participant", "code", "what", "what to do"]);
+    let header = ["participant", "class", "code", "what", "what to do"];
+    let mut blockers = Rows::new("in the way, or to be known before", &header);
     let mut list = Vec::new();
     for blocker in answer.blockers {
+        let class = view::bare(blocker.class().as_str_name(), "BLOCKER_CLASS_");
+        let overrider = view::bare(blocker.overridable_by().as_str_name(), "OVERRIDER_");
         list.push(json!({
             "participant": blocker.participant,
+            "class": class,
             "code": blocker.code,
+            "count": blocker.count,
             "message": blocker.message,
             "remedy": blocker.remedy,
+            "overridable_by": overrider,
+            "until_time": view::time(blocker.until_time.as_ref()),
+            "forfeit_consent": blocker.forfeit_consent,
         }));
+        let class = class.to_owned();
         blockers.push([
             blocker.participant,
+            class,
             blocker.code,
             blocker.message,
             blocker.remedy,

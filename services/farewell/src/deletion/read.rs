@@ -72,7 +72,10 @@ pub async fn watch(connection: &Connection, name: &str, output: Output) -> anyho
     let request = WatchDeletionRequest {
         name: deletion_name(name),
     };
-    let mut changes = client.watch_deletion(request).await?.into_inner();
+    let mut changes = client
+        .watch_deletion(connection.endless(request))
+        .await?
+        .into_inner();
     let mut seen = view::Seen::default();
     while let Some(change) = changes.message().await? {
         for deletion in &change.deletions {

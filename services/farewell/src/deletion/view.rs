@@ -43,7 +43,7 @@ pub fn leg_state(leg: &Leg) -> &'static str {
     bare(leg.state().as_str_name(), "LEG_STATE_")
 }
 
-fn bare(name: &'static str, prefix: &str) -> &'static str {
+pub fn bare(name: &'static str, prefix: &str) -> &'static str {
     name.strip_prefix(prefix).unwrap_or(name)
 }
 
@@ -253,6 +253,7 @@ pub fn json(deletion: &Deletion) -> Value {
                 "remedy": condition.remedy,
                 "participant": condition.participant,
                 "since_time": time(condition.since_time.as_ref()),
+                "until_time": time(condition.until_time.as_ref()),
             })
         })
         .collect();

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail};
 use farewell_proto::deletion::v1::{
-    Channel, CheckEligibilityRequest, Consent, CreateDeletionRequest, Factor,
+    BlockerClass, Channel, CheckEligibilityRequest, Consent, CreateDeletionRequest, Factor,
     GetCertificateRequest, GetInventoryRequest, SendCodeRequest, VerifyFactorRequest,
     WatchDeletionRequest, WatchDeletionResponse,
 };
@@ -48,6 +48,7 @@ impl Caller {
         let blockers: Vec<String> = answer
             .blockers
             .iter()
+            .filter(|blocker| blocker.class() != BlockerClass::Advisory)
             .map(|blocker| {
                 format!(
                     "{}: {} {}",

@@ -8,8 +8,9 @@ use crate::courier::{Letter, MockCourier};
 use crate::credential::Cost;
 use crate::sample::sample_with;
 use crate::{
-    LoginError, change_password, is_logged_in, left_over, log_in, register, revoke_grants, scratch,
-    set_contact, set_frozen, set_risk_lock,
+    BLOCKERS, LoginError, agree_to_deletion, change_password, close_case, end_guardianship,
+    is_logged_in, left_over, log_in, open_case, register, revoke_grants, scratch, set_contact,
+    set_frozen, set_guardian, set_risk_lock,
 };
 
 const ACCOUNT: &str = "a-4711";
@@ -279,31 +280,150 @@ async fn a_crash_before_the_answer_is_kept_changes_nothing() {
     }
 }
 
+/// Everything that can be in the way of one account.
+async fn fill(case: &Case) {
+    let store = &case.store;
+    sqlx::query("DELETE FROM contact_change")
+        .execute(store.pool())
+        .await
+        .unwrap();
+    change_password(store, &hasher(), ACCOUNT, "another")
+        .await
+        .unwrap();
+    set_contact(store, ACCOUNT, CodeChannel::Email, "new@example.com")
+        .await
+        .unwrap();
+    grant(store, ACCOUNT, "an app").await.unwrap();
+    set_frozen(store, ACCOUNT, true).await.unwrap();
+    set_risk_lock(store, ACCOUNT, true).await.unwrap();
+    for (kind, file) in [
+        (crate::Case::LegalHold, "court 1"),
+        (crate::Case::Fraud, "f-1"),
+        (crate::Case::Fraud, "f-2"),
+    ] {
+        open_case(store, ACCOUNT, kind, file).await.unwrap();
+        open_case(store, ACCOUNT, kind, file).await.unwrap();
+    }
+    set_guardian(store, "a-child", ACCOUNT).await.unwrap();
+    set_guardian(store, ACCOUNT, "a-parent").await.unwrap();
+}
+
 #[tokio::test]
 async fn every_blocker_is_told_and_goes_with_its_remedy() {
     for case in cases("blockers", 0).await {
+        let store = &case.store;
         assert_eq!(
             codes(&case.identity).await,
             Vec::<String>::new(),
             "the sample is free to go"
         );
-        grant(&case.store, ACCOUNT, "an app").await.unwrap();
-        set_frozen(&case.store, ACCOUNT, true).await.unwrap();
-        set_risk_lock(&case.store, ACCOUNT, true).await.unwrap();
-        assert_eq!(
-            codes(&case.identity).await,
-            ["RISK_CONTROL_LOCK", "ACCOUNT_FROZEN", "THIRD_PARTY_GRANTS"]
-        );
+        fill(&case).await;
+        let told = case.identity.eligibility(ACCOUNT).await.unwrap();
+        let (unknown, known) = BLOCKERS.split_last().unwrap();
+        assert_eq!(codes(&case.identity).await, known);
+        let counts: Vec<i64> = told.iter().map(|blocker| blocker.count).collect();
+        assert_eq!(counts, [1, 1, 1, 1, 1, 1, 2, 1, 1]);
+        let week = case.identity.rules.recent_change;
+        for (place, blocker) in told.iter().enumerate() {
+            match blocker.until {
+                Some(until) => assert!(place < 2 && until > case.now + week - SECOND),
+                None => assert!(place >= 2),
+            }
+        }
+        let nobody = case.identity.eligibility("nobody").await.unwrap();
+        assert_eq!(nobody[0].code, *unknown);
 
         case.identity.seal(&order("1-seal-identity")).await.unwrap();
-        revoke_grants(&case.store, ACCOUNT).await.unwrap();
-        set_frozen(&case.store, ACCOUNT, false).await.unwrap();
+        let long_ago = "UPDATE credential SET changed_at = 1";
+        sqlx::query(long_ago).execute(store.pool()).await.unwrap();
+        let long_ago = "UPDATE contact_change SET changed_at = 1";
+        sqlx::query(long_ago).execute(store.pool()).await.unwrap();
+        revoke_grants(store, ACCOUNT).await.unwrap();
+        set_frozen(store, ACCOUNT, false).await.unwrap();
+        set_risk_lock(store, ACCOUNT, false).await.unwrap();
+        for (kind, file, there) in [
+            (crate::Case::LegalHold, "court 2", false),
+            (crate::Case::LegalHold, "court 1", true),
+            (crate::Case::Fraud, "f-1", true),
+            (crate::Case::Fraud, "f-2", true),
+        ] {
+            let closed = close_case(store, ACCOUNT, kind, file).await.unwrap();
+            assert_eq!(closed, there, "{file}");
+        }
+        set_guardian(store, "a-child", "a-parent").await.unwrap();
+        assert!(!agree_to_deletion(store, "a-child", ACCOUNT).await.unwrap());
+        assert!(agree_to_deletion(store, "a-parent", ACCOUNT).await.unwrap());
+        assert_eq!(codes(&case.identity).await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn a_change_while_sealed_delays_the_deletion_and_the_same_address_is_no_change() {
+    for case in cases("changes", 0).await {
+        set_contact(&case.store, ACCOUNT, CodeChannel::Sms, PHONE)
+            .await
+            .unwrap();
+        assert_eq!(codes(&case.identity).await, Vec::<String>::new());
+        set_risk_lock(&case.store, ACCOUNT, true).await.unwrap();
+        case.identity.seal(&order("1-seal-identity")).await.unwrap();
         change_password(&case.store, &hasher(), ACCOUNT, "another")
             .await
             .unwrap();
         assert_eq!(codes(&case.identity).await, ["RECENT_PASSWORD_CHANGE"]);
-        let nobody = case.identity.eligibility("nobody").await.unwrap();
-        assert_eq!(nobody[0].code, "UNKNOWN_ACCOUNT");
+    }
+}
+
+#[tokio::test]
+async fn a_child_has_one_guardian_who_is_another_and_comes_of_age() {
+    for case in cases("guardian", 0).await {
+        let store = &case.store;
+        assert!(set_guardian(store, ACCOUNT, ACCOUNT).await.is_err());
+        set_guardian(store, ACCOUNT, "first").await.unwrap();
+        assert!(agree_to_deletion(store, "first", ACCOUNT).await.unwrap());
+        assert_eq!(codes(&case.identity).await, Vec::<String>::new());
+        set_guardian(store, ACCOUNT, "second").await.unwrap();
+        assert_eq!(
+            codes(&case.identity).await,
+            ["CHILD_NEEDS_GUARDIAN"],
+            "whoever answers for the child now was not asked"
+        );
+        assert!(end_guardianship(store, ACCOUNT).await.unwrap());
+        assert!(!end_guardianship(store, ACCOUNT).await.unwrap());
+        assert_eq!(codes(&case.identity).await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn an_open_case_keeps_what_is_left_and_whatever_else_was_there_goes() {
+    for case in cases("open-case", 0).await {
+        fill(&case).await;
+        let before = left_over(&case.store, ACCOUNT).await.unwrap();
+        let erase = order("1-erase-identity");
+        for (reason, kind, file) in [
+            ("LEGAL_HOLD", crate::Case::LegalHold, "court 1"),
+            ("FRAUD_CASE", crate::Case::Fraud, "f-1"),
+            ("FRAUD_CASE", crate::Case::Fraud, "f-2"),
+        ] {
+            let answer = case.identity.act(&erase).await.unwrap();
+            assert!(
+                matches!(&answer, Answer::Refused { reason: told, .. } if told == reason),
+                "{answer:?}"
+            );
+            assert!(close_case(&case.store, ACCOUNT, kind, file).await.unwrap());
+        }
+        let erased = done(case.identity.act(&erase).await.unwrap());
+        for held in before.categories.iter().filter(|it| it.category != "cases") {
+            assert_eq!(erased.counts[&held.category], held.count);
+        }
+        assert_eq!(erased.counts["guardianships"], 2);
+        let left = left_over(&case.store, ACCOUNT).await.unwrap();
+        assert_eq!(left.categories, Vec::new());
+        let late = open_case(&case.store, ACCOUNT, crate::Case::LegalHold, "court 3").await;
+        assert!(matches!(late, Err(seal::Error::Erased)));
+        assert!(matches!(
+            set_guardian(&case.store, "a-child", ACCOUNT).await,
+            Err(seal::Error::Erased)
+        ));
     }
 }
 

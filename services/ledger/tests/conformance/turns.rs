@@ -29,10 +29,11 @@ async fn a_turn_is_stored_with_its_history(bed: &Bed) {
     turn.after.held = true;
     turn.after.attention_at = Some(now());
     turn.after.blockers = vec![Blocker {
-        code: "WALLET".to_owned(),
         message: "a balance".to_owned(),
         remedy: "spend it".to_owned(),
-        participant: "store".to_owned(),
+        count: 1,
+        until: Some(now()),
+        ..Blocker::named("POINTS_LEFT", &"store".parse().unwrap())
     }];
     let turned = turn_one(&*bed.ledger, turn.clone()).await;
     assert_eq!(turned, Turned::Done(turn.after.clone()));

@@ -6,9 +6,10 @@ use farewell_kit::{Outcome, Participant as _};
 use super::*;
 use crate::order::NewOrder;
 use crate::{
-    cancel_subscriptions, close_dispute, complete_order, credit_points, forfeit_coupons,
-    forfeit_points, grant_coupon, kept, left_over, open_dispute, pay_out, place_order, sample,
-    scratch, subscribe, top_up,
+    BLOCKERS, SupportCase, cancel_subscriptions, close_dispute, close_support_case, complete_order,
+    credit_points, forfeit_coupons, forfeit_points, grant_coupon, join_campaign, kept,
+    leave_campaigns, left_over, lend, open_dispute, open_support_case, pay_back, pay_out,
+    place_order, sample, scratch, subscribe, top_up,
 };
 
 const ACCOUNT: &str = "a-4711";
@@ -98,6 +99,42 @@ async fn a_sealed_account_takes_no_new_order() {
     }
 }
 
+/// What was put in the way of the account.
+struct Filled {
+    order: String,
+    credit: String,
+    ticket: String,
+    claims: [String; 2],
+}
+
+/// Everything that can be.
+async fn fill(store: &Store) -> Filled {
+    let order = place_order(store, ACCOUNT, &LAMP).await.unwrap();
+    assert!(open_dispute(store, ACCOUNT, &order).await.unwrap());
+    top_up(store, ACCOUNT, 500).await.unwrap();
+    let credit = lend(store, ACCOUNT, 1_000).await.unwrap();
+    grant_coupon(store, ACCOUNT, 100).await.unwrap();
+    credit_points(store, ACCOUNT, 10).await.unwrap();
+    subscribe(store, ACCOUNT, "films").await.unwrap();
+    for (campaign, days) in [("spring", 3), ("summer", 9)] {
+        join_campaign(store, ACCOUNT, campaign, SystemTime::now() + DAY * days)
+            .await
+            .unwrap();
+    }
+    let over = SystemTime::now() - DAY;
+    join_campaign(store, ACCOUNT, "winter", over).await.unwrap();
+    let open = |case| open_support_case(store, ACCOUNT, case, "The charger smells.");
+    Filled {
+        order,
+        credit,
+        ticket: open(SupportCase::Ticket).await.unwrap(),
+        claims: [
+            open(SupportCase::Safety).await.unwrap(),
+            open(SupportCase::Insurance).await.unwrap(),
+        ],
+    }
+}
+
 #[tokio::test]
 async fn every_blocker_is_told_at_once_and_goes_with_its_remedy() {
     for (store, shop) in shops("blockers").await {
@@ -106,34 +143,89 @@ async fn every_blocker_is_told_at_once_and_goes_with_its_remedy() {
             Vec::<String>::new(),
             "the sample is free to go"
         );
-        let id = place_order(&store, ACCOUNT, &LAMP).await.unwrap();
-        assert!(open_dispute(&store, ACCOUNT, &id).await.unwrap());
-        top_up(&store, ACCOUNT, 500).await.unwrap();
-        grant_coupon(&store, ACCOUNT, 100).await.unwrap();
-        credit_points(&store, ACCOUNT, 10).await.unwrap();
-        subscribe(&store, ACCOUNT, "films").await.unwrap();
+        let filled = fill(&store).await;
+        assert_eq!(codes(&shop).await, BLOCKERS);
+        let told = shop.eligibility(ACCOUNT).await.unwrap();
+        let counts: Vec<i64> = told.iter().map(|blocker| blocker.count).collect();
         assert_eq!(
-            codes(&shop).await,
-            [
-                "UNFINISHED_ORDER",
-                "OPEN_DISPUTE",
-                "WALLET_BALANCE",
-                "COUPONS_LEFT",
-                "POINTS_LEFT",
-                "ACTIVE_SUBSCRIPTION"
-            ]
+            counts,
+            [1, 1, 1, 1, 1, 1_290, 1, 2, 2, 1],
+            "what came after a forfeit brings back what was given up"
         );
+        for blocker in &told {
+            let days = blocker
+                .until
+                .map(|until| until.duration_since(SystemTime::now()).unwrap());
+            let expected = blocker.code == "CAMPAIGN_ACTIVE";
+            assert_eq!(days.is_some_and(|days| days > DAY * 8), expected);
+        }
 
         shop.seal(&command("1-seal-store")).await.unwrap();
-        complete_order(&store, ACCOUNT, &id, SystemTime::now())
+        complete_order(&store, ACCOUNT, &filled.order, SystemTime::now())
             .await
             .unwrap();
-        close_dispute(&store, ACCOUNT, &id).await.unwrap();
+        close_dispute(&store, ACCOUNT, &filled.order).await.unwrap();
         assert_eq!(pay_out(&store, ACCOUNT).await.unwrap(), 500);
+        for (paid, left) in [(400, Some(600)), (601, None), (600, Some(0))] {
+            let answer = pay_back(&store, ACCOUNT, &filled.credit, paid).await;
+            assert_eq!(answer.unwrap(), left);
+        }
         forfeit_coupons(&store, ACCOUNT).await.unwrap();
         forfeit_points(&store, ACCOUNT).await.unwrap();
         cancel_subscriptions(&store, ACCOUNT).await.unwrap();
+        leave_campaigns(&store, ACCOUNT).await.unwrap();
+        for id in [&filled.ticket, &filled.claims[0], &filled.claims[1]] {
+            assert!(close_support_case(&store, ACCOUNT, id).await.unwrap());
+            assert!(!close_support_case(&store, ACCOUNT, id).await.unwrap());
+        }
         assert_eq!(codes(&shop).await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn who_is_sealed_borrows_and_plays_no_more_and_is_heard_all_the_same() {
+    for (store, shop) in shops("heard").await {
+        shop.seal(&command("1-seal-store")).await.unwrap();
+        assert!(matches!(
+            lend(&store, ACCOUNT, 1).await,
+            Err(seal::Error::Sealed)
+        ));
+        assert!(matches!(
+            join_campaign(&store, ACCOUNT, "spring", SystemTime::now() + DAY).await,
+            Err(seal::Error::Sealed)
+        ));
+        open_support_case(&store, ACCOUNT, SupportCase::Ticket, "How do I go back?")
+            .await
+            .unwrap();
+        assert_eq!(codes(&shop).await, ["SUPPORT_TICKET_OPEN"]);
+    }
+}
+
+#[tokio::test]
+async fn an_open_claim_keeps_its_evidence_and_then_everything_goes() {
+    for (store, shop) in shops("claim").await {
+        let filled = fill(&store).await;
+        let before = left_over(&store, ACCOUNT).await.unwrap();
+        for claim in &filled.claims {
+            let answer = shop.act(&command("1-erase-store")).await.unwrap();
+            assert!(
+                matches!(&answer, Answer::Refused { reason, .. } if reason == "SAFETY_OR_INSURANCE_CASE"),
+                "{answer:?}"
+            );
+            assert_eq!(left_over(&store, ACCOUNT).await.unwrap(), before);
+            close_support_case(&store, ACCOUNT, claim).await.unwrap();
+        }
+        let erased = done(shop.act(&command("1-erase-store")).await.unwrap());
+        for category in ["credits", "campaigns", "support_cases"] {
+            let held = before.categories.iter().find(|it| it.category == category);
+            assert_eq!(erased.counts[category], held.unwrap().count);
+        }
+        let left = left_over(&store, ACCOUNT).await.unwrap();
+        assert_eq!(left.categories, Vec::new());
+        assert!(matches!(
+            open_support_case(&store, ACCOUNT, SupportCase::Ticket, "Hello?").await,
+            Err(seal::Error::Erased)
+        ));
     }
 }
 

@@ -1,0 +1,247 @@
+//! The sentences that people read, by code and language: `sentences/*.ftl`, in the format of Project Fluent.
+//!
+//! They hold counts and times, and nothing else that comes from a participant. What the catalogue doesn't know is shown in
+//! the participant's own words.
+
+use std::sync::LazyLock;
+
+use farewell_core::Time;
+use farewell_core::blocker::{self, Blocker};
+use farewell_core::condition::Condition;
+use fluent_bundle::concurrent::FluentBundle;
+use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
+use jiff::tz::TimeZone;
+
+use crate::language::Language;
+
+type Bundle = FluentBundle<FluentResource>;
+
+/// A code that nobody has words for.
+const UNKNOWN: &str = "UNKNOWN";
+
+/// By [`Language::ALL`]. They are part of the program: the tests hold them to be whole.
+static BUNDLES: LazyLock<[Bundle; 2]> = LazyLock::new(|| Language::ALL.map(bundle));
+
+/// What is so, and what to do about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    pub message: String,
+    pub remedy: String,
+}
+
+/// The sentences of a blocker.
+pub fn of_blocker(blocker: &Blocker, language: Language) -> Said {
+    if blocker::known(&blocker.code).is_some() {
+        return said(&blocker.code, blocker.count, blocker.until, language);
+    }
+    let generic = said(UNKNOWN, 0, None, language);
+    let or = |own: &str, generic| {
+        if own.is_empty() {
+            generic
+        } else {
+            own.to_owned()
+        }
+    };
+    Said {
+        message: or(&blocker.message, generic.message),
+        remedy: or(&blocker.remedy, generic.remedy),
+    }
+}
+
+/// The sentences of a condition.
+pub fn of_condition(condition: &Condition, language: Language) -> Said {
+    match &condition.blocker {
+        Some(blocker) => of_blocker(blocker, language),
+        None => said(&condition.reason, 0, None, language),
+    }
+}
+
+fn said(code: &str, count: i64, until: Option<Time>, language: Language) -> Said {
+    formatted(code, count, until, language)
+        .map(|(said, _)| said)
+        .unwrap_or_default()
+}
+
+/// The sentences, and what Fluent found wrong with them.
+fn formatted(
+    code: &str,
+    count: i64,
+    until: Option<Time>,
+    language: Language,
+) -> Option<(Said, Vec<fluent_bundle::FluentError>)> {
+    let bundle = Language::ALL
+        .iter()
+        .zip(&*BUNDLES)
+        .find_map(|(of, bundle)| (*of == language).then_some(bundle))?;
+    let until = until.and_then(|until| moment(until, language));
+    let mut args = FluentArgs::new();
+    // Who doesn't count says that there is one, at least.
+    args.set("count", FluentValue::from(count.max(1)));
+    args.set("ends", until.as_ref().map_or("open", |_| "known"));
+    args.set("until", until.unwrap_or_default());
+    let message = bundle.get_message(code)?;
+    let mut errors = Vec::new();
+    let mut format = |pattern| {
+        let text = bundle.format_pattern(pattern, Some(&args), &mut errors);
+        text.into_owned()
+    };
+    let said = Said {
+        message: format(message.value()?),
+        remedy: format(message.get_attribute("remedy")?.value()),
+    };
+    Some((said, errors))
+}
+
+fn text(language: Language) -> &'static str {
+    match language {
+        Language::English => include_str!("sentences/en.ftl"),
+        Language::Chinese => include_str!("sentences/zh.ftl"),
+    }
+}
+
+fn bundle(language: Language) -> Bundle {
+    let locale = language.tag().parse().unwrap_or_default();
+    let mut bundle = FluentBundle::new_concurrent(vec![locale]);
+    // No text runs from right to left here, and the marks would end up in terminals.
+    bundle.set_use_isolating(false);
+    bundle.set_formatter(Some(grouped));
+    let resource = FluentResource::try_new(text(language).to_owned());
+    let resource = resource.unwrap_or_else(|(readable, _)| readable);
+    bundle.add_resource_overriding(resource);
+    bundle
+}
+
+/// Digits in groups of three, as both languages write large numbers.
+fn grouped<M>(value: &FluentValue<'_>, _: &M) -> Option<String> {
+    let FluentValue::Number(number) = value else {
+        return None;
+    };
+    let digits = number.as_string();
+    let mut grouped = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    Some(grouped)
+}
+
+/// A time for people, to the minute, in UTC: the coordinator doesn't know where they are. `None`: no calendar has it.
+fn moment(time: Time, language: Language) -> Option<String> {
+    let format = match language {
+        Language::English => "%-d %B %Y, %H:%M UTC",
+        Language::Chinese => "%Y年%-m月%-d日 %H:%M（UTC）",
+    };
+    let at = jiff::Timestamp::from_microsecond(time.micros()).ok()?;
+    Some(at.to_zoned(TimeZone::UTC).strftime(format).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use farewell_core::blocker::CATALOGUE;
+    use farewell_core::condition::REASONS;
+
+    use super::*;
+
+    /// 2027-01-15T08:00:00Z.
+    const THEN: Time = Time::from_micros(1_800_000_000_000_000);
+
+    fn codes() -> BTreeSet<&'static str> {
+        let blockers = CATALOGUE.iter().map(|known| known.code);
+        blockers.chain(REASONS).chain([UNKNOWN]).collect()
+    }
+
+    fn blocker(code: &str, count: i64, until: Option<Time>) -> Blocker {
+        Blocker {
+            count,
+            until,
+            ..Blocker::named(code, &"store".parse().unwrap())
+        }
+    }
+
+    #[test]
+    fn every_code_has_both_sentences_in_both_languages_and_no_variable_is_missing() {
+        for language in Language::ALL {
+            for code in codes() {
+                for (count, until) in [(0, None), (1, Some(THEN)), (2, Some(THEN)), (5_000, None)] {
+                    let (said, errors) = formatted(code, count, until, language)
+                        .unwrap_or_else(|| panic!("{code} has no sentence in {language:?}"));
+                    assert!(errors.is_empty(), "{code}: {errors:?}");
+                    for text in [said.message, said.remedy] {
+                        let ends = text.ends_with(['.', '。']);
+                        assert!(ends && !text.contains(['{', '$']), "{code}: {text}");
+                        assert!(
+                            !text.contains("  ") && !text.contains('\n'),
+                            "{code}: {text}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_sentence_is_left_over_and_none_is_written_twice() {
+        for language in Language::ALL {
+            let resource = FluentResource::try_new(text(language).to_owned()).unwrap();
+            let mut bundle = FluentBundle::new_concurrent(vec![]);
+            bundle.add_resource(resource).unwrap();
+            let written: BTreeSet<_> = text(language)
+                .lines()
+                .filter(|line| line.starts_with(|first: char| first.is_ascii_alphabetic()))
+                .filter_map(|line| line.split_once(" =").map(|(id, _)| id))
+                .collect();
+            assert_eq!(written, codes(), "{language:?}");
+        }
+    }
+
+    #[test]
+    fn plurals_numbers_and_dates_are_as_each_language_writes_them() {
+        let say = |code, count, until, language| of_blocker(&blocker(code, count, until), language);
+        let [english, chinese] = Language::ALL;
+        let orders = |count, language| say("UNFINISHED_ORDER", count, None, language).message;
+        assert_eq!(orders(0, english), "An order has not arrived yet.");
+        assert_eq!(orders(1, english), "An order has not arrived yet.");
+        assert_eq!(orders(2, english), "2 orders have not arrived yet.");
+        assert_eq!(orders(2, chinese), "有 2 个订单尚未送达。");
+        let points = |language| say("POINTS_LEFT", 1_234_567, None, language).message;
+        assert_eq!(points(english), "1,234,567 loyalty points are left.");
+        assert_eq!(points(chinese), "还有 1,234,567 个积分未使用。");
+        let banned = |until, language| say("COMMUNITY_BANNED", 0, until, language).message;
+        assert_eq!(
+            banned(Some(THEN), english),
+            "You are banned from the community until 15 January 2027, 08:00 UTC. That does not stop the deletion."
+        );
+        assert_eq!(
+            banned(Some(THEN), chinese),
+            "您已被社区封禁至2027年1月15日 08:00（UTC），但这不影响注销。"
+        );
+        let endless = banned(Some(Time::from_micros(i64::MAX)), english);
+        assert_eq!(endless, banned(None, english));
+    }
+
+    #[test]
+    fn what_the_catalogue_does_not_know_is_said_in_the_participants_words() {
+        let mut foreign = blocker("KARMA_TOO_LOW", 3, None);
+        let generic = of_blocker(&foreign, Language::Chinese);
+        assert_eq!(generic, said(UNKNOWN, 0, None, Language::Chinese));
+        foreign.message = "Your karma is too low.".to_owned();
+        let own = of_blocker(&foreign, Language::Chinese);
+        assert_eq!(
+            (own.message, own.remedy),
+            (foreign.message, generic.remedy.clone())
+        );
+        let mut known = blocker("WALLET_BALANCE", 0, None);
+        known.message = "Send your password to".to_owned();
+        assert_eq!(
+            of_blocker(&known, Language::English).message,
+            "There is money in the wallet."
+        );
+        // A code is no way to a sentence that is not a blocker's.
+        let odd = blocker(REASONS[4], 0, None);
+        assert_eq!(of_blocker(&odd, Language::Chinese), generic);
+    }
+}

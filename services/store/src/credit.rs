@@ -1,0 +1,68 @@
+//! What an account owes: debts, and credit that is paid back in parts.
+
+use std::time::SystemTime;
+
+use farewell_kit::seal;
+use farewell_kit::store::{Store, micros};
+use sqlx::AnyConnection;
+use uuid::Uuid;
+
+/// `owed_cents` is 0 once all is paid.
+pub(crate) const SCHEMA: &str = "\
+    CREATE TABLE IF NOT EXISTS credit (id TEXT PRIMARY KEY, account TEXT NOT NULL, \
+        owed_cents BIGINT NOT NULL CHECK (owed_cents >= 0), opened_at BIGINT NOT NULL); \
+    CREATE INDEX IF NOT EXISTS credit_by_account ON credit (account)";
+
+/// The account owes so many hundredths of the currency from now on. Gives the credit's id.
+///
+/// Errors: [`seal::Error::Sealed`], [`seal::Error::Erased`].
+pub async fn lend(store: &Store, account: &str, owed_cents: u32) -> Result<String, seal::Error> {
+    let id = Uuid::now_v7().to_string();
+    let mut tx = store.pool().begin().await?;
+    seal::admit(&mut tx, account).await?;
+    sqlx::query("INSERT INTO credit (id, account, owed_cents, opened_at) VALUES ($1, $2, $3, $4)")
+        .bind(&id)
+        .bind(account)
+        .bind(i64::from(owed_cents))
+        .bind(micros(SystemTime::now()))
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(id)
+}
+
+/// Pays so many hundredths of the currency back, and gives what is still owed. Also while sealed: it removes a blocker.
+/// `None`: no such credit, or less is owed.
+///
+/// Errors: [`seal::Error::Erased`].
+pub async fn pay_back(
+    store: &Store,
+    account: &str,
+    id: &str,
+    paid_cents: u32,
+) -> Result<Option<i64>, seal::Error> {
+    let mut tx = store.pool().begin().await?;
+    seal::admit_though_sealed(&mut tx, account).await?;
+    let left: Option<(i64,)> = sqlx::query_as(
+        "UPDATE credit SET owed_cents = owed_cents - $3 WHERE id = $1 AND account = $2 AND owed_cents >= $3 \
+         RETURNING owed_cents",
+    )
+    .bind(id)
+    .bind(account)
+    .bind(i64::from(paid_cents))
+    .fetch_optional(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(left.map(|(cents,)| cents))
+}
+
+pub(crate) async fn erase(
+    connection: &mut AnyConnection,
+    account: &str,
+) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query("DELETE FROM credit WHERE account = $1")
+        .bind(account)
+        .execute(connection)
+        .await?;
+    Ok(deleted.rows_affected())
+}

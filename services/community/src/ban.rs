@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use farewell_kit::seal;
-use farewell_kit::store::{Store, micros};
+use farewell_kit::store::{Store, micros, time};
 use sqlx::AnyConnection;
 
 pub(crate) const SCHEMA: &str = "\
@@ -30,6 +30,32 @@ pub async fn ban(
     .execute(&mut *tx)
     .await?;
     Ok(tx.commit().await?)
+}
+
+/// Lifts a ban. Also while sealed: it changes nothing that a seal protects. `false`: there was none.
+///
+/// Errors: [`seal::Error::Erased`].
+pub async fn lift_ban(store: &Store, account: &str) -> Result<bool, seal::Error> {
+    let mut tx = store.pool().begin().await?;
+    seal::admit_though_sealed(&mut tx, account).await?;
+    let lifted = erase(&mut tx, account).await? > 0;
+    tx.commit().await?;
+    Ok(lifted)
+}
+
+/// When the ban that stands ends; `None`: there is none, or it is over.
+pub(crate) async fn until(
+    connection: &mut AnyConnection,
+    account: &str,
+    now: SystemTime,
+) -> Result<Option<SystemTime>, sqlx::Error> {
+    let row: Option<(i64,)> =
+        sqlx::query_as("SELECT until FROM ban WHERE account = $1 AND until > $2")
+            .bind(account)
+            .bind(micros(now))
+            .fetch_optional(connection)
+            .await?;
+    Ok(row.map(|(until,)| time(until)))
 }
 
 pub(crate) async fn erase(

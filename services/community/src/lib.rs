@@ -20,11 +20,11 @@ use farewell_kit::store::Store;
 use farewell_kit::{journal, seal, service, session};
 use farewell_runtime::shutdown::Shutdown;
 
-pub use self::ban::ban;
+pub use self::ban::{ban, lift_ban};
 pub use self::comment::{CommentError, comment};
 pub use self::holding::left_over;
 pub use self::membership::join;
-pub use self::participant::Community;
+pub use self::participant::{BLOCKERS, Community};
 pub use self::post::post;
 pub use self::sample::sample;
 

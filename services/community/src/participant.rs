@@ -1,12 +1,18 @@
 //! The community's part in a deletion.
 
+use std::time::SystemTime;
+
 use async_trait::async_trait;
 use farewell_kit::seal::{self, Work};
 use farewell_kit::store::Store;
-use farewell_kit::{Answer, Fault, Holder, Inventory, Order};
+use farewell_kit::{Answer, Blocker, Fault, Holder, Inventory, Order};
 use sqlx::AnyConnection;
 
 use crate::{ban, comment, holding, membership, post};
+
+/// Every code that the community gives.
+pub const BLOCKERS: [&str; 1] = [BANNED];
+const BANNED: &str = "COMMUNITY_BANNED";
 
 /// Takes part in deletions for the community.
 #[derive(Clone, Debug)]
@@ -40,7 +46,15 @@ impl Holder for Community {
         work.finish(seal::erased(counts, Vec::new())).await
     }
 
-    // No blockers: a ban is none, and nothing else here could be one.
+    // Told and no more: a ban never stops a deletion.
+    async fn blockers(&self, account: &str) -> Result<Vec<Blocker>, Fault> {
+        let mut connection = self.store.pool().acquire().await?;
+        let until = ban::until(&mut connection, account, SystemTime::now()).await?;
+        Ok(until
+            .map(|until| Blocker::new(BANNED).until(Some(until)))
+            .into_iter()
+            .collect())
+    }
 }
 
 /// Comments go before posts: a post only leaves an empty place if somebody else's comment hangs on it.

@@ -13,7 +13,7 @@ use super::delivery::Settled;
 use super::erasure::{self, Erasure};
 use super::order::State;
 use super::registry::{Registry, Via};
-use super::{facts, names, share, unbinding};
+use super::{eligibility, facts, names, share, unbinding};
 use crate::participant::{
     Answer, Blocker, BoundDevice, Category, Deferred, Description, DeviceClass, DeviceResult,
     DeviceVerb, Done, Fault, INVALID_COMMAND, Inventory, NotUnbound, Order, Outcome, Participant,
@@ -268,9 +268,9 @@ impl Participant for DeviceLine {
         work.finish(left.to_done()).await
     }
 
-    async fn eligibility(&self, _account: &str) -> Result<Vec<Blocker>, Fault> {
-        // Devices are unbound and reset by the deletion itself; none of them stands in its way.
-        Ok(Vec::new())
+    async fn eligibility(&self, account: &str) -> Result<Vec<Blocker>, Fault> {
+        let mut connection = self.registry.store().pool().acquire().await?;
+        eligibility::blockers(&mut connection, &*self.line, account).await
     }
 
     async fn inventory(&self, account: &str) -> Result<Inventory, Fault> {

@@ -4,7 +4,7 @@ use farewell_kit::seal::Begun;
 use farewell_kit::{Done, Outcome, Participant as _};
 
 use super::*;
-use crate::{CommentError, left_over, sample, scratch};
+use crate::{CommentError, left_over, lift_ban, sample, scratch};
 
 const ACCOUNT: &str = "a-4711";
 
@@ -170,17 +170,22 @@ async fn comments_of_others_stay_and_name_nobody_who_is_gone() {
 }
 
 #[tokio::test]
-async fn a_ban_never_stands_in_the_way() {
+async fn a_ban_is_told_while_it_stands_and_keeps_nothing() {
     for (store, community) in full("ban").await {
-        ban(
-            &store,
-            ACCOUNT,
-            "spam",
-            SystemTime::now() + Duration::from_secs(60),
-        )
-        .await
-        .unwrap();
-        assert_eq!(community.eligibility(ACCOUNT).await.unwrap(), Vec::new());
+        let told = async || community.eligibility(ACCOUNT).await.unwrap();
+        let soon = SystemTime::now() + Duration::from_secs(60);
+        ban(&store, ACCOUNT, "spam", soon).await.unwrap();
+        let banned = told().await;
+        assert_eq!(banned.len(), 1);
+        assert_eq!(banned[0].code, BLOCKERS[0]);
+        let until = banned[0].until.unwrap();
+        assert!(soon.duration_since(until).unwrap() < Duration::from_millis(1));
+        assert!(lift_ban(&store, ACCOUNT).await.unwrap());
+        assert!(!lift_ban(&store, ACCOUNT).await.unwrap());
+        assert_eq!(told().await, Vec::new());
+        let over = SystemTime::now() - Duration::from_secs(1);
+        ban(&store, ACCOUNT, "spam", over).await.unwrap();
+        assert_eq!(told().await, Vec::new(), "it is over");
         assert_eq!(
             done(community.act(&order("1-erase-community")).await.unwrap()).counts["bans"],
             1

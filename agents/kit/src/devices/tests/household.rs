@@ -49,6 +49,51 @@ async fn the_roster_says_what_a_policy_must_know() {
 }
 
 #[tokio::test]
+async fn what_is_to_be_known_of_devices_is_told_as_it_is_now() {
+    for bench in benches("eligibility", Via::Hub, patient()).await {
+        let told = async |account| {
+            let told = bench.line.eligibility(account).await.unwrap();
+            told.into_iter()
+                .map(|blocker| (blocker.code, blocker.count))
+                .collect::<Vec<_>>()
+        };
+        let said = |codes: &[(&str, i64)]| {
+            codes
+                .iter()
+                .map(|(code, count)| ((*code).to_owned(), *count))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told(ACCOUNT).await, said(&[]));
+        let hub = bench.bind("hub-1", None).await;
+        bench.bind("lamp-1", Some("hub-1")).await;
+        assert_eq!(told(ACCOUNT).await, said(&[("DEVICES_BOUND", 2)]));
+        bench.share("hub-1", hub, OTHER, Role::Member).await;
+        bench
+            .registry
+            .report_lost(&target("hub-1", hub), true)
+            .await
+            .unwrap();
+        assert_eq!(
+            told(ACCOUNT).await,
+            said(&[
+                ("DEVICES_BOUND", 2),
+                ("DEVICE_IN_LOST_MODE", 1),
+                // The lamp is behind the hub: who lives with the one lives with the other.
+                ("SOLE_ADMIN_OF_SHARED_HOME", 2),
+            ])
+        );
+        assert_eq!(told(OTHER).await, said(&[]), "what it shares is another's");
+        bench.share("hub-1", hub, OTHER, Role::Admin).await;
+        bench
+            .registry
+            .report_lost(&target("hub-1", hub), false)
+            .await
+            .unwrap();
+        assert_eq!(told(ACCOUNT).await, said(&[("DEVICES_BOUND", 2)]));
+    }
+}
+
+#[tokio::test]
 async fn sharing_is_the_owners_to_say_once_and_ends_with_either_account() {
     for bench in benches("sharing", Via::Hub, patient()).await {
         let epoch = bench.bind("hub-1", None).await;

@@ -121,7 +121,7 @@ COMMUNITY_BANNED = { $ends ->
         [known] You are banned from the community until { $until }. That does not stop the deletion.
        *[other] You are banned from the community. That does not stop the deletion.
     }
-    .remedy = Nothing to do. Support alone lifts a ban, and a ban does close the unbinding of single devices to you.
+    .remedy = Nothing to do. Only support can lift a ban.
 
 ## Devices
 

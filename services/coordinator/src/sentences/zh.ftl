@@ -68,7 +68,7 @@ COMMUNITY_BANNED = { $ends ->
         [known] 您已被社区封禁至{ $until }，但这不影响注销。
        *[other] 您已被社区封禁，但这不影响注销。
     }
-    .remedy = 无需操作。只有客服可以解除封禁；封禁期间您不能自助解绑单个设备。
+    .remedy = 无需操作。只有客服可以解除封禁。
 
 ## Devices
 

@@ -33,6 +33,7 @@ pub fn straight(stages: &[&[&str]]) -> Policy {
         deadline_warning: HOUR,
         stalled_after: HOUR,
         recheck: Duration::from_millis(200),
+        blockers: BTreeMap::new(),
         devices: DevicePolicy::default(),
     }
 }

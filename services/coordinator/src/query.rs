@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use farewell_core::deletion::Blocker;
-use farewell_core::{AccountId, ParticipantId, Plan};
+use farewell_core::{AccountId, ParticipantId, Plan, Policy};
 use farewell_proto::participant::v1::query::Question;
 use farewell_proto::participant::v1::reply::Answer;
 use farewell_proto::participant::v1::{self as wire, connect_response::Message};
@@ -117,9 +117,9 @@ impl Queries {
         for (participant, answer) in self.ask_all(center, plan, account, question).await {
             match answer {
                 Some(Answer::Eligibility(reply)) => {
-                    blockers.extend(named(reply.blockers, &participant));
+                    blockers.extend(named(reply.blockers, &participant, plan.policy()));
                 }
-                _ => blockers.push(Blocker::unreachable(&participant)),
+                _ => blockers.push(Blocker::unreachable(&participant, plan.policy())),
             }
         }
         blockers
@@ -127,7 +127,11 @@ impl Queries {
 }
 
 /// What one participant named. Beyond the limit those go first that stop nothing: nothing that stops may hide behind them.
-fn named(blockers: Vec<wire::EligibilityBlocker>, participant: &ParticipantId) -> Vec<Blocker> {
+fn named(
+    blockers: Vec<wire::EligibilityBlocker>,
+    participant: &ParticipantId,
+    policy: &Policy,
+) -> Vec<Blocker> {
     let mut named: Vec<_> = blockers
         .into_iter()
         .map(|blocker| Blocker {
@@ -135,7 +139,7 @@ fn named(blockers: Vec<wire::EligibilityBlocker>, participant: &ParticipantId) -
             remedy: shortened(blocker.remedy),
             count: blocker.count.max(0),
             until: blocker.until_time.and_then(time),
-            ..Blocker::named(&shortened(blocker.code), participant)
+            ..Blocker::named(&shortened(blocker.code), participant, policy)
         })
         .collect();
     if named.len() > BLOCKERS_MAX {
@@ -192,7 +196,7 @@ mod tests {
         };
         let mut many = vec![blocker("DEVICES_BOUND"); 1_000];
         many.push(blocker("UNFINISHED_ORDER"));
-        let kept = named(many, &"store".parse().unwrap());
+        let kept = named(many, &"store".parse().unwrap(), &Policy::cn());
         assert_eq!(kept.len(), BLOCKERS_MAX);
         assert_eq!(
             (kept[0].code.as_str(), kept[0].count),

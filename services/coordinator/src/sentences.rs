@@ -141,6 +141,7 @@ fn moment(time: Time, language: Language) -> Option<String> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use farewell_core::Policy;
     use farewell_core::blocker::CATALOGUE;
     use farewell_core::condition::REASONS;
 
@@ -158,7 +159,7 @@ mod tests {
         Blocker {
             count,
             until,
-            ..Blocker::named(code, &"store".parse().unwrap())
+            ..Blocker::named(code, &"store".parse().unwrap(), &Policy::cn())
         }
     }
 

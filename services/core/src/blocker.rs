@@ -8,7 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::deletion::Consent;
 use crate::id::ParticipantId;
+use crate::policy::Policy;
 use crate::time::Time;
+
+/// Longest code: a consent's name is made of it.
+const CODE_BYTES_MAX: usize = 48;
 
 /// How strongly something stands in the way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -143,10 +147,16 @@ pub fn known(code: &str) -> Option<&'static Known> {
     CATALOGUE.iter().find(|known| known.code == code)
 }
 
-/// How strongly a code stands in the way. What the catalogue doesn't know stops, and only its participant can say when
+/// How strongly a code stands in the way where a policy says nothing else. What the catalogue doesn't know stops, and only its participant can say when
 /// it is over.
 pub fn class_of(code: &str) -> Class {
     known(code).map_or(Class::Fixable, |known| known.class)
+}
+
+/// Whether it is formed like a code.
+pub fn is_code(code: &str) -> bool {
+    let word = |byte: u8| byte.is_ascii_uppercase() || byte == b'_';
+    (1..=CODE_BYTES_MAX).contains(&code.len()) && code.bytes().all(word)
 }
 
 /// Who may override a code. Nobody, if the catalogue doesn't know it.
@@ -174,22 +184,22 @@ pub struct Blocker {
 }
 
 impl Blocker {
-    /// A blocker with the class of its code: the one place where a decision asks for it.
-    pub fn named(code: &str, participant: &ParticipantId) -> Self {
+    /// A blocker with the class that the policy gives its code: the one place where a decision asks for it.
+    pub fn named(code: &str, participant: &ParticipantId, policy: &Policy) -> Self {
         Self {
             code: code.to_owned(),
             message: String::new(),
             remedy: String::new(),
             participant: participant.to_string(),
-            class: class_of(code),
+            class: policy.class_of(code),
             count: 0,
             until: None,
         }
     }
 
     /// In place of the answer that a participant did not give: silence is never "fine".
-    pub fn unreachable(participant: &ParticipantId) -> Self {
-        Self::named(PARTICIPANT_UNREACHABLE.code, participant)
+    pub fn unreachable(participant: &ParticipantId, policy: &Policy) -> Self {
+        Self::named(PARTICIPANT_UNREACHABLE.code, participant, policy)
     }
 
     /// Whether it only says that nobody answered.
@@ -233,9 +243,7 @@ mod tests {
     #[test]
     fn every_code_stands_in_the_catalogue_once_and_is_a_word_that_a_consent_can_be_made_of() {
         for (place, known) in CATALOGUE.iter().enumerate() {
-            let word = |byte: u8| byte.is_ascii_uppercase() || byte == b'_';
-            assert!(known.code.bytes().all(word), "{}", known.code);
-            assert!(known.code.len() <= 48, "{}", known.code);
+            assert!(is_code(known.code), "{}", known.code);
             let first = CATALOGUE.iter().position(|it| it.code == known.code);
             assert_eq!(first, Some(place), "{}", known.code);
         }
@@ -243,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_code_that_nobody_reviewed_stops_and_nobody_overrides_it() {
-        let foreign = Blocker::named("KARMA_TOO_LOW", &who("notes"));
+        let foreign = Blocker::named("KARMA_TOO_LOW", &who("notes"), &Policy::cn());
         assert_eq!(foreign.class, Class::Fixable);
         assert!(foreign.stops(&agreed("forfeit-karma-too-low")));
         assert_eq!(overridable_by(&foreign.code), Overrider::Nobody);
@@ -253,18 +261,43 @@ mod tests {
     #[test]
     fn only_the_advisory_never_stops_and_only_the_forfeitable_goes_with_its_own_consent() {
         for known in CATALOGUE {
-            let blocker = Blocker::named(known.code, &who("store"));
+            let blocker = Blocker::named(known.code, &who("store"), &Policy::cn());
             assert_eq!(blocker.stops(&[]), known.class != Class::Advisory);
             let own = format!("forfeit-{}", known.code.to_lowercase().replace('_', "-"));
             let goes = matches!(known.class, Class::Forfeitable | Class::Advisory);
             assert_eq!(blocker.stops(&agreed(&own)), !goes, "{}", known.code);
         }
-        let points = Blocker::named(POINTS_LEFT.code, &who("store"));
+        let points = Blocker::named(POINTS_LEFT.code, &who("store"), &Policy::cn());
         assert_eq!(
             points.forfeit_consent().as_deref(),
             Some("forfeit-points-left")
         );
         assert!(points.stops(&agreed("forfeit-coupons-left")));
+    }
+
+    #[test]
+    fn a_policy_says_what_stops_where_it_holds() {
+        let policy = Policy {
+            blockers: [
+                ("DEVICES_BOUND", Class::Fixable),
+                ("POINTS_LEFT", Class::Advisory),
+                ("PARTICIPANT_UNREACHABLE", Class::Advisory),
+                ("KARMA_TOO_LOW", Class::Forfeitable),
+            ]
+            .map(|(code, class)| (code.to_owned(), class))
+            .into(),
+            ..Policy::cn()
+        };
+        assert_eq!(policy.problems(), []);
+        let stops = |code: &str, text: &str| {
+            Blocker::named(code, &who("store"), &policy).stops(&agreed(text))
+        };
+        assert!(stops("DEVICES_BOUND", ""));
+        assert!(!stops("POINTS_LEFT", ""));
+        assert!(stops("KARMA_TOO_LOW", "") && !stops("KARMA_TOO_LOW", "forfeit-karma-too-low"));
+        assert!(stops("UNFINISHED_ORDER", ""));
+        assert!(!Blocker::unreachable(&who("store"), &policy).stops(&[]));
+        assert!(Blocker::unreachable(&who("store"), &Policy::cn()).stops(&[]));
     }
 
     #[test]

@@ -141,6 +141,6 @@ pub fn blocker() -> Blocker {
     Blocker {
         message: "An order is not delivered.".to_owned(),
         remedy: "Wait for it.".to_owned(),
-        ..Blocker::named("OPEN_ORDER", &who("store"))
+        ..Blocker::named("OPEN_ORDER", &who("store"), &Policy::cn())
     }
 }

@@ -19,6 +19,7 @@ pub use self::factor::{Channel, Factor, Factors};
 pub use self::length::{Length, NotALength};
 pub use self::problem::Problem;
 
+use crate::blocker::{self, Class};
 use crate::calendar::{self, Calendar, Zone};
 use crate::id::ParticipantId;
 use crate::leg::LEGS_MAX;
@@ -67,6 +68,9 @@ pub struct Policy {
     pub stalled_after: Duration,
     /// How often a blocked deletion is looked at again; where somebody only gave no answer, sooner at first.
     pub recheck: Duration,
+    /// How strongly something stands in the way, where that differs from [`blocker::CATALOGUE`]; by code.
+    #[serde(default)]
+    pub blockers: BTreeMap<String, Class>,
     /// What becomes of devices.
     #[serde(default)]
     pub devices: DevicePolicy,
@@ -79,6 +83,8 @@ const SHIPPED: [(&str, &str); 4] = [
     ("eu", include_str!("../policies/eu.toml")),
     ("us", include_str!("../policies/us.toml")),
 ];
+/// Whoever these are about is not known, or somebody else's right is at stake.
+const ALWAYS_HARD: [&str; 2] = [blocker::UNKNOWN_ACCOUNT.code, blocker::LEGAL_HOLD.code];
 /// Longest name of a policy, and of a text that is consented to.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -168,6 +174,15 @@ impl Policy {
             "devices.reset_consent",
             "must be the name of a text, 1 to 64 of a-z, 0-9 and -, or empty",
         );
+        for (code, class) in &self.blockers {
+            let key = format!("blockers.{code}");
+            wrong(!blocker::is_code(code), &key, "is not a code of A-Z and _");
+            wrong(
+                ALWAYS_HARD.contains(&code.as_str()) && *class != Class::Hard,
+                &key,
+                "is hard whatever a policy says",
+            );
+        }
         for (channel, factors) in &self.channels {
             let distinct: Factors = factors.iter().copied().collect();
             wrong(
@@ -226,6 +241,20 @@ impl Policy {
                 ));
             }
         }
+        for (code, class) in &self.blockers {
+            let key = format!("blockers.{code}");
+            if blocker::known(code).is_none() {
+                cautions.push(Problem::new(
+                    &key,
+                    "is no code of ours: only a participant of yours can name it",
+                ));
+            } else if code == blocker::PARTICIPANT_UNREACHABLE.code && *class == Class::Advisory {
+                cautions.push(Problem::new(
+                    &key,
+                    "who gives no answer stops nothing, and might have known of a hold",
+                ));
+            }
+        }
         for (key, on, message) in [
             ("seal", self.seal, "accounts stay in use while they wait"),
             ("probe", self.probe, "nobody is asked what was left over"),
@@ -250,6 +279,12 @@ impl Policy {
             }
         }
         cautions
+    }
+
+    /// How strongly a code stands in the way.
+    pub fn class_of(&self, code: &str) -> Class {
+        let own = self.blockers.get(code).copied();
+        own.unwrap_or_else(|| blocker::class_of(code))
     }
 
     /// When a deletion must be complete that was requested at that time.

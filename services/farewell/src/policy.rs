@@ -1,6 +1,7 @@
 //! Policies as files: what is shipped, and whether another can be used.
 
 use clap::Subcommand;
+use farewell_core::blocker::{CATALOGUE, Overrider, Owner};
 use farewell_core::policy::{Document, Problem};
 use serde_json::json;
 
@@ -14,6 +15,8 @@ pub enum Command {
     Check(Which),
     /// Print the whole of a policy, with what it extends; one that is shipped as it is.
     Show(Which),
+    /// List what can stand in the way of a deletion, how strongly, and who may decide that it goes on all the same.
+    Codes,
 }
 
 /// A policy.
@@ -40,6 +43,30 @@ pub fn run(command: Command, output: Output) -> anyhow::Result<()> {
             let said = cautions.iter().map(ToString::to_string);
             let value = json!({"policy": policy.name, "cautions": said.collect::<Vec<_>>()});
             output.write(&value, &[verdict, rows])
+        }
+        Command::Codes => {
+            let mut rows = Rows::new("", &["code", "named by", "class", "may be overridden by"]);
+            let mut list = Vec::new();
+            for known in CATALOGUE {
+                let owner = match known.owner {
+                    Owner::Service(name) => name,
+                    Owner::ProductLines => "every product line",
+                    Owner::Coordinator => "the coordinator",
+                };
+                let overrider = match known.overridable_by {
+                    Overrider::Nobody => "nobody",
+                    Overrider::Support => "support",
+                    Overrider::SupportWithSecondPerson => "support and a second person",
+                    Overrider::Legal => "legal",
+                };
+                let class = serde_json::to_value(known.class)?;
+                let class = class.as_str().unwrap_or_default();
+                rows.push([known.code, owner, class, overrider].map(str::to_owned));
+                list.push(json!({
+                    "code": known.code, "owner": owner, "class": class, "overridable_by": overrider,
+                }));
+            }
+            output.write(&json!(list), &[rows])
         }
         Command::Show(Which { policy }) => {
             let document = Document::from(&settings::policy(&policy)?);

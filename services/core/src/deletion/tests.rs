@@ -126,8 +126,11 @@ fn a_request_that_nobody_verifies_expires_and_not_before() {
 fn who_gave_no_answer_is_asked_again_soon_and_then_ever_more_seldom() {
     let plan = cn();
     let phones = "phones".parse().unwrap();
-    let silence = Event::Blocked(vec![Blocker::unreachable(&phones)]);
-    let both = Event::Blocked(vec![Blocker::unreachable(&phones), blocker()]);
+    let silence = Event::Blocked(vec![Blocker::unreachable(&phones, &Policy::cn())]);
+    let both = Event::Blocked(vec![
+        Blocker::unreachable(&phones, &Policy::cn()),
+        blocker(),
+    ]);
     let due = |event: &Event, now: Time| {
         let waiting = go(&verified(&plan), event, &plan, now);
         waiting.attention_at.unwrap().since(now)
@@ -179,12 +182,16 @@ fn blocked_by_nothing_is_no_answer() {
 fn what_is_only_told_stops_neither_the_cooling_off_period_nor_the_erasing() {
     let plan = cn();
     let told = || {
-        let banned = Blocker::named("COMMUNITY_BANNED", &who("community"));
+        let banned = Blocker::named("COMMUNITY_BANNED", &who("community"), &Policy::cn());
         vec![
             banned,
-            Blocker::named("DEVICES_BOUND", &who("phones")),
-            Blocker::named("DEVICE_IN_LOST_MODE", &who("phones")),
-            Blocker::named("SOLE_ADMIN_OF_SHARED_HOME", &who("smarthome")),
+            Blocker::named("DEVICES_BOUND", &who("phones"), &Policy::cn()),
+            Blocker::named("DEVICE_IN_LOST_MODE", &who("phones"), &Policy::cn()),
+            Blocker::named(
+                "SOLE_ADMIN_OF_SHARED_HOME",
+                &who("smarthome"),
+                &Policy::cn(),
+            ),
         ]
     };
     let cooling = verified(&plan);
@@ -207,7 +214,7 @@ fn what_is_only_told_stops_neither_the_cooling_off_period_nor_the_erasing() {
 #[test]
 fn what_is_forfeitable_stops_until_the_person_has_agreed_to_lose_that() {
     let plan = cn();
-    let points = || vec![Blocker::named("POINTS_LEFT", &who("store"))];
+    let points = || vec![Blocker::named("POINTS_LEFT", &who("store"), &Policy::cn())];
     let mut request = request(1, "alice", Channel::Phone);
     let careless = Deletion::open(request.clone(), &plan, start()).unwrap();
     assert_eq!(careless.judge(points()), Event::Blocked(points()));
@@ -218,7 +225,7 @@ fn what_is_forfeitable_stops_until_the_person_has_agreed_to_lose_that() {
     });
     let agreed = Deletion::open(request, &plan, start()).unwrap();
     assert_eq!(agreed.judge(points()), Event::Eligible);
-    let coupons = vec![Blocker::named("COUPONS_LEFT", &who("store"))];
+    let coupons = vec![Blocker::named("COUPONS_LEFT", &who("store"), &Policy::cn())];
     assert_eq!(
         agreed.judge([points(), coupons.clone()].concat()),
         Event::Blocked(coupons),
@@ -230,9 +237,12 @@ fn what_is_forfeitable_stops_until_the_person_has_agreed_to_lose_that() {
 fn what_is_hard_or_silent_stops_whatever_was_agreed_to() {
     let plan = cn();
     let deletion = verified(&plan);
-    let silent = Blocker::unreachable(&who("phones"));
+    let silent = Blocker::unreachable(&who("phones"), &Policy::cn());
     assert!(silent.is_silence());
-    for blocker in [Blocker::named("LEGAL_HOLD", &who("identity")), silent] {
+    for blocker in [
+        Blocker::named("LEGAL_HOLD", &who("identity"), &Policy::cn()),
+        silent,
+    ] {
         let event = deletion.judge(vec![blocker.clone()]);
         assert_eq!(event, Event::Blocked(vec![blocker]));
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Channel, Deadline, Factor, Length, Policy, Problem, Stage};
+use crate::blocker::Class;
 use crate::calendar::Zone;
 use crate::order::{DevicePolicy, Disposal};
 
@@ -29,6 +30,7 @@ pub struct Document {
     pub stalled_after: Option<Length>,
     pub recheck: Option<Length>,
     pub channels: Option<BTreeMap<Channel, Vec<Factor>>>,
+    pub blockers: BTreeMap<String, Class>,
     pub devices: Devices,
     pub stages: Option<Vec<Stage>>,
 }
@@ -63,6 +65,7 @@ impl Document {
             stalled_after: self.stalled_after.or(base.stalled_after),
             recheck: self.recheck.or(base.recheck),
             channels: self.channels.or(base.channels),
+            blockers: base.blockers.into_iter().chain(self.blockers).collect(),
             devices: Devices {
                 personal: self.devices.personal.or(base.devices.personal),
                 home: self.devices.home.or(base.devices.home),
@@ -146,6 +149,7 @@ impl Document {
             deadline_warning: self.deadline_warning?.0,
             stalled_after: self.stalled_after?.0,
             recheck: self.recheck?.0,
+            blockers: self.blockers,
             devices: DevicePolicy {
                 personal: devices.personal?,
                 home: devices.home?,
@@ -175,6 +179,7 @@ impl From<&Policy> for Document {
             stalled_after: Some(Length(policy.stalled_after)),
             recheck: Some(Length(policy.recheck)),
             channels: Some(policy.channels.clone()),
+            blockers: policy.blockers.clone(),
             devices: Devices {
                 personal: Some(devices.personal),
                 home: Some(devices.home),

@@ -33,7 +33,7 @@ fn a_policy_reads_back_as_it_was_written() {
 #[test]
 fn what_a_document_says_wins_over_what_it_extends() {
     let own: Document = toml::from_str(
-        "name = 'ours'\nextends = 'cn'\ncooling_off = '14 days'\ndevices.home = 'unbind'\nchannels.web = ['password']",
+        "name = 'ours'\nextends = 'cn'\nblockers.POINTS_LEFT = 'advisory'\ncooling_off = '14 days'\ndevices.home = 'unbind'\nchannels.web = ['password']",
     )
     .unwrap();
     let base = Document::shipped("cn").unwrap();
@@ -44,6 +44,7 @@ fn what_a_document_says_wins_over_what_it_extends() {
         Policy {
             name: "ours".to_owned(),
             cooling_off: Duration::from_secs(14 * 24 * 60 * 60),
+            blockers: BTreeMap::from([("POINTS_LEFT".to_owned(), Class::Advisory)]),
             // A list is one thing: a channel that is not named takes no requests.
             channels: BTreeMap::from([(Channel::Web, vec![Factor::Password])]),
             devices: DevicePolicy {
@@ -83,6 +84,10 @@ fn everything_that_is_wrong_is_named_at_once() {
         deadline_warning: Duration::from_secs(30 * 24 * 60 * 60),
         stalled_after: Duration::ZERO,
         recheck: Duration::ZERO,
+        blockers: BTreeMap::from([
+            ("LEGAL_HOLD".to_owned(), Class::Advisory),
+            ("points left".to_owned(), Class::Hard),
+        ]),
         devices: DevicePolicy {
             order_life: Duration::from_secs(1),
             reset_consent: Some("Wipe it!".to_owned()),
@@ -104,6 +109,8 @@ fn everything_that_is_wrong_is_named_at_once() {
             "deadline_warning",
             "devices.order_life",
             "devices.reset_consent",
+            "blockers.LEGAL_HOLD",
+            "blockers.points left",
             "channels.web",
             "stages",
             "stages"
@@ -128,6 +135,10 @@ fn what_somebody_should_have_thought_about_is_allowed_and_said() {
         probe: false,
         eligibility: false,
         cooling_off: Duration::ZERO,
+        blockers: BTreeMap::from([
+            ("KARMA_TOO_LOW".to_owned(), Class::Hard),
+            ("PARTICIPANT_UNREACHABLE".to_owned(), Class::Advisory),
+        ]),
         devices: DevicePolicy {
             reset_consent: None,
             ..Policy::cn().devices
@@ -139,6 +150,8 @@ fn what_somebody_should_have_thought_about_is_allowed_and_said() {
         keys(&bold.cautions()),
         [
             "channels.phone",
+            "blockers.KARMA_TOO_LOW",
+            "blockers.PARTICIPANT_UNREACHABLE",
             "seal",
             "probe",
             "eligibility",

@@ -443,8 +443,8 @@ impl World {
                 Duty::Expire => Event::Expire,
                 Duty::Begin => Event::Eligible,
                 Duty::AskEligibility if obstructed => row.judge(vec![
-                    Blocker::named("OPEN_ORDER", &"store".parse().unwrap()),
-                    Blocker::named("DEVICES_BOUND", &"phones".parse().unwrap()),
+                    Blocker::named("OPEN_ORDER", &"store".parse().unwrap(), &Policy::cn()),
+                    Blocker::named("DEVICES_BOUND", &"phones".parse().unwrap(), &Policy::cn()),
                 ]),
                 Duty::AskEligibility => Event::Eligible,
                 Duty::Advance => Event::Settled(Mask::EMPTY),

@@ -2,7 +2,7 @@
 
 use farewell_core::Slot;
 use farewell_core::deletion::Blocker;
-use farewell_core::{Event, Mask, State};
+use farewell_core::{Event, Mask, Policy, State};
 use farewell_ledger::{Announcement, Error, Settlement, Turn, Turned};
 
 use crate::bed::Bed;
@@ -33,7 +33,7 @@ async fn a_turn_is_stored_with_its_history(bed: &Bed) {
         remedy: "spend it".to_owned(),
         count: 1,
         until: Some(now()),
-        ..Blocker::named("POINTS_LEFT", &"store".parse().unwrap())
+        ..Blocker::named("POINTS_LEFT", &"store".parse().unwrap(), &Policy::cn())
     }];
     let turned = turn_one(&*bed.ledger, turn.clone()).await;
     assert_eq!(turned, Turned::Done(turn.after.clone()));

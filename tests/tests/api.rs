@@ -1086,6 +1086,17 @@ async fn a_blocked_deletion_says_by_what_and_goes_on_when_it_is_gone() -> Result
             told.conditions[0].message, "2 orders have not arrived yet.",
             "what the catalogue knows is said in its own words"
         );
+        let mut again = Request::new(VerifyFactorRequest {
+            request_id: fresh(),
+            name: name.clone(),
+            factor: Factor::SmsCode.into(),
+            proof: "123456".to_owned(),
+        });
+        let chinese = "zh-CN, zh;q=0.9".parse()?;
+        again.metadata_mut().insert("accept-language", chinese);
+        let again = caller.api.clone().verify_factor(again).await?.into_inner();
+        let told = again.deletion.context("a deletion")?;
+        assert_eq!(told.conditions[0].message, "有 2 个订单尚未送达。");
         sleep(SILENCE).await;
         let blocked = caller.get(&name).await?;
         assert_eq!(conditions(&blocked), [("UNFINISHED_ORDER", "cloud")]);
@@ -1170,7 +1181,7 @@ async fn a_participant_that_gives_no_answer_is_never_a_yes() -> Result<()> {
         unreachable(&["cloud", "identity"]),
         "nobody is there"
     );
-    let name = caller.delete("alice").await?;
+    let name = caller.delete("bob").await?;
     let all = Honest::join_all(&coordinator.participants, &["cloud"]).await?;
     assert_eq!(check().await?, unreachable(&["identity"]), "one is missing");
     let mute = Manners {

@@ -236,7 +236,10 @@ fn every_code_of_every_service_stands_in_the_catalogue_under_its_owner_and_no_co
         ("store", &farewell_store::BLOCKERS[..]),
         ("community", &farewell_community::BLOCKERS[..]),
         ("product lines", &farewell_kit::devices::BLOCKERS[..]),
-        ("coordinator", &["PARTICIPANT_UNREACHABLE"][..]),
+        (
+            "coordinator",
+            &["PARTICIPANT_UNREACHABLE", "DELETION_ALREADY_RUNNING"][..],
+        ),
     ]);
     let mut reviewed = BTreeMap::<&str, BTreeSet<&str>>::new();
     for known in CATALOGUE {
@@ -311,6 +314,7 @@ async fn everything_is_told_at_once_in_the_callers_language_and_goes_with_its_re
     let mut left: BTreeSet<&str> = CATALOGUE.iter().map(|known| known.code).collect();
     left.remove("PARTICIPANT_UNREACHABLE");
     left.remove("UNKNOWN_ACCOUNT");
+    left.remove("DELETION_ALREADY_RUNNING");
     let (english, tag) = check(&caller, "fr, en;q=0.9").await?;
     assert_eq!((codes(&english), tag.as_str()), (left.clone(), "en"));
     let (chinese, tag) = check(&caller, "zh").await?;
@@ -439,7 +443,7 @@ fn reviewed(told: &Blocker) -> Result<()> {
 async fn advice_and_what_was_given_up_stop_nothing_and_what_comes_late_holds_until_it_goes()
 -> Result<()> {
     let slow = Policy {
-        cooling_off: Duration::from_secs(1),
+        cooling_off: Duration::from_secs(2),
         channels: BTreeMap::from([(Door::Phone, vec![])]),
         ..policy::whole(STAGES)
     };
@@ -470,7 +474,14 @@ async fn advice_and_what_was_given_up_stop_nothing_and_what_comes_late_holds_unt
         .await?;
     assert_eq!(stopped.state(), State::AwaitingVerification);
     assert_eq!(conditions(&stopped), [("COUPONS_LEFT", "store")]);
+    let (running, _) = check(&caller, "zh").await?;
+    let last = running.blockers.last().context("a blocker")?;
+    assert_eq!(
+        (last.code.as_str(), last.participant.as_str()),
+        ("DELETION_ALREADY_RUNNING", "")
+    );
     caller.revoke(&careless).await?;
+    until_only(&caller, &told).await?;
 
     let mut asked = request(ACCOUNT);
     asked.consents.push(Consent {

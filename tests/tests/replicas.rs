@@ -231,11 +231,16 @@ impl Replicas {
         words
     }
 
-    /// Every device of the line is attached to one replica, and neither has all of them.
-    fn spread(&self, line: &str, each_min: usize) -> Result<()> {
-        let open = self.balancers.get(line).context("a line")?.open();
-        eprintln!("{line}: {open:?} connections by replica");
-        ensure!(open.iter().all(|open| *open >= each_min), "{open:?}");
+    /// Waits until the line's devices are attached, some to each replica.
+    async fn spread(&self, line: &str, each_min: usize) -> Result<()> {
+        let balancer = self.balancers.get(line).context("a line")?;
+        wait::until("devices at every replica", async || {
+            let open = balancer.open();
+            Ok(open.iter().all(|open| *open >= each_min).then_some(()))
+        })
+        .await
+        .with_context(|| format!("{line}: {:?}\n{}", balancer.open(), self.words()))?;
+        eprintln!("{line}: {:?} connections by replica", balancer.open());
         Ok(())
     }
 }
@@ -267,7 +272,7 @@ async fn a_device_is_told_at_once_whichever_replica_it_is_attached_to() -> Resul
     let fleet = replicas.fleet(&account, &size).await?;
     replicas.fleet_says("24 online").await?;
     for line in LINES {
-        replicas.spread(line, 4)?;
+        replicas.spread(line, 4).await?;
     }
 
     // One by one: each is asked of one replica.
@@ -314,7 +319,7 @@ async fn a_replica_that_is_killed_takes_no_order_with_it_and_nobody_is_told_twic
     let accounts = ["owner-1".to_owned(), "owner-2".to_owned()];
     let fleet = replicas.fleet(&accounts, &size).await?;
     for line in LINES {
-        replicas.spread(line, 4)?;
+        replicas.spread(line, 4).await?;
     }
     let mut bound = BTreeMap::new();
     for account in &accounts {

@@ -87,6 +87,10 @@ catalogue! {
     /// Silence is never "fine": what could not be asked might be a hold or somebody's money.
     PARTICIPANT_UNREACHABLE: Owner::Coordinator, Hard, Nobody;
 
+    /// One at a time: an account has one live deletion. Told to whoever looks before asking for another; a deletion is never in
+    /// its own way.
+    DELETION_ALREADY_RUNNING: Owner::Coordinator, Fixable, Nobody;
+
     /// A slip of the pen must not look like "go on".
     UNKNOWN_ACCOUNT: IDENTITY, Hard, Nobody;
     /// Whoever has just learned a password must not be able to delete what it protects. Ends by itself.
@@ -184,22 +188,32 @@ pub struct Blocker {
 }
 
 impl Blocker {
-    /// A blocker with the class that the policy gives its code: the one place where a decision asks for it.
+    /// What a participant named, with the class that the policy gives its code.
     pub fn named(code: &str, participant: &ParticipantId, policy: &Policy) -> Self {
-        Self {
-            code: code.to_owned(),
-            message: String::new(),
-            remedy: String::new(),
-            participant: participant.to_string(),
-            class: policy.class_of(code),
-            count: 0,
-            until: None,
-        }
+        Self::of_class(code, participant.as_str(), policy)
+    }
+
+    /// What the coordinator itself knows to be in the way of another deletion.
+    pub fn already_running(policy: &Policy) -> Self {
+        Self::of_class(DELETION_ALREADY_RUNNING.code, "", policy)
     }
 
     /// In place of the answer that a participant did not give: silence is never "fine".
     pub fn unreachable(participant: &ParticipantId, policy: &Policy) -> Self {
         Self::named(PARTICIPANT_UNREACHABLE.code, participant, policy)
+    }
+
+    /// With the class of its code: the one place where a decision asks for that.
+    fn of_class(code: &str, participant: &str, policy: &Policy) -> Self {
+        Self {
+            code: code.to_owned(),
+            message: String::new(),
+            remedy: String::new(),
+            participant: participant.to_owned(),
+            class: policy.class_of(code),
+            count: 0,
+            until: None,
+        }
     }
 
     /// Whether it only says that nobody answered.

@@ -84,7 +84,11 @@ const SHIPPED: [(&str, &str); 4] = [
     ("us", include_str!("../policies/us.toml")),
 ];
 /// Whoever these are about is not known, or somebody else's right is at stake.
-const ALWAYS_HARD: [&str; 2] = [blocker::UNKNOWN_ACCOUNT.code, blocker::LEGAL_HOLD.code];
+const ALWAYS_HARD: [&str; 3] = [
+    blocker::UNKNOWN_ACCOUNT.code,
+    blocker::LEGAL_HOLD.code,
+    blocker::DELETION_ALREADY_RUNNING.code,
+];
 /// Longest name of a policy, and of a text that is consented to.
 const NAME_BYTES_MAX: usize = 64;
 

@@ -11,6 +11,8 @@ UNKNOWN = Something is in the way that the service names only by a code.
     .remedy = Ask support, and tell them the code.
 PARTICIPANT_UNREACHABLE = A service that must be asked first gives no answer.
     .remedy = Nothing for you to do: it is asked again.
+DELETION_ALREADY_RUNNING = A deletion of this account is under way already.
+    .remedy = Follow that one, or take it back while it can be.
 
 ## Identity
 

@@ -6,6 +6,8 @@ UNKNOWN = 有一项阻碍注销的情况，相关服务只提供了代码。
     .remedy = 请联系客服，并告知该代码。
 PARTICIPANT_UNREACHABLE = 有一项必须先询问的服务没有答复。
     .remedy = 您无需操作，系统会再次询问。
+DELETION_ALREADY_RUNNING = 该账号的注销已在进行中。
+    .remedy = 请查看该注销的进度，或在仍可撤回时撤回。
 
 ## Identity
 

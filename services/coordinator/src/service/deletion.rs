@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use farewell_core::blocker::Blocker;
 use farewell_core::policy::Factor;
 use farewell_core::{
-    Deletion, DeletionId, Event, Plan, Reason, RequestId, State, addendum, certificate, deletion,
+    AccountId, Deletion, DeletionId, Event, Plan, Reason, RequestId, State, addendum, certificate,
+    deletion,
 };
 use farewell_ledger::{Filter, Opened, Remembered};
 use farewell_proto::deletion::v1 as api;
@@ -31,6 +33,8 @@ use crate::{error, query};
 
 /// Watchers of one coordinator.
 const WATCHERS_MAX: usize = 1_024;
+/// Codes of the states that have not ended.
+const LIVE: [i16; 4] = [1, 2, 3, 4];
 /// The participant that knows people.
 const IDENTITY: &str = "identity";
 
@@ -67,7 +71,12 @@ impl DeletionService for Deletions {
         let center = &self.center;
         let plan = center.plans.current();
         let found = within(CHANGE_MAX, async {
-            Ok(center.queries.eligibility(center, plan, &account).await)
+            let asked = center.queries.eligibility(center, plan, &account);
+            let (mut found, live) = tokio::join!(asked, is_live(center, &account));
+            if live? {
+                found.push(Blocker::already_running(plan.policy()));
+            }
+            Ok(found)
         })
         .await?;
         Ok(language.respond(api::CheckEligibilityResponse {
@@ -460,6 +469,17 @@ pub async fn load(
         .await
         .map_err(|error| error::ledger(&error))?;
     Ok(present::full(center, &deletion, &plan, &receipts, language))
+}
+
+/// Whether a deletion of the account has not ended.
+async fn is_live(center: &Center, account: &AccountId) -> Result<bool, Status> {
+    let filter = Filter {
+        states: LIVE.to_vec(),
+        account: Some(account.clone()),
+        unmoved_since: None,
+    };
+    let found = center.ledger.list(&filter, None, 1).await;
+    Ok(!found.map_err(|error| error::ledger(&error))?.is_empty())
 }
 
 /// Whether the deletion waits for this factor.

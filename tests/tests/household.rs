@@ -1,10 +1,11 @@
 //! Somebody leaves, and others have what was theirs: a home that they live in, or a phone that they were given.
 
 use std::collections::BTreeMap;
+use std::net::TcpStream;
 
 use anyhow::{Context as _, Result};
 use farewell_proto::binding::v1::{Binding, Role, Share, ShareBindingRequest};
-use farewell_proto::deletion::v1::State;
+use farewell_proto::deletion::v1::{GetInventoryRequest, State};
 use farewell_tests::agents::{SMALL, Size};
 use farewell_tests::caller::fresh;
 use farewell_tests::household::Household;
@@ -198,5 +199,47 @@ async fn a_wiped_phone_is_its_next_owners_while_another_is_still_in_a_drawer() -
     assert_eq!((kept[0].epoch, kept[0].activation_lock), (fays.epoch, true));
     let holdings = household.agents.holdings(fleet).await?;
     assert!(holdings.iter().all(|device| device.executions == 1));
+    Ok(())
+}
+
+/// What a person needs for repairs when the account is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_inventory_names_serial_numbers_and_warranties() -> Result<()> {
+    let Some(household) = Household::start("").await? else {
+        return Ok(());
+    };
+    let warranty_end_time = Some(prost_types::Timestamp {
+        seconds: 1_900_000_000,
+        nanos: 0,
+    });
+    let phone = Binding {
+        device: "devices/phone-1".to_owned(),
+        account: format!("accounts/{ANN}"),
+        model: "Phone 9".to_owned(),
+        serial_number: "SN-0001".to_owned(),
+        warranty_end_time,
+        ..Binding::default()
+    };
+    let agent = household.agents.devices(PHONES).context("phones")?;
+    wait::until("the agent to listen", async || {
+        Ok(TcpStream::connect(agent).ok())
+    })
+    .await?;
+    household.bind(PHONES, phone).await?;
+    let holdings = wait::until("every line to answer", async || {
+        let look = GetInventoryRequest {
+            account: format!("accounts/{ANN}"),
+        };
+        let mut caller = household.caller.api.clone();
+        let holdings = caller.get_inventory(look).await?.into_inner().holdings;
+        let answered = holdings.iter().all(|holding| holding.answered);
+        Ok(answered.then_some(holdings))
+    })
+    .await?;
+    let held: Vec<_> = holdings.iter().flat_map(|it| &it.devices).collect();
+    assert_eq!(held.len(), 1, "{holdings:?}");
+    assert_eq!(held[0].serial_number, "SN-0001");
+    assert_eq!(held[0].model, "Phone 9");
+    assert_eq!(held[0].warranty_end_time, warranty_end_time);
     Ok(())
 }

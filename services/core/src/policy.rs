@@ -84,7 +84,7 @@ const SHIPPED: [(&str, &str); 4] = [
     ("us", include_str!("../policies/us.toml")),
 ];
 /// Whoever these are about is not known, or somebody else's right is at stake.
-const ALWAYS_HARD: [&str; 3] = [
+const FIXED: [&str; 3] = [
     blocker::UNKNOWN_ACCOUNT.code,
     blocker::LEGAL_HOLD.code,
     blocker::DELETION_ALREADY_RUNNING.code,
@@ -182,9 +182,9 @@ impl Policy {
             let key = format!("blockers.{code}");
             wrong(!blocker::is_code(code), &key, "is not a code of A-Z and _");
             wrong(
-                ALWAYS_HARD.contains(&code.as_str()) && *class != Class::Hard,
+                FIXED.contains(&code.as_str()) && *class != blocker::class_of(code),
                 &key,
-                "is hard whatever a policy says",
+                "has its class whatever a policy says",
             );
         }
         for (channel, factors) in &self.channels {

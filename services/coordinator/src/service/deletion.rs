@@ -586,6 +586,7 @@ fn holding(participant: String, answer: Option<Answer>) -> api::Holding {
         model: bound.model,
         serial_number: bound.serial_number,
         binding_epoch: bound.binding_epoch,
+        warranty_end_time: bound.warranty_end_time,
     };
     api::Holding {
         participant,

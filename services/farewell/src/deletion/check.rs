@@ -76,7 +76,14 @@ pub fn held(answer: &GetInventoryResponse) -> [Rows; 2] {
     let mut data = Rows::new("data", &["participant", "category", "items", "bytes"]);
     let mut devices = Rows::new(
         "devices",
-        &["participant", "device", "model", "serial number", "epoch"],
+        &[
+            "participant",
+            "device",
+            "model",
+            "serial number",
+            "warranty ends",
+            "epoch",
+        ],
     );
     for holding in &answer.holdings {
         if !holding.answered {
@@ -101,6 +108,7 @@ pub fn held(answer: &GetInventoryResponse) -> [Rows; 2] {
                 device.device.clone(),
                 device.model.clone(),
                 device.serial_number.clone(),
+                view::time(device.warranty_end_time.as_ref()),
                 device.binding_epoch.to_string(),
             ]);
         }
@@ -128,6 +136,7 @@ fn held_json(answer: &GetInventoryResponse) -> Value {
                         "device": device.device,
                         "model": device.model,
                         "serial_number": device.serial_number,
+                        "warranty_end_time": view::time(device.warranty_end_time.as_ref()),
                         "binding_epoch": device.binding_epoch,
                     })
                 })

@@ -30,13 +30,13 @@ pub struct Args {
     #[arg(long, default_value_t = 3)]
     children_per_hub: u32,
     /// Share of devices that are away at first, 0 to 1
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
     offline: f64,
     /// When those appear
     #[arg(long, default_value = "10s")]
     offline_for: Human,
     /// Share of devices that drop connections, answer twice or late, 0 to 1
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
     flaky: f64,
     /// How long a device takes for a step
     #[arg(long, default_value = "20ms")]
@@ -65,6 +65,13 @@ pub struct Args {
     /// Decides who is away and who is flaky
     #[arg(long, default_value_t = 0)]
     seed: u64,
+}
+
+/// A share of all devices.
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok();
+    let share = share.filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "must be a number from 0 to 1".to_owned())
 }
 
 /// Binds the devices and lets them live until a signal.

@@ -9,8 +9,10 @@ use farewell_core::{Policy, Time};
 use farewell_proto::deletion::v1::Deletion;
 use farewell_tests::caller::request;
 use farewell_tests::coordinator::Coordinator;
+use farewell_tests::wait;
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
+use sqlx::SqlitePool;
 use tempfile::TempDir;
 
 fn time(at: Option<&prost_types::Timestamp>) -> Result<Timestamp> {
@@ -104,5 +106,34 @@ async fn a_deletion_keeps_the_policy_that_it_started_with() -> Result<()> {
         time(new.deadline.as_ref())?.as_microsecond(),
         due.at.micros()
     );
+    coordinator.stop().await
+}
+
+/// As if it had been set by a program that knew less of the holidays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_calendar_counts_deadlines_again() -> Result<()> {
+    let folder = TempDir::new()?;
+    let file = folder.path().join("ledger.db");
+    let ledger = format!("sqlite:{}", file.display());
+    let coordinator = Coordinator::start(Policy::cn(), &ledger).await?;
+    let asked = coordinator.caller()?.ask(request("alice")).await?;
+    coordinator.stop().await?;
+
+    let pool = SqlitePool::connect(&ledger).await?;
+    let day = Duration::from_secs(24 * 60 * 60).as_micros();
+    let earlier = sqlx::query("UPDATE deletion SET deadline = deadline - $1")
+        .bind(i64::try_from(day)?)
+        .execute(&pool)
+        .await?;
+    assert_eq!(earlier.rows_affected(), 1);
+    pool.close().await;
+
+    let coordinator = Coordinator::start(Policy::cn(), &ledger).await?;
+    let caller = coordinator.caller()?;
+    wait::until("the deadline to be counted again", async || {
+        let found = caller.get(&asked.name).await?;
+        Ok((found.deadline == asked.deadline).then_some(()))
+    })
+    .await?;
     coordinator.stop().await
 }

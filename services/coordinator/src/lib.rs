@@ -20,6 +20,7 @@ mod outbox;
 mod owner;
 mod plans;
 mod query;
+mod recount;
 mod sentences;
 mod service;
 mod session;
@@ -133,6 +134,7 @@ async fn open(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
     work.spawn(dispatch::run(Arc::clone(&center), work.clone()));
     work.spawn(outbox::run(Arc::clone(&center), work.clone()));
     work.spawn(owner::run(Arc::clone(&center), work.clone()));
+    work.spawn(recount::run(Arc::clone(&center), work.clone()));
 
     let reflection = || {
         tonic_reflection::server::Builder::configure()

@@ -160,5 +160,6 @@ const fn note(event: &Event) -> &'static str {
         Event::Hold => "HELD",
         Event::Release => "RELEASED",
         Event::Retry(_) => "LEG_RETRIED",
+        Event::Recounted => "DEADLINE_RECOUNTED",
     }
 }

@@ -98,6 +98,9 @@ pub struct Begun {
 }
 
 impl State {
+    /// The codes of the states that something follows.
+    pub const LIVE_CODES: [i16; 4] = [1, 2, 3, 4];
+
     /// Whether nothing destructive can follow any more.
     pub const fn terminal(&self) -> bool {
         matches!(
@@ -176,6 +179,8 @@ pub enum Event {
     Release,
     /// A person has cleared the cause of a refusal: the leg is asked again.
     Retry(LegIndex),
+    /// Public holidays were published: the deadline is another by the calendar of today ([`Deletion::due_again`]).
+    Recounted,
 }
 
 /// What a request to delete brings.
@@ -234,6 +239,11 @@ impl Deletion {
             }
         }
         Ok(deletion)
+    }
+
+    /// Whether the deadline is another by the calendar of today than by that of the day on which it was set.
+    pub fn due_again(&self, plan: &Plan) -> bool {
+        !self.state.terminal() && plan.policy().due(self.requested_at).at != self.deadline
     }
 
     /// Whether every required factor is verified.

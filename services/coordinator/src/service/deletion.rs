@@ -33,8 +33,6 @@ use crate::{error, query};
 
 /// Watchers of one coordinator.
 const WATCHERS_MAX: usize = 1_024;
-/// Codes of the states that have not ended.
-const LIVE: [i16; 4] = [1, 2, 3, 4];
 /// The participant that knows people.
 const IDENTITY: &str = "identity";
 
@@ -474,7 +472,7 @@ pub async fn load(
 /// Whether a deletion of the account has not ended.
 async fn is_live(center: &Center, account: &AccountId) -> Result<bool, Status> {
     let filter = Filter {
-        states: LIVE.to_vec(),
+        states: State::LIVE_CODES.to_vec(),
         account: Some(account.clone()),
         unmoved_since: None,
     };

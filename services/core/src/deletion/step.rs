@@ -123,6 +123,9 @@ impl Deletion {
                 next.held = false;
                 next.follow(plan, now);
             }
+            (_, Event::Recounted) if self.due_again(plan) => {
+                next.count_again(plan);
+            }
             (
                 State::Erasing(begun) | State::Verifying(begun) | State::Purged { begun, .. },
                 Event::Revoke | Event::Deny,

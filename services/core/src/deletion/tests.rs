@@ -331,6 +331,19 @@ fn a_deadline_that_was_counted_without_a_holiday_is_counted_again() {
     early.deadline = start();
     let erasing = early.step(&Event::Eligible, &plan, over()).unwrap();
     assert_eq!(erasing.deadline, due);
+    // Or whenever it is looked at, and nothing else changes.
+    for mut early in [opened(&plan), sealed(&plan), erasing, verifying(&plan)] {
+        assert!(!early.due_again(&plan));
+        assert!(early.step(&Event::Recounted, &plan, over()).is_err());
+        early.deadline = start();
+        let again = go(&early, &Event::Recounted, &plan, over());
+        let expected = Deletion {
+            deadline: due,
+            revision: again.revision,
+            ..early
+        };
+        assert_eq!(again, expected);
+    }
 }
 
 #[test]
@@ -447,6 +460,7 @@ fn ended_states_never_change_again() {
         Event::LegRefused(leg),
         Event::Residue(leg),
         Event::Retry(leg),
+        Event::Recounted,
     ]);
     events.extend([Mask::EMPTY, plan.seals(), plan.required(), plan.unseals()].map(Event::Settled));
     for deletion in every_state(&plan)

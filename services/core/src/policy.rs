@@ -57,8 +57,10 @@ pub struct Policy {
     /// How long a verified request can be taken back.
     pub cooling_off: Duration,
     /// Whose days are worked: one of [`crate::calendar::BUILT_IN`].
+    #[serde(default = "weekends")]
     pub calendar: String,
     /// Where a day begins and ends.
+    #[serde(default)]
     pub time_zone: Zone,
     /// How long the whole may take.
     pub deadline: Deadline,
@@ -313,6 +315,11 @@ impl Policy {
     pub fn participants(&self) -> impl Iterator<Item = &ParticipantId> {
         self.stages.iter().flat_map(|stage| &stage.participants)
     }
+}
+
+/// The calendar of a policy that was stored before there were any.
+fn weekends() -> String {
+    "none".to_owned()
 }
 
 /// Of a policy, and of a text.

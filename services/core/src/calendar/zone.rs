@@ -21,6 +21,13 @@ pub struct BadZone;
 #[serde(try_from = "String", into = "String")]
 pub struct Zone(TimeZone);
 
+/// UTC.
+impl Default for Zone {
+    fn default() -> Self {
+        Self(TimeZone::UTC)
+    }
+}
+
 impl Zone {
     /// The name, spelt as IANA does.
     pub fn name(&self) -> &str {

@@ -16,12 +16,23 @@ const HOLIDAYS_MAX: u32 = 30;
 
 /// How long a deletion may take: a period of the law, counted in days, or a length of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "Written", into = "String")]
 pub enum Deadline {
     /// To the end of a day.
     Period(Period),
     /// To the second, for trying things out.
     Within(Length),
+}
+
+/// As it stands in a file, or in a ledger that is older than periods.
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "a period such as 15 working days, 45 days or 1 month, or a length of time"
+)]
+enum Written {
+    Text(String),
+    Length(Duration),
 }
 
 /// When a deadline is.
@@ -101,11 +112,14 @@ impl FromStr for Deadline {
     }
 }
 
-impl TryFrom<String> for Deadline {
+impl TryFrom<Written> for Deadline {
     type Error = NotADeadline;
 
-    fn try_from(text: String) -> Result<Self, NotADeadline> {
-        text.parse()
+    fn try_from(written: Written) -> Result<Self, NotADeadline> {
+        match written {
+            Written::Text(text) => text.parse(),
+            Written::Length(length) => Ok(Self::Within(Length(length))),
+        }
     }
 }
 

@@ -160,3 +160,23 @@ fn what_somebody_should_have_thought_about_is_allowed_and_said() {
         ]
     );
 }
+
+#[test]
+fn a_policy_that_was_stored_before_there_were_calendars_is_still_read() {
+    let mut stored = serde_json::to_value(Policy::cn()).unwrap();
+    let fields = stored.as_object_mut().unwrap();
+    for younger in ["calendar", "time_zone", "blockers"] {
+        assert!(fields.remove(younger).is_some(), "{younger}");
+    }
+    let days = Duration::from_secs(21 * 24 * 60 * 60);
+    fields.insert("deadline".to_owned(), serde_json::to_value(days).unwrap());
+    let read: Policy = serde_json::from_value(stored).unwrap();
+    let expected = Policy {
+        calendar: "none".to_owned(),
+        time_zone: Zone::default(),
+        deadline: Deadline::Within(Length(days)),
+        ..Policy::cn()
+    };
+    assert_eq!(read, expected);
+    assert_eq!(read.problems(), []);
+}

@@ -182,6 +182,7 @@ mod tests {
 
     fn order(command: &str) -> Order {
         Order {
+            horizon: None,
             command: format!("deletions/d1/commands/{command}"),
             account: ACCOUNT.to_owned(),
             deadline: None,

@@ -105,6 +105,8 @@ pub struct Order {
     pub deadline: Option<SystemTime>,
     /// For agents, on `act`: the sealed roster.
     pub devices: Vec<DeviceTask>,
+    /// For agents, on `act`: how long a device that is away is waited for at most, if the policy says so.
+    pub horizon: Option<Duration>,
     /// W3C trace context of the delivery; may be empty.
     pub traceparent: String,
 }

@@ -86,10 +86,18 @@ pub(crate) fn order(
         account: account.to_owned(),
         deadline,
         devices: device::tasks(&mut command.devices)?,
+        horizon: horizon(command.device_horizon)?,
         command: mem::take(&mut command.name),
         traceparent: mem::take(&mut command.traceparent),
     };
     Ok((verb, order))
+}
+
+/// Zero would give every device up that is not there at this moment: it is as unset.
+fn horizon(told: Option<prost_types::Duration>) -> Result<Option<Duration>, Malformed> {
+    let horizon = told.map(Duration::try_from).transpose();
+    let horizon = horizon.map_err(|_| Malformed("device_horizon is not a length of time"))?;
+    Ok(horizon.filter(|horizon| !horizon.is_zero()))
 }
 
 /// `deletions/{deletion}/commands/{round}-{verb}-{participant}`, of this verb and this participant: a command that was
@@ -392,6 +400,7 @@ mod tests {
 
     fn command() -> pb::Command {
         pb::Command {
+            device_horizon: None,
             name: "deletions/d1/commands/1-erase-notes".to_owned(),
             verb: pb::Verb::Erase.into(),
             account: "accounts/a1".to_owned(),
@@ -410,6 +419,7 @@ mod tests {
     fn a_sound_command_is_an_order() {
         let (verb, order) = order(&mut command(), "notes").unwrap();
         assert_eq!((verb, order.account.as_str()), (Verb::Erase, "a1"));
+        assert_eq!(order.horizon, None);
         assert_eq!(
             order.devices,
             [DeviceTask {
@@ -428,7 +438,13 @@ mod tests {
 
     #[test]
     fn what_is_empty_zero_unknown_or_somebody_elses_is_never_an_order() {
-        let spoilt: [(&str, Spoil); 18] = [
+        let spoilt: [(&str, Spoil); 19] = [
+            ("a horizon before now", |command| {
+                command.device_horizon = Some(prost_types::Duration {
+                    seconds: -1,
+                    nanos: 0,
+                });
+            }),
             ("verb unspecified", |c| c.verb = 0),
             ("verb unknown", |c| c.verb = 99),
             ("verb of another name", |c| c.verb = pb::Verb::Seal.into()),

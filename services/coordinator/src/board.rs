@@ -591,6 +591,9 @@ impl Entry {
             } else {
                 sending.traceparent.to_owned()
             },
+            device_horizon: (leg.verb == Verb::Erase && !devices.is_empty())
+                .then(|| self.plan.policy().devices.horizon.try_into().ok())
+                .flatten(),
             devices,
         })
     }

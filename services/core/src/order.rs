@@ -36,6 +36,9 @@ pub struct DevicePolicy {
     pub home: Disposal,
     /// The text that the person must have agreed to before a personal device is wiped; without it, it is unbound.
     pub reset_consent: Option<String>,
+    /// How long a device that is away is waited for at most: then its server half goes without it.
+    #[serde(default = "week")]
+    pub horizon: Duration,
     /// How long an order may be carried out. A device that returns later is not wiped on a forgotten wish.
     pub order_life: Duration,
 }
@@ -46,9 +49,14 @@ impl Default for DevicePolicy {
             personal: Disposal::Reset,
             home: Disposal::Reset,
             reset_consent: Some("device-reset".to_owned()),
+            horizon: week(),
             order_life: Duration::from_secs(400 * 24 * 60 * 60),
         }
     }
+}
+
+const fn week() -> Duration {
+    Duration::from_secs(7 * 24 * 60 * 60)
 }
 
 impl DevicePolicy {

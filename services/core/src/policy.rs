@@ -170,6 +170,11 @@ impl Policy {
             "must be shorter than the deadline, or it warns at once",
         );
         wrong(
+            self.devices.horizon.is_zero(),
+            "devices.horizon",
+            "a device that is not there at this moment would be given up",
+        );
+        wrong(
             self.devices.order_life < self.deadline.longest(),
             "devices.order_life",
             "must not end before the deadline of the deletion",

@@ -53,7 +53,8 @@ pub trait Line: Send + Sync + 'static {
 /// How long devices are waited for.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
-    /// A device that was away for so long is detached: the server half goes and a tombstone stays.
+    /// A device that was away for so long is detached: the server half goes and a tombstone stays. Sooner where the policy
+    /// of a deletion says so.
     pub horizon: Duration,
     /// How long an executed order waits for the device to be seen again unbound before it counts as executed only.
     pub confirm_wait: Duration,
@@ -101,13 +102,13 @@ impl DeviceLine {
 
     /// How long this erasure's devices are waited for: whoever is asked after us must have time before the deadline, too.
     fn horizon(&self, order: &Order, begun: SystemTime) -> Duration {
+        let own = self.terms.horizon;
+        let horizon = order.horizon.map_or(own, |policy| policy.min(own));
         let Some(deadline) = order.deadline else {
-            return self.terms.horizon;
+            return horizon;
         };
         let left = deadline.duration_since(begun).unwrap_or_default();
-        self.terms
-            .horizon
-            .min((left / DEADLINE_SHARE).max(HORIZON_MIN))
+        horizon.min((left / DEADLINE_SHARE).max(HORIZON_MIN))
     }
 
     /// The answer to an erasure as it stands now.

@@ -388,6 +388,7 @@ pub fn answer_to(
 
 pub fn command(name: &str) -> Order {
     Order {
+        horizon: None,
         command: format!("deletions/d1/commands/{name}"),
         account: ACCOUNT.to_owned(),
         deadline: None,

@@ -258,6 +258,7 @@ mod tests {
 
     fn job(command: &str, account: &str) -> Arc<Job> {
         let order = Order {
+            horizon: None,
             command: command.to_owned(),
             account: account.to_owned(),
             deadline: None,

@@ -164,6 +164,7 @@ mod tests {
 
     fn order(command: &Command) -> Order {
         Order {
+            horizon: None,
             command: command.name.clone(),
             account: "ann".to_owned(),
             deadline: None,

@@ -10,6 +10,7 @@ const ACCOUNT: &str = "a-4711";
 
 fn order(command: &str) -> Order {
     Order {
+        horizon: None,
         command: format!("deletions/d1/commands/{command}"),
         account: ACCOUNT.to_owned(),
         deadline: None,

@@ -43,6 +43,7 @@ pub struct Devices {
     pub home: Option<Disposal>,
     /// Empty: none is needed.
     pub reset_consent: Option<String>,
+    pub horizon: Option<Length>,
     pub order_life: Option<Length>,
 }
 
@@ -70,6 +71,7 @@ impl Document {
                 personal: self.devices.personal.or(base.devices.personal),
                 home: self.devices.home.or(base.devices.home),
                 reset_consent: self.devices.reset_consent.or(base.devices.reset_consent),
+                horizon: self.devices.horizon.or(base.devices.horizon),
                 order_life: self.devices.order_life.or(base.devices.order_life),
             },
             stages: self.stages.or(base.stages),
@@ -123,6 +125,7 @@ impl Document {
             ("devices.personal", devices.personal.is_none()),
             ("devices.home", devices.home.is_none()),
             ("devices.reset_consent", devices.reset_consent.is_none()),
+            ("devices.horizon", devices.horizon.is_none()),
             ("devices.order_life", devices.order_life.is_none()),
             ("stages", self.stages.is_none()),
         ]
@@ -154,6 +157,7 @@ impl Document {
                 personal: devices.personal?,
                 home: devices.home?,
                 reset_consent: devices.reset_consent.filter(|text| !text.is_empty()),
+                horizon: devices.horizon?.0,
                 order_life: devices.order_life?.0,
             },
         })
@@ -184,6 +188,7 @@ impl From<&Policy> for Document {
                 personal: Some(devices.personal),
                 home: Some(devices.home),
                 reset_consent: Some(devices.reset_consent.clone().unwrap_or_default()),
+                horizon: Some(Length(devices.horizon)),
                 order_life: Some(Length(devices.order_life)),
             },
             stages: Some(policy.stages.clone()),

@@ -59,7 +59,7 @@ fn what_a_document_says_wins_over_what_it_extends() {
 #[test]
 fn everything_that_is_missing_is_named_at_once() {
     let problems = Document::default().policy().unwrap_err();
-    assert_eq!(problems.len(), 18);
+    assert_eq!(problems.len(), 19);
     assert!(problems.iter().all(|it| it.message == "is required"));
     // And what is wrong, with it.
     let own: Document = toml::from_str("name = 'OURS'\ncooling_off = '400 days'").unwrap();
@@ -89,6 +89,7 @@ fn everything_that_is_wrong_is_named_at_once() {
             ("points left".to_owned(), Class::Hard),
         ]),
         devices: DevicePolicy {
+            horizon: Duration::ZERO,
             order_life: Duration::from_secs(1),
             reset_consent: Some("Wipe it!".to_owned()),
             ..cn.devices.clone()
@@ -107,6 +108,7 @@ fn everything_that_is_wrong_is_named_at_once() {
             "recheck",
             "deadline",
             "deadline_warning",
+            "devices.horizon",
             "devices.order_life",
             "devices.reset_consent",
             "blockers.LEGAL_HOLD",

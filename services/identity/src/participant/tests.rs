@@ -121,6 +121,7 @@ async fn cases(name: &str, failures: usize) -> Vec<Case> {
 
 fn order(command: &str) -> Order {
     Order {
+        horizon: None,
         command: format!("deletions/d1/commands/{command}"),
         account: ACCOUNT.to_owned(),
         deadline: None,

@@ -23,6 +23,7 @@ const LAMP: NewOrder<'static> = NewOrder {
 
 fn command(name: &str) -> Order {
     Order {
+        horizon: None,
         command: format!("deletions/d1/commands/{name}"),
         account: ACCOUNT.to_owned(),
         deadline: None,

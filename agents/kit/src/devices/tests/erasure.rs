@@ -182,6 +182,32 @@ async fn an_execution_that_is_not_confirmed_in_time_counts_as_executed() {
     }
 }
 
+/// The policy of the deletion may be less patient than the agent, and not more.
+#[tokio::test]
+async fn a_device_is_waited_for_as_long_as_both_policy_and_agent_would() {
+    let short = Terms {
+        horizon: Duration::from_secs(1),
+        ..patient()
+    };
+    for (name, terms, policy) in [
+        ("policy-horizon", patient(), Duration::from_secs(1)),
+        ("own-horizon", short, Duration::from_secs(3600)),
+    ] {
+        for bench in benches(name, Via::Never, terms).await {
+            let epoch = bench.bind("phone-1", None).await;
+            let order = Order {
+                horizon: Some(policy),
+                ..erase(&[("phone-1", epoch)])
+            };
+            deferred(bench.act(&order).await);
+            tokio::time::sleep(Duration::from_millis(1_100)).await;
+            let answer = done(bench.act(&order).await);
+            let detached = [("phone-1".to_owned(), DeviceOutcome::Detached)];
+            assert_eq!(outcomes(&answer), detached, "{name}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_device_offline_past_the_horizon_is_detached_and_its_tombstone_fires_when_it_returns() {
     let terms = Terms {

@@ -211,6 +211,7 @@ pub fn command(n: usize, verb: Verb) -> Command {
         Verb::Unspecified => "unspecified",
     };
     Command {
+        device_horizon: None,
         name: format!("deletions/d{n}/commands/1-{word}-notes"),
         verb: verb.into(),
         account: format!("accounts/a{n}"),

@@ -126,7 +126,7 @@ impl Queries {
     }
 }
 
-/// What one participant named. Beyond the limit those go first that stop nothing: nothing that stops may hide behind them.
+/// What one participant named. Beyond the limit the weakest go first: nothing that stops may hide behind them.
 fn named(
     blockers: Vec<wire::EligibilityBlocker>,
     participant: &ParticipantId,
@@ -143,7 +143,7 @@ fn named(
         })
         .collect();
     if named.len() > BLOCKERS_MAX {
-        named.sort_by_key(|blocker| !blocker.stops(&[]));
+        named.sort_by_key(|blocker| blocker.class);
         named.truncate(BLOCKERS_MAX);
     }
     named
@@ -195,6 +195,7 @@ mod tests {
             ..Default::default()
         };
         let mut many = vec![blocker("DEVICES_BOUND"); 1_000];
+        many.extend(vec![blocker("POINTS_LEFT"); 1_000]);
         many.push(blocker("UNFINISHED_ORDER"));
         let kept = named(many, &"store".parse().unwrap(), &Policy::cn());
         assert_eq!(kept.len(), BLOCKERS_MAX);

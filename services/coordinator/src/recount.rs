@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farewell_core::{Deletion, Event, State};
-use farewell_ledger::Filter;
+use farewell_ledger::{Error, Filter};
 use farewell_runtime::shutdown::Shutdown;
 use tokio::time::sleep;
 
@@ -25,14 +25,16 @@ const TROUBLE_PAUSE: Duration = Duration::from_secs(30);
 pub async fn run(center: Arc<Center>, shutdown: Shutdown) {
     loop {
         let pass = pass(&center);
-        let trouble = tokio::select! {
+        tokio::select! {
             () = shutdown.wait() => return,
             passed = pass => match passed {
-                Ok(()) => return,
-                Err(error) => error,
+                Ok(0) => return,
+                Ok(left) => tracing::warn!(left, "deadlines are still to be counted again"),
+                Err(error) => {
+                    tracing::warn!(error = %chain(&error), "deadlines can't be counted again");
+                }
             },
-        };
-        tracing::warn!(error = %chain(&trouble), "deadlines can't be counted again, it is tried again");
+        }
         tokio::select! {
             () = shutdown.wait() => return,
             () = sleep(TROUBLE_PAUSE) => {}
@@ -40,16 +42,25 @@ pub async fn run(center: Arc<Center>, shutdown: Shutdown) {
     }
 }
 
-async fn pass(center: &Arc<Center>) -> Result<(), NotTurned> {
+/// Returns how many could not be counted.
+async fn pass(center: &Arc<Center>) -> Result<u64, Error> {
     let filter = Filter {
         states: State::LIVE_CODES.to_vec(),
         ..Filter::default()
     };
-    let (mut before, mut recounted) = (None, 0_u64);
+    let (mut before, mut recounted, mut left) = (None, 0_u64, 0_u64);
     loop {
         let page = center.ledger.list(&filter, before, PAGE_DELETIONS).await?;
         for deletion in &page {
-            recounted += u64::from(recount(center, deletion).await?);
+            match recount(center, deletion).await {
+                Ok(true) => recounted += 1,
+                Ok(false) => {}
+                // One that can't be turned keeps nobody else's from being counted.
+                Err(error) => {
+                    tracing::debug!(deletion = %deletion.id, error = %chain(&error), "not counted again");
+                    left += 1;
+                }
+            }
         }
         match page.last() {
             Some(last) if page.len() == PAGE_DELETIONS as usize => before = Some(last.id),
@@ -60,7 +71,7 @@ async fn pass(center: &Arc<Center>) -> Result<(), NotTurned> {
     if recounted > 0 {
         tracing::info!(recounted, "deadlines were counted again");
     }
-    Ok(())
+    Ok(left)
 }
 
 async fn recount(center: &Arc<Center>, deletion: &Deletion) -> Result<bool, NotTurned> {

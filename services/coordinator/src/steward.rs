@@ -128,7 +128,10 @@ pub async fn read(center: &Center, id: DeletionId) -> Result<(Deletion, Arc<Plan
     if center.plans.get(version).is_none() {
         center.plans.reload(&*center.ledger).await?;
     }
-    let plan = center.plans.get(version).ok_or(NotTurned::Unavailable)?;
+    let Some(plan) = center.plans.get(version) else {
+        tracing::error!(deletion = %id, version, "this program can't read the policy that the deletion follows");
+        return Err(NotTurned::Unavailable);
+    };
     Ok((owed.deletion, plan))
 }
 

@@ -15,7 +15,11 @@ use crate::time::Time;
 const CODE_BYTES_MAX: usize = 48;
 
 /// How strongly something stands in the way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+///
+/// The strongest comes first.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
     /// Stops, and nothing that the person does removes it: law, fraud, a hold, or nobody answered.

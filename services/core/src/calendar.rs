@@ -4,8 +4,8 @@
 //! data and arithmetic. Counting is done in dates; the zone is asked only at both ends, so clock changes never lengthen or
 //! shorten a count, and a date that a zone skipped (Pacific/Apia, 2011-12-30) counts like any other.
 //!
-//! What is absent: a clock, and a guess. Beyond what its source has published a calendar knows weekends only. That ends a
-//! period early rather than late, and [`End::provisional`] says it.
+//! What is absent: a clock, and a guess. Beyond what its source has published a calendar knows weekends only, and
+//! [`End::provisional`] says it: holidays that are published later make such an end later, make-up working days earlier.
 
 mod file;
 mod period;

@@ -241,9 +241,11 @@ impl Deletion {
         Ok(deletion)
     }
 
-    /// Whether the deadline is another by the calendar of today than by that of the day on which it was set.
+    /// Whether the deadline is another by a calendar that knows all of its days. One that doesn't says nothing: it may be that of
+    /// an older program.
     pub fn due_again(&self, plan: &Plan) -> bool {
-        !self.state.terminal() && plan.policy().due(self.requested_at).at != self.deadline
+        let due = plan.policy().due(self.requested_at);
+        !self.state.terminal() && !due.provisional && due.at != self.deadline
     }
 
     /// Whether every required factor is verified.

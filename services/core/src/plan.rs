@@ -29,9 +29,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan of a policy. Errors: what [`Policy::problems`] says.
+    /// The plan of a policy. Errors: what is wrong with its stages. (Whether new deletions may follow it is another
+    /// question: [`Policy::problems`].)
     pub fn new(version: u32, policy: Policy) -> Result<Self, Vec<Problem>> {
-        let problems = policy.problems();
+        let problems = policy.stage_problems();
         if !problems.is_empty() {
             return Err(problems);
         }

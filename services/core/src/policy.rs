@@ -85,12 +85,8 @@ const SHIPPED: [(&str, &str); 4] = [
     ("eu", include_str!("../policies/eu.toml")),
     ("us", include_str!("../policies/us.toml")),
 ];
-/// Whoever these are about is not known, or somebody else's right is at stake.
-const FIXED: [&str; 3] = [
-    blocker::UNKNOWN_ACCOUNT.code,
-    blocker::LEGAL_HOLD.code,
-    blocker::DELETION_ALREADY_RUNNING.code,
-];
+/// Codes that a policy may speak of: ours, and as many of others.
+const BLOCKERS_MAX: usize = 256;
 /// Longest name of a policy, and of a text that is consented to.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -121,7 +117,8 @@ impl Policy {
         Self::shipped("cn").expect("a test reads every policy that is shipped")
     }
 
-    /// Everything that is wrong with the policy; empty means it may be used.
+    /// Everything that is wrong with the policy; empty means that new deletions may follow it. One that has been used goes on
+    /// whatever became of the rules: for that its stages must be sound, and no more.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut wrong = |is_wrong: bool, key: &str, message: &str| {
@@ -138,6 +135,11 @@ impl Policy {
             Calendar::built_in(&self.calendar).is_none(),
             "calendar",
             &format!("must be one of {}", calendar::BUILT_IN.join(", ")),
+        );
+        wrong(
+            self.blockers.len() > BLOCKERS_MAX,
+            "blockers",
+            "are more than there can be codes",
         );
         wrong(
             self.channels.is_empty(),
@@ -188,10 +190,22 @@ impl Policy {
         for (code, class) in &self.blockers {
             let key = format!("blockers.{code}");
             wrong(!blocker::is_code(code), &key, "is not a code of A-Z and _");
+            let by_product = blocker::class_of(code);
             wrong(
-                FIXED.contains(&code.as_str()) && *class != blocker::class_of(code),
+                code == blocker::DELETION_ALREADY_RUNNING.code && *class != by_product,
                 &key,
-                "has its class whatever a policy says",
+                "is not a policy's to say",
+            );
+            let silence = code == blocker::PARTICIPANT_UNREACHABLE.code;
+            wrong(
+                !silence && by_product == Class::Hard && *class != Class::Hard,
+                &key,
+                "is hard because of somebody else's right, and no policy makes less of it",
+            );
+            wrong(
+                silence && *class == Class::Forfeitable,
+                &key,
+                "nobody can agree to lose what was not said",
             );
         }
         for (channel, factors) in &self.channels {
@@ -202,11 +216,13 @@ impl Policy {
                 "names a factor twice",
             );
         }
-        self.stage_problems(&mut problems);
+        problems.extend(self.stage_problems());
         problems
     }
 
-    fn stage_problems(&self, problems: &mut Vec<Problem>) {
+    /// What no plan can be made of.
+    pub(crate) fn stage_problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
         let mut wrong = |message: String| problems.push(Problem::new("stages", message));
         if self.participants().next().is_none() {
             wrong("a plan without participants never purges".to_owned());
@@ -239,6 +255,7 @@ impl Policy {
                 seen.len() * phases
             ));
         }
+        problems
     }
 
     /// What is allowed and that somebody should have thought about.
@@ -254,17 +271,15 @@ impl Policy {
         }
         for (code, class) in &self.blockers {
             let key = format!("blockers.{code}");
-            if blocker::known(code).is_none() {
-                cautions.push(Problem::new(
-                    &key,
-                    "is no code of ours: only a participant of yours can name it",
-                ));
-            } else if code == blocker::PARTICIPANT_UNREACHABLE.code && *class == Class::Advisory {
-                cautions.push(Problem::new(
-                    &key,
-                    "who gives no answer stops nothing, and might have known of a hold",
-                ));
-            }
+            let message = match blocker::known(code) {
+                None => "is no code of ours: only a participant of yours can name it",
+                Some(known) if *class <= known.class => continue,
+                Some(_) if code == blocker::PARTICIPANT_UNREACHABLE.code => {
+                    "who gives no answer stops less, and might have known of a hold"
+                }
+                Some(_) => "stops less than the product thinks right",
+            };
+            cautions.push(Problem::new(&key, message));
         }
         for (key, on, message) in [
             ("seal", self.seal, "accounts stay in use while they wait"),

@@ -382,8 +382,13 @@ pub(crate) fn document(policy: &Policy) -> (String, [u8; 32]) {
     (doc, digest)
 }
 
-pub(crate) fn policy((version, doc): (i32, String)) -> Result<(u32, Policy), Error> {
-    Ok((number(version, "policy version")?, read(&doc, "policy")?))
+/// Those that can be read: what a newer program has adopted is of no use to an older one, and keeps it from nothing else.
+pub(crate) fn policies(rows: Vec<(i32, String)>) -> Result<Vec<(u32, Policy)>, Error> {
+    let readable = |(version, doc): (i32, String)| {
+        let policy = read(&doc, "policy").ok()?;
+        Some(number(version, "policy version").map(|version| (version, policy)))
+    };
+    rows.into_iter().filter_map(readable).collect()
 }
 
 pub(crate) fn span(span: Duration) -> i64 {

@@ -56,7 +56,7 @@ pub trait Ledger: Send + Sync + 'static {
     /// The version of this policy's content: a new one if this content was never adopted.
     async fn adopt(&self, policy: &Policy) -> Result<u32, Error>;
 
-    /// Every policy ever adopted, by version.
+    /// Every policy ever adopted that this program can read, by version.
     async fn policies(&self) -> Result<Vec<(u32, Policy)>, Error>;
 
     /// Inserts new deletions with their request ids, history and one-live-deletion-per-account keys. Not fenced: a

@@ -82,14 +82,14 @@ COUPONS_LEFT = { $count ->
        *[other] { $count } coupons are left.
     }
     .remedy = { $count ->
-        [one] Use it, give it up in the store, or agree to lose it with the account.
-       *[other] Use them, give them up in the store, or agree to lose them with the account.
+        [one] Use it or give it up in the store; or ask again and agree to lose it with the account.
+       *[other] Use them or give them up in the store; or ask again and agree to lose them with the account.
     }
 POINTS_LEFT = { $count ->
         [one] A loyalty point is left.
        *[other] { $count } loyalty points are left.
     }
-    .remedy = Use or transfer your points, give them up in the store, or agree to lose them with the account.
+    .remedy = Use your points or give them up in the store; or ask again and agree to lose them with the account.
 ACTIVE_SUBSCRIPTION = { $count ->
         [one] A subscription is active.
        *[other] { $count } subscriptions are active.
@@ -128,8 +128,8 @@ COMMUNITY_BANNED = { $ends ->
 ## Devices
 
 DEVICES_BOUND = { $count ->
-        [one] A device is still bound to the account. The deletion unbinds it.
-       *[other] { $count } devices are still bound to the account. The deletion unbinds them.
+        [one] A device is still bound to the account. The deletion unbinds it, and may erase what is stored on it.
+       *[other] { $count } devices are still bound to the account. The deletion unbinds them, and may erase what is stored on them.
     }
     .remedy = { $count ->
         [one] Save what is on it. If you like, unbind it remotely first, wherever it is.

@@ -34,7 +34,7 @@ LEGAL_HOLD = 因法律保全要求，注销已暂停。
 FRAUD_CASE = 该账号涉及 { $count } 起欺诈调查。
     .remedy = 请等待调查结束。客服可告知您向谁咨询。
 GUARDIAN_OF_CHILD_ACCOUNT = 该账号是 { $count } 个儿童账号的监护人。
-    .remedy = 请先将监护权转给另一位成年人，或先注销儿童账号。
+    .remedy = 请先将该儿童账号的监护人变更为另一位成年人，或先注销儿童账号。
 CHILD_NEEDS_GUARDIAN = 这是儿童账号，监护人尚未同意。
     .remedy = 请您的监护人在其自己的账号中同意。
 
@@ -49,9 +49,9 @@ WALLET_BALANCE = 钱包内还有余额。
 DEBT_OR_CREDIT = 有 { $count } 笔欠款或信贷尚未结清。
     .remedy = 请在商城钱包中还清。
 COUPONS_LEFT = 还有 { $count } 张优惠券未使用。
-    .remedy = 请使用优惠券、在商城中放弃，或同意随账号一并作废。
-POINTS_LEFT = 还有 { $count } 个积分未使用。
-    .remedy = 请使用或转赠积分、在商城中放弃，或同意随账号一并作废。
+    .remedy = 请使用优惠券或在商城中放弃；也可重新申请，并同意其随账号一并作废。
+POINTS_LEFT = 还有 { $count } 积分未使用。
+    .remedy = 请使用积分或在商城中放弃；也可重新申请，并同意其随账号一并作废。
 ACTIVE_SUBSCRIPTION = 有 { $count } 项订阅仍在生效。
     .remedy = 请在商城取消订阅。
 CAMPAIGN_ACTIVE = 您参加的 { $count } 项营销活动仍在进行。
@@ -74,7 +74,7 @@ COMMUNITY_BANNED = { $ends ->
 
 ## Devices
 
-DEVICES_BOUND = 仍有 { $count } 台设备绑定该账号，注销时会自动解绑。
+DEVICES_BOUND = 仍有 { $count } 台设备绑定该账号，注销时会自动解绑，并可能清除设备上的数据。
     .remedy = 请先备份设备中的数据。您也可以提前远程解绑，无论设备在何处。
 DEVICE_IN_LOST_MODE = 有 { $count } 台设备已报失，注销后激活锁仍会保留。
     .remedy = 如果设备已找回，请先取消报失：注销后任何人都无法以您的名义解锁。

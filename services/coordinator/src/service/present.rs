@@ -72,9 +72,11 @@ pub fn full(
     let policy = plan.policy();
     let under_way = !deletion.state.terminal();
     let left = policy.working_days_left(now, deletion.deadline);
+    let due = policy.due(deletion.requested_at);
     api::Deletion {
         working_days_left: under_way.then(|| saturated(left)),
-        deadline_provisional: under_way && policy.due(deletion.requested_at).provisional,
+        // Another than ours was counted by a program that knows more holidays, or less.
+        deadline_provisional: under_way && (due.provisional || due.at != deletion.deadline),
         legs: legs(deletion, plan, receipts, &progress),
         conditions: conditions
             .into_iter()

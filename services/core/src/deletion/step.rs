@@ -124,7 +124,7 @@ impl Deletion {
                 next.follow(plan, now);
             }
             (_, Event::Recounted) if self.due_again(plan) => {
-                next.count_again(plan);
+                next.deadline = plan.policy().due(self.requested_at).at;
             }
             (
                 State::Erasing(begun) | State::Verifying(begun) | State::Purged { begun, .. },
@@ -151,14 +151,7 @@ impl Deletion {
         matches!(self.state, State::CoolingOff { .. }) && !plan.seals().is_empty()
     }
 
-    /// What was counted over days that nobody was sure of is counted again, by the calendar of today. What was certain
-    /// comes out the same.
-    fn count_again(&mut self, plan: &Plan) {
-        self.deadline = plan.policy().due(self.requested_at).at;
-    }
-
     pub(super) fn start_cooling_off(&mut self, plan: &Plan, now: Time) {
-        self.count_again(plan);
         let ends_at = now + plan.policy().cooling_off;
         self.state = State::CoolingOff { ends_at };
         self.blockers.clear();
@@ -187,7 +180,6 @@ impl Deletion {
     }
 
     fn begin(&mut self, ends_at: Time, plan: &Plan, now: Time) {
-        self.count_again(plan);
         self.state = State::Erasing(Begun {
             cooling_off_ended_at: ends_at,
             at: now,

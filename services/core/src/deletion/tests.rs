@@ -321,18 +321,19 @@ fn a_policy_that_asks_nobody_begins_of_itself() {
 /// Public holidays of the next year were published meanwhile.
 #[test]
 fn a_deadline_that_was_counted_without_a_holiday_is_counted_again() {
-    let plan = cn();
+    // What needs no calendar is known for sure at any time.
+    let sure = Policy {
+        deadline: "30 days".parse().unwrap(),
+        ..Policy::cn()
+    };
+    let plan = Plan::new(1, sure).unwrap();
     let due = plan.policy().due(start()).at;
-    let mut early = verified(&plan);
-    early.deadline = start();
-    let cooling = early.step(&Event::Eligible, &plan, start()).unwrap();
-    assert_eq!(cooling.deadline, due);
-    let mut early = sealed(&plan);
-    early.deadline = start();
-    let erasing = early.step(&Event::Eligible, &plan, over()).unwrap();
-    assert_eq!(erasing.deadline, due);
-    // Or whenever it is looked at, and nothing else changes.
-    for mut early in [opened(&plan), sealed(&plan), erasing, verifying(&plan)] {
+    for mut early in [
+        opened(&plan),
+        sealed(&plan),
+        erasing(&plan),
+        verifying(&plan),
+    ] {
         assert!(!early.due_again(&plan));
         assert!(early.step(&Event::Recounted, &plan, over()).is_err());
         early.deadline = start();
@@ -344,6 +345,14 @@ fn a_deadline_that_was_counted_without_a_holiday_is_counted_again() {
         };
         assert_eq!(again, expected);
     }
+    // A program that knows the holidays no better changes nothing.
+    let plan = cn();
+    let late = Time::from_micros(start().micros() + 100 * 365 * 24 * 3_600_000_000);
+    let mut unsure = Deletion::open(request(1, "alice", Channel::Phone), &plan, late).unwrap();
+    assert!(plan.policy().due(late).provisional);
+    unsure.deadline = late + DAY;
+    assert!(!unsure.due_again(&plan));
+    assert!(unsure.step(&Event::Recounted, &plan, late).is_err());
 }
 
 #[test]

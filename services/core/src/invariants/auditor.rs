@@ -299,9 +299,14 @@ impl<'a, F: Fn(u32) -> Option<&'a Plan>> Auditor<F> {
             Invariant::S6,
             || format!("{id} changed its policy"),
         );
-        self.held_to(before.deadline == after.deadline, Invariant::S15, || {
-            format!("{id} changed its deadline")
-        });
+        let recounted = self
+            .plan(before)
+            .is_some_and(|plan| before.due_again(plan) && !after.due_again(plan));
+        self.held_to(
+            before.deadline == after.deadline || recounted,
+            Invariant::S15,
+            || format!("{id} changed its deadline"),
+        );
         self.held_to(
             same || after.revision != before.revision,
             Invariant::S13,

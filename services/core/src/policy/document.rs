@@ -82,9 +82,11 @@ impl Document {
     pub fn policy(&self) -> Result<Policy, Vec<Problem>> {
         let mut problems = self.missing();
         // What is missing hides nothing of what is wrong.
-        let filled = self
-            .clone()
-            .over(Self::shipped("default").unwrap_or_default());
+        let filler = Self {
+            blockers: BTreeMap::new(),
+            ..Self::shipped("default").unwrap_or_default()
+        };
+        let filled = self.clone().over(filler);
         match filled.whole() {
             Some(policy) => {
                 let wrong = policy.problems().into_iter();

@@ -86,6 +86,9 @@ fn everything_that_is_wrong_is_named_at_once() {
         recheck: Duration::ZERO,
         blockers: BTreeMap::from([
             ("LEGAL_HOLD".to_owned(), Class::Advisory),
+            ("FRAUD_CASE".to_owned(), Class::Advisory),
+            ("PARTICIPANT_UNREACHABLE".to_owned(), Class::Forfeitable),
+            ("DELETION_ALREADY_RUNNING".to_owned(), Class::Advisory),
             ("points left".to_owned(), Class::Hard),
         ]),
         devices: DevicePolicy {
@@ -111,7 +114,10 @@ fn everything_that_is_wrong_is_named_at_once() {
             "devices.horizon",
             "devices.order_life",
             "devices.reset_consent",
+            "blockers.DELETION_ALREADY_RUNNING",
+            "blockers.FRAUD_CASE",
             "blockers.LEGAL_HOLD",
+            "blockers.PARTICIPANT_UNREACHABLE",
             "blockers.points left",
             "channels.web",
             "stages",
@@ -140,6 +146,8 @@ fn what_somebody_should_have_thought_about_is_allowed_and_said() {
         blockers: BTreeMap::from([
             ("KARMA_TOO_LOW".to_owned(), Class::Hard),
             ("PARTICIPANT_UNREACHABLE".to_owned(), Class::Advisory),
+            ("DEVICES_BOUND".to_owned(), Class::Fixable),
+            ("WALLET_BALANCE".to_owned(), Class::Advisory),
         ]),
         devices: DevicePolicy {
             reset_consent: None,
@@ -154,6 +162,7 @@ fn what_somebody_should_have_thought_about_is_allowed_and_said() {
             "channels.phone",
             "blockers.KARMA_TOO_LOW",
             "blockers.PARTICIPANT_UNREACHABLE",
+            "blockers.WALLET_BALANCE",
             "seal",
             "probe",
             "eligibility",

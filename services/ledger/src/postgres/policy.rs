@@ -33,5 +33,5 @@ pub(super) async fn adopt(pool: &PgPool, policy: &Policy) -> Result<u32, Error> 
 
 pub(super) async fn all(pool: &PgPool) -> Result<Vec<(u32, Policy)>, Error> {
     let all: Vec<(i32, String)> = sqlx::query_as(ALL).fetch_all(pool).await.map_err(unread)?;
-    all.into_iter().map(columns::policy).collect()
+    columns::policies(all)
 }

@@ -28,5 +28,5 @@ pub(super) async fn adopt(writer: &Writer, policy: &Policy) -> Result<u32, Error
 
 pub(super) async fn all(pool: &SqlitePool) -> Result<Vec<(u32, Policy)>, Error> {
     let all: Vec<(i32, String)> = sqlx::query_as(ALL).fetch_all(pool).await.map_err(unread)?;
-    all.into_iter().map(columns::policy).collect()
+    columns::policies(all)
 }

@@ -642,6 +642,14 @@ fn proof(result: ProofResult, tries_left: u32) -> CheckProofReply {
     CheckProofReply {
         result: result.into(),
         tries_left,
+        next_try_time: None,
+    }
+}
+
+fn locked(next_in: Duration) -> CheckProofReply {
+    CheckProofReply {
+        next_try_time: Some((SystemTime::now() + next_in).into()),
+        ..proof(ProofResult::Locked, 0)
     }
 }
 
@@ -669,22 +677,20 @@ async fn a_code_is_sent_refused_and_checked_as_identity_says() -> Result<()> {
 
         let _cloud = Honest::join(&coordinator.participants, "cloud").await?;
         let identity = Honest::join(&coordinator.participants, "identity").await?;
+        let minute = Duration::from_secs(60);
         {
             let mut manners = identity.manners();
-            let minute = Duration::from_secs(60);
             manners.codes.extend([
                 code(SendCodeResult::Sent, minute),
                 code(SendCodeResult::TooSoon, minute),
                 code(SendCodeResult::NoAddress, minute),
-                code(SendCodeResult::UnknownAccount, minute),
                 code(SendCodeResult::Unspecified, minute),
             ]);
             manners.proofs.extend([
                 proof(ProofResult::Wrong, 2),
                 proof(ProofResult::Wrong, 0),
-                proof(ProofResult::Locked, 0),
+                locked(minute),
                 proof(ProofResult::Expired, 0),
-                proof(ProofResult::UnknownAccount, 0),
                 proof(ProofResult::Unspecified, 5),
             ]);
         }
@@ -707,12 +713,6 @@ async fn a_code_is_sent_refused_and_checked_as_identity_says() -> Result<()> {
             no,
             "NO_ADDRESS",
         );
-        refused(
-            "who?",
-            caller.send_code(&name, factor).await,
-            no,
-            "UNKNOWN_ACCOUNT",
-        );
         let unsaid = caller.send_code(&name, factor).await;
         refused("an unknown result", unsaid, Code::Unavailable, away);
 
@@ -729,11 +729,11 @@ async fn a_code_is_sent_refused_and_checked_as_identity_says() -> Result<()> {
             );
         }
         let locked = caller.verify(&name, factor, "000000").await;
-        refused("locked", locked, no, "TOO_MANY_TRIES");
+        let locked = refused("locked", locked, Code::ResourceExhausted, "TOO_MANY_TRIES");
+        let wait = locked.retry_after.context("when to come again")?;
+        ensure!(wait > Duration::from_secs(20) && wait <= minute, "{wait:?}");
         let old = caller.verify(&name, factor, "000000").await;
         refused("an old code", old, no, "PROOF_EXPIRED");
-        let who = caller.verify(&name, factor, "000000").await;
-        refused("who?", who, no, "UNKNOWN_ACCOUNT");
         let unsaid = caller.verify(&name, factor, "000000").await;
         refused("an unknown result", unsaid, Code::Unavailable, away);
 

@@ -1103,6 +1103,7 @@ async fn a_reply_counts_only_from_the_one_who_was_asked() -> Result<()> {
     let right = reply::Answer::CheckProof(CheckProofReply {
         result: ProofResult::Right.into(),
         tries_left: 3,
+        next_try_time: None,
     });
     // Ids are easily guessed: that of the query and its neighbours, from somebody else.
     for query_id in query.id.saturating_sub(2)..query.id + 3 {

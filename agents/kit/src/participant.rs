@@ -313,17 +313,15 @@ pub enum CodeChannel {
 /// What became of a code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CodeSent {
-    /// Handed to the courier.
+    /// It is on its way: also said of an account that nobody knows, so that nobody finds out by asking.
     Sent {
         expires: SystemTime,
         next_send: SystemTime,
     },
     /// Another was sent a moment ago.
     TooSoon { next_send: SystemTime },
-    /// The account has no such address.
+    /// The account has no such address. Says that there is one: only for an identity whose callers know that already.
     NoAddress,
-    /// No such account.
-    UnknownAccount,
 }
 
 /// "Is this proof right?" Its `Debug` never shows the proof.
@@ -362,10 +360,17 @@ pub enum ProofKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProofChecked {
     Right,
-    Wrong { tries_left: u32 },
+    /// Also said of whatever an account that nobody knows shows, as often as of any other's.
+    Wrong {
+        tries_left: u32,
+    },
+    /// The code is too old, was used, or none was sent.
     Expired,
-    Locked,
-    UnknownAccount,
+    /// Not compared: too many were.
+    Locked {
+        /// When another is compared.
+        next_try: SystemTime,
+    },
 }
 
 /// Trouble that passes. Its text goes to logs and must hold no personal data.

@@ -369,7 +369,6 @@ pub(crate) fn code_sent(sent: CodeSent) -> pb::reply::Answer {
         CodeSent::Sent { expires, next_send } => (Result::Sent, Some(expires), Some(next_send)),
         CodeSent::TooSoon { next_send } => (Result::TooSoon, None, Some(next_send)),
         CodeSent::NoAddress => (Result::NoAddress, None, None),
-        CodeSent::UnknownAccount => (Result::UnknownAccount, None, None),
     };
     pb::reply::Answer::SendCode(pb::SendCodeReply {
         result: result.into(),
@@ -380,16 +379,16 @@ pub(crate) fn code_sent(sent: CodeSent) -> pb::reply::Answer {
 
 pub(crate) fn proof_checked(checked: ProofChecked) -> pb::reply::Answer {
     use pb::ProofResult as Result;
-    let (result, tries_left) = match checked {
-        ProofChecked::Right => (Result::Right, 0),
-        ProofChecked::Wrong { tries_left } => (Result::Wrong, tries_left),
-        ProofChecked::Expired => (Result::Expired, 0),
-        ProofChecked::Locked => (Result::Locked, 0),
-        ProofChecked::UnknownAccount => (Result::UnknownAccount, 0),
+    let (result, tries_left, next_try) = match checked {
+        ProofChecked::Right => (Result::Right, 0, None),
+        ProofChecked::Wrong { tries_left } => (Result::Wrong, tries_left, None),
+        ProofChecked::Expired => (Result::Expired, 0, None),
+        ProofChecked::Locked { next_try } => (Result::Locked, 0, Some(next_try)),
     };
     pb::reply::Answer::CheckProof(pb::CheckProofReply {
         result: result.into(),
         tries_left,
+        next_try_time: next_try.map(Into::into),
     })
 }
 

@@ -1,22 +1,25 @@
 //! Verification codes: made here, kept as a keyed hash, handed to a courier once they are durable.
 //!
-//! The row is committed before the courier is called. A crash between, or a courier that failed, leaves a row that says
-//! so; the same request again makes a new code in that row and sends it. Two codes may then be under way: the later one
-//! is right.
+//! The row is committed before the courier is called, and answered without waiting for it: an account that nobody knows,
+//! or that has no such address, gets the same answer after the same time, and a code that is nowhere and never right. A
+//! courier that fails is asked once more. A crash in between, or a courier that failed again, leaves a row that says so; the
+//! same request again makes a new code in that row and sends it. Two codes may then be under way: the later one is right.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use farewell_kit::store::{Store, micros, time};
-use farewell_kit::{CodeChannel, CodeSent, Fault, SendCode, seal};
+use farewell_kit::{CodeChannel, CodeSent, Fault, SendCode};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use rand::Rng as _;
 use sha2::Sha256;
 use sqlx::{Any, AnyConnection, Transaction};
 use subtle::ConstantTimeEq as _;
+use tokio::sync::Semaphore;
 
 use crate::courier::{Couriers, Letter};
-use crate::{account, contact};
+use crate::{attempt, contact, destination, subject};
 
 /// `attempted_at` is when the courier was called, 0 once it failed; `used_by` is the request that proved itself with it.
 pub(crate) const SCHEMA: &str = "\
@@ -27,11 +30,16 @@ pub(crate) const SCHEMA: &str = "\
     CREATE INDEX IF NOT EXISTS code_by_account ON code (account)";
 
 const PEPPER_BYTES_MIN: usize = 16;
-/// Longer than any courier takes: before that, the same request is still on its way.
+/// Longer than any courier takes, twice: before that, the same request is still on its way.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(30);
-/// One request calls the courier no more often, whatever it says: each call may cost money and annoy a person.
-const ATTEMPTS_MAX: i64 = 3;
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// One request makes no more codes, whatever the courier says: each may cost money and annoy a person.
+const ATTEMPTS_MAX: i64 = 2;
+/// Before a courier that failed is asked once more.
+const CARRY_PAUSE: Duration = Duration::from_secs(1);
+/// The answer waits so long, whether a courier is called or not: one that is near has the letter by then.
+const HEAD_START: Duration = Duration::from_millis(50);
+/// Letters that are under way at a time.
+const CARRYING_MAX: usize = 1_024;
 
 /// Limits of codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +52,8 @@ pub struct Limits {
     pub resend_wait: Duration,
     /// Codes for one account in 24 hours, on all channels together.
     pub sends_per_day_max: u32,
+    /// Codes to one phone number or mail address in 24 hours, whichever accounts name it.
+    pub destination_per_day_max: u32,
 }
 
 /// The `cn` policy.
@@ -54,6 +64,7 @@ impl Default for Limits {
             tries_max: 5,
             resend_wait: Duration::from_secs(60),
             sends_per_day_max: 10,
+            destination_per_day_max: 10,
         }
     }
 }
@@ -87,9 +98,37 @@ impl Pepper {
         channel: CodeChannel,
         code: &str,
     ) -> Result<Vec<u8>, Fault> {
+        self.keyed(&["farewell code", deletion, contact::word(channel), code])
+    }
+
+    /// The keyed hash of where a code goes, bound to its channel, in hexadecimal digits. An account without an address has a
+    /// destination of its own, so that the same is counted.
+    fn destination(
+        &self,
+        channel: CodeChannel,
+        to: Option<&str>,
+        subject: &str,
+    ) -> Result<String, Fault> {
+        // Neither the blanks in a number nor capitals in an address make another destination.
+        let (whose, to) = match to {
+            None => ("nobody's", subject.to_owned()),
+            Some(to) => {
+                let mark = |it: &char| it.is_whitespace() || matches!(it, '-' | '.' | '(' | ')');
+                let to: String = match channel {
+                    CodeChannel::Sms => to.chars().filter(|it| !mark(it)).collect(),
+                    CodeChannel::Email => to.trim().to_lowercase(),
+                };
+                ("somebody's", to)
+            }
+        };
+        let hash = self.keyed(&["farewell destination", contact::word(channel), whose, &to])?;
+        Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    fn keyed(&self, parts: &[&str]) -> Result<Vec<u8>, Fault> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0)
             .map_err(|error| Fault::new("the pepper", error))?;
-        for part in ["farewell code", deletion, contact::word(channel), code] {
+        for part in parts {
             mac.update(&part.len().to_be_bytes());
             mac.update(part.as_bytes());
         }
@@ -122,37 +161,72 @@ impl Kept {
 /// What the database says about sending.
 enum Decision {
     Answer(CodeSent),
-    Carry {
-        letter: Letter,
-        mac: Vec<u8>,
-        answer: CodeSent,
-    },
+    Carry(Envelope, CodeSent),
+}
+
+/// A code to be carried. Without a letter there is nobody to carry it to, and the rest is done all the same.
+struct Envelope {
+    letter: Option<Letter>,
+    mac: Vec<u8>,
+    request: SendCode,
+}
+
+/// Letters that are under way. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Carrying(Arc<Semaphore>);
+
+impl Default for Carrying {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(CARRYING_MAX)))
+    }
+}
+
+impl Carrying {
+    /// Returns when nothing is under way any more.
+    pub async fn ended(&self) {
+        let all = u32::try_from(CARRYING_MAX).unwrap_or(u32::MAX);
+        drop(self.0.acquire_many(all).await);
+    }
 }
 
 /// Sends a code. The same request id sends no second one, unless the first never reached its courier.
 ///
-/// Errors: the database or the courier is away; asking again is safe.
+/// Errors: the database is away, or too many letters are under way; asking again is safe.
 pub(crate) async fn send(
     store: &Store,
-    couriers: &Couriers,
+    (couriers, carrying): (&Couriers, &Carrying),
     pepper: &Pepper,
     limits: &Limits,
     request: &SendCode,
     now: SystemTime,
 ) -> Result<CodeSent, Fault> {
+    // Asked for before anything is looked up: having no room must not tell who would have needed it.
+    let room = Arc::clone(&carrying.0).try_acquire_owned();
+    let room = room.map_err(|_| Fault::plain("too many letters are under way"))?;
     let mut tx = store.pool().begin().await?;
-    let (letter, mac, answer) = match decide(&mut tx, pepper, limits, request, now).await? {
+    let (envelope, answer) = match decide(&mut tx, pepper, limits, request, now).await? {
         Decision::Answer(answer) => return Ok(answer),
-        Decision::Carry {
-            letter,
-            mac,
-            answer,
-        } => (letter, mac, answer),
+        Decision::Carry(envelope, answer) => (envelope, answer),
     };
     tx.commit().await?;
+    let (store, couriers) = (store.clone(), couriers.clone());
+    // It goes on if the caller has left, or waits no longer.
+    tokio::spawn(async move {
+        let _room = room;
+        carry(&store, &couriers, &envelope).await;
+    });
+    tokio::time::sleep(HEAD_START).await;
+    Ok(answer)
+}
 
-    let carried = couriers.of(request.channel).carry(&letter).await;
-    let statement = match carried {
+async fn carry(store: &Store, couriers: &Couriers, envelope: &Envelope) {
+    let request = &envelope.request;
+    let mut carried = try_to_carry(couriers, envelope).await;
+    if carried.is_err() {
+        tokio::time::sleep(CARRY_PAUSE).await;
+        carried = try_to_carry(couriers, envelope).await;
+    }
+    let statement = match &carried {
         Ok(()) => {
             "UPDATE code SET delivered = 1 WHERE deletion = $1 AND channel = $2 AND request_id = $3 AND mac = $4"
         }
@@ -160,14 +234,29 @@ pub(crate) async fn send(
             "UPDATE code SET attempted_at = 0 WHERE deletion = $1 AND channel = $2 AND request_id = $3 AND mac = $4"
         }
     };
-    sqlx::query(statement)
+    let written = sqlx::query(statement)
         .bind(&request.deletion)
         .bind(contact::word(request.channel))
         .bind(&request.request_id)
-        .bind(mac)
+        .bind(&envelope.mac)
         .execute(store.pool())
-        .await?;
-    carried.map(|()| answer)
+        .await;
+    // Not written, it stands as under way, and the same request makes another in a while.
+    if let Err(fault) = carried.and(written.map(drop).map_err(Fault::from)) {
+        tracing::warn!(
+            error = &fault as &dyn std::error::Error,
+            deletion = request.deletion,
+            channel = contact::word(request.channel),
+            "a code was not carried"
+        );
+    }
+}
+
+async fn try_to_carry(couriers: &Couriers, envelope: &Envelope) -> Result<(), Fault> {
+    match &envelope.letter {
+        Some(letter) => couriers.of(letter.channel).carry(letter).await,
+        None => Ok(()),
+    }
 }
 
 /// The code that counts: the last one issued for the deletion on that channel.
@@ -194,6 +283,24 @@ pub(crate) async fn newest(
         tries,
         used: used != 0,
     }))
+}
+
+/// Tries that a code leaves after another one. `None`: it takes no other one.
+pub(crate) fn tries_left(limits: &Limits, code: &Kept) -> Option<u32> {
+    let left = i64::from(limits.tries_max) - code.tries - 1;
+    u32::try_from(left).ok()
+}
+
+/// When another code may be asked for.
+pub(crate) async fn next_send(
+    connection: &mut AnyConnection,
+    limits: &Limits,
+    subject: &str,
+    channel: CodeChannel,
+    now: SystemTime,
+) -> Result<SystemTime, sqlx::Error> {
+    let wait = too_soon(connection, limits, subject, channel, now).await?;
+    Ok(wait.unwrap_or(now))
 }
 
 /// Counts a try.
@@ -243,6 +350,22 @@ pub(crate) async fn erase(
     Ok(deleted.rows_affected())
 }
 
+/// Forgets codes of accounts that nobody knows, once they count for no limit: no erasing ever asks for them.
+pub(crate) async fn sweep(
+    connection: &mut AnyConnection,
+    now: SystemTime,
+) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query(
+        "DELETE FROM code WHERE account LIKE $1 AND issued_at <= $2 AND expires_at <= $3",
+    )
+    .bind(subject::NOBODY)
+    .bind(micros(attempt::begin(now)))
+    .bind(micros(now))
+    .execute(connection)
+    .await?;
+    Ok(deleted.rows_affected())
+}
+
 /// Whether and what to send; what is to be sent is written before it is.
 async fn decide(
     tx: &mut Transaction<'_, Any>,
@@ -251,64 +374,101 @@ async fn decide(
     request: &SendCode,
     now: SystemTime,
 ) -> Result<Decision, Fault> {
-    match seal::admit_though_sealed(tx, &request.account).await {
-        Ok(()) => {}
-        Err(seal::Error::Erased) => return Ok(Decision::Answer(CodeSent::UnknownAccount)),
-        Err(error) => return Err(error.into()),
-    }
-    if !account::exists(tx, &request.account).await? {
-        return Ok(Decision::Answer(CodeSent::UnknownAccount));
-    }
-    let Some(to) = contact::address(tx, &request.account, request.channel).await? else {
-        return Ok(Decision::Answer(CodeSent::NoAddress));
+    let subject = subject::hold(tx, &request.account).await?;
+    let to = contact::address(tx, &request.account, request.channel).await?;
+    let times = match repeat(tx, request, &subject, now).await? {
+        Repeat::Answer(answer) => return Ok(Decision::Answer(answer)),
+        Repeat::Again { expires, next_send } => (expires, next_send),
+        Repeat::New => {
+            if let Some(next_send) = too_soon(tx, limits, &subject, request.channel, now).await? {
+                return Ok(Decision::Answer(CodeSent::TooSoon { next_send }));
+            }
+            (now + limits.valid, now + limits.resend_wait)
+        }
     };
-    if let Some(decided) = decide_repeat(tx, request, now).await? {
-        return Ok(decided);
-    }
-    if let Some(next_send) = too_soon(tx, limits, request, now).await? {
+    let destination = pepper.destination(request.channel, to.as_deref(), &subject)?;
+    let named = format!("{}/{}", request.deletion, request.request_id);
+    let max = limits.destination_per_day_max;
+    if let Err(next_send) = destination::count(tx, &destination, &named, max, now).await? {
         return Ok(Decision::Answer(CodeSent::TooSoon { next_send }));
     }
 
     let code = format!("{:06}", rand::rng().random_range(0..1_000_000_u32));
-    let mac = pepper.mac(&request.deletion, request.channel, &code)?;
-    let (expires, next_send) = (now + limits.valid, now + limits.resend_wait);
+    let right = pepper.mac(&request.deletion, request.channel, &code)?;
+    let (mac, letter) = match to {
+        Some(to) => {
+            let letter = Letter {
+                to,
+                channel: request.channel,
+                code,
+                deletion: request.deletion.clone(),
+                valid: limits.valid,
+            };
+            (right, Some(letter))
+        }
+        // The hash of no code: nothing that anybody guesses is right.
+        None => (rand::random::<[u8; 32]>().to_vec(), None),
+    };
+    issue(tx, request, &subject, &mac, times, now).await?;
+    let (expires, next_send) = times;
+    let envelope = Envelope {
+        letter,
+        mac,
+        request: request.clone(),
+    };
+    Ok(Decision::Carry(
+        envelope,
+        CodeSent::Sent { expires, next_send },
+    ))
+}
+
+/// Writes a code; of a repeated request, in place of the one that never arrived.
+async fn issue(
+    tx: &mut AnyConnection,
+    request: &SendCode,
+    subject: &str,
+    mac: &[u8],
+    (expires, next_send): (SystemTime, SystemTime),
+    now: SystemTime,
+) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO code (deletion, channel, request_id, account, mac, issued_at, expires_at, next_send_at, tries, \
              attempts, attempted_at, delivered) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 1, $6, 0) \
-         ON CONFLICT (deletion, channel, request_id) DO UPDATE SET mac = excluded.mac, issued_at = excluded.issued_at, \
-             expires_at = excluded.expires_at, next_send_at = excluded.next_send_at, attempts = code.attempts + 1, \
-             attempted_at = excluded.attempted_at",
+         ON CONFLICT (deletion, channel, request_id) DO UPDATE SET mac = excluded.mac, \
+             attempts = code.attempts + 1, attempted_at = excluded.attempted_at",
     )
     .bind(&request.deletion)
     .bind(contact::word(request.channel))
     .bind(&request.request_id)
-    .bind(&request.account)
-    .bind(&mac)
+    .bind(subject)
+    .bind(mac)
     .bind(micros(now))
     .bind(micros(expires))
     .bind(micros(next_send))
-    .execute(&mut **tx)
-    .await?;
-    let letter = Letter {
-        to,
-        channel: request.channel,
-        code,
-        deletion: request.deletion.clone(),
-        valid: limits.valid,
-    };
-    Ok(Decision::Carry {
-        letter,
-        mac,
-        answer: CodeSent::Sent { expires, next_send },
-    })
+    .execute(tx)
+    .await
+    .map(drop)
 }
 
-/// What is known of the same request. `None`: it is new, or its code never reached the courier.
-async fn decide_repeat(
+/// What is known of the same request.
+enum Repeat {
+    New,
+    /// There is nothing to send.
+    Answer(CodeSent),
+    /// Its code never reached the courier: another is made, and what was answered of the first holds for it.
+    Again {
+        expires: SystemTime,
+        next_send: SystemTime,
+    },
+}
+
+/// A request that is known has one answer, whatever became of its letter: only somebody who has an address has letters.
+async fn repeat(
     tx: &mut AnyConnection,
     request: &SendCode,
+    subject: &str,
     now: SystemTime,
-) -> Result<Option<Decision>, Fault> {
+) -> Result<Repeat, sqlx::Error> {
     let row: Option<(String, i64, i64, i64, i64, i64)> = sqlx::query_as(
         "SELECT account, expires_at, next_send_at, attempts, attempted_at, delivered FROM code \
          WHERE deletion = $1 AND channel = $2 AND request_id = $3",
@@ -316,63 +476,47 @@ async fn decide_repeat(
     .bind(&request.deletion)
     .bind(contact::word(request.channel))
     .bind(&request.request_id)
-    .fetch_optional(tx)
+    .fetch_optional(&mut *tx)
     .await?;
+    let newest = newest(tx, &request.deletion, request.channel, subject).await?;
     let Some((account, expires_at, next_send_at, attempts, attempted_at, delivered)) = row else {
-        return Ok(None);
+        return Ok(Repeat::New);
     };
-    if account != request.account {
-        // A deletion has one account: this is no request of ours.
-        return Ok(Some(Decision::Answer(CodeSent::UnknownAccount)));
-    }
-    let next_send = time(next_send_at);
-    if delivered != 0 {
-        return Ok(Some(Decision::Answer(CodeSent::Sent {
-            expires: time(expires_at),
-            next_send,
-        })));
-    }
-    if time(attempted_at) + ATTEMPT_LIMIT > now {
-        return Err(Fault::new(
-            "the courier",
-            "this request's code is still on its way",
-        ));
-    }
-    if attempts >= ATTEMPTS_MAX {
-        return Ok(Some(Decision::Answer(CodeSent::TooSoon { next_send })));
-    }
-    Ok(None)
+    let (expires, next_send) = (time(expires_at), time(next_send_at));
+    let arrived = delivered != 0 || time(attempted_at) + ATTEMPT_LIMIT > now;
+    let counts = newest.is_some_and(|newest| newest.request_id == request.request_id)
+        && account == subject
+        && expires > now;
+    Ok(if arrived || !counts || attempts >= ATTEMPTS_MAX {
+        Repeat::Answer(CodeSent::Sent { expires, next_send })
+    } else {
+        Repeat::Again { expires, next_send }
+    })
 }
 
-/// When another may be sent, if not now. A repeat of an undelivered request does not wait for itself.
+/// When another may be sent, if not now.
 async fn too_soon(
     tx: &mut AnyConnection,
     limits: &Limits,
-    request: &SendCode,
+    subject: &str,
+    channel: CodeChannel,
     now: SystemTime,
 ) -> Result<Option<SystemTime>, sqlx::Error> {
     let rows: Vec<(String, i64, i64)> = sqlx::query_as(
-        "SELECT channel, issued_at, next_send_at FROM code WHERE account = $1 AND issued_at > $2 \
-         AND NOT (deletion = $3 AND channel = $4 AND request_id = $5) ORDER BY issued_at",
+        "SELECT channel, issued_at, next_send_at FROM code WHERE account = $1 AND issued_at > $2 ORDER BY issued_at",
     )
-    .bind(&request.account)
-    .bind(micros(now) - micros(SystemTime::UNIX_EPOCH + DAY))
-    .bind(&request.deletion)
-    .bind(contact::word(request.channel))
-    .bind(&request.request_id)
+    .bind(subject)
+    .bind(micros(attempt::begin(now)))
     .fetch_all(tx)
     .await?;
     let waits = rows
         .iter()
-        .filter(|(channel, _, next_send_at)| {
-            channel.as_str() == contact::word(request.channel) && time(*next_send_at) > now
+        .filter(|(of, _, next_send_at)| {
+            of.as_str() == contact::word(channel) && time(*next_send_at) > now
         })
         .map(|(_, _, next_send_at)| time(*next_send_at))
         .max();
-    let spent = rows.len() >= usize::try_from(limits.sends_per_day_max).unwrap_or(usize::MAX);
-    let tomorrow = rows
-        .first()
-        .filter(|_| spent)
-        .map(|(_, issued_at, _)| time(*issued_at) + DAY);
+    let issued = rows.iter().map(|(_, issued_at, _)| *issued_at).collect();
+    let tomorrow = attempt::left(issued, limits.sends_per_day_max).err();
     Ok(waits.max(tomorrow))
 }

@@ -19,7 +19,7 @@ use self::smtp::Smtp;
 use self::webhook::Webhook;
 
 /// How long one delivery may take; shorter than what the caller waits before asking again.
-const CARRY_LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const CARRY_LIMIT: Duration = Duration::from_secs(10);
 
 /// Carries letters.
 #[cfg_attr(test, mockall::automock)]

@@ -39,7 +39,7 @@ pub(crate) async fn held(
          UNION ALL SELECT 'codes', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(mac)), 0) AS BIGINT) \
              FROM code WHERE account = $1 \
          UNION ALL SELECT 'proofs', (SELECT COUNT(*) FROM proof WHERE account = $1) \
-             + (SELECT COUNT(*) FROM password_tries WHERE account = $1), CAST(0 AS BIGINT)",
+             + (SELECT COUNT(*) FROM attempt WHERE account = $1), CAST(0 AS BIGINT)",
         account,
     )
     .await

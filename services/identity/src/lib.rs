@@ -4,11 +4,13 @@
 //! is erased last, because until then it answers for the person; nothing is retained.
 
 mod account;
+mod attempt;
 mod case;
 pub mod code;
 mod contact;
 pub mod courier;
 pub mod credential;
+mod destination;
 mod eligibility;
 mod grant;
 mod guardian;
@@ -21,6 +23,8 @@ mod rules;
 mod sample;
 #[cfg(test)]
 mod scratch;
+mod subject;
+mod sweep;
 
 use std::sync::Arc;
 
@@ -57,6 +61,8 @@ pub const SCHEMA: &[&str] = &[
     realname::SCHEMA,
     code::SCHEMA,
     proof::SCHEMA,
+    attempt::SCHEMA,
+    destination::SCHEMA,
 ];
 
 /// The name space in a PostgreSQL that services share.
@@ -93,6 +99,9 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         .await
         .context("opening identity's database")?;
     let identity = Identity::new(store.clone(), couriers, config.pepper, config.rules);
-    service::run(store, Arc::new(identity), config.session, shutdown).await;
+    shutdown.spawn(sweep::run(store.clone(), shutdown.clone()));
+    service::run(store, Arc::new(identity.clone()), config.session, shutdown).await;
+    // What was answered as sent is sent, unless its courier hangs.
+    let _ = tokio::time::timeout(courier::CARRY_LIMIT, identity.carried()).await;
     Ok(())
 }

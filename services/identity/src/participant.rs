@@ -11,7 +11,7 @@ use farewell_kit::{
 };
 use sqlx::AnyConnection;
 
-use crate::code::{self, Pepper};
+use crate::code::{self, Carrying, Pepper};
 use crate::courier::Couriers;
 use crate::credential::{self, Hasher};
 use crate::rules::Rules;
@@ -24,6 +24,7 @@ use crate::{
 pub struct Identity {
     store: Store,
     couriers: Couriers,
+    carrying: Carrying,
     pepper: Pepper,
     hasher: Hasher,
     rules: Rules,
@@ -35,16 +36,22 @@ impl Identity {
         Self {
             store,
             couriers,
+            carrying: Carrying::default(),
             pepper,
             hasher: Hasher::default(),
             rules,
         }
     }
 
+    /// Returns when no letter is under way any more.
+    pub(crate) async fn carried(&self) {
+        self.carrying.ended().await;
+    }
+
     async fn send_code_at(&self, request: &SendCode, now: SystemTime) -> Result<CodeSent, Fault> {
         code::send(
             &self.store,
-            &self.couriers,
+            (&self.couriers, &self.carrying),
             &self.pepper,
             &self.rules.codes,
             request,

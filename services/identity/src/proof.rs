@@ -1,18 +1,22 @@
 //! Whether a code or a password is the right one.
 //!
 //! A try is counted in a committed transaction before anything is compared: a crash in between costs a try and gives none
-//! away. The same request id is counted once and has one answer, which is kept; the proof itself never is.
+//! away. The same request id is counted once and has one answer, which is kept; the proof itself never is. What was not
+//! compared, as there was no code or no try left, is neither counted nor kept: the same request may come again when it helps.
+//!
+//! For an account that nobody knows the same is done and answered; a password is compared with a hash that none has.
 
 use std::time::SystemTime;
 
 use farewell_kit::store::{Store, micros};
-use farewell_kit::{CheckProof, CodeChannel, Fault, ProofChecked, ProofKind, seal};
-use sqlx::{Any, AnyConnection, Transaction};
+use farewell_kit::{CheckProof, CodeChannel, Fault, ProofChecked, ProofKind};
+use sqlx::AnyConnection;
 
-use crate::account;
+use crate::attempt;
 use crate::code::{self, Kept, Pepper};
 use crate::credential::{self, Hasher};
 use crate::rules::Rules;
+use crate::subject;
 
 /// `COUNTED` is a try whose comparison was never finished.
 pub(crate) const SCHEMA: &str = "\
@@ -20,13 +24,12 @@ pub(crate) const SCHEMA: &str = "\
         account TEXT NOT NULL, \
         result TEXT NOT NULL CHECK (result IN ('COUNTED', 'RIGHT', 'WRONG', 'EXPIRED', 'LOCKED')), \
         tries_left BIGINT NOT NULL, PRIMARY KEY (deletion, kind, request_id)); \
-    CREATE INDEX IF NOT EXISTS proof_by_account ON proof (account); \
-    CREATE TABLE IF NOT EXISTS password_tries (deletion TEXT PRIMARY KEY, account TEXT NOT NULL, tries BIGINT NOT NULL)";
+    CREATE INDEX IF NOT EXISTS proof_by_account ON proof (account)";
 
 /// What a proof is compared with.
 enum Against {
     Code(CodeChannel, Kept),
-    /// `None`: the account has no password, so none is right.
+    /// `None`: there is no password, so none is right. Finding that out takes as long.
     Password(Option<String>),
 }
 
@@ -47,6 +50,9 @@ pub(crate) async fn check(
     request: &CheckProof,
     now: SystemTime,
 ) -> Result<ProofChecked, Fault> {
+    if let Some(locked) = turned_away(store, rules, request, now).await? {
+        return Ok(locked);
+    }
     let against = match count(store, rules, request, now).await? {
         Counted::Answered(answer) => return Ok(answer),
         Counted::Compare(against) => against,
@@ -56,7 +62,10 @@ pub(crate) async fn check(
             kept.is(&pepper.mac(&request.deletion, *channel, request.proof.trim())?)
         }
         Against::Password(Some(hash)) => hasher.matches(hash, &request.proof).await?,
-        Against::Password(None) => false,
+        Against::Password(None) => {
+            hasher.matches(&hasher.dummy(), &request.proof).await?;
+            false
+        }
     };
     settle(store, request, &against, right).await
 }
@@ -69,11 +78,41 @@ pub(crate) async fn erase(
         .bind(account)
         .execute(&mut *connection)
         .await?;
-    let tries = sqlx::query("DELETE FROM password_tries WHERE account = $1")
-        .bind(account)
-        .execute(connection)
-        .await?;
-    Ok(proofs.rows_affected() + tries.rows_affected())
+    let attempts = attempt::erase(connection, account).await?;
+    Ok(proofs.rows_affected() + attempts)
+}
+
+/// Forgets proofs of accounts that nobody knows, once their tries count no longer: no erasing ever asks for them.
+pub(crate) async fn sweep(connection: &mut AnyConnection) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query(
+        "DELETE FROM proof WHERE account LIKE $1 AND NOT EXISTS (SELECT 1 FROM attempt \
+             WHERE attempt.account = proof.account AND attempt.kind = proof.kind \
+             AND attempt.deletion = proof.deletion AND attempt.request_id = proof.request_id)",
+    )
+    .bind(subject::NOBODY)
+    .execute(connection)
+    .await?;
+    Ok(deleted.rows_affected())
+}
+
+/// Turns somebody away who has no try left, with two reads and without holding anything: hammering costs no one else. `None`:
+/// there may be one, or the same request has an answer.
+async fn turned_away(
+    store: &Store,
+    rules: &Rules,
+    request: &CheckProof,
+    now: SystemTime,
+) -> Result<Option<ProofChecked>, Fault> {
+    let mut connection = store.pool().acquire().await?;
+    let names = [&request.account, &subject::pseudonym(&request.account)];
+    let spent = attempt::spent(&mut connection, names, kind(request.kind), now).await?;
+    let Err(next_try) = spent.left(rules.tries_per_day_max) else {
+        return Ok(None);
+    };
+    let earlier = kept(&mut connection, request).await?;
+    Ok(earlier
+        .is_none()
+        .then_some(ProofChecked::Locked { next_try }))
 }
 
 /// First transaction: the try is counted, or there is an answer without one.
@@ -84,81 +123,62 @@ async fn count(
     now: SystemTime,
 ) -> Result<Counted, Fault> {
     let mut tx = store.pool().begin().await?;
-    if !hold(&mut tx, &request.account).await?
-        || !account::exists(&mut tx, &request.account).await?
-    {
-        return Ok(Counted::Answered(ProofChecked::UnknownAccount));
-    }
+    let subject = subject::hold(&mut tx, &request.account).await?;
     let earlier = kept(&mut tx, request).await?;
-    if let Some(earlier) = &earlier
-        && earlier.account != request.account
-    {
-        // A deletion has one account: this is no request of ours.
-        return Ok(Counted::Answered(ProofChecked::UnknownAccount));
+    if let Some(earlier) = &earlier {
+        if earlier.account != subject {
+            // A deletion has one account, and it was registered or erased since: nothing of then holds.
+            return Ok(Counted::Answered(ProofChecked::Expired));
+        }
+        if let Some(answer) = earlier.answer() {
+            return Ok(Counted::Answered(answer));
+        }
     }
-    if let Some(answer) = earlier.as_ref().and_then(Earlier::answer) {
-        return Ok(Counted::Answered(answer));
-    }
-    let counted = match channel(request.kind) {
+    let spent = attempt::spent(&mut tx, [&subject; 2], kind(request.kind), now).await?;
+    let left = match (spent.left(rules.tries_per_day_max), &earlier) {
+        (Ok(left), _) => left,
+        (Err(_), Some(_)) => 0,
+        (Err(next_try), None) => return Ok(Counted::Answered(ProofChecked::Locked { next_try })),
+    };
+    let against = match channel(request.kind) {
         Some(channel) => {
-            count_code(&mut tx, rules, request, channel, earlier.is_some(), now).await?
+            let code = code::newest(&mut tx, &request.deletion, channel, &subject).await?;
+            let open = code.filter(|code| !code.used && code.expires_at > micros(now));
+            let Some(code) = open else {
+                // Of a try that crashed, it is the last word.
+                if earlier.is_some() {
+                    finish(&mut tx, request, ProofChecked::Expired).await?;
+                    tx.commit().await?;
+                }
+                return Ok(Counted::Answered(ProofChecked::Expired));
+            };
+            Against::Code(channel, code)
         }
-        None => count_password(&mut tx, rules, request, earlier.is_some()).await?,
+        None => Against::Password(credential::hash_of(&mut tx, &request.account).await?),
     };
+    if earlier.is_some() {
+        return Ok(Counted::Compare(against));
+    }
+    let of_this = match &against {
+        Against::Code(channel, code) => match code::tries_left(&rules.codes, code) {
+            Some(left) => Ok(left),
+            // Another code brings another try.
+            None => Err(code::next_send(&mut tx, &rules.codes, &subject, *channel, now).await?),
+        },
+        Against::Password(_) => spent.left_for(&request.deletion, rules.password_tries_max),
+    };
+    let tries_left = match of_this {
+        Ok(of_this) => left.min(of_this),
+        Err(next_try) => return Ok(Counted::Answered(ProofChecked::Locked { next_try })),
+    };
+    let named = (request.deletion.as_str(), request.request_id.as_str());
+    attempt::count(&mut tx, &subject, kind(request.kind), named, now).await?;
+    if let Against::Code(channel, code) = &against {
+        code::count_try(&mut tx, &request.deletion, *channel, &code.request_id).await?;
+    }
+    begin(&mut tx, request, &subject, tries_left).await?;
     tx.commit().await?;
-    Ok(counted)
-}
-
-async fn count_code(
-    tx: &mut AnyConnection,
-    rules: &Rules,
-    request: &CheckProof,
-    channel: CodeChannel,
-    counted: bool,
-    now: SystemTime,
-) -> Result<Counted, sqlx::Error> {
-    let Some(code) = code::newest(tx, &request.deletion, channel, &request.account).await? else {
-        return answer(tx, request, ProofChecked::Expired).await;
-    };
-    if code.used || code.expires_at <= micros(now) {
-        return answer(tx, request, ProofChecked::Expired).await;
-    }
-    if counted {
-        return Ok(Counted::Compare(Against::Code(channel, code)));
-    }
-    let tries_left = i64::from(rules.codes.tries_max) - code.tries - 1;
-    if tries_left < 0 {
-        return answer(tx, request, ProofChecked::Locked).await;
-    }
-    code::count_try(tx, &request.deletion, channel, &code.request_id).await?;
-    keep(tx, request, "COUNTED", tries_left).await?;
-    Ok(Counted::Compare(Against::Code(channel, code)))
-}
-
-async fn count_password(
-    tx: &mut AnyConnection,
-    rules: &Rules,
-    request: &CheckProof,
-    counted: bool,
-) -> Result<Counted, sqlx::Error> {
-    if !counted {
-        let (tries,): (i64,) = sqlx::query_as(
-            "INSERT INTO password_tries (deletion, account, tries) VALUES ($1, $2, 1) \
-             ON CONFLICT (deletion) DO UPDATE SET tries = password_tries.tries + 1 RETURNING tries",
-        )
-        .bind(&request.deletion)
-        .bind(&request.account)
-        .fetch_one(&mut *tx)
-        .await?;
-        let tries_left = i64::from(rules.password_tries_max) - tries;
-        if tries_left < 0 {
-            return answer(tx, request, ProofChecked::Locked).await;
-        }
-        keep(tx, request, "COUNTED", tries_left).await?;
-    }
-    Ok(Counted::Compare(Against::Password(
-        credential::hash_of(tx, &request.account).await?,
-    )))
+    Ok(Counted::Compare(against))
 }
 
 /// Second transaction: what the comparison said is kept, unless the same request was answered in the meantime.
@@ -169,11 +189,10 @@ async fn settle(
     right: bool,
 ) -> Result<ProofChecked, Fault> {
     let mut tx = store.pool().begin().await?;
-    if !hold(&mut tx, &request.account).await? {
-        return Ok(ProofChecked::UnknownAccount);
-    }
+    subject::hold(&mut tx, &request.account).await?;
     let Some(earlier) = kept(&mut tx, request).await? else {
-        return Ok(ProofChecked::UnknownAccount);
+        // Erased in the meantime.
+        return Ok(ProofChecked::Expired);
     };
     if let Some(answer) = earlier.answer() {
         return Ok(answer);
@@ -198,15 +217,7 @@ async fn settle(
             tries_left: u32::try_from(earlier.tries_left).unwrap_or(0),
         },
     };
-    sqlx::query(
-        "UPDATE proof SET result = $4 WHERE deletion = $1 AND kind = $2 AND request_id = $3",
-    )
-    .bind(&request.deletion)
-    .bind(kind(request.kind))
-    .bind(&request.request_id)
-    .bind(word(answer))
-    .execute(&mut *tx)
-    .await?;
+    finish(&mut tx, request, answer).await?;
     tx.commit().await?;
     Ok(answer)
 }
@@ -226,8 +237,8 @@ impl Earlier {
             "WRONG" => Some(ProofChecked::Wrong {
                 tries_left: u32::try_from(self.tries_left).unwrap_or(0),
             }),
-            "EXPIRED" => Some(ProofChecked::Expired),
-            "LOCKED" => Some(ProofChecked::Locked),
+            // `LOCKED` is of an earlier version, which kept it.
+            "EXPIRED" | "LOCKED" => Some(ProofChecked::Expired),
             _ => None,
         }
     }
@@ -252,44 +263,43 @@ async fn kept(
     }))
 }
 
-async fn answer(
+/// Keeps that a request is being compared.
+async fn begin(
     tx: &mut AnyConnection,
     request: &CheckProof,
-    answer: ProofChecked,
-) -> Result<Counted, sqlx::Error> {
-    keep(tx, request, word(answer), 0).await?;
-    Ok(Counted::Answered(answer))
-}
-
-/// An answer of the same request that stands already is a try that crashed: what is known now replaces it.
-async fn keep(
-    tx: &mut AnyConnection,
-    request: &CheckProof,
-    result: &str,
-    tries_left: i64,
+    subject: &str,
+    tries_left: u32,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO proof (deletion, kind, request_id, account, result, tries_left) VALUES ($1, $2, $3, $4, $5, $6) \
-         ON CONFLICT (deletion, kind, request_id) DO UPDATE SET result = excluded.result",
+        "INSERT INTO proof (deletion, kind, request_id, account, result, tries_left) \
+         VALUES ($1, $2, $3, $4, 'COUNTED', $5)",
     )
     .bind(&request.deletion)
     .bind(kind(request.kind))
     .bind(&request.request_id)
-    .bind(&request.account)
-    .bind(result)
-    .bind(tries_left)
+    .bind(subject)
+    .bind(i64::from(tries_left))
     .execute(tx)
     .await
     .map(drop)
 }
 
-/// Holds the account against erasing. `false`: it is gone.
-async fn hold(tx: &mut Transaction<'_, Any>, account: &str) -> Result<bool, Fault> {
-    match seal::admit_though_sealed(tx, account).await {
-        Ok(()) => Ok(true),
-        Err(seal::Error::Erased) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+/// Keeps the answer.
+async fn finish(
+    tx: &mut AnyConnection,
+    request: &CheckProof,
+    answer: ProofChecked,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE proof SET result = $4 WHERE deletion = $1 AND kind = $2 AND request_id = $3",
+    )
+    .bind(&request.deletion)
+    .bind(kind(request.kind))
+    .bind(&request.request_id)
+    .bind(word(answer))
+    .execute(tx)
+    .await
+    .map(drop)
 }
 
 fn channel(kind: ProofKind) -> Option<CodeChannel> {
@@ -308,11 +318,11 @@ fn kind(kind: ProofKind) -> &'static str {
     }
 }
 
+/// What is compared is never locked: that is told before.
 fn word(answer: ProofChecked) -> &'static str {
     match answer {
         ProofChecked::Right => "RIGHT",
         ProofChecked::Wrong { .. } => "WRONG",
-        ProofChecked::Expired | ProofChecked::UnknownAccount => "EXPIRED",
-        ProofChecked::Locked => "LOCKED",
+        ProofChecked::Expired | ProofChecked::Locked { .. } => "EXPIRED",
     }
 }

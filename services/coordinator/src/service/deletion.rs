@@ -420,15 +420,11 @@ impl Deletions {
                 "the code is too old, or none was sent: ask for a new one",
                 HashMap::new(),
             )),
-            wire::ProofResult::Locked => Err(error::precondition(
+            // The same request may come again then: what was not compared was not counted.
+            wire::ProofResult::Locked => Err(error::wait(
                 "TOO_MANY_TRIES",
-                "too many wrong tries: ask for a new code later",
-                HashMap::new(),
-            )),
-            wire::ProofResult::UnknownAccount => Err(error::precondition(
-                "UNKNOWN_ACCOUNT",
-                "identity does not know the account",
-                HashMap::new(),
+                "too many tries: nothing is compared for a while, or before a new code is sent",
+                until(reply.next_try_time),
             )),
             wire::ProofResult::Unspecified => Err(unreachable_identity()),
         }
@@ -546,11 +542,6 @@ fn sent(reply: &wire::SendCodeReply) -> Result<api::SendCodeResponse, Status> {
         wire::SendCodeResult::NoAddress => Err(error::precondition(
             "NO_ADDRESS",
             "the account has no such address",
-            HashMap::new(),
-        )),
-        wire::SendCodeResult::UnknownAccount => Err(error::precondition(
-            "UNKNOWN_ACCOUNT",
-            "identity does not know the account",
             HashMap::new(),
         )),
         wire::SendCodeResult::Unspecified => Err(unreachable_identity()),

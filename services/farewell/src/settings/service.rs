@@ -14,8 +14,14 @@ use farewell_store::{Period, Retention};
 use serde::Deserialize;
 
 use super::{
-    COORDINATOR, Source, Tls, WINDOW_COMMANDS, database, database_or_file, load, reach, session,
+    COORDINATOR, Source, Tls, WINDOW_COMMANDS, database, database_or_file, load, positive, reach,
+    session,
 };
+
+/// Most that a limit of identity's may be: a code has a million values, so that 1,000 tries hit one in a thousand days.
+const RULE_MAX: u32 = 1_000;
+/// Codes are counted by the day.
+const CODE_LIFE_MAX: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 
 /// The services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -95,7 +101,13 @@ pub struct RulesChoice {
     pub code_tries_max: u32,
     /// Between two codes.
     pub code_wait: Human,
+    /// For one account in 24 hours.
     pub codes_per_day_max: u32,
+    /// To one phone number or mail address in 24 hours.
+    pub destination_per_day_max: u32,
+    /// Proofs of one kind that are compared for one account in 24 hours.
+    pub tries_per_day_max: u32,
+    /// Passwords that are compared for one deletion in 24 hours.
     pub password_tries_max: u32,
     /// How long a change of the password stands in the way.
     pub recent_change: Human,
@@ -140,6 +152,8 @@ impl Default for RulesChoice {
             code_tries_max: rules.codes.tries_max,
             code_wait: Human(rules.codes.resend_wait),
             codes_per_day_max: rules.codes.sends_per_day_max,
+            destination_per_day_max: rules.codes.destination_per_day_max,
+            tries_per_day_max: rules.tries_per_day_max,
             password_tries_max: rules.password_tries_max,
             recent_change: Human(rules.recent_change),
         }
@@ -165,6 +179,32 @@ impl Validate for Service {
         self.tls.problems(self.plain, out);
         nested("retention", &self.retention, out);
         nested("telemetry", &self.telemetry, out);
+    }
+}
+
+/// A limit is there to be reached: none would lock everybody out, and a huge one lets somebody guess.
+impl Validate for RulesChoice {
+    fn problems(&self, out: &mut Vec<Problem>) {
+        for (key, max) in [
+            ("code_tries_max", self.code_tries_max),
+            ("codes_per_day_max", self.codes_per_day_max),
+            ("destination_per_day_max", self.destination_per_day_max),
+            ("tries_per_day_max", self.tries_per_day_max),
+            ("password_tries_max", self.password_tries_max),
+        ] {
+            if !(1..=RULE_MAX).contains(&max) {
+                out.push(Problem::new(key, format!("must be 1 to {RULE_MAX}")));
+            }
+        }
+        for (key, duration) in [
+            ("code_valid", self.code_valid),
+            ("code_wait", self.code_wait),
+        ] {
+            positive(key, duration, out);
+            if duration.get() > CODE_LIFE_MAX {
+                out.push(Problem::new(key, "must be at most 1d"));
+            }
+        }
     }
 }
 
@@ -197,6 +237,7 @@ struct Identity(Service);
 impl Validate for Identity {
     fn problems(&self, out: &mut Vec<Problem>) {
         self.0.problems(out);
+        nested("rules", &self.0.rules, out);
         if self.0.courier.is_none() {
             out.push(Problem::new(
                 "courier",
@@ -244,7 +285,9 @@ impl Service {
                     tries_max: self.rules.code_tries_max,
                     resend_wait: self.rules.code_wait.get(),
                     sends_per_day_max: self.rules.codes_per_day_max,
+                    destination_per_day_max: self.rules.destination_per_day_max,
                 },
+                tries_per_day_max: self.rules.tries_per_day_max,
                 password_tries_max: self.rules.password_tries_max,
                 recent_change: self.rules.recent_change.get(),
             },
@@ -335,5 +378,33 @@ mod tests {
         let identity = Service::load(&source, Name::Identity).unwrap();
         assert!(!format!("{identity:?}").contains("0123456789abcdef"));
         identity.identity().unwrap();
+    }
+
+    #[test]
+    fn every_rule_that_limits_nothing_or_everything_is_said_at_once() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let text = "[service.identity]\nplain = true\npepper = \"0123456789abcdef\"\n\
+                    courier.sms = {kind = \"file\", path = \"c\"}\n\
+                    courier.email = {kind = \"file\", path = \"c\"}\n\
+                    [service.identity.rules]\ncode_tries_max = 0\ncodes_per_day_max = 1001\n\
+                    destination_per_day_max = 0\ntries_per_day_max = 4000000000\npassword_tries_max = 1000\n\
+                    code_valid = \"2d\"\ncode_wait = \"0s\"\n";
+        file.write_all(text.as_bytes()).unwrap();
+        let source = Source {
+            config: Some(file.path().to_owned()),
+            ..Source::default()
+        };
+        let problems = Service::load(&source, Name::Identity).unwrap_err();
+        let keys = problems.0.iter().map(|found| found.key.as_str());
+        let wrong = [
+            "code_tries_max",
+            "codes_per_day_max",
+            "destination_per_day_max",
+            "tries_per_day_max",
+            "code_valid",
+            "code_wait",
+        ];
+        let wrong = wrong.map(|key| format!("service.identity.rules.{key}"));
+        assert_eq!(keys.collect::<Vec<_>>(), wrong);
     }
 }

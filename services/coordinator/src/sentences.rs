@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(orders(2, chinese), "有 2 个订单尚未送达。");
         let points = |language| say("POINTS_LEFT", 1_234_567, None, language).message;
         assert_eq!(points(english), "1,234,567 loyalty points are left.");
-        assert_eq!(points(chinese), "还有 1,234,567 个积分未使用。");
+        assert_eq!(points(chinese), "还有 1,234,567 积分未使用。");
         let banned = |until, language| say("COMMUNITY_BANNED", 0, until, language).message;
         assert_eq!(
             banned(Some(THEN), english),

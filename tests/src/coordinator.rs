@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Result;
-use farewell_coordinator::{Config, Listener, Pace, Running};
+use farewell_coordinator::{Config, Limits, Listener, Pace, Running};
 use farewell_core::Policy;
 use farewell_core::retry::Backoff;
 use farewell_runtime::cose::SigningKey;
@@ -59,6 +59,7 @@ pub fn config(policy: Policy, ledger: &str, security: &Security) -> Config {
         operators: listener(),
         orders: order_key(),
         pace: pace(),
+        limits: Limits::default(),
     }
 }
 

@@ -15,6 +15,8 @@ use farewell_kit::{service, session};
 use farewell_proto::deletion::v1::{
     Channel, CreateDeletionRequest, Factor, State, VerifyFactorRequest,
 };
+use farewell_runtime::certs::DevCa;
+use farewell_runtime::peer::Role as PeerRole;
 use farewell_runtime::server::Security;
 use farewell_runtime::shutdown::Shutdown;
 use farewell_tests::caller::{Caller, fresh, request};
@@ -33,7 +35,7 @@ const PASSWORD: &str = "a farewell to guesses";
 const TRIES: usize = 10_000;
 const CONNECTIONS: usize = 24;
 /// Deletions, each revoked before the next is asked for.
-const DELETIONS: usize = 8;
+const DELETIONS: usize = 6;
 /// Six digits.
 const CODES: u32 = 1_000_000;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -78,6 +80,8 @@ impl Town {
             &Security::PlainLoopback,
         );
         config.pace.query = Duration::from_secs(5);
+        // Here identity's own count is what holds: it is the one that survives.
+        config.limits.account_per_minute = 1_000_000;
         config.callers.address = self.callers;
         config.participants.address = self.participants;
         let coordinator = Coordinator::start_with(config).await?;
@@ -271,7 +275,7 @@ async fn ten_thousand_guesses_over_many_connections_and_restarts_get_as_many_tri
     let target = Target::default();
     let (made, tally) = (Arc::new(AtomicUsize::new(0)), Tally::default());
     let mut guessers = JoinSet::new();
-    let mut sent = 0;
+    let (mut sent, mut restarts) = (0, 0);
     let mut last = String::new();
     for round in 0..DELETIONS {
         let (channel, factors) = match round % 2 {
@@ -310,10 +314,12 @@ async fn ten_thousand_guesses_over_many_connections_and_restarts_get_as_many_tri
             0 => town.restart_identity().await?,
             1 => town.restart_coordinator().await?,
             _ => {
+                restarts += 1;
                 town.restart_identity().await?;
                 town.restart_coordinator().await?;
             }
         }
+        restarts += 1;
         let whole = TRIES * (round + 1) / DELETIONS;
         wait::until("a round", async || {
             Ok((made.load(Ordering::Relaxed) >= whole).then_some(()))
@@ -326,7 +332,7 @@ async fn ten_thousand_guesses_over_many_connections_and_restarts_get_as_many_tri
     let said = |word: &str| tally.get(word).copied().unwrap_or_default();
     let (attempts, compared) = (town.counted("attempt").await?, town.counted("proof").await?);
     println!(
-        "{TRIES} tries over {CONNECTIONS} connections, {DELETIONS} deletions, {sent} codes and {DELETIONS} restarts in {:?}: \
+        "{TRIES} tries over {CONNECTIONS} connections, {DELETIONS} deletions, {sent} codes and {restarts} restarts in {:?}: \
          {tally:?}; compared {compared:?}",
         begun.elapsed()
     );
@@ -485,4 +491,58 @@ async fn nobody_learns_by_asking_whether_there_is_an_account_and_what_nobody_pro
     assert_eq!(rows, 0, "nothing is kept under a name that is nobody's");
     caller.until(&last, State::Expired).await?;
     town.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_asks_too_fast_is_told_when_to_come_again_and_holds_up_nobody_else()
+-> Result<()> {
+    let ca = DevCa::create()?;
+    let mutual = |role, name: &str| anyhow::Ok(Security::Mutual(ca.issue(role, name, &[])?));
+    let own = mutual(PeerRole::Coordinator, "coordinator")?;
+    let mut config = config(verified(), "memory:", &own);
+    config.limits.account_per_minute = 6;
+    let coordinator = Coordinator::start_with(config).await?;
+    let caller = |name| Caller::new(&coordinator.callers, &mutual(PeerRole::Caller, name)?);
+    let (settings, web) = (caller("settings")?, caller("web")?);
+    let name = ask(&settings, "alice", Channel::Phone).await?;
+    // Every kind counts, whatever becomes of it, over as many connections as there are.
+    for _ in 0..2 {
+        let again = caller("settings")?;
+        let sent = again.send_code(&name, Factor::SmsCode).await;
+        refused("a code", sent, Code::Unavailable, "IDENTITY_UNAVAILABLE");
+        let shown = again.verify(&name, Factor::SmsCode, "000000").await;
+        refused("a proof", shown, Code::Unavailable, "IDENTITY_UNAVAILABLE");
+    }
+    let second = settings.ask(request("alice")).await;
+    let live = "ACCOUNT_HAS_LIVE_DELETION";
+    refused("a second", second, Code::AlreadyExists, live);
+    let (fast, word) = (Code::ResourceExhausted, "CALLER_TOO_FAST");
+    let sent = settings.send_code(&name, Factor::SmsCode).await;
+    let told = refused("a code", sent, fast, word);
+    let wait = told.retry_after.context("when to come again")?;
+    ensure!(
+        wait > Duration::ZERO && wait <= Duration::from_secs(10),
+        "{wait:?}"
+    );
+    let shown = settings.verify(&name, Factor::SmsCode, "000000").await;
+    refused("a proof", shown, fast, word);
+    refused("a second", settings.ask(request("alice")).await, fast, word);
+
+    // Reading and revoking go on, and so do other accounts and other callers.
+    assert_eq!(
+        settings
+            .get(&name)
+            .await
+            .map_err(|it| anyhow!("{it:?}"))?
+            .state(),
+        State::AwaitingVerification
+    );
+    ask(&settings, "bob", Channel::Phone).await?;
+    let shown = web.verify(&name, Factor::SmsCode, "000000").await;
+    refused("another", shown, Code::Unavailable, "IDENTITY_UNAVAILABLE");
+    settings
+        .revoke(&name)
+        .await
+        .map_err(|it| anyhow!("{it:?}"))?;
+    coordinator.stop().await
 }

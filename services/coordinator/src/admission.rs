@@ -1,15 +1,15 @@
-//! Who may speak on a port: decided by the role in the client's certificate.
+//! Who may speak on a port: decided by the role in the client's certificate. Handlers find who it is beside the request.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use farewell_runtime::peer::{self, Role};
+use farewell_runtime::peer::{self, Peer, Role};
 use tonic::service::Interceptor;
 use tonic::{Request, Status};
 
 use crate::error;
 
-/// Certificates whose role is remembered: reading one costs more than the rest of a small request.
+/// Certificates whose peer is remembered: reading one costs more than the rest of a small request.
 const KNOWN_CERTIFICATES_MAX: usize = 4_096;
 
 /// Lets these roles in. Without TLS, which only loopback allows, anybody on this machine.
@@ -18,7 +18,7 @@ pub struct Admission {
     roles: &'static [Role],
     /// The reason of whoever stays out.
     refusal: &'static str,
-    known: Arc<RwLock<HashMap<Vec<u8>, Role>>>,
+    known: Arc<RwLock<HashMap<Vec<u8>, Arc<Peer>>>>,
 }
 
 impl Admission {
@@ -45,16 +45,16 @@ impl Admission {
         }
     }
 
-    fn role(&self, request: &Request<()>) -> Result<Option<Role>, Status> {
+    fn peer(&self, request: &Request<()>) -> Result<Option<Arc<Peer>>, Status> {
         let certificates = request.peer_certs();
         let first = certificates.as_ref().and_then(|chain| chain.first());
         if let Some(certificate) = first {
             let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(role) = known.get(certificate.as_ref()) {
-                return Ok(Some(*role));
+            if let Some(peer) = known.get(certificate.as_ref()) {
+                return Ok(Some(Arc::clone(peer)));
             }
         }
-        let Some(peer) = peer::of_request(request)? else {
+        let Some(peer) = peer::of_request(request)?.map(Arc::new) else {
             return Ok(None);
         };
         if let Some(certificate) = first {
@@ -62,20 +62,29 @@ impl Admission {
             if known.len() >= KNOWN_CERTIFICATES_MAX {
                 known.clear();
             }
-            known.insert(certificate.as_ref().to_vec(), peer.role);
+            known.insert(certificate.as_ref().to_vec(), Arc::clone(&peer));
         }
-        Ok(Some(peer.role))
+        Ok(Some(peer))
     }
 }
 
+/// Who asks, as [`Admission`] read it. `None` on a connection without TLS.
+pub fn peer_of<T>(request: &Request<T>) -> Option<Arc<Peer>> {
+    request.extensions().get::<Arc<Peer>>().cloned()
+}
+
 impl Interceptor for Admission {
-    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        match self.role(&request)? {
-            Some(role) if !self.roles.contains(&role) => Err(error::denied(
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let Some(peer) = self.peer(&request)? else {
+            return Ok(request);
+        };
+        if !self.roles.contains(&peer.role) {
+            return Err(error::denied(
                 self.refusal,
                 "the certificate is of a role that has no business on this port",
-            )),
-            _ => Ok(request),
+            ));
         }
+        request.extensions_mut().insert(peer);
+        Ok(request)
     }
 }

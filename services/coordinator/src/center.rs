@@ -16,6 +16,7 @@ use crate::lane::{OpenJob, SettleJob, TurnJob};
 use crate::orders::Orders;
 use crate::plans::Plans;
 use crate::query::Queries;
+use crate::throttle::Throttle;
 
 /// Batches of changes that a slow watcher may be behind before it is told to look for itself.
 pub const CHANGES_BEHIND_MAX: usize = 1_024;
@@ -30,6 +31,7 @@ pub struct Center {
     pub clock: Clock,
     pub plans: Plans,
     pub pace: Pace,
+    pub throttle: Throttle,
     pub orders: Orders,
     /// A wake-up carries no news: the dispatcher looks on the board.
     pub wake: Notify,

@@ -8,6 +8,8 @@ use farewell_core::retry::Backoff;
 use farewell_runtime::cose::SigningKey;
 use farewell_runtime::server::Security;
 
+use crate::throttle::Limits;
+
 /// Everything a coordinator is told.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -28,6 +30,8 @@ pub struct Config {
     pub orders: SigningKey,
     /// How fast things go.
     pub pace: Pace,
+    /// How fast callers may ask.
+    pub limits: Limits,
 }
 
 /// A port and who may speak on it.

@@ -25,6 +25,7 @@ mod sentences;
 mod service;
 mod session;
 mod steward;
+mod throttle;
 mod timers;
 mod wire;
 
@@ -58,8 +59,10 @@ use crate::service::account::Accounts;
 use crate::service::deletion::Deletions;
 use crate::service::operator::Operators;
 use crate::session::Sessions;
+use crate::throttle::Throttle;
 
 pub use config::{Config, Listener, Pace};
+pub use throttle::Limits;
 
 /// Between NOT_SERVING and closing, so that load balancers hear it first.
 const NOTICE: Duration = Duration::from_millis(200);
@@ -110,6 +113,7 @@ async fn open(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
         clock,
         plans,
         pace: config.pace,
+        throttle: Throttle::new(config.limits),
         orders: Orders::new(config.orders),
         wake: Notify::new(),
         changes: broadcast::Sender::new(CHANGES_BEHIND_MAX),

@@ -16,6 +16,7 @@ use farewell_proto::deletion::v1::deletion_service_server::DeletionService;
 use farewell_proto::participant::v1 as wire;
 use farewell_proto::participant::v1::query::Question;
 use farewell_proto::participant::v1::reply::Answer;
+use farewell_runtime::peer::Peer;
 use farewell_runtime::shutdown::Shutdown;
 use farewell_runtime::telemetry;
 use prost_types::Timestamp;
@@ -25,6 +26,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{CHANGE_MAX, READ_MAX, page, parse, present, remember, watch, within};
+use crate::admission::peer_of;
 use crate::center::Center;
 use crate::lane::OpenJob;
 use crate::language::Language;
@@ -115,9 +117,15 @@ impl DeletionService for Deletions {
         let incoming = telemetry::traceparent_in(request.metadata());
         telemetry::parent(&span, &incoming);
         let own = telemetry::traceparent_of(&span);
+        let caller = peer_of(&request);
+        self.center.throttle.caller(caller.as_deref())?;
         let request = request.into_inner();
         parse::size(&request)?;
-        let opened = self.open(&request, if own.is_empty() { incoming } else { own })?;
+        let opened = self.open(
+            caller.as_deref(),
+            &request,
+            if own.is_empty() { incoming } else { own },
+        )?;
         let deletion = within(CHANGE_MAX, self.write(opened))
             .instrument(span)
             .await?;
@@ -130,13 +138,15 @@ impl DeletionService for Deletions {
         &self,
         request: Request<api::SendCodeRequest>,
     ) -> Reply<api::SendCodeResponse> {
+        let caller = peer_of(&request);
+        self.center.throttle.caller(caller.as_deref())?;
         let request = request.into_inner();
         parse::size(&request)?;
         let key = parse::request_id(&request.request_id)?;
         let id = parse::deletion("name", &request.name)?;
         let factor = parse::factor(request.factor())?;
         within(CHANGE_MAX, async {
-            let (deletion, _) = steward::read(&self.center, id).await?;
+            let deletion = self.read(caller.as_deref(), id).await?;
             awaiting(&deletion, factor)?;
             let channel = match factor {
                 Factor::SmsCode => wire::CodeChannel::Sms,
@@ -165,6 +175,8 @@ impl DeletionService for Deletions {
         request: Request<api::VerifyFactorRequest>,
     ) -> Reply<api::VerifyFactorResponse> {
         let language = Language::of(request.metadata());
+        let caller = peer_of(&request);
+        self.center.throttle.caller(caller.as_deref())?;
         let request = request.into_inner();
         parse::size(&request)?;
         let key = parse::request_id(&request.request_id)?;
@@ -172,7 +184,8 @@ impl DeletionService for Deletions {
         let factor = parse::factor(request.factor())?;
         parse::proof(&request.proof)?;
         let deletion = within(CHANGE_MAX, async {
-            self.verify(key, id, factor, &request).await?;
+            let deletion = self.read(caller.as_deref(), id).await?;
+            self.verify(key, deletion, factor, &request).await?;
             load(&self.center, id, language).await
         });
         let deletion = deletion.await?;
@@ -307,6 +320,7 @@ impl DeletionService for Deletions {
 impl Deletions {
     fn open(
         &self,
+        caller: Option<&Peer>,
         request: &api::CreateDeletionRequest,
         traceparent: String,
     ) -> Result<Deletion, Status> {
@@ -319,6 +333,7 @@ impl Deletions {
             request_digest: parse::digest("CreateDeletion", request),
             traceparent,
         };
+        self.center.throttle.account(caller, &opening.account)?;
         let channel = opening.channel;
         let plan = self.center.plans.current();
         if !plan.policy().channels.contains_key(&channel) {
@@ -345,14 +360,21 @@ impl Deletions {
         }
     }
 
+    /// A deletion, for a caller that may ask about its account now.
+    async fn read(&self, caller: Option<&Peer>, id: DeletionId) -> Result<Deletion, Status> {
+        let (deletion, _) = steward::read(&self.center, id).await?;
+        self.center.throttle.account(caller, &deletion.account)?;
+        Ok(deletion)
+    }
+
     async fn verify(
         &self,
         key: RequestId,
-        id: DeletionId,
+        deletion: Deletion,
         factor: Factor,
         request: &api::VerifyFactorRequest,
     ) -> Result<(), Status> {
-        let (deletion, _) = steward::read(&self.center, id).await?;
+        let id = deletion.id;
         // The digest leaves the proof out: the coordinator keeps nothing that is derived from it.
         let body = api::VerifyFactorRequest {
             proof: String::new(),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use farewell_coordinator::{Config, Listener, Pace};
+use farewell_coordinator::{Config, Limits, Listener, Pace};
 use farewell_core::Policy;
 use farewell_core::order::DevicePolicy;
 use farewell_core::policy::{self, Stage};
@@ -116,6 +116,7 @@ pub async fn coordinator(args: CoordinatorArgs) -> anyhow::Result<()> {
         operators: listener()?,
         orders: SigningKey::from_pem(&args.place.read("orders.key")?)?,
         pace: Pace::default(),
+        limits: Limits::default(),
     };
     let running = farewell_coordinator::start(config, shutdown.clone()).await?;
     say(&Ports {

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use farewell_coordinator::{Listener, Pace};
+use farewell_coordinator::{Limits, Listener, Pace};
 use farewell_core::Policy;
 use farewell_core::policy::{Channel, Stage};
 use farewell_kit::devices::{Handle, Terms, left_over};
@@ -65,6 +65,7 @@ fn coordinator(ca: &DevCa, orders: SigningKey) -> farewell_coordinator::Config {
         operators: listener(),
         orders,
         pace: Pace::default(),
+        limits: Limits::default(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use farewell_coordinator::{Config, Listener, Pace};
+use farewell_coordinator::{Config, Limits, Listener, Pace};
 use farewell_core::retry::Backoff;
 use farewell_runtime::config::{Human, Problem, Problems, Validate, nested};
 use farewell_runtime::cose::{self, SigningKey};
@@ -12,6 +12,9 @@ use farewell_runtime::telemetry;
 use serde::Deserialize;
 
 use super::{PolicyChoice, Source, Tls, exposed, load, positive};
+
+/// What a rate may be: one a microsecond is as fine as it is counted.
+const RATE_MAX: u32 = 1_000_000;
 
 /// What a coordinator is told.
 #[derive(Clone, Debug, Deserialize)]
@@ -28,6 +31,7 @@ pub struct Coordinator {
     pub policy: PolicyChoice,
     pub orders: OrderKey,
     pub pace: Times,
+    pub limits: Rates,
     /// How long the end may take.
     pub drain: Human,
     pub telemetry: telemetry::Config,
@@ -62,6 +66,14 @@ pub struct Times {
     pub query: Human,
 }
 
+/// See [`Limits`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rates {
+    pub caller_per_second: u32,
+    pub account_per_minute: u32,
+}
+
 impl Default for Coordinator {
     fn default() -> Self {
         Self {
@@ -76,6 +88,7 @@ impl Default for Coordinator {
             policy: PolicyChoice::default(),
             orders: OrderKey::default(),
             pace: Times::default(),
+            limits: Rates::default(),
             drain: Human(Pace::default().drain),
             telemetry: telemetry::Config::default(),
         }
@@ -106,6 +119,16 @@ impl Default for Times {
     }
 }
 
+impl Default for Rates {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Self {
+            caller_per_second: limits.caller_per_second,
+            account_per_minute: limits.account_per_minute,
+        }
+    }
+}
+
 impl Validate for Coordinator {
     fn problems(&self, out: &mut Vec<Problem>) {
         if self.instance.is_empty() {
@@ -126,6 +149,7 @@ impl Validate for Coordinator {
         }
         nested("policy", &self.policy, out);
         nested("pace", &self.pace, out);
+        nested("limits", &self.limits, out);
         nested("telemetry", &self.telemetry, out);
     }
 }
@@ -140,6 +164,19 @@ impl Validate for Times {
             ("query", self.query),
         ] {
             positive(key, duration, out);
+        }
+    }
+}
+
+impl Validate for Rates {
+    fn problems(&self, out: &mut Vec<Problem>) {
+        for (key, max) in [
+            ("caller_per_second", self.caller_per_second),
+            ("account_per_minute", self.account_per_minute),
+        ] {
+            if !(1..=RATE_MAX).contains(&max) {
+                out.push(Problem::new(key, format!("must be 1 to {RATE_MAX}")));
+            }
         }
     }
 }
@@ -192,6 +229,38 @@ impl Coordinator {
                 query: self.pace.query.get(),
                 drain: self.drain.get(),
             },
+            limits: Limits {
+                caller_per_second: self.limits.caller_per_second,
+                account_per_minute: self.limits.account_per_minute,
+            },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn a_rate_that_lets_nobody_or_everybody_through_is_a_mistake_like_any_other() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let text = "[coordinator]\nplain = true\ninstance = \"\"\n\
+                    [coordinator.limits]\ncaller_per_second = 0\naccount_per_minute = 1000001\n";
+        file.write_all(text.as_bytes()).unwrap();
+        let source = Source {
+            config: Some(file.path().to_owned()),
+            ..Source::default()
+        };
+        let problems = Coordinator::load(&source).unwrap_err();
+        let keys = problems.0.iter().map(|found| found.key.as_str());
+        let wrong = [
+            "instance",
+            "limits.caller_per_second",
+            "limits.account_per_minute",
+        ];
+        let wrong = wrong.map(|key| format!("coordinator.{key}"));
+        assert_eq!(keys.collect::<Vec<_>>(), wrong);
     }
 }

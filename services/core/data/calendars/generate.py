@@ -34,7 +34,7 @@ Sources differ on one day, Saturday 2005-12-31: chinesecalendar 1.11.0 has it fr
 
 DE_COMMENT = """\
 Germany: public holidays of the whole country. A holiday of one state only (Corpus Christi, for instance) counts as a
-working day, so a period never ends later than it may; a company that answers from one state loads its own calendar.
+working day, so a period never ends later than it may; a company that answers from one state needs another calendar.
 
 Fixed by statute and computed; a new statute may still change a year that has not begun."""
 

@@ -96,6 +96,16 @@ pub async fn admit_though_sealed(
     }
 }
 
+/// Forgets that an account was ever held, if nothing stands where it is: for those who hold accounts that nobody knows, as
+/// anybody may name one. The next to hold it makes the row again.
+pub async fn forget(connection: &mut AnyConnection, mark: &str) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query("DELETE FROM fence WHERE account = $1 AND erased = 0")
+        .bind(mark)
+        .execute(connection)
+        .await?;
+    Ok(deleted.rows_affected())
+}
+
 /// Whether the account is neither sealed nor erased. Holds it until the transaction ends, as [`admit`] does, for those
 /// who look for somebody that takes something and do without if nobody can.
 pub(crate) async fn is_open(tx: &mut AnyConnection, account: &str) -> Result<bool, sqlx::Error> {

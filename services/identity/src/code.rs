@@ -6,7 +6,6 @@
 //! same request again makes a new code in that row and sends it. Two codes may then be under way: the later one is right.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use farewell_kit::store::{Store, micros, time};
@@ -16,8 +15,8 @@ use rand::Rng as _;
 use sha2::Sha256;
 use sqlx::{Any, AnyConnection, Transaction};
 use subtle::ConstantTimeEq as _;
-use tokio::sync::Semaphore;
 
+use crate::carrying::{Carrying, Envelope};
 use crate::courier::{Couriers, Letter};
 use crate::{attempt, contact, destination, subject};
 
@@ -34,12 +33,8 @@ const PEPPER_BYTES_MIN: usize = 16;
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(30);
 /// One request makes no more codes, whatever the courier says: each may cost money and annoy a person.
 const ATTEMPTS_MAX: i64 = 2;
-/// Before a courier that failed is asked once more.
-const CARRY_PAUSE: Duration = Duration::from_secs(1);
 /// The answer waits so long, whether a courier is called or not: one that is near has the letter by then.
 const HEAD_START: Duration = Duration::from_millis(50);
-/// Letters that are under way at a time.
-const CARRYING_MAX: usize = 1_024;
 
 /// Limits of codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,31 +159,6 @@ enum Decision {
     Carry(Envelope, CodeSent),
 }
 
-/// A code to be carried. Without a letter there is nobody to carry it to, and the rest is done all the same.
-struct Envelope {
-    letter: Option<Letter>,
-    mac: Vec<u8>,
-    request: SendCode,
-}
-
-/// Letters that are under way. Clones share it.
-#[derive(Clone, Debug)]
-pub(crate) struct Carrying(Arc<Semaphore>);
-
-impl Default for Carrying {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(CARRYING_MAX)))
-    }
-}
-
-impl Carrying {
-    /// Returns when nothing is under way any more.
-    pub async fn ended(&self) {
-        let all = u32::try_from(CARRYING_MAX).unwrap_or(u32::MAX);
-        drop(self.0.acquire_many(all).await);
-    }
-}
-
 /// Sends a code. The same request id sends no second one, unless the first never reached its courier.
 ///
 /// Errors: the database is away, or too many letters are under way; asking again is safe.
@@ -201,62 +171,16 @@ pub(crate) async fn send(
     now: SystemTime,
 ) -> Result<CodeSent, Fault> {
     // Asked for before anything is looked up: having no room must not tell who would have needed it.
-    let room = Arc::clone(&carrying.0).try_acquire_owned();
-    let room = room.map_err(|_| Fault::plain("too many letters are under way"))?;
+    let room = carrying.room()?;
     let mut tx = store.pool().begin().await?;
     let (envelope, answer) = match decide(&mut tx, pepper, limits, request, now).await? {
         Decision::Answer(answer) => return Ok(answer),
         Decision::Carry(envelope, answer) => (envelope, answer),
     };
     tx.commit().await?;
-    let (store, couriers) = (store.clone(), couriers.clone());
-    // It goes on if the caller has left, or waits no longer.
-    tokio::spawn(async move {
-        let _room = room;
-        carry(&store, &couriers, &envelope).await;
-    });
+    room.carry(store.clone(), couriers.clone(), envelope);
     tokio::time::sleep(HEAD_START).await;
     Ok(answer)
-}
-
-async fn carry(store: &Store, couriers: &Couriers, envelope: &Envelope) {
-    let request = &envelope.request;
-    let mut carried = try_to_carry(couriers, envelope).await;
-    if carried.is_err() {
-        tokio::time::sleep(CARRY_PAUSE).await;
-        carried = try_to_carry(couriers, envelope).await;
-    }
-    let statement = match &carried {
-        Ok(()) => {
-            "UPDATE code SET delivered = 1 WHERE deletion = $1 AND channel = $2 AND request_id = $3 AND mac = $4"
-        }
-        Err(_) => {
-            "UPDATE code SET attempted_at = 0 WHERE deletion = $1 AND channel = $2 AND request_id = $3 AND mac = $4"
-        }
-    };
-    let written = sqlx::query(statement)
-        .bind(&request.deletion)
-        .bind(contact::word(request.channel))
-        .bind(&request.request_id)
-        .bind(&envelope.mac)
-        .execute(store.pool())
-        .await;
-    // Not written, it stands as under way, and the same request makes another in a while.
-    if let Err(fault) = carried.and(written.map(drop).map_err(Fault::from)) {
-        tracing::warn!(
-            error = &fault as &dyn std::error::Error,
-            deletion = request.deletion,
-            channel = contact::word(request.channel),
-            "a code was not carried"
-        );
-    }
-}
-
-async fn try_to_carry(couriers: &Couriers, envelope: &Envelope) -> Result<(), Fault> {
-    match &envelope.letter {
-        Some(letter) => couriers.of(letter.channel).carry(letter).await,
-        None => Ok(()),
-    }
 }
 
 /// The code that counts: the last one issued for the deletion on that channel.

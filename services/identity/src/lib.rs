@@ -5,6 +5,7 @@
 
 mod account;
 mod attempt;
+mod carrying;
 mod case;
 pub mod code;
 mod contact;

@@ -11,7 +11,8 @@ use farewell_kit::{
 };
 use sqlx::AnyConnection;
 
-use crate::code::{self, Carrying, Pepper};
+use crate::carrying::Carrying;
+use crate::code::{self, Pepper};
 use crate::courier::Couriers;
 use crate::credential::{self, Hasher};
 use crate::rules::Rules;

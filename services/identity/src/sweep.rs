@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use farewell_kit::store::Store;
 use farewell_runtime::shutdown::Shutdown;
 
-use crate::{attempt, code, destination, proof};
+use crate::{attempt, code, destination, proof, subject};
 
 const PERIOD: Duration = Duration::from_secs(60 * 60);
 
@@ -28,9 +28,10 @@ pub(crate) async fn run(store: Store, shutdown: Shutdown) {
 /// Rows removed.
 pub(crate) async fn sweep(store: &Store, now: SystemTime) -> Result<u64, sqlx::Error> {
     let mut connection = store.pool().acquire().await?;
+    let holds = subject::sweep(&mut connection, now).await?;
     let attempts = attempt::sweep(&mut connection, now).await?;
     let destinations = destination::sweep(&mut connection, now).await?;
     let proofs = proof::sweep(&mut connection).await?;
     let codes = code::sweep(&mut connection, now).await?;
-    Ok(attempts + destinations + proofs + codes)
+    Ok(holds + attempts + destinations + proofs + codes)
 }

@@ -1,9 +1,10 @@
 //! The decisions of a deletion, and nothing else.
 //!
-//! Start with [`deletion`]: the states and the one transition. [`blocker`] says what can stand in its way. A [`plan`] says who owes what and in which order,
-//! [`order`] says what a device is told, [`report`] judges what comes back, [`gate`] is the only maker of a [`gate::PurgePermit`], [`duty`] derives what must
-//! happen next, [`certificate`] says what was done and [`addendum`] what became of it later, [`calendar`] counts the
-//! days that law and policies give, and [`invariants`] says what may never be seen in any history.
+//! Start with [`deletion`]: the states and the one transition. A [`policy`] says what a region wants, [`calendar`] counts its
+//! days, and [`blocker`] says what can stand in the way. A [`plan`] says who owes what and in which order, [`order`] what a
+//! device is told, [`report`] judges what comes back, [`gate`] is the only maker of a [`gate::PurgePermit`], [`duty`] derives
+//! what must happen next, [`certificate`] says what was done and [`addendum`] what became of it later, and [`invariants`] says
+//! what may never be seen in any history.
 //!
 //! What is absent: I/O, async, a clock, randomness. Time and chance come in as arguments. This crate never learns that
 //! gRPC or SQL exist.

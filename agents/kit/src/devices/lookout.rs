@@ -1,10 +1,10 @@
-//! What another process on the same database has done: orders that it has queued for devices that are reached from here, and
-//! answers that it has heard to a command that is worked on here.
+//! What another process on the same database has done: orders that it has queued for devices that are reached from here,
+//! and answers that it has heard to a command that is worked on here.
 //!
 //! Whoever takes a command from the coordinator rings for its devices, and whoever hears of its last device wakes it, each
 //! within its own process only. Of an agent with several replicas each looks in the database instead, at what is young: one
-//! look a second serves every device that is reached from here and every command. What it misses, because clocks differ or somebody's
-//! transaction took long, the sessions' slow timers and the coordinator's next question find.
+//! look a second serves every device that is reached from here and every command. What it misses, because clocks differ or
+//! somebody's transaction took long, the sessions' slow timers and the coordinator's next question find.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};

@@ -8,18 +8,23 @@ use std::time::Duration;
 use farewell_runtime::tls::Credentials;
 
 use super::balancer::Balancer;
-use super::process::{Folder, Process, free_ports, listens, required, until};
+use super::process::{Folder, Process, Seat, Seats, free_ports, listens, required, until};
 use super::{Broker, HUBS, endpoint, password, profile_of_311};
 use crate::devices::mqtt::{AGENT, Endpoint, Profile, Protocol, Version};
 
 /// Users are `name@host` there. Topics are held to the name alone, so that it is the device's id all the same.
 const HOST: &str = "farewell.test";
 
+/// Clusters at a time: on a small machine more of them would be busy with each other when a node is killed.
+static SEATS: Seats = Seats::new(2);
+
 pub struct Ejabberd {
     nodes: Vec<Process>,
     balancer: Balancer,
     ca_pem: Option<String>,
     _folder: Folder,
+    // Dropped last.
+    _seat: Seat,
 }
 
 impl Ejabberd {
@@ -36,6 +41,7 @@ impl Ejabberd {
     fn open(credentials: Option<&Credentials>) -> Option<Self> {
         // Where its code is. The package's own script would use, and end, an epmd that others may need.
         let code = required("FAREWELL_TEST_EJABBERD")?;
+        let seat = SEATS.take();
         let folder = Folder::new("ejabberd");
         let certificate = credentials.map(|credentials| {
             let both = format!("{}{}", credentials.cert_pem, credentials.key_pem);
@@ -87,6 +93,7 @@ impl Ejabberd {
             balancer: Balancer::start(vec![first, second]),
             ca_pem: credentials.map(|credentials| credentials.ca_pem.clone()),
             _folder: folder,
+            _seat: seat,
         })
     }
 }

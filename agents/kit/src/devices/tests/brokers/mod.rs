@@ -19,7 +19,7 @@ use farewell_runtime::tls::Credentials;
 use crate::devices::mqtt::{AGENT, Endpoint, Profile, Protocol, Version};
 
 /// How long a broker may take to start, stop or answer.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 /// Hubs that every broker knows.
 pub const HUBS: [&str; 3] = ["hub-1", "hub-2", "hub-3"];
 const AGENT_PASSWORD: &str = "agent-password";

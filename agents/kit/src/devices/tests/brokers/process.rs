@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::PATIENCE;
@@ -63,6 +64,40 @@ impl Drop for Folder {
         } else {
             let _ = std::fs::remove_dir_all(&self.0);
         }
+    }
+}
+
+/// Room for so many of a kind at a time, in all tests of this process.
+pub struct Seats {
+    free: Mutex<usize>,
+    left: Condvar,
+}
+
+/// One of them, until it is dropped.
+pub struct Seat(&'static Seats);
+
+impl Seats {
+    pub const fn new(count: usize) -> Self {
+        Self {
+            free: Mutex::new(count),
+            left: Condvar::new(),
+        }
+    }
+
+    /// Waits for one.
+    pub fn take(&'static self) -> Seat {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let none = self.left.wait_while(free, |free| *free == 0);
+        *none.unwrap_or_else(PoisonError::into_inner) -= 1;
+        Seat(self)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let free = self.0.free.lock();
+        *free.unwrap_or_else(PoisonError::into_inner) += 1;
+        self.0.left.notify_one();
     }
 }
 

@@ -114,7 +114,8 @@ catalogue! {
     FRAUD_CASE: IDENTITY, Hard, Nobody;
     /// A child's account would be without anybody who answers for it: PIPL Art. 31, GDPR Art. 8.
     GUARDIAN_OF_CHILD_ACCOUNT: IDENTITY, Fixable, Support;
-    /// Who hasn't reached the age decides with a guardian: PIPL Art. 31, GDPR Art. 8.
+    /// Who hasn't reached the age decides with a guardian: PIPL Art. 31. (GDPR doesn't ask for it: a policy of the Union may make
+    /// it advisory.)
     CHILD_NEEDS_GUARDIAN: IDENTITY, Fixable, SupportWithSecondPerson;
 
     /// Goods and money are on their way, and the order's address is needed until they arrive.

@@ -2,7 +2,7 @@
 use prost::Message as _;
 use std::{env, fs, path::PathBuf};
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "farewell/account/v1/account_service.proto",
     "farewell/deletion/v1/deletion.proto",
     "farewell/deletion/v1/deletion_service.proto",
@@ -11,6 +11,7 @@ const FILES: [&str; 8] = [
     "farewell/device/v1/device_service.proto",
     "farewell/binding/v1/binding_service.proto",
     "farewell/operator/v1/operator_service.proto",
+    "farewell/support/v1/support_service.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -46,3 +46,8 @@ pub mod participant {
         tonic::include_proto!("farewell.participant.v1");
     }
 }
+pub mod support {
+    pub mod v1 {
+        tonic::include_proto!("farewell.support.v1");
+    }
+}

@@ -154,7 +154,8 @@ fn reply(query: &Query, manners: &mut Manners) -> Option<Reply> {
             Question::CheckProof(_) => Answer::CheckProof(manners.proofs.pop_front()?),
             Question::DescribeDevice(_)
             | Question::UnbindDevice(_)
-            | Question::DeviceUnbinding(_) => Answer::Unanswerable("UNSUPPORTED".to_owned()),
+            | Question::DeviceUnbinding(_)
+            | Question::CheckCase(_) => Answer::Unanswerable("UNSUPPORTED".to_owned()),
         }
     };
     Some(Reply {

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use sqlx::AnyConnection;
 
 use crate::participant::{
-    Answer, Blocker, Category, Done, Fault, Inventory, Order, Outcome, Participant, Retained,
+    Answer, Blocker, CaseStanding, Category, CheckCase, Done, Fault, Inventory, Order, Outcome,
+    Participant, Retained,
 };
 use crate::seal::{self, Begun, Work};
 use crate::store::Store;
@@ -38,6 +39,11 @@ pub trait Holder: Send + Sync + 'static {
     /// Everything that is in the way of deleting the account. Nothing, unless said otherwise. No side effects.
     async fn blockers(&self, _account: &str) -> Result<Vec<Blocker>, Fault> {
         Ok(Vec::new())
+    }
+
+    /// As [`Participant::check_case`].
+    async fn check_case(&self, _request: &CheckCase) -> Result<CaseStanding, Fault> {
+        Err(Fault::unsupported("CHECK_CASE"))
     }
 }
 
@@ -85,6 +91,10 @@ impl<H: Holder> Participant for H {
     async fn inventory(&self, account: &str) -> Result<Inventory, Fault> {
         let mut connection = self.store().pool().acquire().await?;
         self.held(&mut connection, account).await
+    }
+
+    async fn check_case(&self, request: &CheckCase) -> Result<CaseStanding, Fault> {
+        Holder::check_case(self, request).await
     }
 }
 

@@ -6,8 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
+mod case;
 mod device;
 
+pub use case::{CaseAction, CaseStanding, CheckCase};
 pub use device::{
     BoundDevice, Description, DeviceClass, DeviceDuty, DeviceEnding, DeviceFacts, DeviceOutcome,
     DeviceResult, DeviceReturn, DeviceTask, DeviceVerb, LockOutcome, NotUnbound, ReturnKept,
@@ -60,6 +62,11 @@ pub trait Participant: Send + Sync + 'static {
     /// Checks a code or password. Only the identity service can.
     async fn check_proof(&self, _request: &CheckProof) -> Result<ProofChecked, Fault> {
         Err(Fault::unsupported("CHECK_PROOF"))
+    }
+
+    /// Whether a case approves what is to be done. One that does is used up by it. Only the support desk can.
+    async fn check_case(&self, _request: &CheckCase) -> Result<CaseStanding, Fault> {
+        Err(Fault::unsupported("CHECK_CASE"))
     }
 
     /// What the account's device is, and what decides what it is told; `None` if the account has no such device. Only

@@ -3,6 +3,7 @@
 //! Every `match` is total and has no wildcard: a word added to the wire stops the build here. What is unknown, empty or
 //! zero maps to [`Malformed`] and never to something that could be acted on.
 
+pub(crate) mod case;
 pub(crate) mod device;
 
 use std::mem;
@@ -11,8 +12,8 @@ use std::time::{Duration, SystemTime};
 use farewell_proto::participant::v1 as pb;
 
 use crate::participant::{
-    Answer, Blocker, CheckProof, CodeChannel, CodeSent, Deferred, Done, Inventory, Order, Outcome,
-    ProofChecked, ProofKind, Retained, SendCode, UnbindDevice,
+    Answer, Blocker, CheckCase, CheckProof, CodeChannel, CodeSent, Deferred, Done, Inventory,
+    Order, Outcome, ProofChecked, ProofKind, Retained, SendCode, UnbindDevice,
 };
 
 /// Longest id or name; the coordinator's own are at most 128.
@@ -232,6 +233,7 @@ pub(crate) enum Question {
     Inventory { account: String },
     SendCode(SendCode),
     CheckProof(CheckProof),
+    CheckCase(CheckCase),
     DescribeDevice { account: String, device: String },
     UnbindDevice(UnbindDevice),
     DeviceUnbinding { account: String, name: String },
@@ -269,6 +271,9 @@ pub(crate) fn question(query: pb::Query) -> Result<(Question, Duration), Malform
             proof: given(asked.proof, "proof is empty")?,
             request_id: given(asked.request_id, "request_id is empty")?,
         }),
+        Some(pb::query::Question::CheckCase(asked)) => {
+            Question::CheckCase(case::check(asked, account)?)
+        }
         Some(pb::query::Question::DescribeDevice(asked)) => Question::DescribeDevice {
             account,
             device: device::id_of(&asked.device)?,

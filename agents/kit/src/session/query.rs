@@ -66,6 +66,10 @@ impl Shared {
                 .check_proof(&request)
                 .await
                 .map(wire::proof_checked),
+            Question::CheckCase(request) => {
+                let standing = self.code.check_case(&request).await;
+                standing.map(wire::case::checked)
+            }
             Question::DescribeDevice { account, device } => {
                 let described = self.code.describe_device(&account, &device).await;
                 described.map(wire::device::described)

@@ -1,0 +1,170 @@
+//! The words about cases.
+
+use farewell_proto::participant::v1 as pb;
+
+use super::{ACCOUNTS, DELETIONS, Malformed, id};
+use crate::participant::{CaseAction, CaseStanding, CheckCase};
+
+const CASES: &str = "cases/";
+const REQUESTS: &str = "requests/";
+/// How many approve where nothing else is said.
+const APPROVALS: u32 = 2;
+/// Codes or belongings in one question.
+const ITEMS_MAX: usize = 64;
+
+/// A question about a case of `account`.
+pub(super) fn check(asked: pb::CheckCaseQuery, account: String) -> Result<CheckCase, Malformed> {
+    let case = id(&asked.case, CASES, "case must be cases/{case}")?.to_owned();
+    let asked_action = pb::CaseAction::try_from(asked.action);
+    let used_for = asked.r#use;
+    if id(&used_for, DELETIONS, "").is_err() && id(&used_for, REQUESTS, "").is_err() {
+        return Err(Malformed(
+            "use must be deletions/{deletion} or requests/{request_id}",
+        ));
+    }
+    let approvals_min = match (asked.approvals_min, asked_action) {
+        (0 | APPROVALS, _) => APPROVALS,
+        (1, Ok(pb::CaseAction::OverrideBlockers)) => 1,
+        _ => return Err(Malformed("approvals_min must be 0 or 2, or 1 for blockers")),
+    };
+    let action = action(
+        asked_action,
+        asked.codes,
+        asked.to_account,
+        asked.belongings,
+    )?;
+    Ok(CheckCase {
+        account,
+        case,
+        action,
+        used_for,
+        approvals_min,
+    })
+}
+
+/// What an action doesn't speak of must be empty: it would be approved unseen.
+fn action(
+    action: Result<pb::CaseAction, prost::UnknownEnumValue>,
+    codes: Vec<String>,
+    to_account: String,
+    belongings: Vec<String>,
+) -> Result<CaseAction, Malformed> {
+    let moves = !to_account.is_empty() || !belongings.is_empty();
+    let action = match action {
+        Ok(pb::CaseAction::Unspecified) | Err(_) => {
+            return Err(Malformed("action is not known"));
+        }
+        Ok(pb::CaseAction::OverrideBlockers) if !moves => {
+            return Ok(CaseAction::OverrideBlockers(items(codes)?));
+        }
+        Ok(pb::CaseAction::TransferBelongings) if codes.is_empty() => {
+            let to_account = id(
+                &to_account,
+                ACCOUNTS,
+                "to_account must be accounts/{account}",
+            )?;
+            return Ok(CaseAction::TransferBelongings {
+                to_account: to_account.to_owned(),
+                belongings: items(belongings)?,
+            });
+        }
+        Ok(pb::CaseAction::OverrideBlockers | pb::CaseAction::TransferBelongings) => None,
+        Ok(pb::CaseAction::Delete) => Some(CaseAction::Delete),
+        Ok(pb::CaseAction::DeleteLegacy) => Some(CaseAction::DeleteLegacy),
+        Ok(pb::CaseAction::Memorialize) => Some(CaseAction::Memorialize),
+        Ok(pb::CaseAction::ClearRealName) => Some(CaseAction::ClearRealName),
+    };
+    action
+        .filter(|_| codes.is_empty() && !moves)
+        .ok_or(Malformed(
+            "codes, to_account or belongings are another action's",
+        ))
+}
+
+fn items(items: Vec<String>) -> Result<Vec<String>, Malformed> {
+    if items.is_empty() || items.len() > ITEMS_MAX || items.iter().any(String::is_empty) {
+        Err(Malformed(
+            "codes or belongings must be 1 to 64, none of them empty",
+        ))
+    } else {
+        Ok(items)
+    }
+}
+
+/// The answer.
+pub(crate) fn checked(standing: CaseStanding) -> pb::reply::Answer {
+    let standing = match standing {
+        CaseStanding::Stands => pb::CaseStanding::Stands,
+        CaseStanding::NotFound => pb::CaseStanding::NotFound,
+        CaseStanding::NotApproved => pb::CaseStanding::NotApproved,
+        CaseStanding::Expired => pb::CaseStanding::Expired,
+        CaseStanding::Used => pb::CaseStanding::Used,
+        CaseStanding::NotForThis => pb::CaseStanding::NotForThis,
+    };
+    pb::reply::Answer::CheckCase(pb::CheckCaseReply {
+        standing: standing.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(action: pb::CaseAction) -> pb::CheckCaseQuery {
+        pb::CheckCaseQuery {
+            case: "cases/c1".to_owned(),
+            action: action.into(),
+            r#use: "deletions/d1".to_owned(),
+            ..Default::default()
+        }
+    }
+
+    fn asked(query: pb::CheckCaseQuery) -> Result<CheckCase, Malformed> {
+        check(query, "a1".to_owned())
+    }
+
+    #[test]
+    fn a_question_names_its_case_its_action_and_what_it_is_for() {
+        let sound = asked(query(pb::CaseAction::Delete)).unwrap();
+        assert_eq!((sound.case.as_str(), sound.approvals_min), ("c1", 2));
+        assert!(!format!("{sound:?}").contains("a1"));
+        type Spoil = fn(&mut pb::CheckCaseQuery);
+        let spoilt: [(&str, Spoil); 8] = [
+            ("no case", |query| query.case.clear()),
+            ("another thing's name", |query| {
+                query.case = "deletions/c1".to_owned();
+            }),
+            ("no action", |query| query.action = 0),
+            ("an unknown action", |query| query.action = 99),
+            ("no use", |query| query.r#use.clear()),
+            ("codes of another action", |query| {
+                query.codes = vec!["OPEN_DISPUTE".to_owned()];
+            }),
+            ("an account of another action", |query| {
+                query.to_account = "accounts/b1".to_owned();
+            }),
+            ("one approval for a deletion", |query| {
+                query.approvals_min = 1
+            }),
+        ];
+        for (what, spoil) in spoilt {
+            let mut query = query(pb::CaseAction::Delete);
+            spoil(&mut query);
+            assert!(asked(query).is_err(), "{what}");
+        }
+    }
+
+    #[test]
+    fn overriding_nothing_and_moving_nothing_are_no_questions() {
+        let mut blockers = query(pb::CaseAction::OverrideBlockers);
+        assert!(asked(blockers.clone()).is_err());
+        blockers.codes = vec!["OPEN_DISPUTE".to_owned()];
+        blockers.approvals_min = 1;
+        assert_eq!(asked(blockers).unwrap().approvals_min, 1);
+        let mut moved = query(pb::CaseAction::TransferBelongings);
+        moved.to_account = "accounts/b1".to_owned();
+        assert!(asked(moved.clone()).is_err());
+        moved.belongings = vec!["POINTS".to_owned()];
+        asked(moved).unwrap();
+    }
+}

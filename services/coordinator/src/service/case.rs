@@ -1,0 +1,155 @@
+//! Asks the support desk whether a case approves what is to be done. The desk decides, and only it: nothing of a case is kept
+//! here but its name.
+
+use std::collections::HashMap;
+
+use farewell_core::{AccountId, DeletionId, RequestId};
+use farewell_proto::participant::v1 as wire;
+use farewell_proto::participant::v1::query::Question;
+use farewell_proto::participant::v1::reply::Answer;
+use tonic::{Code, Status};
+use uuid::Uuid;
+
+use crate::center::Center;
+use crate::error;
+
+/// The participant that decides.
+const SUPPORT: &str = "support";
+
+/// The name of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CaseName(Uuid);
+
+impl CaseName {
+    /// Errors: `INVALID_FIELD`.
+    pub fn parse(field: &str, name: &str) -> Result<Self, Status> {
+        let id = name.strip_prefix("cases/");
+        let id = id.and_then(|id| Uuid::try_parse(id).ok().filter(|id| !id.is_nil()));
+        id.map(Self)
+            .ok_or_else(|| error::invalid(field, "must be cases/{case}"))
+    }
+}
+
+impl std::fmt::Display for CaseName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "cases/{}", self.0)
+    }
+}
+
+/// What an approval is used for. It is good for that and for nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    Deletion(DeletionId),
+    /// The request of a caller, for what has no name of its own.
+    Request(RequestId),
+}
+
+impl std::fmt::Display for Use {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Deletion(id) => write!(f, "deletions/{id}"),
+            Self::Request(id) => write!(f, "requests/{}", id.0),
+        }
+    }
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    Delete,
+    DeleteLegacy,
+    Memorialize,
+    ClearRealName,
+    /// Codes, and how many people must have approved.
+    OverrideBlockers(Vec<String>, u32),
+    TransferBelongings {
+        to_account: AccountId,
+        belongings: Vec<String>,
+    },
+}
+
+/// Has the desk use its approval. Safe to repeat: the same use is answered the same.
+///
+/// Errors: `CASE_NOT_FOUND`, `CASE_NOT_APPROVED`, `CASE_EXPIRED`, `CASE_USED`, `CASE_NOT_FOR_THIS`, `DESK_UNAVAILABLE`.
+pub async fn check(
+    center: &Center,
+    account: &AccountId,
+    case: CaseName,
+    action: Action,
+    used_for: Use,
+) -> Result<(), Status> {
+    let question = Question::CheckCase(query(case, action, used_for));
+    let support = SUPPORT.parse().map_err(|_| unavailable())?;
+    let asked = center
+        .queries
+        .ask(center, &support, account, question, center.pace.query);
+    let Some(Answer::CheckCase(reply)) = asked.await else {
+        return Err(unavailable());
+    };
+    let refused = |code, reason, message| Err(error::coded(code, reason, message, HashMap::new()));
+    match reply.standing() {
+        wire::CaseStanding::Stands => Ok(()),
+        wire::CaseStanding::NotFound => refused(
+            Code::NotFound,
+            "CASE_NOT_FOUND",
+            "the support desk has no such case of this account",
+        ),
+        wire::CaseStanding::NotApproved => refused(
+            Code::FailedPrecondition,
+            "CASE_NOT_APPROVED",
+            "too few people of the support desk have approved the case",
+        ),
+        wire::CaseStanding::Expired => refused(
+            Code::FailedPrecondition,
+            "CASE_EXPIRED",
+            "the approval was not used in time: open another case",
+        ),
+        wire::CaseStanding::Used => refused(
+            Code::FailedPrecondition,
+            "CASE_USED",
+            "the approval was used for something else: open another case",
+        ),
+        wire::CaseStanding::NotForThis => refused(
+            Code::FailedPrecondition,
+            "CASE_NOT_FOR_THIS",
+            "the case approves something else",
+        ),
+        wire::CaseStanding::Unspecified => Err(unavailable()),
+    }
+}
+
+fn query(case: CaseName, action: Action, used_for: Use) -> wire::CheckCaseQuery {
+    let mut query = wire::CheckCaseQuery {
+        case: case.to_string(),
+        r#use: used_for.to_string(),
+        ..Default::default()
+    };
+    let action = match action {
+        Action::Delete => wire::CaseAction::Delete,
+        Action::DeleteLegacy => wire::CaseAction::DeleteLegacy,
+        Action::Memorialize => wire::CaseAction::Memorialize,
+        Action::ClearRealName => wire::CaseAction::ClearRealName,
+        Action::OverrideBlockers(codes, approvals) => {
+            query.codes = codes;
+            query.approvals_min = approvals;
+            wire::CaseAction::OverrideBlockers
+        }
+        Action::TransferBelongings {
+            to_account,
+            belongings,
+        } => {
+            query.to_account = format!("accounts/{}", to_account.as_str());
+            query.belongings = belongings;
+            wire::CaseAction::TransferBelongings
+        }
+    };
+    query.action = action.into();
+    query
+}
+
+fn unavailable() -> Status {
+    error::unavailable(
+        "DESK_UNAVAILABLE",
+        "the support desk's service gives no answer; the same request may be sent again",
+    )
+}

@@ -60,6 +60,7 @@ pub fn config(policy: Policy, ledger: &str, security: &Security) -> Config {
         orders: order_key(),
         pace: pace(),
         limits: Limits::default(),
+        custodian: "cloud".parse().expect("a name"),
     }
 }
 

@@ -9,7 +9,7 @@ use farewell_proto::participant::v1::connect_response::Message as Down;
 use farewell_proto::participant::v1::query::Question;
 use farewell_proto::participant::v1::reply::Answer;
 use farewell_proto::participant::v1::{
-    CheckProofReply, Command, EligibilityBlocker, EligibilityReply, HeldCategory, InventoryReply,
+    CheckProofReply, Command, EligibilityBlocker, EligibilityReply, ExportPartReply, HeldCategory, InventoryReply,
     Query, Reply, SendCodeReply, Verb,
 };
 use tokio::task::JoinHandle;
@@ -123,7 +123,11 @@ async fn serve(mut stream: Scripted, manners: Arc<Mutex<Manners>>) {
                     stream.reply(reply).await;
                 }
             }
-            Down::Welcome(_) | Down::Refusals(_) | Down::Time(_) | Down::ReturnsKept(_) => {}
+            Down::Welcome(_)
+            | Down::Refusals(_)
+            | Down::Time(_)
+            | Down::ReturnsKept(_)
+            | Down::ExportPart(_) => {}
         }
     }
 }
@@ -152,7 +156,13 @@ fn reply(query: &Query, manners: &mut Manners) -> Option<Reply> {
             }),
             Question::SendCode(_) => Answer::SendCode(manners.codes.pop_front()?),
             Question::CheckProof(_) => Answer::CheckProof(manners.proofs.pop_front()?),
+            // It holds nothing that anybody would take along.
+            Question::ExportPart(_) => Answer::ExportPart(ExportPartReply::default()),
             Question::DescribeDevice(_)
+            | Question::StartExport(_)
+            | Question::GetExport(_)
+            | Question::CancelExport(_)
+            | Question::ReadExport(_)
             | Question::UnbindDevice(_)
             | Question::DeviceUnbinding(_)
             | Question::CheckCase(_) => Answer::Unanswerable("UNSUPPORTED".to_owned()),

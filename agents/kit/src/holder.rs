@@ -3,12 +3,15 @@
 //! What can be said once is said here: the journal is asked first, a seal stops writes, a probe looks at what is really
 //! there. Whoever has more to do on a command, as agents and identity have, implements [`Participant`] itself.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use sqlx::AnyConnection;
 
+use crate::export::Part;
 use crate::participant::{
-    Answer, Blocker, CaseStanding, Category, CheckCase, Done, Fault, Inventory, Order, Outcome,
-    Participant, Retained,
+    Answer, Blocker, CaseStanding, Category, CheckCase, Custodian, Done, Fault, Inventory, Order,
+    Outcome, Participant, Retained,
 };
 use crate::seal::{self, Begun, Work};
 use crate::store::Store;
@@ -44,6 +47,16 @@ pub trait Holder: Send + Sync + 'static {
     /// As [`Participant::check_case`].
     async fn check_case(&self, _request: &CheckCase) -> Result<CaseStanding, Fault> {
         Err(Fault::unsupported("CHECK_CASE"))
+    }
+
+    /// See [`Participant::export_part`]. Nothing, unless said otherwise.
+    async fn export(&self, _account: &str, _after: &str) -> Result<Part, Fault> {
+        Ok(Part::default())
+    }
+
+    /// See [`Participant::custodian`].
+    fn archives(&self) -> Option<Arc<dyn Custodian>> {
+        None
     }
 }
 
@@ -95,6 +108,14 @@ impl<H: Holder> Participant for H {
 
     async fn check_case(&self, request: &CheckCase) -> Result<CaseStanding, Fault> {
         Holder::check_case(self, request).await
+    }
+
+    async fn export_part(&self, account: &str, after: &str) -> Result<Part, Fault> {
+        self.export(account, after).await
+    }
+
+    fn custodian(&self) -> Option<Arc<dyn Custodian>> {
+        self.archives()
     }
 }
 

@@ -5,6 +5,7 @@
 #![doc = concat!("```rust,ignore\n", include_str!("../examples/notes.rs"), "```")]
 
 pub mod devices;
+pub mod export;
 pub mod holder;
 pub mod journal;
 pub mod participant;

@@ -2,14 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
+use crate::export::Part;
+
 mod case;
+mod custodian;
 mod device;
 
 pub use case::{CaseAction, CaseStanding, CheckCase};
+pub use custodian::{
+    Custodian, Export, ExportRead, ExportSource, ExportState, NotExported, StartExport,
+};
 pub use device::{
     BoundDevice, Description, DeviceClass, DeviceDuty, DeviceEnding, DeviceFacts, DeviceOutcome,
     DeviceResult, DeviceReturn, DeviceTask, DeviceVerb, LockOutcome, NotUnbound, ReturnKept,
@@ -53,6 +60,18 @@ pub trait Participant: Send + Sync + 'static {
 
     /// What is held of the account. No side effects.
     async fn inventory(&self, account: &str) -> Result<Inventory, Fault>;
+
+    /// The next part of what the account's owner may take along, after the cursor that the part before ended with; empty at
+    /// the beginning. Nothing, unless said otherwise. No side effects, and no secrets: what proves who somebody is stays.
+    /// [`crate::export`] makes parts of tables and files.
+    async fn export_part(&self, _account: &str, _after: &str) -> Result<Part, Fault> {
+        Ok(Part::default())
+    }
+
+    /// Who keeps archives. Only one participant does.
+    fn custodian(&self) -> Option<Arc<dyn Custodian>> {
+        None
+    }
 
     /// Sends a verification code. Only the identity service can.
     async fn send_code(&self, _request: &SendCode) -> Result<CodeSent, Fault> {

@@ -7,7 +7,7 @@ use farewell_runtime::shutdown::Shutdown;
 use futures_util::future::BoxFuture;
 
 use crate::participant::Participant;
-use crate::session;
+use crate::session::{self, Session};
 use crate::store::Store;
 
 /// How long commands that are being carried out may take to end.
@@ -20,9 +20,22 @@ pub fn run(
     session: session::Config,
     shutdown: Shutdown,
 ) -> BoxFuture<'static, ()> {
+    run_with(store, participant, session, shutdown, |_, _| {})
+}
+
+/// As [`run`], for a service that asks coordinators on its own account, too: `begin` gets the session, and a shutdown that it
+/// spawns its work on.
+pub fn run_with(
+    store: Store,
+    participant: Arc<dyn Participant>,
+    session: session::Config,
+    shutdown: Shutdown,
+    begin: impl FnOnce(Session, Shutdown) + Send + 'static,
+) -> BoxFuture<'static, ()> {
     Box::pin(async move {
         let shutdown = shutdown.child();
-        let _session = session::start(session, participant, shutdown.clone());
+        let session = session::start(session, participant, shutdown.clone());
+        begin(session, shutdown.clone());
         shutdown.wait().await;
         if !shutdown.drain(DRAIN_LIMIT).await {
             tracing::warn!("ending with commands under way; they will be delivered again");

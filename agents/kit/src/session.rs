@@ -12,6 +12,7 @@
 mod asking;
 mod connection;
 mod desk;
+mod export;
 mod lines;
 mod link;
 mod query;
@@ -36,12 +37,14 @@ use tokio_util::sync::CancellationToken;
 
 use self::asking::Asking;
 use self::desk::{Desk, Rung};
+pub use self::export::{Ask, NoPart};
 use self::lines::Lines;
 use self::link::Link;
 use self::refusals::Refusals;
 pub(crate) use self::returns::RETURNS_MAX;
 use self::trace::Traced;
 use self::work::{Job, Settled};
+use crate::export::Part;
 use crate::participant::{Participant, ReturnKept};
 use crate::wire;
 
@@ -193,6 +196,7 @@ pub fn start_with(
         lines: Lines::default(),
         times: Asking::default(),
         returns: Asking::default(),
+        parts: Asking::default(),
         runtime: Handle::current(),
         shutdown: shutdown.clone(),
         ended: CancellationToken::new(),
@@ -220,6 +224,7 @@ struct Shared {
     lines: Lines,
     times: Asking<Bytes>,
     returns: Asking<Vec<ReturnKept>>,
+    parts: Asking<Result<Part, NoPart>>,
     runtime: Handle,
     shutdown: Shutdown,
     /// Said once nothing more will be answered: the drain is over.

@@ -5,6 +5,7 @@
 
 pub(crate) mod case;
 pub(crate) mod device;
+pub(crate) mod export;
 
 use std::mem;
 use std::time::{Duration, SystemTime};
@@ -13,7 +14,7 @@ use farewell_proto::participant::v1 as pb;
 
 use crate::participant::{
     Answer, Blocker, CheckCase, CheckProof, CodeChannel, CodeSent, Deferred, Done, Inventory,
-    Order, Outcome, ProofChecked, ProofKind, Retained, SendCode, UnbindDevice,
+    Order, Outcome, ProofChecked, ProofKind, Retained, SendCode, StartExport, UnbindDevice,
 };
 
 /// Longest id or name; the coordinator's own are at most 128.
@@ -229,14 +230,42 @@ fn retained(retained: Retained) -> pb::Retained {
 
 /// A question that can be asked of a participant.
 pub(crate) enum Question {
-    Eligibility { account: String },
-    Inventory { account: String },
+    Eligibility {
+        account: String,
+    },
+    Inventory {
+        account: String,
+    },
     SendCode(SendCode),
     CheckProof(CheckProof),
     CheckCase(CheckCase),
-    DescribeDevice { account: String, device: String },
+    DescribeDevice {
+        account: String,
+        device: String,
+    },
     UnbindDevice(UnbindDevice),
-    DeviceUnbinding { account: String, name: String },
+    DeviceUnbinding {
+        account: String,
+        name: String,
+    },
+    ExportPart {
+        account: String,
+        after: String,
+    },
+    StartExport(StartExport),
+    GetExport {
+        account: String,
+        export: String,
+    },
+    CancelExport {
+        account: String,
+        export: String,
+    },
+    ReadExport {
+        account: String,
+        export: String,
+        offset: u64,
+    },
 }
 
 /// A question and how long its answer is of use.
@@ -284,6 +313,29 @@ pub(crate) fn question(query: pb::Query) -> Result<(Question, Duration), Malform
         Some(pb::query::Question::DeviceUnbinding(asked)) => Question::DeviceUnbinding {
             account,
             name: given(asked.name, "name is empty")?,
+        },
+        Some(pb::query::Question::ExportPart(asked)) => {
+            export::name(asked.export)?;
+            Question::ExportPart {
+                account,
+                after: asked.after,
+            }
+        }
+        Some(pb::query::Question::StartExport(asked)) => {
+            Question::StartExport(export::start(asked, account)?)
+        }
+        Some(pb::query::Question::GetExport(asked)) => Question::GetExport {
+            account,
+            export: export::name(asked.export)?,
+        },
+        Some(pb::query::Question::CancelExport(asked)) => Question::CancelExport {
+            account,
+            export: export::name(asked.export)?,
+        },
+        Some(pb::query::Question::ReadExport(asked)) => Question::ReadExport {
+            account,
+            export: export::name(asked.export)?,
+            offset: u64::try_from(asked.offset).map_err(|_| Malformed("offset is below zero"))?,
         },
         None => {
             return Err(Malformed(

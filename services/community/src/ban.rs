@@ -2,12 +2,20 @@
 
 use std::time::SystemTime;
 
+use farewell_kit::export::{Column, Table};
 use farewell_kit::seal;
 use farewell_kit::store::{Store, micros, time};
 use sqlx::AnyConnection;
 
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS ban (account TEXT PRIMARY KEY, reason TEXT NOT NULL, until BIGINT NOT NULL)";
+
+/// What its owner may take along.
+pub(crate) const EXPORT: Table = Table::new(
+    "bans",
+    &[Column::Text("reason"), Column::Time("until")],
+    "SELECT account, reason, until FROM ban WHERE account = $1 AND account > $2 ORDER BY account LIMIT $3",
+);
 
 /// Bans the account until then; a later ban replaces an earlier one.
 ///

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use farewell_kit::export::{Column, Table};
 use farewell_kit::seal;
 use farewell_kit::store::{Store, micros};
 use sqlx::AnyConnection;
@@ -12,6 +13,18 @@ pub(crate) const SCHEMA: &str = "\
         text TEXT NOT NULL, commented_at BIGINT NOT NULL); \
     CREATE INDEX IF NOT EXISTS comment_by_account ON comment (account); \
     CREATE INDEX IF NOT EXISTS comment_by_post ON comment (post)";
+
+/// What its owner may take along. The post may be somebody else's: it is named, and not shown.
+pub(crate) const EXPORT: Table = Table::new(
+    "comments",
+    &[
+        Column::Text("id"),
+        Column::Text("post"),
+        Column::Time("time"),
+        Column::Text("text"),
+    ],
+    "SELECT id, id, post, commented_at, text FROM comment WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3",
+);
 
 /// Why a comment was not taken.
 #[derive(Debug, thiserror::Error)]

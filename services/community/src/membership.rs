@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use farewell_kit::export::{Column, Table};
 use farewell_kit::seal;
 use farewell_kit::store::{Store, micros};
 use sqlx::AnyConnection;
@@ -9,6 +10,13 @@ use sqlx::AnyConnection;
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS membership (account TEXT NOT NULL, circle TEXT NOT NULL, joined_at BIGINT NOT NULL, \
         PRIMARY KEY (account, circle))";
+
+/// What its owner may take along.
+pub(crate) const EXPORT: Table = Table::new(
+    "circles",
+    &[Column::Text("circle"), Column::Time("joined")],
+    "SELECT circle, circle, joined_at FROM membership WHERE account = $1 AND circle > $2 ORDER BY circle LIMIT $3",
+);
 
 /// Joins a circle; joining again changes nothing.
 ///

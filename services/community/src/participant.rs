@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use farewell_kit::export::{Part, Table, Tables};
 use farewell_kit::seal::{self, Work};
 use farewell_kit::store::Store;
 use farewell_kit::{Answer, Blocker, Fault, Holder, Inventory, Order};
@@ -13,6 +14,14 @@ use crate::{ban, comment, holding, membership, post};
 /// Every code that the community gives.
 pub const BLOCKERS: [&str; 1] = [BANNED];
 const BANNED: &str = "COMMUNITY_BANNED";
+
+/// What an account's owner may take along, in this order.
+const EXPORTED: &[&Table] = &[
+    &post::EXPORT,
+    &comment::EXPORT,
+    &membership::EXPORT,
+    &ban::EXPORT,
+];
 
 /// Takes part in deletions for the community.
 #[derive(Clone, Debug)]
@@ -44,6 +53,12 @@ impl Holder for Community {
     async fn erase(&self, mut work: Work, order: &Order) -> Result<Answer, Fault> {
         let counts = erase(work.tx(), &order.account).await?;
         work.finish(seal::erased(counts, Vec::new())).await
+    }
+
+    async fn export(&self, account: &str, after: &str) -> Result<Part, Fault> {
+        Tables::new(&self.store, EXPORTED)
+            .part(account, after)
+            .await
     }
 
     // Told and no more: a ban never stops a deletion.

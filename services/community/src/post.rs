@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use farewell_kit::export::{Column, Table};
 use farewell_kit::seal;
 use farewell_kit::store::{Store, micros};
 use sqlx::AnyConnection;
@@ -12,6 +13,17 @@ pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS post (id TEXT PRIMARY KEY, account TEXT, text TEXT, posted_at BIGINT NOT NULL, \
         CHECK ((account IS NULL) = (text IS NULL))); \
     CREATE INDEX IF NOT EXISTS post_by_account ON post (account)";
+
+/// What its owner may take along.
+pub(crate) const EXPORT: Table = Table::new(
+    "posts",
+    &[
+        Column::Text("id"),
+        Column::Time("time"),
+        Column::Text("text"),
+    ],
+    "SELECT id, id, posted_at, text FROM post WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3",
+);
 
 /// Publishes a post and gives its id.
 ///

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use farewell_core::{Deletion, DeletionId, Duty, Reason, duty};
+use farewell_core::{Deletion, DeletionId, Duty, ParticipantId, Reason, duty};
 use farewell_ledger::{Fence, Ledger, Owed};
 use tokio::sync::{Notify, broadcast, mpsc};
 
@@ -42,6 +42,8 @@ pub struct Center {
     /// Deletions that need more than commands: see [`crate::steward`].
     pub errands: Errands,
     pub queries: Queries,
+    /// Who makes and keeps archives.
+    pub custodian: ParticipantId,
     /// Set when the coordinator drains: nothing new is sent.
     pub draining: AtomicBool,
     pub board: Mutex<Board>,

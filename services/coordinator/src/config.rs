@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use farewell_core::Policy;
 use farewell_core::retry::Backoff;
+use farewell_core::{ParticipantId, Policy};
 use farewell_runtime::cose::SigningKey;
 use farewell_runtime::server::Security;
 
@@ -32,6 +32,8 @@ pub struct Config {
     pub pace: Pace,
     /// How fast callers may ask.
     pub limits: Limits,
+    /// The participant that makes archives of what everybody holds, and keeps them: nobody else gets others' data.
+    pub custodian: ParticipantId,
 }
 
 /// A port and who may speak on it.

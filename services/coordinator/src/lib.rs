@@ -122,6 +122,7 @@ async fn open(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
         settle,
         errands,
         queries: Queries::default(),
+        custodian: config.custodian,
         draining: AtomicBool::new(false),
         board: Default::default(),
         fence: Default::default(),

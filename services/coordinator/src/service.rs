@@ -7,6 +7,8 @@ pub mod account;
 )]
 mod case;
 pub mod deletion;
+mod download;
+mod export;
 mod intervene;
 pub mod operator;
 mod page;

@@ -1,5 +1,6 @@
 //! A participant's stream: who it is, what it has room for, what it answers.
 
+mod parts;
 mod returns;
 
 use std::pin::Pin;
@@ -23,6 +24,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
+use self::parts::Parts;
 use self::returns::Returns;
 use crate::board::{Frame, Heard, Lines, SESSION_FRAMES_MAX, SessionId, WINDOW_COMMANDS_MAX};
 use crate::center::Center;
@@ -129,7 +131,7 @@ impl Session {
         };
         tracing::info!(%participant, session = self.id, "participant connected");
         let name: Arc<str> = participant.as_str().into();
-        let mut returns = Returns::default();
+        let (mut returns, mut parts) = (Returns::default(), Parts::default());
         while let Some(message) = up.next().await {
             match message?.message {
                 Some(Up::Reports(reports)) => self.reports(&participant, &name, reports).await?,
@@ -138,6 +140,9 @@ impl Session {
                 Some(Up::Time(question)) => self.time(&question),
                 Some(Up::Returns(frame)) => {
                     returns.take(&self.center, &participant, &self.lines.words, frame)?;
+                }
+                Some(Up::ExportPart(question)) => {
+                    parts.take(&self.center, &participant, &self.lines.words, question);
                 }
                 Some(Up::Hello(_)) => {
                     return Err(error::invalid("hello", "a session says hello once"));

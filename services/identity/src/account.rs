@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use farewell_kit::export::{Column, Table};
 use farewell_kit::seal;
 use farewell_kit::store::{Store, micros};
 use sqlx::AnyConnection;
@@ -10,6 +11,13 @@ pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS account (account TEXT PRIMARY KEY, user_name TEXT NOT NULL, \
         frozen BIGINT NOT NULL CHECK (frozen IN (0, 1)), risk_locked BIGINT NOT NULL CHECK (risk_locked IN (0, 1)), \
         registered_at BIGINT NOT NULL)";
+
+/// What its owner may take along.
+pub(crate) const EXPORT: Table = Table::new(
+    "profile",
+    &[Column::Text("user_name"), Column::Time("registered")],
+    "SELECT account, user_name, registered_at FROM account WHERE account = $1 AND account > $2 ORDER BY account LIMIT $3",
+);
 
 /// Registers an account. `false`: it is there already, and stays as it is.
 ///

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use farewell_kit::export::{Column, Table};
 use farewell_kit::store::{Store, micros};
 use farewell_kit::{CodeChannel, seal};
 use sqlx::AnyConnection;
@@ -11,6 +12,13 @@ pub(crate) const SCHEMA: &str = "\
         address TEXT NOT NULL, PRIMARY KEY (account, channel)); \
     CREATE TABLE IF NOT EXISTS contact_change (account TEXT NOT NULL, channel TEXT NOT NULL, changed_at BIGINT NOT NULL, \
         PRIMARY KEY (account, channel))";
+
+/// What its owner may take along.
+pub(crate) const EXPORT: Table = Table::new(
+    "contacts",
+    &[Column::Text("channel"), Column::Text("address")],
+    "SELECT channel, channel, address FROM contact WHERE account = $1 AND channel > $2 ORDER BY channel LIMIT $3",
+);
 
 /// Binds a phone number or a mail address, instead of an earlier one. For a while nobody can delete the account then: codes
 /// that go to a new address don't say who bound it. The same address again changes nothing.

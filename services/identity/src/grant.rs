@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use farewell_kit::export::{Column, Table};
 use farewell_kit::seal;
 use farewell_kit::store::{Store, micros};
 use sqlx::AnyConnection;
@@ -10,6 +11,17 @@ use sqlx::AnyConnection;
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS app_grant (account TEXT NOT NULL, app TEXT NOT NULL, granted_at BIGINT NOT NULL, \
         revoked_at BIGINT NOT NULL, PRIMARY KEY (account, app))";
+
+/// What its owner may take along.
+pub(crate) const EXPORT: Table = Table::new(
+    "third_party_apps",
+    &[
+        Column::Text("app"),
+        Column::Time("granted"),
+        Column::Time("revoked"),
+    ],
+    "SELECT app, app, granted_at, revoked_at FROM app_grant WHERE account = $1 AND app > $2 ORDER BY app LIMIT $3",
+);
 
 /// Lets an app act for the account, again if that was revoked.
 ///

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use farewell_kit::export::{Column, Table};
 use farewell_kit::store::{Store, micros};
 use farewell_kit::{Fault, seal};
 use sqlx::AnyConnection;
@@ -14,6 +15,17 @@ pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS login (id TEXT PRIMARY KEY, account TEXT NOT NULL, agent TEXT NOT NULL, \
         started_at BIGINT NOT NULL, ended_at BIGINT NOT NULL); \
     CREATE INDEX IF NOT EXISTS login_by_account ON login (account)";
+
+/// What its owner may take along: where somebody was logged in, and nothing that logs anybody in.
+pub(crate) const EXPORT: Table = Table::new(
+    "logins",
+    &[
+        Column::Text("agent"),
+        Column::Time("started"),
+        Column::Time("ended"),
+    ],
+    "SELECT id, agent, started_at, ended_at FROM login WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3",
+);
 
 /// Why nobody was logged in.
 #[derive(Debug, thiserror::Error)]

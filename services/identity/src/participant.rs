@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use farewell_kit::export::{Part, Table, Tables};
 use farewell_kit::seal::{self, Begun};
 use farewell_kit::store::Store;
 use farewell_kit::{
@@ -19,6 +20,16 @@ use crate::rules::Rules;
 use crate::{
     account, case, contact, eligibility, grant, guardian, holding, login, proof, realname,
 };
+
+/// What an account's owner may take along, in this order. What proves who somebody is stays, also hashed: passwords, codes,
+/// tries; and so do cases, which are somebody else's.
+const EXPORTED: &[&Table] = &[
+    &account::EXPORT,
+    &contact::EXPORT,
+    &realname::EXPORT,
+    &login::EXPORT,
+    &grant::EXPORT,
+];
 
 /// Takes part in deletions for identity.
 #[derive(Clone, Debug)]
@@ -134,6 +145,12 @@ impl Participant for Identity {
     async fn inventory(&self, account: &str) -> Result<Inventory, Fault> {
         let mut connection = self.store.pool().acquire().await?;
         Ok(holding::held(&mut connection, account).await?)
+    }
+
+    async fn export_part(&self, account: &str, after: &str) -> Result<Part, Fault> {
+        Tables::new(&self.store, EXPORTED)
+            .part(account, after)
+            .await
     }
 
     async fn send_code(&self, request: &SendCode) -> Result<CodeSent, Fault> {

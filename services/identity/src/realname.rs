@@ -1,11 +1,19 @@
 //! The real-name record: who the person is to the state.
 
+use farewell_kit::export::{Column, Table};
 use farewell_kit::seal;
 use farewell_kit::store::Store;
 use sqlx::AnyConnection;
 
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS real_name (account TEXT PRIMARY KEY, name TEXT NOT NULL, document TEXT NOT NULL)";
+
+/// What its owner may take along.
+pub(crate) const EXPORT: Table = Table::new(
+    "real_name",
+    &[Column::Text("name"), Column::Text("document")],
+    "SELECT account, name, document FROM real_name WHERE account = $1 AND account > $2 ORDER BY account LIMIT $3",
+);
 
 /// Records name and document number, instead of earlier ones.
 ///

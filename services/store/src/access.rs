@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use farewell_kit::export::{Column, Table};
 use farewell_kit::seal;
 use farewell_kit::store::{Store, micros};
 use sqlx::AnyConnection;
@@ -11,6 +12,17 @@ pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS access_log (id TEXT PRIMARY KEY, account TEXT NOT NULL, address TEXT NOT NULL, \
         path TEXT NOT NULL, accessed_at BIGINT NOT NULL); \
     CREATE INDEX IF NOT EXISTS access_log_by_account ON access_log (account)";
+
+/// What its owner may take along.
+pub(crate) const EXPORT: Table = Table::new(
+    "access_log",
+    &[
+        Column::Time("time"),
+        Column::Text("address"),
+        Column::Text("path"),
+    ],
+    "SELECT id, accessed_at, address, path FROM access_log WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3",
+);
 
 /// What of a log entry has to be kept under law.
 pub(crate) struct Entry {

@@ -1,5 +1,6 @@
 //! Coupons: left until used or explicitly given up.
 
+use farewell_kit::export::{Column, Table};
 use farewell_kit::seal;
 use farewell_kit::store::Store;
 use sqlx::AnyConnection;
@@ -9,6 +10,17 @@ pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS coupon (id TEXT PRIMARY KEY, account TEXT NOT NULL, \
         state TEXT NOT NULL CHECK (state IN ('LEFT', 'USED', 'FORFEITED')), worth_cents BIGINT NOT NULL); \
     CREATE INDEX IF NOT EXISTS coupon_by_account ON coupon (account)";
+
+/// What its owner may take along.
+pub(crate) const EXPORT: Table = Table::new(
+    "coupons",
+    &[
+        Column::Text("id"),
+        Column::Text("state"),
+        Column::Cents("worth"),
+    ],
+    "SELECT id, id, state, worth_cents FROM coupon WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3",
+);
 
 /// Gives the account a coupon, worth so many hundredths of the currency, and gives its id.
 ///

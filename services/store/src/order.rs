@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use farewell_kit::export::{Column, Table};
 use farewell_kit::seal;
 use farewell_kit::store::{Store, micros};
 use sqlx::AnyConnection;
@@ -15,6 +16,24 @@ pub(crate) const SCHEMA: &str = "\
         placed_at BIGINT NOT NULL, completed_at BIGINT NOT NULL, \
         CHECK ((state = 'COMPLETED') = (completed_at > 0))); \
     CREATE INDEX IF NOT EXISTS placed_order_by_account ON placed_order (account)";
+
+/// What its owner may take along. Files have names of their own kind: `orders.csv`, `orders.json`.
+pub(crate) const EXPORT: Table = Table::new(
+    "orders",
+    &[
+        Column::Text("id"),
+        Column::Text("item"),
+        Column::Cents("amount"),
+        Column::Text("state"),
+        Column::Flag("disputed"),
+        Column::Text("recipient"),
+        Column::Text("address"),
+        Column::Time("placed"),
+        Column::Time("completed"),
+    ],
+    "SELECT id, id, item, amount_cents, state, disputed, recipient, address, placed_at, completed_at FROM placed_order \
+     WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3",
+);
 
 /// What is ordered, and where it goes.
 #[derive(Clone, Debug)]

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use farewell_kit::export::{Part, Table, Tables};
 use farewell_kit::seal::{self, Work};
 use farewell_kit::store::Store;
 use farewell_kit::{Answer, Blocker, Done, Fault, Holder, Inventory, Order, Retained};
@@ -13,6 +14,17 @@ use crate::{
     access, campaign, coupon, credit, eligibility, holding, order, points, retention, subscription,
     support, wallet,
 };
+
+/// What an account's owner may take along, in this order.
+const EXPORTED: &[&Table] = &[
+    &order::EXPORT,
+    &subscription::EXPORT,
+    &coupon::EXPORT,
+    &wallet::EXPORT,
+    &points::EXPORT,
+    &support::EXPORT,
+    &access::EXPORT,
+];
 
 /// Takes part in deletions for the store.
 #[derive(Clone, Debug)]
@@ -70,6 +82,12 @@ impl Holder for Shop {
         order: &Order,
     ) -> Result<Vec<Retained>, Fault> {
         Ok(retention::retained(connection, &self.retention, deletion(order)).await?)
+    }
+
+    async fn export(&self, account: &str, after: &str) -> Result<Part, Fault> {
+        Tables::new(&self.store, EXPORTED)
+            .part(account, after)
+            .await
     }
 
     async fn blockers(&self, account: &str) -> Result<Vec<Blocker>, Fault> {

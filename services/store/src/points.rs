@@ -1,11 +1,19 @@
 //! Loyalty points. They go with the account; giving them up beforehand is the person's own decision.
 
+use farewell_kit::export::{Column, Table};
 use farewell_kit::seal;
 use farewell_kit::store::Store;
 use sqlx::AnyConnection;
 
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS points (account TEXT PRIMARY KEY, points BIGINT NOT NULL, forfeited BIGINT NOT NULL)";
+
+/// What its owner may take along.
+pub(crate) const EXPORT: Table = Table::new(
+    "points",
+    &[Column::Number("points")],
+    "SELECT account, points FROM points WHERE account = $1 AND account > $2 ORDER BY account LIMIT $3",
+);
 
 /// Credits points. What comes after a forfeit was not given up by it.
 ///

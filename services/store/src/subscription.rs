@@ -1,5 +1,6 @@
 //! Subscriptions: paid again and again until they are cancelled.
 
+use farewell_kit::export::{Column, Table};
 use farewell_kit::seal;
 use farewell_kit::store::Store;
 use sqlx::AnyConnection;
@@ -7,6 +8,13 @@ use sqlx::AnyConnection;
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS subscription (account TEXT NOT NULL, plan TEXT NOT NULL, active BIGINT NOT NULL, \
         PRIMARY KEY (account, plan))";
+
+/// What its owner may take along.
+pub(crate) const EXPORT: Table = Table::new(
+    "subscriptions",
+    &[Column::Text("plan"), Column::Flag("active")],
+    "SELECT plan, plan, active FROM subscription WHERE account = $1 AND plan > $2 ORDER BY plan LIMIT $3",
+);
 
 /// Subscribes to a plan, again if it was cancelled.
 ///

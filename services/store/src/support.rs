@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use farewell_kit::export::{Column, Table};
 use farewell_kit::seal;
 use farewell_kit::store::{Store, micros};
 use sqlx::AnyConnection;
@@ -13,6 +14,20 @@ pub(crate) const SCHEMA: &str = "\
         kind TEXT NOT NULL CHECK (kind IN ('TICKET', 'SAFETY', 'INSURANCE')), text TEXT NOT NULL, \
         opened_at BIGINT NOT NULL, closed_at BIGINT NOT NULL); \
     CREATE INDEX IF NOT EXISTS support_case_by_account ON support_case (account)";
+
+/// What its owner may take along.
+pub(crate) const EXPORT: Table = Table::new(
+    "support_cases",
+    &[
+        Column::Text("id"),
+        Column::Text("kind"),
+        Column::Text("text"),
+        Column::Time("opened"),
+        Column::Time("closed"),
+    ],
+    "SELECT id, id, kind, text, opened_at, closed_at FROM support_case WHERE account = $1 AND id > $2 \
+     ORDER BY id LIMIT $3",
+);
 
 /// What the desk is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

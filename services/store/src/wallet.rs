@@ -1,11 +1,19 @@
 //! The wallet: money of the account's that the store holds.
 
+use farewell_kit::export::{Column, Table};
 use farewell_kit::seal;
 use farewell_kit::store::Store;
 use sqlx::AnyConnection;
 
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS wallet (account TEXT PRIMARY KEY, balance_cents BIGINT NOT NULL CHECK (balance_cents >= 0))";
+
+/// What its owner may take along.
+pub(crate) const EXPORT: Table = Table::new(
+    "wallet",
+    &[Column::Cents("balance")],
+    "SELECT account, balance_cents FROM wallet WHERE account = $1 AND account > $2 ORDER BY account LIMIT $3",
+);
 
 /// Adds to the balance, in hundredths of the currency.
 ///

@@ -23,6 +23,7 @@ mod device;
 mod eligibility;
 mod erasure;
 mod facts;
+mod history;
 mod keeper;
 mod lease;
 mod lock;

@@ -13,7 +13,8 @@ use super::delivery::Settled;
 use super::erasure::{self, Erasure};
 use super::order::State;
 use super::registry::{Registry, Via};
-use super::{eligibility, facts, names, share, unbinding};
+use super::{eligibility, facts, history, names, share, unbinding};
+use crate::export::Part;
 use crate::participant::{
     Answer, Blocker, BoundDevice, Category, Deferred, Description, DeviceClass, DeviceResult,
     DeviceVerb, Done, Fault, INVALID_COMMAND, Inventory, NotUnbound, Order, Outcome, Participant,
@@ -296,6 +297,10 @@ impl Participant for DeviceLine {
             categories,
             devices,
         })
+    }
+
+    async fn export_part(&self, account: &str, after: &str) -> Result<Part, Fault> {
+        history::part(self.registry.store(), account, after).await
     }
 
     async fn describe_device(

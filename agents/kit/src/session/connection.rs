@@ -302,6 +302,10 @@ impl<'a> Connection<'a> {
                     .returns
                     .answer(answer.returns_id, kept.collect());
             }
+            Some(Message::ExportPart(answer)) => {
+                let (question, part) = wire::export::answered(answer);
+                self.shared.parts.answer(question, part);
+            }
             Some(Message::Commands(_)) => {}
             Some(Message::Welcome(_)) => return Err(Lost::Protocol("a second `welcome`")),
             // A newer coordinator may say more than we know; it is not acted on.

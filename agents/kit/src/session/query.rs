@@ -1,12 +1,13 @@
 //! Short questions: answered in time, or said to be unanswerable. Silence and "fine" are different things.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use farewell_proto::participant::v1::{Query, Reply, reply};
 
 use super::Shared;
 use super::work::{caught, chain};
-use crate::participant::Fault;
+use crate::participant::{Custodian, Fault};
 use crate::wire::{self, Question};
 
 /// A question that takes longer is not short; the bound is against a peer that makes them pile up.
@@ -82,6 +83,36 @@ impl Shared {
                 let unbinding = self.code.device_unbinding(&account, &name).await;
                 unbinding.map(wire::device::unbinding)
             }
+            Question::ExportPart { account, after } => {
+                let part = self.code.export_part(&account, &after).await;
+                part.map(wire::export::part)
+            }
+            Question::StartExport(request) => {
+                let export = self.custodian()?.start(&request).await;
+                export.map(wire::export::export)
+            }
+            Question::GetExport { account, export } => {
+                let export = self.custodian()?.get(&account, &export).await;
+                export.map(wire::export::export)
+            }
+            Question::CancelExport { account, export } => {
+                let export = self.custodian()?.cancel(&account, &export).await;
+                export.map(wire::export::export)
+            }
+            Question::ReadExport {
+                account,
+                export,
+                offset,
+            } => {
+                let read = self.custodian()?.read(&account, &export, offset).await;
+                read.map(wire::export::read)
+            }
         }
+    }
+
+    fn custodian(&self) -> Result<Arc<dyn Custodian>, Fault> {
+        self.code
+            .custodian()
+            .ok_or_else(|| Fault::unsupported("an export"))
     }
 }

@@ -12,10 +12,14 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
 
+use super::download::Downloads;
+use super::export;
 use super::unbinding::{self, Name, Wish};
-use super::{CHANGE_MAX, parse, within};
+use super::{CHANGE_MAX, READ_MAX, parse, within};
+use crate::admission::peer_of;
 use crate::center::Center;
 use crate::error;
+use crate::language::Language;
 
 /// Watchers of one coordinator: each asks the product line again and again.
 const WATCHERS_MAX: usize = 256;
@@ -29,6 +33,7 @@ pub struct Accounts {
     center: Arc<Center>,
     shutdown: Shutdown,
     seats: Arc<Semaphore>,
+    downloads: Downloads,
 }
 
 impl Accounts {
@@ -38,6 +43,7 @@ impl Accounts {
             center,
             shutdown,
             seats: Arc::new(Semaphore::new(WATCHERS_MAX)),
+            downloads: Downloads::default(),
         }
     }
 }
@@ -57,10 +63,12 @@ impl Accounts {
 }
 
 type Reply<T> = Result<Response<T>, Status>;
+type Download = Pin<Box<dyn Stream<Item = Result<api::DownloadExportResponse, Status>> + Send>>;
 type Watch = Pin<Box<dyn Stream<Item = Result<api::WatchDeviceUnbindingResponse, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl AccountService for Accounts {
+    type DownloadExportStream = Download;
     type WatchDeviceUnbindingStream = Watch;
 
     async fn unbind_device(
@@ -120,6 +128,85 @@ impl AccountService for Accounts {
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
+
+    async fn start_export(
+        &self,
+        request: Request<api::StartExportRequest>,
+    ) -> Reply<api::StartExportResponse> {
+        let language = Language::of(request.metadata());
+        let caller = peer_of(&request);
+        self.center.throttle.caller(caller.as_deref())?;
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let name = export::Name(parse::request_id(&request.request_id)?);
+        let account = parse::account("account", &request.account)?;
+        self.center.throttle.account(caller.as_deref(), &account)?;
+        let start = export::start(&self.center, &name, &account, language);
+        Ok(language.respond(api::StartExportResponse {
+            export: Some(within(CHANGE_MAX, start).await?),
+        }))
+    }
+
+    async fn get_export(
+        &self,
+        request: Request<api::GetExportRequest>,
+    ) -> Reply<api::GetExportResponse> {
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let name = export_name(&request.name)?;
+        let account = parse::account("account", &request.account)?;
+        let get = export::get(&self.center, &name, &account);
+        Ok(Response::new(api::GetExportResponse {
+            export: Some(within(READ_MAX, get).await?),
+        }))
+    }
+
+    async fn cancel_export(
+        &self,
+        request: Request<api::CancelExportRequest>,
+    ) -> Reply<api::CancelExportResponse> {
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let name = export_name(&request.name)?;
+        let account = parse::account("account", &request.account)?;
+        let cancel = export::cancel(&self.center, &name, &account);
+        Ok(Response::new(api::CancelExportResponse {
+            export: Some(within(CHANGE_MAX, cancel).await?),
+        }))
+    }
+
+    async fn download_export(
+        &self,
+        request: Request<api::DownloadExportRequest>,
+    ) -> Reply<Download> {
+        let caller = peer_of(&request);
+        self.center.throttle.caller(caller.as_deref())?;
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let name = export_name(&request.name)?;
+        let account = parse::account("account", &request.account)?;
+        if request.offset < 0 {
+            return Err(error::invalid("offset", "must be at least 0"));
+        }
+        self.center.throttle.account(caller.as_deref(), &account)?;
+        let begun = self
+            .downloads
+            .begin(&self.center, name, account, request.offset);
+        let (download, pieces) = begun.await?;
+        let (center, shutdown) = (Arc::clone(&self.center), self.shutdown.clone());
+        self.shutdown.spawn(async move {
+            tokio::select! {
+                () = shutdown.wait() => {}
+                () = download.carry(&center) => {}
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(pieces))))
+    }
+}
+
+fn export_name(text: &str) -> Result<export::Name, Status> {
+    text.parse()
+        .map_err(|()| error::invalid("name", "must be exports/{export}"))
 }
 
 type Sender = mpsc::Sender<Result<api::WatchDeviceUnbindingResponse, Status>>;

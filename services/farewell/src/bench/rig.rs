@@ -117,6 +117,7 @@ pub async fn coordinator(args: CoordinatorArgs) -> anyhow::Result<()> {
         orders: SigningKey::from_pem(&args.place.read("orders.key")?)?,
         pace: Pace::default(),
         limits: Limits::default(),
+        custodian: "cloud".parse()?,
     };
     let running = farewell_coordinator::start(config, shutdown.clone()).await?;
     say(&Ports {

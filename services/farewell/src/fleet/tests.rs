@@ -66,6 +66,7 @@ fn coordinator(ca: &DevCa, orders: SigningKey) -> farewell_coordinator::Config {
         orders,
         pace: Pace::default(),
         limits: Limits::default(),
+        custodian: "cloud".parse().unwrap(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use farewell_coordinator::{Config, Limits, Listener, Pace};
+use farewell_core::ParticipantId;
 use farewell_core::retry::Backoff;
 use farewell_runtime::config::{Human, Problem, Problems, Validate, nested};
 use farewell_runtime::cose::{self, SigningKey};
@@ -32,6 +33,8 @@ pub struct Coordinator {
     pub orders: OrderKey,
     pub pace: Times,
     pub limits: Rates,
+    /// The participant that makes archives of what is held of an account, and keeps them.
+    pub custodian: String,
     /// How long the end may take.
     pub drain: Human,
     pub telemetry: telemetry::Config,
@@ -89,6 +92,7 @@ impl Default for Coordinator {
             orders: OrderKey::default(),
             pace: Times::default(),
             limits: Rates::default(),
+            custodian: "cloud".to_owned(),
             drain: Human(Pace::default().drain),
             telemetry: telemetry::Config::default(),
         }
@@ -146,6 +150,9 @@ impl Validate for Coordinator {
             ("listen.operators", self.listen.operators),
         ] {
             exposed(key, Some(address), self.plain, out);
+        }
+        if let Err(error) = self.custodian.parse::<ParticipantId>() {
+            out.push(Problem::new("custodian", error.0));
         }
         nested("policy", &self.policy, out);
         nested("pace", &self.pace, out);
@@ -233,6 +240,7 @@ impl Coordinator {
                 caller_per_second: self.limits.caller_per_second,
                 account_per_minute: self.limits.account_per_minute,
             },
+            custodian: self.custodian.parse()?,
         })
     }
 }

@@ -41,12 +41,8 @@ async fn relay(center: &Center) -> usize {
     for announcement in &batch {
         tracing::info!(target: "farewell::announce", deletion = %announcement.deletion, state = announcement.state, at = %announcement.at, "ended");
     }
-    let ids: Vec<_> = batch
-        .iter()
-        .map(|announcement| announcement.deletion)
-        .collect();
-    match center.ledger.announced(&fence, &ids).await {
-        Ok(()) => ids.len(),
+    match center.ledger.announced(&fence, &batch, &[]).await {
+        Ok(()) => batch.len(),
         Err(error) => {
             tracing::warn!(error = %chain(&error), "the outbox will tell these again");
             0

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use farewell_core::{Deletion, DeletionId, Duty, Event, Mask, Plan, Refusal, Time};
+use farewell_core::{Deletion, DeletionId, Duty, Event, Mask, Plan, Refusal, State, Time};
 use farewell_ledger::{Error, Turn, Turned};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -138,8 +138,11 @@ pub async fn read(center: &Center, id: DeletionId) -> Result<(Deletion, Arc<Plan
 /// The turn of `event` on the deletion as stored.
 fn decide(deletion: &Deletion, plan: &Plan, event: &Event, now: Time) -> Result<Turn, Refusal> {
     let after = deletion.step(event, plan, now)?;
+    let sealed = matches!(after.state, State::CoolingOff { .. })
+        && !matches!(deletion.state, State::CoolingOff { .. });
     Ok(Turn {
         before: deletion.revision,
+        sealed_at: sealed.then_some(now),
         clear: after.clears(deletion, plan),
         after,
         note: note(event),

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::{Announcement, Coordinator, Cursor, Entry, Error, Owed};
+use crate::{Announcement, Coordinator, Cursor, Entry, Error, Event, Owed, Receiver};
 
 /// What a state carries.
 #[derive(Clone, Copy, Debug, Default)]
@@ -283,6 +283,49 @@ impl From<OutboxRow> for Announcement {
         }
     }
 }
+
+#[derive(sqlx::FromRow)]
+pub(crate) struct EventRow {
+    deletion: Uuid,
+    kind: i16,
+    at: i64,
+}
+
+impl EventRow {
+    pub fn of(self, receiver: &str) -> Event {
+        Event {
+            receiver: receiver.to_owned(),
+            deletion: DeletionId(self.deletion),
+            kind: self.kind,
+            at: Time::from_micros(self.at),
+        }
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub(crate) struct ReceiverRow {
+    receiver: String,
+    waiting: i64,
+    oldest: Option<i64>,
+    refused: i64,
+}
+
+impl From<ReceiverRow> for Receiver {
+    fn from(row: ReceiverRow) -> Self {
+        Self {
+            receiver: row.receiver,
+            waiting: row.waiting,
+            oldest: row.oldest.map(Time::from_micros),
+            refused: row.refused,
+        }
+    }
+}
+
+/// Who is behind, and how far.
+pub(crate) const RECEIVERS: &str = "
+SELECT receiver, sum(CASE WHEN refused IS NULL THEN 1 ELSE 0 END) AS waiting,
+       min(CASE WHEN refused IS NULL THEN at END) AS oldest, count(refused) AS refused
+FROM event GROUP BY receiver ORDER BY receiver";
 
 pub(crate) fn slot(number: i16) -> Result<Slot, Error> {
     u8::try_from(number)

@@ -11,6 +11,7 @@ mod columns;
 pub mod limit;
 pub mod memory;
 mod merge;
+mod migrations;
 pub mod postgres;
 pub mod sqlite;
 
@@ -140,8 +141,25 @@ pub trait Ledger: Send + Sync + 'static {
     /// Changes of state of these slots that are not announced, oldest first.
     async fn outbox(&self, slots: &[Slot], limit: u32) -> Result<Vec<Announcement>, Error>;
 
-    /// Forgets what has been announced.
-    async fn announced(&self, fence: &Fence, deletions: &[DeletionId]) -> Result<(), Error>;
+    /// Forgets what has been announced, and keeps what receivers are to be told of it. Of a repeat the first stands. Fenced.
+    async fn announced(
+        &self,
+        fence: &Fence,
+        told: &[Announcement],
+        events: &[Event],
+    ) -> Result<(), Error>;
+
+    /// What a receiver is still to be told of, oldest first: of these slots, or of all.
+    async fn events(
+        &self,
+        receiver: &str,
+        slots: Option<&[Slot]>,
+        limit: u32,
+    ) -> Result<Vec<Event>, Error>;
+
+    /// Forgets what a receiver says that it has, and remembers what it refused, with its word for why. What is not there is no
+    /// error: it may say so twice. Not fenced.
+    async fn heard(&self, receiver: &str, heard: &[Heard]) -> Result<(), Error>;
 }
 
 /// What became of a request to open a deletion.
@@ -170,6 +188,8 @@ pub struct Turn {
     pub clear: Mask,
     /// For the history, a machine word.
     pub note: &'static str,
+    /// When the account was sealed, if this turn does it: others are told. (That a deletion ends they are told anyway.)
+    pub sealed_at: Option<Time>,
 }
 
 /// What became of a turn.
@@ -300,6 +320,20 @@ pub struct Overview {
     pub oldest_unfinished: Option<Time>,
     pub coordinators: Vec<Coordinator>,
     pub outbox: i64,
+    /// Receivers of events that have not heard everything.
+    pub receivers: Vec<Receiver>,
+}
+
+/// A receiver of events that has not heard everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receiver {
+    pub receiver: String,
+    /// Events that it is still to be told of.
+    pub waiting: i64,
+    /// When the oldest of them happened.
+    pub oldest: Option<Time>,
+    /// Events that it will never take.
+    pub refused: i64,
 }
 
 /// A coordinator and its lease.
@@ -310,13 +344,33 @@ pub struct Coordinator {
     pub lease_until: Time,
 }
 
-/// A change of state that others want to know of. Written with the change, forgotten when told.
+/// A change of state that others want to know of: an account was sealed, or a deletion has ended. Written with the change,
+/// forgotten when told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announcement {
     pub deletion: DeletionId,
     /// State code.
     pub state: i16,
     pub at: Time,
+}
+
+/// What one receiver is to be told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub receiver: String,
+    pub deletion: DeletionId,
+    /// What happened, in the words of whoever tells it: each is told once of a deletion.
+    pub kind: i16,
+    pub at: Time,
+}
+
+/// What a receiver says of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    pub deletion: DeletionId,
+    pub kind: i16,
+    /// Its word for not taking it, ever. `None`: it has it.
+    pub refused: Option<String>,
 }
 
 impl Settled {

@@ -11,8 +11,8 @@ use farewell_core::receipt::{Kept, Receipt};
 use farewell_core::{AccountId, Deletion, DeletionId, LegIndex, RequestId, Slot, Time};
 
 use crate::{
-    Announcement, Coordinator, Cursor, Entry, Error, Fence, Filter, Leases, Ledger, Opened,
-    Overview, Owed, Remembered, Settled, Settlement, Turn, Turned, clock, merge,
+    Announcement, Coordinator, Cursor, Entry, Error, Event, Fence, Filter, Heard, Leases, Ledger,
+    Opened, Overview, Owed, Receiver, Remembered, Settled, Settlement, Turn, Turned, clock, merge,
 };
 
 /// A ledger in memory. Its transactions are one lock.
@@ -38,7 +38,9 @@ struct Tables {
     history: BTreeMap<(DeletionId, i32), Entry>,
     live: BTreeMap<AccountId, DeletionId>,
     requests: BTreeMap<RequestId, ([u8; 16], DeletionId)>,
-    outbox: BTreeMap<DeletionId, Announcement>,
+    outbox: BTreeMap<(DeletionId, i16), Announcement>,
+    /// With the receiver's word for not taking it.
+    events: BTreeMap<(String, DeletionId, i16), (Time, Option<String>)>,
     coordinators: BTreeMap<String, Lease>,
     slots: BTreeMap<Slot, String>,
     policies: Vec<Policy>,
@@ -112,16 +114,38 @@ impl Tables {
             && was_live
         {
             self.live.remove(&deletion.account);
-            self.outbox.insert(
-                id,
-                Announcement {
-                    deletion: id,
-                    state: deletion.state.code(),
-                    at,
-                },
-            );
+            self.tell(&deletion, at);
         }
         self.deletions.insert(id, deletion);
+    }
+
+    fn receivers(&self) -> Vec<Receiver> {
+        let mut receivers = BTreeMap::<&str, Receiver>::new();
+        for ((name, _, _), (at, refused)) in &self.events {
+            let receiver = receivers.entry(name).or_insert_with(|| Receiver {
+                receiver: name.clone(),
+                waiting: 0,
+                oldest: None,
+                refused: 0,
+            });
+            if refused.is_some() {
+                receiver.refused += 1;
+            } else {
+                receiver.waiting += 1;
+                receiver.oldest = Some(receiver.oldest.map_or(*at, |oldest| oldest.min(*at)));
+            }
+        }
+        receivers.into_values().collect()
+    }
+
+    fn tell(&mut self, deletion: &Deletion, at: Time) {
+        let state = deletion.state.code();
+        let told = Announcement {
+            deletion: deletion.id,
+            state,
+            at,
+        };
+        self.outbox.entry((deletion.id, state)).or_insert(told);
     }
 
     fn writable(&self, deletion: &Deletion) -> Result<(), Error> {
@@ -192,6 +216,9 @@ impl Ledger for Memory {
                 let seen = (deletion.request_digest, deletion.id);
                 tables.requests.insert(deletion.request, seen);
                 tables.live.insert(deletion.account.clone(), deletion.id);
+                if let Some(at) = merge::sealed_at_once(&deletion) {
+                    tables.tell(&deletion, at);
+                }
                 tables.put(deletion.clone(), deletion.state.word(), now);
                 Opened::Created(deletion)
             })
@@ -222,6 +249,9 @@ impl Ledger for Memory {
         let now = clock();
         for (turned, turn) in turned.iter().zip(&batch) {
             if let Turned::Done(after) = turned {
+                if let Some(at) = turn.sealed_at {
+                    tables.tell(after, at);
+                }
                 tables.put(after.clone(), turn.note, now);
             }
         }
@@ -497,6 +527,7 @@ impl Ledger for Memory {
                 })
                 .collect(),
             outbox: i64::try_from(tables.outbox.len()).unwrap_or(i64::MAX),
+            receivers: tables.receivers(),
         })
     }
 
@@ -513,11 +544,67 @@ impl Ledger for Memory {
         Ok(waiting)
     }
 
-    async fn announced(&self, fence: &Fence, deletions: &[DeletionId]) -> Result<(), Error> {
+    async fn announced(
+        &self,
+        fence: &Fence,
+        told: &[Announcement],
+        events: &[Event],
+    ) -> Result<(), Error> {
         let mut tables = self.tables();
         tables.stands(fence)?;
-        for deletion in deletions {
-            tables.outbox.remove(deletion);
+        for told in told {
+            tables.outbox.remove(&(told.deletion, told.state));
+        }
+        for event in events {
+            tables
+                .events
+                .entry((event.receiver.clone(), event.deletion, event.kind))
+                .or_insert((event.at, None));
+        }
+        Ok(())
+    }
+
+    async fn events(
+        &self,
+        receiver: &str,
+        slots: Option<&[Slot]>,
+        limit: u32,
+    ) -> Result<Vec<Event>, Error> {
+        let mut waiting: Vec<Event> = self
+            .tables()
+            .events
+            .iter()
+            .filter(|((to, deletion, _), (_, refused))| {
+                to == receiver
+                    && refused.is_none()
+                    && slots.is_none_or(|slots| slots.contains(&deletion.slot()))
+            })
+            .map(|((receiver, deletion, kind), (at, _))| Event {
+                receiver: receiver.clone(),
+                deletion: *deletion,
+                kind: *kind,
+                at: *at,
+            })
+            .collect();
+        waiting.sort_by_key(|event| (event.at, event.deletion, event.kind));
+        waiting.truncate(crate::rows(limit));
+        Ok(waiting)
+    }
+
+    async fn heard(&self, receiver: &str, heard: &[Heard]) -> Result<(), Error> {
+        let mut tables = self.tables();
+        for heard in heard {
+            let key = (receiver.to_owned(), heard.deletion, heard.kind);
+            match &heard.refused {
+                None => {
+                    tables.events.remove(&key);
+                }
+                Some(word) => {
+                    if let Some((_, refused)) = tables.events.get_mut(&key) {
+                        *refused = Some(word.clone());
+                    }
+                }
+            }
         }
         Ok(())
     }

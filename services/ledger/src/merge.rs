@@ -148,6 +148,11 @@ pub(crate) const fn ended_at(state: &State) -> Option<Time> {
     }
 }
 
+/// When the account was sealed, of a deletion that is opened as far as that.
+pub(crate) fn sealed_at_once(opened: &Deletion) -> Option<Time> {
+    matches!(opened.state, State::CoolingOff { .. }).then_some(opened.requested_at)
+}
+
 /// The CHECK of the gate.
 pub(crate) fn sound(deletion: &Deletion) -> bool {
     !matches!(deletion.state, State::Purged { .. })

@@ -21,14 +21,14 @@ use farewell_core::addendum::{Addendum, Kept as KeptAddendum};
 use farewell_core::policy::Policy;
 use farewell_core::receipt::Kept;
 use farewell_core::{Deletion, DeletionId, RequestId, Slot, Time};
+use sqlx::Executor;
 use sqlx::PgPool;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Executor, SqlSafeStr};
 
+use crate::migrations::{Step, migrator};
 use crate::{
-    Announcement, Cursor, Entry, Error, Fence, Filter, Leases, Ledger, Opened, Overview, Owed,
-    Remembered, Settled, Settlement, Turn, Turned,
+    Announcement, Cursor, Entry, Error, Event, Fence, Filter, Heard, Leases, Ledger, Opened,
+    Overview, Owed, Remembered, Settled, Settlement, Turn, Turned,
 };
 use connection::Lane;
 
@@ -38,6 +38,19 @@ pub const LANE_STATEMENTS: [(&str, &str); 3] = [
     ("open", open::OPEN),
     ("turn", turn::TURN),
     ("settle", settle::SETTLE),
+];
+
+const MIGRATIONS: [Step; 2] = [
+    (
+        1,
+        "ledger",
+        include_str!("../../migrations/postgres/0001_ledger.sql"),
+    ),
+    (
+        8,
+        "events",
+        include_str!("../../migrations/postgres/0008_events.sql"),
+    ),
 ];
 
 /// A ledger in PostgreSQL.
@@ -60,16 +73,10 @@ impl Postgres {
             .execute("SET statement_timeout = 0")
             .await
             .map_err(connection::unread)?;
-        Migrator::with_migrations(vec![Migration::new(
-            1,
-            "ledger".into(),
-            MigrationType::Simple,
-            include_str!("../../migrations/postgres/0001_ledger.sql").into_sql_str(),
-            false,
-        )])
-        .run_direct(None, &mut *connection, false)
-        .await
-        .map_err(Error::Migration)?;
+        migrator(&MIGRATIONS)
+            .run_direct(None, &mut *connection, false)
+            .await
+            .map_err(Error::Migration)?;
         connection.close().await.map_err(connection::unread)?;
         Ok(Self {
             open: Lane::new(&options, "farewell open"),
@@ -186,7 +193,25 @@ impl Ledger for Postgres {
         outbox::outbox(&self.pool, slots, limit).await
     }
 
-    async fn announced(&self, fence: &Fence, deletions: &[DeletionId]) -> Result<(), Error> {
-        outbox::announced(&self.pool, fence, deletions).await
+    async fn announced(
+        &self,
+        fence: &Fence,
+        told: &[Announcement],
+        events: &[Event],
+    ) -> Result<(), Error> {
+        outbox::announced(&self.pool, fence, told, events).await
+    }
+
+    async fn events(
+        &self,
+        receiver: &str,
+        slots: Option<&[Slot]>,
+        limit: u32,
+    ) -> Result<Vec<Event>, Error> {
+        outbox::events(&self.pool, receiver, slots, limit).await
+    }
+
+    async fn heard(&self, receiver: &str, heard: &[Heard]) -> Result<(), Error> {
+        outbox::heard(&self.pool, receiver, heard).await
     }
 }

@@ -38,7 +38,8 @@ WITH given AS MATERIALIZED (
     SELECT account, id FROM given WHERE first IS NULL AND live IS NULL AND state < 5
 ), told AS (
     INSERT INTO outbox (slot, deletion, state, at)
-    SELECT slot, id, state, end_at FROM given WHERE first IS NULL AND live IS NULL AND state >= 5
+    SELECT slot, id, state, coalesce(end_at, requested_at)
+    FROM given WHERE first IS NULL AND live IS NULL AND (state >= 5 OR state = 2)
 ), noted AS (
     INSERT INTO history (deletion, at, revision, state, note)
     SELECT id, (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint), revision, state, word

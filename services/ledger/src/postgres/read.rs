@@ -5,8 +5,8 @@ use farewell_core::{Deletion, DeletionId, Time};
 use sqlx::PgPool;
 
 use super::connection::unread;
-use crate::columns::{self, CoordinatorRow, DeletionRow, HistoryRow, ReceiptRow};
-use crate::{Entry, Error, Filter, Overview, rows};
+use crate::columns::{self, CoordinatorRow, DeletionRow, HistoryRow, ReceiptRow, ReceiverRow};
+use crate::{Entry, Error, Filter, Overview, Receiver, rows};
 
 const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 
@@ -113,6 +113,10 @@ pub(super) async fn overview(pool: &PgPool) -> Result<Overview, Error> {
         .fetch_one(pool)
         .await
         .map_err(unread)?;
+    let receivers: Vec<ReceiverRow> = sqlx::query_as(columns::RECEIVERS)
+        .fetch_all(pool)
+        .await
+        .map_err(unread)?;
     Ok(Overview {
         states,
         oldest_unfinished: oldest.map(Time::from_micros),
@@ -121,5 +125,6 @@ pub(super) async fn overview(pool: &PgPool) -> Result<Overview, Error> {
             .map(CoordinatorRow::coordinator)
             .collect(),
         outbox,
+        receivers: receivers.into_iter().map(Receiver::from).collect(),
     })
 }

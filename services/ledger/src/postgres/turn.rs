@@ -12,7 +12,8 @@ use crate::columns::{self, Times};
 use crate::{Error, Fence, Turn, Turned};
 
 /// The fence is locked first, so that a take-over waits for this statement, or this statement for a take-over; then the
-/// fence is gone and nothing happens. A deletion that ends leaves `live` and enters `outbox` with its state.
+/// fence is gone and nothing happens. A deletion that ends leaves `live` and enters `outbox` with its state; one whose account
+/// is sealed enters it, too.
 ///
 /// The last row tells whether the fence stands.
 pub(super) const TURN: &str = "
@@ -29,19 +30,22 @@ WITH fence AS MATERIALIZED (
     FROM unnest($3::uuid[], $4::integer[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
                 $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[],
                 $15::integer[], $16::integer[], $17::integer[], $18::integer[], $19::smallint[],
-                $20::smallint[], $21::smallint[], $22::boolean[], $23::boolean[], $24::text[], $25::text[])
+                $20::smallint[], $21::smallint[], $22::boolean[], $23::boolean[], $24::text[], $25::text[], $26::bigint[])
          AS t(id, before, clear, refused, need, deadline,
               attention_at, closed_at, expires_at, cooling_off_end, erase_at, end_at,
               policy_version, revision, conflicts, round, state,
-              factors_required, factors_verified, sealed, held, blockers, note)
+              factors_required, factors_verified, sealed, held, blockers, note, sealed_at)
     WHERE ($1::text IS NULL OR (SELECT stands FROM fence)) AND d.id = t.id AND d.revision = t.before
-    RETURNING d.id, d.done, d.refused, d.revision, d.slot, d.account, d.state, d.end_at, t.note
+    RETURNING d.id, d.done, d.refused, d.revision, d.slot, d.account, d.state, d.end_at, t.note, t.sealed_at
 ), ended AS (
     DELETE FROM live l USING turned t
     WHERE t.state >= 5 AND l.account = t.account AND l.deletion = t.id
     RETURNING t.slot, t.id, t.state, t.end_at
 ), told AS (
-    INSERT INTO outbox (slot, deletion, state, at) SELECT slot, id, state, end_at FROM ended
+    INSERT INTO outbox (slot, deletion, state, at)
+    SELECT slot, id, state, end_at FROM ended
+    UNION ALL SELECT slot, id, state, sealed_at FROM turned WHERE sealed_at IS NOT NULL
+    ON CONFLICT DO NOTHING
 ), noted AS (
     INSERT INTO history (deletion, at, revision, state, note)
     SELECT id, (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint), revision, state, note FROM turned
@@ -125,6 +129,7 @@ struct Set {
     held: Vec<bool>,
     blockers: Vec<String>,
     note: Vec<&'static str>,
+    sealed_at: Vec<Option<i64>>,
 }
 
 impl Set {
@@ -170,6 +175,7 @@ impl Set {
         self.held.push(after.held);
         self.blockers.push(columns::text(&after.blockers));
         self.note.push(turn.note);
+        self.sealed_at.push(columns::micros(turn.sealed_at));
     }
 
     fn statement(&self, fence: Option<&Fence>) -> Statement {
@@ -199,5 +205,6 @@ impl Set {
             .bind(&self.held)
             .bind(&self.blockers)
             .bind(&self.note)
+            .bind(&self.sealed_at)
     }
 }

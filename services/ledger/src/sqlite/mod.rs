@@ -23,15 +23,28 @@ use farewell_core::addendum::{Addendum, Kept as KeptAddendum};
 use farewell_core::policy::Policy;
 use farewell_core::receipt::Kept;
 use farewell_core::{Deletion, DeletionId, RequestId, Slot, Time};
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{SqlSafeStr, SqlitePool};
 
+use crate::migrations::{Step, migrator};
 use crate::{
-    Announcement, Cursor, Entry, Error, Fence, Filter, Leases, Ledger, Opened, Overview, Owed,
-    Remembered, Settled, Settlement, Turn, Turned, clock,
+    Announcement, Cursor, Entry, Error, Event, Fence, Filter, Heard, Leases, Ledger, Opened,
+    Overview, Owed, Remembered, Settled, Settlement, Turn, Turned, clock,
 };
 use connection::Writer;
+
+const MIGRATIONS: [Step; 2] = [
+    (
+        1,
+        "ledger",
+        include_str!("../../migrations/sqlite/0001_ledger.sql"),
+    ),
+    (
+        8,
+        "events",
+        include_str!("../../migrations/sqlite/0008_events.sql"),
+    ),
+];
 
 /// A ledger in SQLite.
 #[derive(Debug)]
@@ -46,16 +59,10 @@ impl Sqlite {
         let options: SqliteConnectOptions = url.parse().map_err(|_| Error::Url)?;
         let options = connection::durable(options);
         let mut migrating = connection::connect(&options).await?;
-        Migrator::with_migrations(vec![Migration::new(
-            1,
-            "ledger".into(),
-            MigrationType::Simple,
-            include_str!("../../migrations/sqlite/0001_ledger.sql").into_sql_str(),
-            false,
-        )])
-        .run_direct(None, &mut migrating, false)
-        .await
-        .map_err(Error::Migration)?;
+        migrator(&MIGRATIONS)
+            .run_direct(None, &mut migrating, false)
+            .await
+            .map_err(Error::Migration)?;
         Ok(Self {
             pool: connection::pool(&options),
             writer: Writer::new(options, migrating),
@@ -170,7 +177,25 @@ impl Ledger for Sqlite {
         outbox::outbox(&self.pool, slots, limit).await
     }
 
-    async fn announced(&self, fence: &Fence, deletions: &[DeletionId]) -> Result<(), Error> {
-        outbox::announced(&self.writer, fence, deletions).await
+    async fn announced(
+        &self,
+        fence: &Fence,
+        told: &[Announcement],
+        events: &[Event],
+    ) -> Result<(), Error> {
+        outbox::announced(&self.writer, fence, told, events).await
+    }
+
+    async fn events(
+        &self,
+        receiver: &str,
+        slots: Option<&[Slot]>,
+        limit: u32,
+    ) -> Result<Vec<Event>, Error> {
+        outbox::events(&self.pool, receiver, slots, limit).await
+    }
+
+    async fn heard(&self, receiver: &str, heard: &[Heard]) -> Result<(), Error> {
+        outbox::heard(&self.writer, receiver, heard).await
     }
 }

@@ -1,4 +1,4 @@
-//! What is written with every change of a deletion: a step of its history, and when it ends the end.
+//! What is written with every change of a deletion: a step of its history, and what others are told of it.
 
 use farewell_core::{Deletion, Time};
 use serde::Serialize;
@@ -16,7 +16,8 @@ macro_rules! moved {
 INSERT INTO history (deletion, revision, state, note, at)
 SELECT unhex(value ->> 0, '-'), value ->> 1, value ->> 2, value ->> 3, $3 FROM jsonb_each($1);
 INSERT INTO outbox (slot, deletion, state, at)
-SELECT value ->> 0, unhex(value ->> 1, '-'), value ->> 2, value ->> 3 FROM jsonb_each($2);
+SELECT value ->> 0, unhex(value ->> 1, '-'), value ->> 2, value ->> 3 FROM jsonb_each($2)
+WHERE true ON CONFLICT DO NOTHING;
 DELETE FROM live WHERE account IN (SELECT value ->> 4 FROM jsonb_each($2));
 "
     };
@@ -27,7 +28,8 @@ pub(super) use moved;
 #[derive(Default)]
 pub(super) struct Moved<'a> {
     history: Vec<(Uuid, i32, i16, &'a str)>,
-    ended: Vec<(u8, Uuid, i16, i64, &'a str)>,
+    /// Of an end also the account, which may then be deleted anew.
+    told: Vec<(u8, Uuid, i16, i64, Option<&'a str>)>,
 }
 
 impl<'a> Moved<'a> {
@@ -39,14 +41,22 @@ impl<'a> Moved<'a> {
             && live
         {
             let (slot, account) = (after.id.slot().number(), after.account.as_str());
-            self.ended.push((slot, id, state, at.micros(), account));
+            self.told
+                .push((slot, id, state, at.micros(), Some(account)));
         }
+    }
+
+    /// Others are told that the account was sealed.
+    pub fn push_sealed(&mut self, after: &Deletion, at: Time) {
+        let (slot, id) = (after.id.slot().number(), after.id.0);
+        self.told
+            .push((slot, id, after.state.code(), at.micros(), None));
     }
 
     pub fn bind(&self, statements: Statement, now: Time) -> Statement {
         statements
             .bind(json(&self.history))
-            .bind(json(&self.ended))
+            .bind(json(&self.told))
             .bind(now.micros())
     }
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::connection::{Held, Statement, Writer, begin, unread};
 use super::moved::{Moved, json, moved};
 use crate::columns::{self, DeletionRow, Times};
-use crate::{Error, Opened, Remembered, clock, named_once};
+use crate::{Error, Opened, Remembered, clock, merge, named_once};
 
 /// Requests and accounts of a batch that are there already.
 const BEGIN: &str = concat!(
@@ -139,6 +139,9 @@ async fn write(held: Held<'_>, opened: &[Opened]) -> Result<(), Error> {
             continue;
         };
         moved.push(true, deletion, deletion.state.word());
+        if let Some(at) = merge::sealed_at_once(deletion) {
+            moved.push_sealed(deletion, at);
+        }
         if !deletion.state.terminal() {
             live.push((deletion.account.as_str(), deletion.id.0));
         }

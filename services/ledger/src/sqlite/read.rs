@@ -6,8 +6,8 @@ use sqlx::SqlitePool;
 
 use super::connection::unread;
 use super::moved::json;
-use crate::columns::{self, CoordinatorRow, DeletionRow, HistoryRow, ReceiptRow};
-use crate::{Entry, Error, Filter, Overview, rows};
+use crate::columns::{self, CoordinatorRow, DeletionRow, HistoryRow, ReceiptRow, ReceiverRow};
+use crate::{Entry, Error, Filter, Overview, Receiver, rows};
 
 const RECEIPTS: &str = "
 SELECT deletion, round, leg, fingerprint, evidence, settled_at
@@ -99,6 +99,10 @@ pub(super) async fn overview(pool: &SqlitePool) -> Result<Overview, Error> {
         .fetch_one(pool)
         .await
         .map_err(unread)?;
+    let receivers: Vec<ReceiverRow> = sqlx::query_as(columns::RECEIVERS)
+        .fetch_all(pool)
+        .await
+        .map_err(unread)?;
     Ok(Overview {
         states,
         oldest_unfinished: oldest.map(Time::from_micros),
@@ -107,5 +111,6 @@ pub(super) async fn overview(pool: &SqlitePool) -> Result<Overview, Error> {
             .map(CoordinatorRow::coordinator)
             .collect(),
         outbox,
+        receivers: receivers.into_iter().map(Receiver::from).collect(),
     })
 }

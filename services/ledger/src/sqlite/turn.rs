@@ -70,6 +70,9 @@ pub(super) async fn turn(
     for (turned, turn) in turned.iter().zip(&batch) {
         if let Some((after, live)) = turned {
             moved.push(*live, after, turn.note);
+            if let Some(at) = turn.sealed_at {
+                moved.push_sealed(after, at);
+            }
             given.push(Given::from(after));
         }
     }

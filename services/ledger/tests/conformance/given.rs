@@ -10,7 +10,7 @@ use farewell_core::{
     Deletion, DeletionId, Event, Evidence, LegIndex, Mask, Outcome, Plan, Policy, Receipt,
     RequestId, State, Time,
 };
-use farewell_ledger::{Fence, Ledger, Opened, Settled, Settlement, Turn, Turned};
+use farewell_ledger::{Announcement, Fence, Ledger, Opened, Settled, Settlement, Turn, Turned};
 use uuid::Uuid;
 
 pub const LONG: Duration = Duration::from_secs(3_600);
@@ -132,6 +132,7 @@ pub fn event(deletion: &Deletion, event: &Event, plan: &Plan) -> Turn {
         after: deletion.step(event, plan, now()).unwrap(),
         clear: Mask::EMPTY,
         note: "TEST",
+        sealed_at: None,
     }
 }
 
@@ -139,6 +140,16 @@ pub async fn turn_one(ledger: &dyn Ledger, turn: Turn) -> Turned {
     let mut turned = ledger.turn(None, vec![turn]).await.unwrap();
     assert_eq!(turned.len(), 1);
     turned.remove(0)
+}
+
+/// What a receiver is to be told of it.
+pub fn of(told: &Announcement, receiver: &str) -> farewell_ledger::Event {
+    farewell_ledger::Event {
+        receiver: receiver.to_owned(),
+        deletion: told.deletion,
+        kind: told.state,
+        at: told.at,
+    }
 }
 
 /// The deletion as it is stored.

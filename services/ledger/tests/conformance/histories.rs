@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use farewell_core::{Deletion, DeletionId, Event, Mask, RequestId, Slot, State, Time};
-use farewell_ledger::{Announcement, Entry, Error, Fence, Filter, Ledger, Owed, Settlement, Turn};
+use farewell_ledger::{
+    Announcement, Entry, Error, Fence, Filter, Heard, Ledger, Owed, Settlement, Turn,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -11,7 +13,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::bed::Bed;
-use crate::given::{LONG, account, erased, leg, now, quick, sealed};
+use crate::given::{LONG, account, erased, leg, now, of, quick, sealed};
 
 const HISTORIES: u32 = 40;
 const STEPS_MAX: usize = 40;
@@ -28,6 +30,7 @@ enum Step {
     Claim(bool, u8, u8),
     Release(bool, u8, u8),
     Announce(usize),
+    Hear(usize, i16, bool),
     Owed(u32),
 }
 
@@ -111,6 +114,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (any::<bool>(), 0..64_u8, 0..64_u8).prop_map(|(one, from, to)| Step::Claim(one, from, to)),
         1 => (any::<bool>(), 0..64_u8, 0..64_u8).prop_map(|(one, from, to)| Step::Release(one, from, to)),
         1 => (0..6_usize).prop_map(Step::Announce),
+        1 => (0..6_usize, 2..7_i16, any::<bool>())
+            .prop_map(|(which, kind, refused)| Step::Hear(which, kind, refused)),
         1 => (0..5_u32).prop_map(Step::Owed),
     ]
 }
@@ -125,6 +130,7 @@ enum Call {
     Claim(Fence, Vec<Slot>),
     Release(Fence, Vec<Slot>),
     Announce(Fence, DeletionId),
+    Hear(DeletionId, i16, bool),
     Owed(u32),
 }
 
@@ -181,6 +187,7 @@ impl World {
             Step::Claim(one, from, to) => Call::Claim(own(*one), span(*from, *to)),
             Step::Release(one, from, to) => Call::Release(own(*one), span(*from, *to)),
             Step::Announce(which) => Call::Announce(self.two.clone(), self.which(*which)?),
+            Step::Hear(which, kind, refused) => Call::Hear(self.which(*which)?, *kind, *refused),
             Step::Owed(limit) => Call::Owed(*limit),
         })
     }
@@ -240,11 +247,14 @@ fn turn(stored: Deletion, change: &Change) -> Turn {
     } else {
         Mask::EMPTY
     };
+    // Told again and again, it is told once.
+    let sealed_at = matches!(after.state, State::CoolingOff { .. }).then(now);
     Turn {
         before: stored.revision - i32::from(change.stale),
         after,
         clear,
         note: "TEST",
+        sealed_at,
     }
 }
 
@@ -302,7 +312,21 @@ async fn answer(ledger: &dyn Ledger, call: &Call) -> String {
         Call::Join(name) => text(ledger.join(name, LONG).await),
         Call::Claim(fence, slots) => text(ledger.claim(fence, slots).await),
         Call::Release(fence, slots) => text(ledger.release(fence, slots).await),
-        Call::Announce(fence, id) => text(ledger.announced(fence, &[*id]).await),
+        Call::Announce(fence, id) => {
+            let slots: Vec<Slot> = Slot::all().collect();
+            let mut told = ledger.outbox(&slots, 1_000).await.unwrap();
+            told.retain(|told| told.deletion == *id);
+            let events: Vec<_> = told.iter().map(|told| of(told, "one")).collect();
+            text(ledger.announced(fence, &told, &events).await)
+        }
+        Call::Hear(id, kind, refused) => {
+            let heard = Heard {
+                deletion: *id,
+                kind: *kind,
+                refused: refused.then(|| "jwtAud".to_owned()),
+            };
+            text(ledger.heard("one", &[heard]).await)
+        }
         Call::Owed(limit) => {
             let slots: Vec<Slot> = Slot::all().collect();
             let owed = ledger.owed(&slots, None, *limit).await;
@@ -346,14 +370,15 @@ async fn left(ledger: &dyn Ledger, world: &World) -> String {
         text.push_str(&format!("{receipts:#?}{history:#?}"));
     }
     let told: Vec<Announcement> = ledger.outbox(&slots, 1_000).await.unwrap();
+    let events = ledger.events("one", None, 1_000).await.unwrap();
     let overview = ledger.overview().await.unwrap();
     // Who gave back everything may be fenced by whoever claimed after that.
     let leases = ledger.renew(&world.one, LONG).await;
     let leases = leases.map(|leases| (leases.mine, leases.free));
     let leases = leases.map_err(|error| error.to_string());
     text.push_str(&format!(
-        "{told:#?}{:?}{:?}{}{leases:?}",
-        overview.states, overview.oldest_unfinished, overview.outbox
+        "{told:#?}{events:#?}{:?}{:?}{}{:?}{leases:?}",
+        overview.states, overview.oldest_unfinished, overview.outbox, overview.receivers
     ));
     text
 }
@@ -446,7 +471,7 @@ fn every_ledger_gives_the_same_answers() {
 async fn empty(bed: &Bed) {
     bed.sql(
         "DELETE FROM deletion; DELETE FROM receipt; DELETE FROM history; DELETE FROM live; DELETE FROM request;
-         DELETE FROM outbox; DELETE FROM coordinator; UPDATE slot SET holder = NULL",
+         DELETE FROM outbox; DELETE FROM event; DELETE FROM coordinator; UPDATE slot SET holder = NULL",
     )
     .await
     .unwrap();

@@ -151,7 +151,8 @@ async fn a_fenced_writer_changes_nothing(bed: &Bed) {
     let turn = event(&first, &Event::Contradicted, &quick());
     let turned = bed.ledger.turn(Some(&one), vec![turn]).await;
     assert!(matches!(turned, Err(Error::Fenced)), "{turned:?}");
-    let told = bed.ledger.announced(&one, &[ended.id]).await;
+    let told = bed.ledger.outbox(&slots(0..64), 10).await.unwrap();
+    let told = bed.ledger.announced(&one, &told, &[]).await;
     assert!(matches!(told, Err(Error::Fenced)), "{told:?}");
     let released = bed.ledger.release(&one, &slots(0..64)).await;
     assert!(matches!(released, Err(Error::Fenced)), "{released:?}");

@@ -4,6 +4,7 @@
 
 mod addenda;
 mod bed;
+mod events;
 mod given;
 mod histories;
 mod leases;

@@ -3,7 +3,7 @@
 use farewell_core::Slot;
 use farewell_core::deletion::Blocker;
 use farewell_core::{Event, Mask, Policy, State};
-use farewell_ledger::{Announcement, Error, Settlement, Turn, Turned};
+use farewell_ledger::{Error, Settlement, Turn, Turned};
 
 use crate::bed::Bed;
 use crate::given::{
@@ -19,7 +19,6 @@ crate::on_every_ledger! {
     legs_to_be_done_again_are_cleared
     a_leg_that_is_done_is_not_refused
     an_unknown_deletion_is_lost
-    an_end_is_told_with_its_state_and_once
     a_batch_with_one_unsound_row_changes_nothing
 }
 
@@ -145,37 +144,6 @@ async fn an_unknown_deletion_is_lost(bed: &Bed) {
     assert_eq!(bed.ledger.history(stranger.id).await.unwrap(), []);
 }
 
-async fn an_end_is_told_with_its_state_and_once(bed: &Bed) {
-    let plan = sealed();
-    let fence = coordinator(&*bed.ledger).await;
-    let first = account("alice", &plan);
-    bed.ledger.open(vec![first.clone()]).await.unwrap();
-    let slots: Vec<Slot> = Slot::all().collect();
-    assert_eq!(bed.ledger.outbox(&slots, 10).await.unwrap(), []);
-
-    let Turned::Done(revoked) = turn_one(&*bed.ledger, event(&first, &Event::Revoke, &plan)).await
-    else {
-        panic!("lost");
-    };
-    let told = bed.ledger.outbox(&slots, 10).await.unwrap();
-    let expected = Announcement {
-        deletion: first.id,
-        state: 6,
-        at: now(),
-    };
-    assert_eq!(told, [expected]);
-    assert_eq!(bed.ledger.outbox(&[], 10).await.unwrap(), []);
-    bed.ledger.announced(&fence, &[first.id]).await.unwrap();
-    assert_eq!(bed.ledger.outbox(&slots, 10).await.unwrap(), []);
-
-    // The unseals close it, and it has ended before.
-    let receipts = plan.unseals().iter().map(|leg| erased(leg.place(), 0));
-    let closing = settlement(&revoked, receipts.collect(), &plan);
-    assert!(settle_one(&*bed.ledger, &fence, closing).await.advanced);
-    assert!(stored(&*bed.ledger, first.id).await.closed_at.is_some());
-    assert_eq!(bed.ledger.outbox(&slots, 10).await.unwrap(), []);
-}
-
 async fn a_batch_with_one_unsound_row_changes_nothing(bed: &Bed) {
     let fence = coordinator(&*bed.ledger).await;
     let sound = erasing(&*bed.ledger, "alice").await;
@@ -192,6 +160,7 @@ async fn a_batch_with_one_unsound_row_changes_nothing(bed: &Bed) {
             after: purged.clone(),
             clear: Mask::EMPTY,
             note: "TEST",
+            sealed_at: None,
         },
     ];
     let refused = bed.ledger.turn(None, turns).await;

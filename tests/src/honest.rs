@@ -9,8 +9,8 @@ use farewell_proto::participant::v1::connect_response::Message as Down;
 use farewell_proto::participant::v1::query::Question;
 use farewell_proto::participant::v1::reply::Answer;
 use farewell_proto::participant::v1::{
-    CheckProofReply, Command, EligibilityBlocker, EligibilityReply, ExportPartReply, HeldCategory, InventoryReply,
-    Query, Reply, SendCodeReply, Verb,
+    CheckProofReply, Command, EligibilityBlocker, EligibilityReply, ExportPartReply, HeldCategory,
+    InventoryReply, Query, Reply, SendCodeReply, Verb,
 };
 use tokio::task::JoinHandle;
 use tokio::time::sleep;

@@ -13,12 +13,13 @@ const MINIMAL: &str = "ci/minimal-values.yaml";
 const PRODUCTION: &str = "ci/production-values.yaml";
 const VALUES: [&str; 3] = [DEFAULT, MINIMAL, PRODUCTION];
 
-const ROLES: [(&str, &[&str]); 8] = [
+const ROLES: [(&str, &[&str]); 9] = [
     ("coordinator", &["coordinator"]),
     ("identity", &["service", "identity"]),
     ("cloud", &["service", "cloud"]),
     ("store", &["service", "store"]),
     ("community", &["service", "community"]),
+    ("support", &["service", "support"]),
     ("phones", &["agent", "phones"]),
     ("wearables", &["agent", "wearables"]),
     ("smarthome", &["agent", "smarthome"]),
@@ -210,6 +211,7 @@ fn no_secret_is_written_into_a_manifest() -> Result<()> {
     };
     assert!(names("coordinator")?.contains("FAREWELL_COORDINATOR__LEDGER"));
     assert!(names("identity")?.contains("FAREWELL_SERVICE__IDENTITY__PEPPER"));
+    assert!(names("support")?.contains("FAREWELL_SERVICE__SUPPORT__KEYS"));
     assert!(names("smarthome")?.contains("FAREWELL_AGENT__SMARTHOME__BROKER__PASSWORD"));
     Ok(())
 }
@@ -334,6 +336,7 @@ fn what_is_one_pods_own_is_never_shared_by_two() -> Result<()> {
         ("services", "cloud"),
         ("services", "store"),
         ("services", "community"),
+        ("services", "support"),
         ("agents", "phones"),
         ("agents", "wearables"),
         ("agents", "smarthome"),
@@ -411,6 +414,7 @@ fn variables(container: &Value) -> Result<BTreeMap<String, String>> {
             "sms-url" => "https://gateway.internal.example/sms",
             "email-url" => "smtps://farewell:hush@mail.internal.example",
             "pepper" => "0123456789012345",
+            "keys" => "1:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
             // Digits only are text all the same.
             "username" | "password" => "007",
             "sms-token" | "email-token" => "hush",

@@ -235,6 +235,7 @@ fn every_code_of_every_service_stands_in_the_catalogue_under_its_owner_and_no_co
         ("identity", &farewell_identity::BLOCKERS[..]),
         ("store", &farewell_store::BLOCKERS[..]),
         ("community", &farewell_community::BLOCKERS[..]),
+        ("support", &farewell_support::BLOCKERS[..]),
         ("product lines", &farewell_kit::devices::BLOCKERS[..]),
         (
             "coordinator",

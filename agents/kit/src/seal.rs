@@ -194,11 +194,7 @@ pub async fn erase(store: &Store, order: &Order) -> Result<Begun, Fault> {
         Err(answer) => return Ok(Begun::Answered(answer)),
     };
     work.erases = true;
-    if work.tx.backend_name() == SQLITE {
-        sqlx::query("PRAGMA secure_delete = ON")
-            .execute(&mut *work.tx)
-            .await?;
-    }
+    delete_for_good(&mut work.tx).await?;
     if lifted(&mut work.tx, &work.account, &deletion).await? {
         return Ok(Begun::Answered(refused(
             SEAL_LIFTED,
@@ -344,8 +340,20 @@ async fn begin(
     Ok(Ok((work, deletion.to_owned(), erased)))
 }
 
+/// What is deleted on this connection from now on is overwritten on the disk. [`clear_log`] belongs to it, after the commit.
+pub async fn delete_for_good(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+    if connection.backend_name() == SQLITE {
+        sqlx::query("PRAGMA secure_delete = ON")
+            .execute(connection)
+            .await?;
+    }
+    Ok(())
+}
+
 /// SQLite's write-ahead log holds rows as they were before they were erased: it is emptied into the database.
-async fn clear_log(store: &Store) -> Result<(), Fault> {
+///
+/// Errors: somebody is still reading it.
+pub async fn clear_log(store: &Store) -> Result<(), Fault> {
     let mut connection = store.pool().acquire().await?;
     if connection.backend_name() != SQLITE {
         return Ok(());

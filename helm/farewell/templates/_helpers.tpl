@@ -32,7 +32,8 @@ values. All templates range over this, so that no role is forgotten in one of th
 {{- $roles := dict "coordinator" (dict "args" (list "coordinator") "section" "coordinator" "ports" $ports "values" .Values.coordinator) -}}
 {{- range $name, $values := .Values.services -}}
 {{- if $values.enabled -}}
-{{- $_ := set $roles $name (dict "args" (list "service" $name) "section" (printf "service.%s" $name) "ports" dict "values" $values) -}}
+{{- $ports := eq $name "support" | ternary (dict "desk" 7420) dict -}}
+{{- $_ := set $roles $name (dict "args" (list "service" $name) "section" (printf "service.%s" $name) "ports" $ports "values" $values) -}}
 {{- end -}}
 {{- end -}}
 {{- range $name, $values := .Values.agents -}}
@@ -77,6 +78,9 @@ FAREWELL_SECTION__KEY: a slip in one of those is an error at the start, in the s
 {{- $list = append $list (dict "path" (printf "courier.%s.token" $channel) "secret" $secret "key" (printf "%s-token" $channel) "optional" true) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- if eq .name "support" -}}
+{{- $list = append $list (dict "path" "keys" "secret" (default (printf "%s-%s" $fullname .name) $values.existingSecret) "key" "keys") -}}
 {{- end -}}
 {{- $list | toJson -}}
 {{- end -}}

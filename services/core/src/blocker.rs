@@ -70,6 +70,7 @@ pub struct Known {
 const IDENTITY: Owner = Owner::Service("identity");
 const STORE: Owner = Owner::Service("store");
 const COMMUNITY: Owner = Owner::Service("community");
+const SUPPORT: Owner = Owner::Service("support");
 
 macro_rules! catalogue {
     ($($(#[$why:meta])+ $code:ident: $owner:expr, $class:ident, $overrider:ident;)+) => {
@@ -141,6 +142,11 @@ catalogue! {
 
     /// A ban is no reason to keep anybody's data: an unreasonable condition is itself unlawful (E-Commerce Law, Art. 24).
     COMMUNITY_BANNED: COMMUNITY, Advisory, Support;
+
+    /// Relatives say that the owner has died, and the desk looks into it: whoever asks meanwhile may not be the owner.
+    LEGACY_CASE_OPEN: SUPPORT, Fixable, SupportWithSecondPerson;
+    /// What is to move to another account would be lost. The person can withdraw the case.
+    TRANSFER_OPEN: SUPPORT, Fixable, Support;
 
     /// The deletion unbinds and resets them itself. Doing it beforehand is offered and never demanded.
     DEVICES_BOUND: Owner::ProductLines, Advisory, Support;

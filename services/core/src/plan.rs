@@ -180,7 +180,7 @@ mod tests {
             [
                 "wearables",
                 "phones smarthome cloud community",
-                "store",
+                "store support",
                 "identity"
             ]
         );

@@ -112,7 +112,7 @@ impl Policy {
         Document::shipped(name)?.whole()
     }
 
-    /// What is shipped for mainland China: seven participants in four stages, 7 days of cooling-off.
+    /// What is shipped for mainland China: eight participants in four stages, 7 days of cooling-off.
     pub fn cn() -> Self {
         Self::shipped("cn").expect("a test reads every policy that is shipped")
     }

@@ -10,14 +10,16 @@ use serde_json::json;
 use crate::output::{Output, Rows};
 
 /// Who gets a certificate, under the file name that is also its name in it.
-pub const PEERS: [(Role, &str); 10] = [
+pub const PEERS: [(Role, &str); 12] = [
     (Role::Coordinator, "coordinator"),
     (Role::Operator, "operator"),
     (Role::Caller, "caller"),
+    (Role::Desk, "desk"),
     (Role::Participant, "identity"),
     (Role::Participant, "cloud"),
     (Role::Participant, "store"),
     (Role::Participant, "community"),
+    (Role::Participant, "support"),
     (Role::Participant, "phones"),
     (Role::Participant, "wearables"),
     (Role::Participant, "smarthome"),
@@ -35,6 +37,9 @@ pub struct Args {
     /// One more device with a certificate
     #[arg(long = "device", value_name = "ID")]
     devices: Vec<String>,
+    /// One more person of the support desk with a certificate: two approve what a third has opened
+    #[arg(long = "desk", value_name = "NAME")]
+    desks: Vec<String>,
     /// Make the key that orders will be signed with next, and let devices know it: orders-next.key, orders.pub
     #[arg(long)]
     next_order_key: bool,
@@ -46,19 +51,19 @@ pub struct Args {
 pub fn run(args: Args, output: Output) -> anyhow::Result<()> {
     let hosts: Vec<&str> = args.hosts.iter().map(String::as_str).collect();
     let ca = make(&args.dir, &hosts)?;
-    for device in &args.devices {
-        write(&args.dir, device, &ca.issue(Role::Device, device, &[])?)?;
+    let more: Vec<(Role, &str)> = [(Role::Device, &args.devices), (Role::Desk, &args.desks)]
+        .into_iter()
+        .flat_map(|(role, names)| names.iter().map(move |name| (role, name.as_str())))
+        .collect();
+    for (role, name) in &more {
+        write(&args.dir, name, &ca.issue(*role, name, &[])?)?;
     }
     if args.next_order_key {
         next_order_key(&args.dir)?;
     }
-    let devices = args
-        .devices
-        .iter()
-        .map(|name| (Role::Device, name.as_str()));
     let mut rows = Rows::new("", &["certificate", "names"]);
     let mut list = Vec::new();
-    for (role, name) in PEERS.into_iter().chain(devices) {
+    for (role, name) in PEERS.into_iter().chain(more) {
         let file = args.dir.join(format!("{name}.pem"));
         let uri = format!("spiffe://farewell/{role}/{name}");
         list.push(json!({"certificate": file, "names": uri}));
@@ -75,7 +80,7 @@ pub fn make(dir: &Path, hosts: &[&str]) -> anyhow::Result<DevCa> {
     for (role, name) in PEERS {
         let hosts = match role {
             Role::Coordinator | Role::Participant => hosts,
-            Role::Operator | Role::Caller | Role::Device => &[],
+            Role::Operator | Role::Caller | Role::Device | Role::Desk => &[],
         };
         let credentials = ca
             .issue(role, name, hosts)

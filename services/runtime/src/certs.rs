@@ -240,7 +240,7 @@ fn published(dir: &Path, name: &str) -> Result<(), Error> {
 fn listens(role: Role) -> bool {
     match role {
         Role::Participant | Role::Coordinator => true,
-        Role::Operator | Role::Caller | Role::Device => false,
+        Role::Operator | Role::Caller | Role::Device | Role::Desk => false,
     }
 }
 
@@ -397,7 +397,7 @@ mod tests {
     #[test]
     fn a_device_cannot_pass_for_a_server() {
         let ca = DevCa::create().unwrap();
-        for role in [Role::Device, Role::Caller, Role::Operator] {
+        for role in [Role::Device, Role::Caller, Role::Operator, Role::Desk] {
             assert!(hosts(&ca.issue(role, "d1", &[]).unwrap()).is_empty());
         }
         assert_eq!(

@@ -29,17 +29,20 @@ pub enum Role {
     Caller,
     /// A phone, a watch, a hub.
     Device,
+    /// A person of the support desk.
+    Desk,
     /// The coordinator itself.
     Coordinator,
 }
 
 impl Role {
     /// Every role, in the order of declaration.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Participant,
         Self::Operator,
         Self::Caller,
         Self::Device,
+        Self::Desk,
         Self::Coordinator,
     ];
 
@@ -51,6 +54,7 @@ impl Role {
             Self::Operator => "operator",
             Self::Caller => "caller",
             Self::Device => "device",
+            Self::Desk => "desk",
             Self::Coordinator => "coordinator",
         }
     }

@@ -117,6 +117,16 @@ SUPPORT_TICKET_OPEN = { $count ->
     }
     .remedy = Wait for the answer, or withdraw what you asked: nobody could answer you any more.
 
+## The support desk
+
+LEGACY_CASE_OPEN = Relatives have told support that the owner of this account has died. Support looks into it.
+    .remedy = If you are the owner, tell support. Otherwise wait until the case is closed.
+TRANSFER_OPEN = { $count ->
+        [one] Something is still to be moved to another account.
+       *[other] { $count } moves to another account are still to be made.
+    }
+    .remedy = Wait until support has moved it, or withdraw the case: what is left is lost with the account.
+
 ## Community
 
 COMMUNITY_BANNED = { $ends ->

@@ -64,6 +64,13 @@ SAFETY_OR_INSURANCE_CASE = 有 { $count } 个安全事件或保险理赔尚未�
 SUPPORT_TICKET_OPEN = 有 { $count } 个客服工单尚未处理完毕。
     .remedy = 请等待答复或撤回工单，注销后将无法答复您。
 
+## The support desk
+
+LEGACY_CASE_OPEN = 有亲属向客服反映该账号的持有人已去世，客服正在核实。
+    .remedy = 如果您是账号本人，请联系客服。否则请等待客服处理完毕。
+TRANSFER_OPEN = 有 { $count } 项资产转移到其他账号的申请尚未完成。
+    .remedy = 请等待客服完成转移，或撤回申请：未转移的资产将随账号一并失去。
+
 ## Community
 
 COMMUNITY_BANNED = { $ends ->

@@ -13,7 +13,7 @@ fn every_policy_that_is_shipped_can_be_used_and_names_itself() {
         let document = Document::shipped(name).unwrap();
         let policy = document.policy().unwrap();
         assert_eq!(policy.name, name);
-        assert_eq!(policy.participants().count(), 7);
+        assert_eq!(policy.participants().count(), 8);
         assert_eq!(policy.cautions(), []);
         assert_eq!(Policy::shipped(name), Some(policy));
     }

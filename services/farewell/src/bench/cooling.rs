@@ -49,7 +49,7 @@ pub async fn run(load: &Load, output: Output) -> anyhow::Result<()> {
 }
 
 fn print(steps: &[Step], output: Output) -> anyhow::Result<()> {
-    let method = "Deletions with the default policy's whole plan are asked for, are sealed by seven participants and then \
+    let method = "Deletions with the default policy's whole plan are asked for, are sealed by eight participants and then \
                   wait; resident memory of the coordinator's process, SQLite included where it is the ledger.";
     eprintln!("{method}");
     // From the first step on, as the process itself and its caches are there by then.

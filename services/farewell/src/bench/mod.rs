@@ -1,6 +1,6 @@
 //! `farewell bench`: how fast deletions go, measured over the real gRPC API, with the method printed beside the figures.
 //!
-//! The coordinator is a process, and so is each part: six or seven no-op participants on one stream each, or an agent and
+//! The coordinator is a process, and so is each part: six or eight no-op participants on one stream each, or an agent and
 //! its devices. The driver, which asks for deletions and watches for `PURGED`, is this one. Streams are mutual TLS on
 //! loopback.
 
@@ -23,7 +23,7 @@ use crate::output::Output;
 pub enum Command {
     /// One stage of six participants: a durable request, six commands, six durable acknowledgements, PURGED.
     W1(Load),
-    /// The default policy's whole plan: seals, four stages and probes of seven participants.
+    /// The default policy's whole plan: seals, four stages and probes of eight participants.
     Full(Load),
     /// How much memory the coordinator needs while deletions wait out the period in which they can be taken back.
     Cooling(Load),

@@ -16,6 +16,7 @@ pub struct Ports {
     pub callers: u16,
     pub participants: u16,
     pub operators: u16,
+    pub desk: u16,
     lines: [u16; 3],
     pub broker: u16,
 }
@@ -41,6 +42,7 @@ impl Ports {
             callers: free()?,
             participants: free()?,
             operators: free()?,
+            desk: free()?,
             lines: [free()?, free()?, free()?],
             broker: free()?,
         })

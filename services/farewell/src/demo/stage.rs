@@ -389,6 +389,9 @@ impl Stage {
                 missing.push(format!("the devices' port of {line}"));
             }
         }
+        if TcpStream::connect(local(self.ports.desk)).await.is_err() {
+            missing.push("the support desk's port".to_owned());
+        }
         match self.overview().await {
             Ok(seen) => missing.extend(
                 seen.participants

@@ -67,16 +67,24 @@ pub fn sections(stage: &Stage, args: &Args) -> Map<String, Value> {
             Name::Identity => {
                 let courier = json!({"kind": "file", "path": stage.codes()});
                 settings["courier"] = json!({"sms": courier, "email": courier});
-                let pepper: [u8; 16] = rand::rng().random();
-                let pepper: String = pepper.iter().map(|byte| format!("{byte:02x}")).collect();
-                settings["pepper"] = json!(pepper);
+                settings["pepper"] = json!(digits::<16>());
             }
             Name::Cloud => settings["files"] = json!(stage.files()),
+            Name::Support => {
+                settings["listen"] = json!({"desk": local(stage.ports.desk)});
+                settings["keys"] = json!(format!("1:{}", digits::<32>()));
+            }
             Name::Store | Name::Community => {}
         }
         sections.insert(format!("service.{service}"), settings);
     }
     sections
+}
+
+/// So many drawn bytes, in hexadecimal digits.
+fn digits<const BYTES: usize>() -> String {
+    let bytes: [u8; BYTES] = rand::rng().random();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A settings file with these sections. JSON's strings, numbers and lists are TOML's too; only tables are written

@@ -53,7 +53,7 @@ impl Verdict {
                     let id = deletion.name.trim_start_matches("deletions/");
                     farewell_store::kept(&store, &stage.retention(), id).await?
                 }
-                Name::Identity | Name::Cloud | Name::Community => Vec::new(),
+                Name::Identity | Name::Cloud | Name::Community | Name::Support => Vec::new(),
             };
             store.pool().close().await;
             verdict.service(service.name(), deletion, &held, &kept);
@@ -251,6 +251,7 @@ async fn open(stage: &Stage, service: Name) -> Result<Store, sqlx::Error> {
         Name::Cloud => farewell_cloud::open(&url).await,
         Name::Store => farewell_store::open(&url).await,
         Name::Community => farewell_community::open(&url).await,
+        Name::Support => farewell_support::open(&url).await,
     }
 }
 
@@ -265,5 +266,6 @@ async fn held(
         Name::Cloud => farewell_cloud::left_over(store, &stage.files(), account).await,
         Name::Store => farewell_store::left_over(store, account).await,
         Name::Community => farewell_community::left_over(store, account).await,
+        Name::Support => farewell_support::left_over(store, account).await,
     }
 }

@@ -1,4 +1,4 @@
-//! `farewell service identity|cloud|store|community`.
+//! `farewell service identity|cloud|store|community|support`.
 
 use farewell_runtime::shutdown::Shutdown;
 
@@ -18,6 +18,7 @@ pub async fn run(service: Name, source: &Source) -> anyhow::Result<()> {
         Name::Cloud => "farewell-cloud",
         Name::Store => "farewell-store",
         Name::Community => "farewell-community",
+        Name::Support => "farewell-support",
     };
     process(
         name,
@@ -39,5 +40,6 @@ pub async fn serve(service: Name, settings: &Service, shutdown: Shutdown) -> any
         Name::Cloud => farewell_cloud::run(settings.cloud()?, shutdown).await,
         Name::Store => farewell_store::run(settings.store()?, shutdown).await,
         Name::Community => farewell_community::run(settings.community()?, shutdown).await,
+        Name::Support => farewell_support::run(settings.support()?, shutdown).await,
     }
 }

@@ -1,6 +1,7 @@
-//! `[service.identity]`, `[service.cloud]`, `[service.store]`, `[service.community]`.
+//! `[service.identity]`, `[service.cloud]`, `[service.store]`, `[service.community]`, `[service.support]`.
 
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -11,17 +12,21 @@ use farewell_kit::session::Config as SessionConfig;
 use farewell_runtime::config::{Human, Problem, Problems, Validate, nested};
 use farewell_runtime::telemetry;
 use farewell_store::{Period, Retention};
+use farewell_support::{Periods, Vault, vault};
 use serde::Deserialize;
 
 use super::{
-    COORDINATOR, Source, Tls, WINDOW_COMMANDS, database, database_or_file, load, positive, reach,
-    session,
+    COORDINATOR, Source, Tls, WINDOW_COMMANDS, database, database_or_file, exposed, load, positive,
+    reach, session,
 };
 
 /// Most that a limit of identity's may be: a code has a million values, so that 1,000 tries hit one in a thousand days.
 const RULE_MAX: u32 = 1_000;
 /// Codes are counted by the day.
 const CODE_LIFE_MAX: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+
+/// Where the desk's people dial in.
+const DESK_PORT: u16 = 7420;
 
 /// The services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -30,11 +35,18 @@ pub enum Name {
     Cloud,
     Store,
     Community,
+    Support,
 }
 
 impl Name {
     /// Every service.
-    pub const ALL: [Self; 4] = [Self::Identity, Self::Cloud, Self::Store, Self::Community];
+    pub const ALL: [Self; 5] = [
+        Self::Identity,
+        Self::Cloud,
+        Self::Store,
+        Self::Community,
+        Self::Support,
+    ];
 
     /// The participant's name.
     pub const fn name(self) -> &'static str {
@@ -43,6 +55,7 @@ impl Name {
             Self::Cloud => "cloud",
             Self::Store => "store",
             Self::Community => "community",
+            Self::Support => "support",
         }
     }
 }
@@ -79,6 +92,35 @@ pub struct Service {
     pub rules: RulesChoice,
     /// Store only: what law keeps.
     pub retention: RetentionChoice,
+    /// Support only: ports.
+    pub listen: Listen,
+    /// Support only: `VERSION:KEY`, or several of them with commas between; a key is 64 hexadecimal digits. Documents' keys lie
+    /// under the newest. The same for every process. Required there.
+    pub keys: Secret,
+    /// Support only: how long things last.
+    pub periods: PeriodsChoice,
+}
+
+/// Ports. None: the service's default.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listen {
+    pub desk: Option<SocketAddr>,
+}
+
+/// See [`Periods`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PeriodsChoice {
+    /// An open case waits so long to be decided on.
+    pub case_open: Human,
+    /// An approval waits so long to be used.
+    pub approval_valid: Human,
+    /// Documents are kept so long after their case has ended.
+    pub evidence_kept: Human,
+    /// Calendar months from a case's end; 0 keeps no decision once the account is erased.
+    pub decisions_months: u16,
+    pub decisions_basis: String,
 }
 
 /// Text that is never shown.
@@ -140,6 +182,22 @@ impl Default for Service {
             pepper: Secret::default(),
             rules: RulesChoice::default(),
             retention: RetentionChoice::default(),
+            listen: Listen::default(),
+            keys: Secret::default(),
+            periods: PeriodsChoice::default(),
+        }
+    }
+}
+
+impl Default for PeriodsChoice {
+    fn default() -> Self {
+        let periods = Periods::default();
+        Self {
+            case_open: Human(periods.case_open),
+            approval_valid: Human(periods.approval_valid),
+            evidence_kept: Human(periods.evidence_kept),
+            decisions_months: periods.decisions_months,
+            decisions_basis: periods.decisions_basis,
         }
     }
 }
@@ -253,6 +311,38 @@ impl Validate for Identity {
     }
 }
 
+/// A case that ends at once is none, and so is an approval that nobody can use.
+impl Validate for PeriodsChoice {
+    fn problems(&self, out: &mut Vec<Problem>) {
+        positive("case_open", self.case_open, out);
+        positive("approval_valid", self.approval_valid, out);
+        if self.decisions_months > 0 && self.decisions_basis.is_empty() {
+            out.push(Problem::new("decisions_basis", "what is kept needs a law"));
+        }
+    }
+}
+
+/// Support's section: the same, with what only the desk can't do without.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(transparent)]
+struct Support(Service);
+
+impl Validate for Support {
+    fn problems(&self, out: &mut Vec<Problem>) {
+        self.0.problems(out);
+        exposed("listen.desk", self.0.listen.desk, self.0.plain, out);
+        nested("periods", &self.0.periods, out);
+        if let Err(error) = self.0.vault() {
+            out.push(Problem::new(
+                "keys",
+                format!(
+                    "is required, VERSION:KEY,…, the same for every process of support and not in its database: {error}"
+                ),
+            ));
+        }
+    }
+}
+
 impl Service {
     /// Reads the section of a service.
     ///
@@ -261,6 +351,7 @@ impl Service {
         let section = format!("service.{service}");
         match service {
             Name::Identity => load::<Identity>(source, &section).map(|identity| identity.0),
+            Name::Support => load::<Support>(source, &section).map(|support| support.0),
             Name::Cloud | Name::Store | Name::Community => load(source, &section),
         }
     }
@@ -326,6 +417,49 @@ impl Service {
         })
     }
 
+    /// What the support desk asks for.
+    ///
+    /// Errors: a certificate that can't be read.
+    pub fn support(&self) -> anyhow::Result<farewell_support::Config> {
+        Ok(farewell_support::Config {
+            database: self.database(Name::Support),
+            session: self.session(Name::Support)?,
+            listen: self.desk(),
+            security: self.tls.security(Name::Support.name())?,
+            vault: self.vault()?,
+            periods: self.periods(),
+        })
+    }
+
+    /// Where the desk's people dial in.
+    pub fn desk(&self) -> SocketAddr {
+        let default = (Ipv4Addr::LOCALHOST, DESK_PORT).into();
+        self.listen.desk.unwrap_or(default)
+    }
+
+    /// How long things last at the desk.
+    pub fn periods(&self) -> Periods {
+        let periods = &self.periods;
+        Periods {
+            case_open: periods.case_open.get(),
+            approval_valid: periods.approval_valid.get(),
+            evidence_kept: periods.evidence_kept.get(),
+            decisions_months: periods.decisions_months,
+            decisions_basis: periods.decisions_basis.clone(),
+        }
+    }
+
+    /// Errors: what is no key, without showing it.
+    fn vault(&self) -> Result<Vault, vault::Error> {
+        let keys = self.keys.0.split(',').map(str::trim);
+        let keys = keys.filter(|text| !text.is_empty()).map(|text| {
+            let (version, key) = text.split_once(':').ok_or(vault::Error::Malformed)?;
+            let version: u32 = version.parse().map_err(|_| vault::Error::Malformed)?;
+            Ok((version, vault::key(key)?))
+        });
+        Vault::new(keys.collect::<Result<Vec<_>, vault::Error>>()?)
+    }
+
     /// What law keeps.
     pub fn retention(&self) -> Retention {
         let kept = &self.retention;
@@ -378,6 +512,31 @@ mod tests {
         let identity = Service::load(&source, Name::Identity).unwrap();
         assert!(!format!("{identity:?}").contains("0123456789abcdef"));
         identity.identity().unwrap();
+    }
+
+    #[test]
+    fn the_desk_needs_its_keys_and_shows_none() {
+        let read = |keys: &str| {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            let text = format!("[service.support]\nplain = true\nkeys = \"{keys}\"\n");
+            file.write_all(text.as_bytes()).unwrap();
+            let source = Source {
+                config: Some(file.path().to_owned()),
+                ..Source::default()
+            };
+            Service::load(&source, Name::Support)
+        };
+        let (first, second) = ("0a".repeat(32), "0b".repeat(32));
+        let keys = format!("1:{first}, 2:{second}");
+        let support = read(&keys).unwrap();
+        assert_eq!(support.desk().to_string(), "127.0.0.1:7420");
+        assert!(!format!("{support:?}").contains(&first));
+        assert_eq!(format!("{:?}", support.vault().unwrap()), "{1, 2}");
+        for bad in ["", "1", &first, "1:0a", &format!("x:{first}")] {
+            let problems = read(bad).unwrap_err();
+            assert_eq!(problems.0[0].key, "service.support.keys", "{bad}");
+            assert!(!problems.to_string().contains(&first));
+        }
     }
 
     #[test]

@@ -1,0 +1,44 @@
+//! The desk's port.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use farewell_proto::support::v1::support_service_server::SupportServiceServer;
+use farewell_runtime::server::{self, MESSAGE_BYTES_MAX, Security};
+use farewell_runtime::shutdown::Shutdown;
+use tokio::task::JoinHandle;
+
+use crate::desk::Desk;
+use crate::service::Service;
+
+/// Opens the port and serves until `shutdown`.
+///
+/// Errors: the address is taken, or the certificates can't be used.
+pub(crate) async fn open(
+    desk: Desk,
+    listen: SocketAddr,
+    security: &Security,
+    shutdown: Shutdown,
+) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
+    let bound = server::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}"))?;
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<SupportServiceServer<Service>>().await;
+    let router = security
+        .apply(server::builder())?
+        .add_service(health_service)
+        .add_service(
+            SupportServiceServer::new(Service::new(desk))
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX),
+        );
+    tracing::info!(desk = %bound.addr, "the support desk is open");
+    let end = shutdown.clone();
+    Ok(shutdown.spawn(async move {
+        router
+            .serve_with_incoming_shutdown(bound.incoming, end.wait())
+            .await
+            .context("the desk's listener failed")
+    }))
+}

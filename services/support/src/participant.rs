@@ -1,0 +1,108 @@
+//! The desk's part in a deletion.
+
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use farewell_kit::seal::{self, Work};
+use farewell_kit::store::Store;
+use farewell_kit::{
+    Answer, Blocker, CaseStanding, CheckCase, Fault, Holder, Inventory, Order, Retained,
+};
+use sqlx::AnyConnection;
+
+use crate::desk::Desk;
+use crate::refusal::Refusal;
+use crate::wish::Wish;
+use crate::{case, holding};
+
+/// Relatives say that the owner has died: whoever asks now may not be the owner.
+const LEGACY_CASE_OPEN: &str = "LEGACY_CASE_OPEN";
+/// What is to move to another account would be lost.
+const TRANSFER_OPEN: &str = "TRANSFER_OPEN";
+
+/// Every blocker that the desk names.
+pub const BLOCKERS: [&str; 2] = [LEGACY_CASE_OPEN, TRANSFER_OPEN];
+
+#[async_trait]
+impl Holder for Desk {
+    fn store(&self) -> &Store {
+        &self.store
+    }
+
+    async fn held(
+        &self,
+        connection: &mut AnyConnection,
+        account: &str,
+    ) -> Result<Inventory, Fault> {
+        Ok(holding::held(connection, account).await?)
+    }
+
+    async fn erase(&self, mut work: Work, order: &Order) -> Result<Answer, Fault> {
+        let deletion = seal::deletion_of(&order.command).unwrap_or_default();
+        let erased = holding::erase(
+            work.tx(),
+            &self.periods,
+            (&order.account, deletion),
+            SystemTime::now(),
+        )
+        .await?;
+        let counts = [
+            ("support_cases", erased.cases),
+            ("support_documents", erased.documents),
+            ("named_in_support_cases", erased.named),
+        ];
+        let retained = holding::retained(work.tx(), &self.periods, deletion).await?;
+        work.finish(seal::erased(counts, retained)).await
+    }
+
+    async fn retained(
+        &self,
+        connection: &mut AnyConnection,
+        order: &Order,
+    ) -> Result<Vec<Retained>, Fault> {
+        let deletion = seal::deletion_of(&order.command).unwrap_or_default();
+        Ok(holding::retained(connection, &self.periods, deletion).await?)
+    }
+
+    async fn blockers(&self, account: &str) -> Result<Vec<Blocker>, Fault> {
+        let now = SystemTime::now();
+        let mut connection = self.store.pool().acquire().await?;
+        let cases = case::of_account(&mut connection, account).await?;
+        let mut blockers = Vec::new();
+        for code in BLOCKERS {
+            let open = cases.iter().filter(|case| blocks(case, now) == Some(code));
+            // The last of them to end.
+            let (mut count, mut until) = (0, None);
+            for case in open {
+                count += 1;
+                until = until.max(case.matter.expires_at);
+            }
+            if count > 0 {
+                blockers.push(Blocker::new(code).count(count).until(until));
+            }
+        }
+        Ok(blockers)
+    }
+
+    async fn check_case(&self, request: &CheckCase) -> Result<CaseStanding, Fault> {
+        self.check(request, SystemTime::now())
+            .await
+            .map_err(|refusal| match refusal {
+                Refusal::Fault(fault) => fault,
+                other => Fault::new("a case that can't be checked", other),
+            })
+    }
+}
+
+/// What a case is in the way of. A deletion that two have approved is not in its own.
+fn blocks(case: &case::Case, now: SystemTime) -> Option<&'static str> {
+    if !case.matter.is_open(now) {
+        return None;
+    }
+    match &case.matter.wish {
+        Wish::Legacy { delete: true } if case.matter.state.approved_by().len() > 1 => None,
+        Wish::Legacy { .. } => Some(LEGACY_CASE_OPEN),
+        Wish::Transfer { .. } => Some(TRANSFER_OPEN),
+        _ => None,
+    }
+}

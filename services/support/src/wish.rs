@@ -1,0 +1,179 @@
+//! What a case asks for, and what must be shown before anybody may grant it.
+
+use farewell_kit::CaseAction;
+use serde::{Deserialize, Serialize};
+
+/// Kinds of document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Document {
+    /// An identity card or passport.
+    Identity,
+    /// An invoice, or the box with its serial number.
+    PurchaseProof,
+    DeathCertificate,
+    RelationshipProof,
+    Other,
+}
+
+impl Document {
+    const ALL: [(Self, &'static str); 5] = [
+        (Self::Identity, "IDENTITY_DOCUMENT"),
+        (Self::PurchaseProof, "PURCHASE_PROOF"),
+        (Self::DeathCertificate, "DEATH_CERTIFICATE"),
+        (Self::RelationshipProof, "RELATIONSHIP_PROOF"),
+        (Self::Other, "OTHER"),
+    ];
+
+    /// As stored.
+    pub fn word(self) -> &'static str {
+        let entry = Self::ALL.iter().find(|(kind, _)| *kind == self);
+        entry.map_or("OTHER", |(_, word)| word)
+    }
+
+    /// From the stored word.
+    pub fn of(word: &str) -> Option<Self> {
+        let entry = Self::ALL.iter().find(|(_, known)| *known == word);
+        entry.map(|(kind, _)| *kind)
+    }
+}
+
+/// What somebody asks the desk for. Whose account it is stands beside it, and so does the account that things move to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Wish {
+    /// Delete the account, for what self-service refuses.
+    DeletionOnDocuments,
+    /// Delete an account whose owner can no longer log in.
+    LostAccess,
+    /// The owner has died.
+    Legacy {
+        /// Relatives ask in so many words for the deletion; otherwise the account is kept in memory.
+        delete: bool,
+    },
+    /// A deletion goes on in spite of these blockers.
+    Override { codes: Vec<String> },
+    /// These move to another account.
+    Transfer { belongings: Vec<String> },
+    /// Real-name information is cleared.
+    RealName,
+}
+
+impl Wish {
+    /// The kind, as stored beside it.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::DeletionOnDocuments => "DELETION_ON_DOCUMENTS",
+            Self::LostAccess => "LOST_ACCESS",
+            Self::Legacy { .. } => "LEGACY",
+            Self::Override { .. } => "OVERRIDE",
+            Self::Transfer { .. } => "TRANSFER",
+            Self::RealName => "REAL_NAME",
+        }
+    }
+
+    /// What must still be shown, after `shown`. Blockers are of many kinds, so that for them any document will do.
+    pub fn missing(&self, shown: &[Document]) -> Vec<Document> {
+        let needed: &[Document] = match self {
+            Self::DeletionOnDocuments | Self::LostAccess => {
+                &[Document::Identity, Document::PurchaseProof]
+            }
+            Self::Legacy { .. } => &[Document::DeathCertificate, Document::RelationshipProof],
+            Self::Transfer { .. } | Self::RealName => &[Document::Identity],
+            Self::Override { .. } if shown.is_empty() => &[Document::Other],
+            Self::Override { .. } => &[],
+        };
+        let missing = needed.iter().filter(|needed| !shown.contains(needed));
+        missing.copied().collect()
+    }
+
+    /// Whether who grants this grants that. `to_account` is the case's.
+    pub fn covers(&self, action: &CaseAction, to_account: &str) -> bool {
+        match (self, action) {
+            (Self::DeletionOnDocuments | Self::LostAccess, CaseAction::Delete)
+            | (Self::Legacy { delete: true }, CaseAction::DeleteLegacy)
+            | (Self::Legacy { delete: false }, CaseAction::Memorialize)
+            | (Self::RealName, CaseAction::ClearRealName) => true,
+            (Self::Override { codes }, CaseAction::OverrideBlockers(asked)) => {
+                !asked.is_empty() && asked.iter().all(|code| codes.contains(code))
+            }
+            (
+                Self::Transfer { belongings },
+                CaseAction::TransferBelongings {
+                    to_account: to,
+                    belongings: asked,
+                },
+            ) => {
+                to == to_account
+                    && !asked.is_empty()
+                    && asked.iter().all(|item| belongings.contains(item))
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blockers(codes: &[&str]) -> Vec<String> {
+        codes.iter().map(|code| (*code).to_owned()).collect()
+    }
+
+    #[test]
+    fn each_kind_needs_its_own_documents() {
+        let legacy = Wish::Legacy { delete: false };
+        assert_eq!(
+            legacy.missing(&[Document::Identity, Document::DeathCertificate]),
+            [Document::RelationshipProof]
+        );
+        let lost = Wish::LostAccess;
+        assert_eq!(
+            lost.missing(&[]),
+            [Document::Identity, Document::PurchaseProof]
+        );
+        assert!(
+            lost.missing(&[Document::PurchaseProof, Document::Identity])
+                .is_empty()
+        );
+        let codes = Wish::Override {
+            codes: blockers(&["OPEN_DISPUTE"]),
+        };
+        assert_eq!(codes.missing(&[]), [Document::Other]);
+        assert!(codes.missing(&[Document::PurchaseProof]).is_empty());
+    }
+
+    #[test]
+    fn a_grant_covers_what_was_asked_for_and_nothing_else() {
+        let memory = Wish::Legacy { delete: false };
+        assert!(memory.covers(&CaseAction::Memorialize, ""));
+        assert!(!memory.covers(&CaseAction::DeleteLegacy, ""), "not said");
+        assert!(!memory.covers(&CaseAction::Delete, ""));
+        let codes = Wish::Override {
+            codes: blockers(&["OPEN_DISPUTE", "POINTS_LEFT"]),
+        };
+        let asked = |codes: &[&str]| CaseAction::OverrideBlockers(blockers(codes));
+        assert!(codes.covers(&asked(&["POINTS_LEFT"]), ""));
+        assert!(!codes.covers(&asked(&["POINTS_LEFT", "WALLET_BALANCE"]), ""));
+        assert!(!codes.covers(&asked(&[]), ""), "nothing is no question");
+        let points = Wish::Transfer {
+            belongings: blockers(&["POINTS"]),
+        };
+        let moved = |to: &str, what: &[&str]| CaseAction::TransferBelongings {
+            to_account: to.to_owned(),
+            belongings: blockers(what),
+        };
+        assert!(points.covers(&moved("b", &["POINTS"]), "b"));
+        assert!(!points.covers(&moved("c", &["POINTS"]), "b"));
+        assert!(!points.covers(&moved("b", &["COUPONS"]), "b"));
+    }
+
+    #[test]
+    fn every_document_reads_back() {
+        for (document, word) in Document::ALL {
+            assert_eq!(document.word(), word);
+            assert_eq!(Document::of(word), Some(document));
+        }
+        assert_eq!(Document::of("SELFIE"), None);
+    }
+}

@@ -84,9 +84,15 @@ impl Caller {
 
     /// Takes a deletion back.
     pub async fn revoke(&self, name: &str) -> Result<Deletion, Status> {
+        self.revoke_by(name, "").await
+    }
+
+    /// Takes a deletion back by the token of a link.
+    pub async fn revoke_by(&self, name: &str, link_token: &str) -> Result<Deletion, Status> {
         let request = RevokeDeletionRequest {
             request_id: fresh(),
             name: name.to_owned(),
+            link_token: link_token.to_owned(),
         };
         let answer = self.api.clone().revoke_deletion(request).await?;
         let deletion = answer.into_inner().deletion;

@@ -165,7 +165,9 @@ fn reply(query: &Query, manners: &mut Manners) -> Option<Reply> {
             | Question::ReadExport(_)
             | Question::UnbindDevice(_)
             | Question::DeviceUnbinding(_)
-            | Question::CheckCase(_) => Answer::Unanswerable("UNSUPPORTED".to_owned()),
+            | Question::CheckCase(_)
+            | Question::Notify(_)
+            | Question::Letters(_) => Answer::Unanswerable("UNSUPPORTED".to_owned()),
         }
     };
     Some(Reply {

@@ -1,6 +1,7 @@
 //! Where a coordinator of a story keeps its promises, and what is kept there.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use farewell_core::{DeletionId, Plan};
@@ -73,7 +74,7 @@ pub async fn rows(ledger: &dyn Ledger) -> Result<String> {
             "{deletion:?} {receipts:?} {addenda:?} {history:?}\n"
         ));
     }
-    let overview = ledger.overview().await?;
+    let overview = ledger.overview(Duration::ZERO).await?;
     text.push_str(&format!("{:?} {}", overview.states, overview.outbox));
     Ok(text)
 }

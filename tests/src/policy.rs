@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use farewell_core::Policy;
 use farewell_core::order::DevicePolicy;
-use farewell_core::policy::{Channel, Deadline, Factor, Length, Stage};
+use farewell_core::policy::{Channel, Deadline, Factor, Length, Notices, Stage};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -35,6 +35,9 @@ pub fn straight(stages: &[&[&str]]) -> Policy {
         recheck: Duration::from_millis(200),
         blockers: BTreeMap::new(),
         devices: DevicePolicy::default(),
+        notices: Notices::default(),
+        recent_contact: None,
+        extension: None,
     }
 }
 

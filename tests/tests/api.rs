@@ -276,6 +276,7 @@ async fn every_other_method_names_the_field_that_is_wrong_and_changes_nothing() 
 
         for bad in ["", "garbage", NIL] {
             let revoke = RevokeDeletionRequest {
+                link_token: String::new(),
                 request_id: bad.to_owned(),
                 name: name.clone(),
             };
@@ -460,6 +461,7 @@ async fn the_same_request_gets_the_same_answer_and_its_id_serves_for_nothing_els
 
         let mut api = caller.api.clone();
         let revoke = |request_id: &str, name: &str| RevokeDeletionRequest {
+            link_token: String::new(),
             request_id: request_id.to_owned(),
             name: name.to_owned(),
         };

@@ -12,11 +12,14 @@ use crate::export::Part;
 mod case;
 mod custodian;
 mod device;
+mod notice;
 
 pub use case::{CaseAction, CaseStanding, CheckCase};
 pub use custodian::{
     Custodian, Export, ExportRead, ExportSource, ExportState, NotExported, StartExport,
 };
+pub use notice::{Letters, Notice, NoticeKind, NoticeReason};
+
 pub use device::{
     BoundDevice, Description, DeviceClass, DeviceDuty, DeviceEnding, DeviceFacts, DeviceOutcome,
     DeviceResult, DeviceReturn, DeviceTask, DeviceVerb, LockOutcome, NotUnbound, ReturnKept,
@@ -86,6 +89,16 @@ pub trait Participant: Send + Sync + 'static {
     /// Whether a case approves what is to be done. One that does is used up by it. Only the support desk can.
     async fn check_case(&self, _request: &CheckCase) -> Result<CaseStanding, Fault> {
         Err(Fault::unsupported("CHECK_CASE"))
+    }
+
+    /// Tells the person something, durably and once for each name. Only the identity service can.
+    async fn notify(&self, _notice: &Notice) -> Result<(), Fault> {
+        Err(Fault::unsupported("NOTIFY"))
+    }
+
+    /// How many letters wait. Only the identity service can.
+    async fn letters(&self) -> Result<Letters, Fault> {
+        Err(Fault::unsupported("LETTERS"))
     }
 
     /// What the account's device is, and what decides what it is told; `None` if the account has no such device. Only
@@ -380,6 +393,8 @@ pub enum ProofKind {
     SmsCode,
     EmailCode,
     Password,
+    /// Takes a deletion back, and proves nothing else.
+    RevokeLink,
 }
 
 /// Whether a proof holds.

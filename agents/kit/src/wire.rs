@@ -6,6 +6,7 @@
 pub(crate) mod case;
 pub(crate) mod device;
 pub(crate) mod export;
+pub(crate) mod notice;
 
 use std::mem;
 use std::time::{Duration, SystemTime};
@@ -14,7 +15,7 @@ use farewell_proto::participant::v1 as pb;
 
 use crate::participant::{
     Answer, Blocker, CheckCase, CheckProof, CodeChannel, CodeSent, Deferred, Done, Inventory,
-    Order, Outcome, ProofChecked, ProofKind, Retained, SendCode, StartExport, UnbindDevice,
+    Notice, Order, Outcome, ProofChecked, ProofKind, Retained, SendCode, StartExport, UnbindDevice,
 };
 
 /// Longest id or name; the coordinator's own are at most 128.
@@ -239,6 +240,8 @@ pub(crate) enum Question {
     SendCode(SendCode),
     CheckProof(CheckProof),
     CheckCase(CheckCase),
+    Notify(Notice),
+    Letters,
     DescribeDevice {
         account: String,
         device: String,
@@ -274,6 +277,9 @@ pub(crate) fn question(query: pb::Query) -> Result<(Question, Duration), Malform
         Some(Ok(timeout)) if !timeout.is_zero() => timeout,
         Some(Ok(_) | Err(_)) | None => return Err(Malformed("timeout must be above zero")),
     };
+    if let Some(pb::query::Question::Letters(pb::LettersQuery {})) = query.question {
+        return Ok((Question::Letters, timeout));
+    }
     let account = id(
         &query.account,
         ACCOUNTS,
@@ -303,6 +309,10 @@ pub(crate) fn question(query: pb::Query) -> Result<(Question, Duration), Malform
         Some(pb::query::Question::CheckCase(asked)) => {
             Question::CheckCase(case::check(asked, account)?)
         }
+        Some(pb::query::Question::Notify(asked)) => {
+            Question::Notify(notice::notice(asked, account)?)
+        }
+        Some(pb::query::Question::Letters(_)) => Question::Letters,
         Some(pb::query::Question::DescribeDevice(asked)) => Question::DescribeDevice {
             account,
             device: device::id_of(&asked.device)?,
@@ -372,6 +382,7 @@ fn proof_kind(number: i32) -> Result<ProofKind, Malformed> {
         Ok(pb::ProofKind::SmsCode) => Ok(ProofKind::SmsCode),
         Ok(pb::ProofKind::EmailCode) => Ok(ProofKind::EmailCode),
         Ok(pb::ProofKind::Password) => Ok(ProofKind::Password),
+        Ok(pb::ProofKind::RevokeLink) => Ok(ProofKind::RevokeLink),
         Ok(pb::ProofKind::Unspecified) | Err(_) => Err(Malformed("kind is not known")),
     }
 }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use farewell_core::{Deletion, DeletionId, Duty, ParticipantId, Reason, duty};
+use farewell_core::{Deletion, DeletionId, Duty, ParticipantId, Reason, duty, notice};
 use farewell_ledger::{Fence, Ledger, Owed};
 use tokio::sync::{Notify, broadcast, mpsc};
 
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::Pace;
-use crate::errand::{Errand, Errands};
+use crate::errand::{Errand, Errands, Task};
 use crate::lane::{OpenJob, SettleJob, TurnJob};
 use crate::orders::Orders;
 use crate::plans::Plans;
@@ -88,6 +88,15 @@ impl Center {
                 if !board.owns(owed.deletion.id) || !board.freshen(&mut owed.deletion) {
                     continue;
                 }
+                if !notice::due(&owed.deletion, &plan, now).is_empty()
+                    || notice::overdue_unexplained(&owed.deletion, now)
+                {
+                    self.errands.run(Errand {
+                        deletion: owed.deletion.clone(),
+                        plan: Arc::clone(&plan),
+                        task: Task::Tell,
+                    });
+                }
                 match duty::next(&owed.deletion, &plan, now) {
                     Duty::Send(_) | Duty::NeedsPerson => board.admit(owed, plan),
                     Duty::Wait(_) | Duty::Nothing => board.leave(&owed.deletion),
@@ -96,7 +105,7 @@ impl Center {
                         self.errands.run(Errand {
                             deletion: owed.deletion,
                             plan,
-                            duty,
+                            task: Task::Do(duty),
                         });
                     }
                 }

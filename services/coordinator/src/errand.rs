@@ -9,16 +9,25 @@ use tokio::sync::mpsc;
 /// Errands that may wait; the ledger remembers the rest.
 const QUEUE_ERRANDS_MAX: usize = 4_096;
 
-/// A duty of a deletion as it was read. What is decided on it is written only if it has not moved since.
+/// A task of a deletion as it was read. What is decided on it is written only if it has not moved since.
 #[derive(Clone, Debug)]
 pub struct Errand {
     pub deletion: Deletion,
     pub plan: Arc<Plan>,
-    pub duty: Duty,
+    pub task: Task,
 }
 
-/// Of a deletion at a revision, each duty is one errand.
-type Key = (DeletionId, i32, Duty);
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Task {
+    /// What goes on with the deletion.
+    Do(Duty),
+    /// Beside it: somebody is to be told, or an alarm raised.
+    Tell,
+}
+
+/// Of a deletion at a revision, each task is one errand.
+type Key = (DeletionId, i32, Task);
 
 /// Errands that wait or are being run.
 #[derive(Debug)]
@@ -57,7 +66,7 @@ impl Errands {
 
 impl Errand {
     const fn key(&self) -> Key {
-        (self.deletion.id, self.deletion.revision, self.duty)
+        (self.deletion.id, self.deletion.revision, self.task)
     }
 }
 
@@ -92,7 +101,7 @@ mod tests {
         Errand {
             deletion: Deletion { revision, ..opened },
             plan,
-            duty: Duty::AskEligibility,
+            task: Task::Do(Duty::AskEligibility),
         }
     }
 

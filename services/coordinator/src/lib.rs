@@ -25,6 +25,7 @@ mod sentences;
 mod service;
 mod session;
 mod steward;
+mod telling;
 mod throttle;
 mod timers;
 mod wire;

@@ -7,8 +7,9 @@ use farewell_ledger::{Error, Turn, Turned};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::center::Center;
-use crate::errand::{Errand, Open};
+use crate::errand::{Errand, Open, Task};
 use crate::lane::{Failed, TurnJob};
+use crate::telling;
 
 /// Deletions that are looked after at a time.
 const AT_ONCE_MAX: usize = 256;
@@ -58,7 +59,10 @@ pub async fn run(center: Arc<Center>, mut queue: mpsc::Receiver<Open>) {
 
 async fn attend(center: &Center, errand: &Errand) -> Result<(), NotTurned> {
     let (deletion, plan) = (&errand.deletion, &errand.plan);
-    let event = match errand.duty {
+    let Task::Do(duty) = errand.task else {
+        return telling::tell(center, deletion, plan).await;
+    };
+    let event = match duty {
         Duty::Expire => Event::Expire,
         Duty::Begin => Event::Eligible,
         Duty::Advance => Event::Settled(Mask::EMPTY),
@@ -73,7 +77,7 @@ async fn attend(center: &Center, errand: &Errand) -> Result<(), NotTurned> {
 /// Asks every participant if anything is in the way. No answer is a blocker, never "fine".
 pub async fn eligibility(center: &Center, deletion: &Deletion, plan: &Plan) -> Event {
     let asked = center.queries.eligibility(center, plan, &deletion.account);
-    deletion.judge(asked.await)
+    deletion.judge(plan, asked.await)
 }
 
 /// Decides `event` on what is stored and writes it; if somebody else was first, decides again.
@@ -83,9 +87,21 @@ pub async fn turn(
     event: &Event,
     fenced: bool,
 ) -> Result<Deletion, NotTurned> {
+    turn_noted(center, id, (event, note(event)), fenced).await
+}
+
+/// The same, with another word for the history.
+pub async fn turn_noted(
+    center: &Arc<Center>,
+    id: DeletionId,
+    (event, note): (&Event, &'static str),
+    fenced: bool,
+) -> Result<Deletion, NotTurned> {
     for _ in 0..TRIES_MAX {
         let (deletion, plan) = read(center, id).await?;
-        if let Turned::Done(deletion) = turn_from(center, &deletion, &plan, event, fenced).await? {
+        let turn = decide(&deletion, &plan, event, center.clock.now())?;
+        let turn = Turn { note, ..turn };
+        if let Turned::Done(deletion) = write(center, turn, fenced).await? {
             return Ok(deletion);
         }
     }
@@ -102,6 +118,10 @@ pub async fn turn_from(
     fenced: bool,
 ) -> Result<Turned, NotTurned> {
     let turn = decide(deletion, plan, event, center.clock.now())?;
+    write(center, turn, fenced).await
+}
+
+async fn write(center: &Center, turn: Turn, fenced: bool) -> Result<Turned, NotTurned> {
     let (answer, answered) = oneshot::channel();
     let job = TurnJob {
         turn,
@@ -167,5 +187,9 @@ const fn note(event: &Event) -> &'static str {
         Event::Release => "RELEASED",
         Event::Retry(_) => "LEG_RETRIED",
         Event::Recounted => "DEADLINE_RECOUNTED",
+        Event::Raised => "RAISED",
+        Event::Extended(_) => "DEADLINE_EXTENDED",
+        Event::Overdue(_) => "OVERDUE",
+        Event::Told(_) => "TOLD",
     }
 }

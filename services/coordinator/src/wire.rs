@@ -5,6 +5,7 @@ pub mod device;
 use std::time::Duration;
 
 use farewell_core::policy::{Channel, Factor};
+use farewell_core::rare::Why;
 use farewell_core::receipt::{Evidence, Outcome, Retention};
 use farewell_core::report::Answer;
 use farewell_core::{AccountId, Reason, Time, Verb};
@@ -57,6 +58,23 @@ pub const fn verb_to_wire(verb: Verb) -> wire::Verb {
 /// The account of a name `accounts/{account}`.
 pub fn account(name: &str) -> Option<AccountId> {
     name.strip_prefix("accounts/")?.parse().ok()
+}
+
+/// Why a deadline is extended, from the wire.
+pub const fn why(reason: deletion::ExtensionReason) -> Option<Why> {
+    match reason {
+        deletion::ExtensionReason::Unspecified => None,
+        deletion::ExtensionReason::Complexity => Some(Why::Complexity),
+        deletion::ExtensionReason::NumberOfRequests => Some(Why::NumberOfRequests),
+    }
+}
+
+/// Why a deadline is extended, on the wire.
+pub const fn why_to_wire(why: Why) -> deletion::ExtensionReason {
+    match why {
+        Why::Complexity => deletion::ExtensionReason::Complexity,
+        Why::NumberOfRequests => deletion::ExtensionReason::NumberOfRequests,
+    }
 }
 
 /// A channel from the wire.

@@ -67,7 +67,9 @@ pub struct Known {
     pub overridable_by: Overrider,
 }
 
-const IDENTITY: Owner = Owner::Service("identity");
+/// The participant that knows people.
+pub(crate) const IDENTITY_NAME: &str = "identity";
+const IDENTITY: Owner = Owner::Service(IDENTITY_NAME);
 const STORE: Owner = Owner::Service("store");
 const COMMUNITY: Owner = Owner::Service("community");
 const SUPPORT: Owner = Owner::Service("support");
@@ -286,7 +288,11 @@ mod tests {
     #[test]
     fn only_the_advisory_never_stops_and_only_the_forfeitable_goes_with_its_own_consent() {
         for known in CATALOGUE {
-            let blocker = Blocker::named(known.code, &who("store"), &Policy::cn());
+            let policy = Policy {
+                recent_contact: None,
+                ..Policy::cn()
+            };
+            let blocker = Blocker::named(known.code, &who("store"), &policy);
             assert_eq!(blocker.stops(&[]), known.class != Class::Advisory);
             let own = format!("forfeit-{}", known.code.to_lowercase().replace('_', "-"));
             let goes = matches!(known.class, Class::Forfeitable | Class::Advisory);

@@ -21,9 +21,23 @@ struct Document<'a> {
     requested: String,
     point_of_no_return: String,
     purged: String,
+    /// The one extension, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline_extended: Option<Extension>,
+    /// What was owed when the deadline passed, if it did.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    overdue_reasons: &'a [String],
     legs: Vec<SettledLeg<'a>>,
     /// Devices whose own word is missing: their server half is gone, and they are told when they return.
     devices_not_confirmed: Vec<NotConfirmed<'a>>,
+}
+
+#[derive(Serialize)]
+struct Extension {
+    decided: String,
+    earlier_deadline: String,
+    deadline: String,
+    reason: &'static str,
 }
 
 #[derive(Serialize)]
@@ -87,6 +101,17 @@ pub fn issue(deletion: &Deletion, plan: &Plan, receipts: &[Kept]) -> Result<Stri
         requested: deletion.requested_at.to_string(),
         point_of_no_return: begun.at.to_string(),
         purged: at.to_string(),
+        deadline_extended: deletion.rare.extended.map(|extended| Extension {
+            decided: extended.at.to_string(),
+            earlier_deadline: extended.before.to_string(),
+            deadline: deletion.deadline.to_string(),
+            reason: extended.why.word(),
+        }),
+        overdue_reasons: deletion
+            .rare
+            .overdue
+            .as_ref()
+            .map_or(&[], |overdue| overdue.reasons.as_slice()),
         devices_not_confirmed,
         legs: legs.into_iter().map(|(_, leg)| leg).collect(),
     };
@@ -167,6 +192,24 @@ mod tests {
         assert_eq!(named.len(), 1);
         assert_eq!(named[0]["device"], "devices/watch-1");
         assert_eq!(named[0]["outcome"], "DETACHED");
+    }
+
+    #[test]
+    fn why_it_took_longer_stands_on_it() {
+        let plan = cn();
+        let plain = issue(&purged(&plan), &plan, &receipts(&plan)).unwrap();
+        assert!(!plain.contains("deadline_extended") && !plain.contains("overdue"));
+        let mut late = purged(&plan);
+        late.rare.extended = Some(crate::rare::Extended {
+            at: start(),
+            before: over(),
+            why: crate::rare::Why::Complexity,
+        });
+        late.rare.overdue = Some(crate::rare::Overdue::new(over(), vec!["LEGAL_HOLD".into()]));
+        let text = issue(&late, &plan, &receipts(&plan)).unwrap();
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(document["deadline_extended"]["reason"], "COMPLEXITY");
+        assert_eq!(document["overdue_reasons"][0], "LEGAL_HOLD");
     }
 
     #[test]

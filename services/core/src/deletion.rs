@@ -1,13 +1,18 @@
 //! A deletion, and what can happen to it. The one transition is [`Deletion::step`].
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
+use crate::blocker;
 pub use crate::blocker::Blocker;
 use crate::gate::PurgePermit;
 use crate::id::{AccountId, DeletionId, RequestId};
 use crate::leg::{LegIndex, Mask};
+use crate::notice::Notices;
 use crate::plan::Plan;
-use crate::policy::{Channel, Factor, Factors};
+use crate::policy::{Channel, Due, Factor, Factors};
+use crate::rare::{Rare, Why};
 use crate::refusal::{Reason, Refusal};
 use crate::time::Time;
 
@@ -51,7 +56,10 @@ pub struct Deletion {
     pub held: bool,
     /// Contradictions in evidence that nobody has looked at.
     pub conflicts: u32,
-    /// When the slot's owner must look at the deletion; `None` once nothing more is owed. Acknowledgements never move it.
+    /// What is on record of some deletions only.
+    pub rare: Rare,
+    /// When the slot's owner must look at the deletion; `None` once nothing more is owed, nor to be told. Acknowledgements never
+    /// move it.
     pub attention_at: Option<Time>,
     /// When nothing was owed any more.
     pub closed_at: Option<Time>,
@@ -159,6 +167,8 @@ pub enum Event {
     Blocked(Vec<Blocker>),
     /// The person takes the request back.
     Revoke,
+    /// A number or address was changed lately: the policy asks for more, and for longer.
+    Raised,
     /// A decision refuses the request.
     Deny,
     /// Time is up for verification.
@@ -181,6 +191,12 @@ pub enum Event {
     Retry(LegIndex),
     /// Public holidays were published: the deadline is another by the calendar of today ([`Deletion::due_again`]).
     Recounted,
+    /// A person with that right moves the deadline, once, for a reason that the owner is told.
+    Extended(Why),
+    /// The deadline has passed, for these reasons.
+    Overdue(Vec<String>),
+    /// These notices are with whoever carries them, durably.
+    Told(Notices),
 }
 
 /// What a request to delete brings.
@@ -226,6 +242,7 @@ impl Deletion {
             blockers: Vec::new(),
             held: false,
             conflicts: 0,
+            rare: Rare::default(),
             attention_at: Some(expires_at),
             closed_at: None,
             traceparent: request.traceparent,
@@ -244,8 +261,27 @@ impl Deletion {
     /// Whether the deadline is another by a calendar that knows all of its days. One that doesn't says nothing: it may be that of
     /// an older program.
     pub fn due_again(&self, plan: &Plan) -> bool {
-        let due = plan.policy().due(self.requested_at);
+        let due = self.due(plan);
         !self.state.terminal() && !due.provisional && due.at != self.deadline
+    }
+
+    /// When it must be complete by the calendar of today, an extension included.
+    pub fn due(&self, plan: &Plan) -> Due {
+        let policy = plan.policy();
+        let extended = self.rare.extended.and(policy.extension.as_ref());
+        extended.map_or_else(
+            || policy.due(self.requested_at),
+            |extension| policy.due_within(extension.deadline, self.requested_at),
+        )
+    }
+
+    /// How long it can be taken back once it is verified.
+    pub fn cooling_off(&self, plan: &Plan) -> Duration {
+        let policy = plan.policy();
+        let raised = self.rare.raised.and(policy.recent_contact.as_ref());
+        raised.map_or(policy.cooling_off, |recent| {
+            recent.cooling_off.max(policy.cooling_off)
+        })
     }
 
     /// Whether every required factor is verified.
@@ -253,9 +289,13 @@ impl Deletion {
         self.factors_verified.covers(self.factors_required)
     }
 
-    /// What everybody's answers mean: [`Event::Blocked`] by what stops this deletion, and by nothing else; otherwise
-    /// [`Event::Eligible`].
-    pub fn judge(&self, mut blockers: Vec<Blocker>) -> Event {
+    /// What everybody's answers mean: [`Event::Raised`] if a changed contact asks for more than was shown; otherwise
+    /// [`Event::Blocked`] by what stops this deletion, and by nothing else; otherwise [`Event::Eligible`].
+    pub fn judge(&self, plan: &Plan, mut blockers: Vec<Blocker>) -> Event {
+        let recent = |it: &Blocker| it.code == blocker::RECENT_CONTACT_CHANGE.code;
+        if self.raisable(plan) && blockers.iter().any(recent) {
+            return Event::Raised;
+        }
         blockers.retain(|blocker| blocker.stops(&self.consents));
         if blockers.is_empty() {
             Event::Eligible
@@ -347,11 +387,7 @@ impl Deletion {
     pub(crate) fn phase_start(&self, plan: &Plan) -> Time {
         let at = match self.state {
             State::AwaitingVerification { .. } => self.requested_at,
-            State::CoolingOff { ends_at } => {
-                let wait = plan.policy().cooling_off.as_micros();
-                let wait = i64::try_from(wait).unwrap_or(i64::MAX);
-                Time::from_micros(ends_at.micros().saturating_sub(wait))
-            }
+            State::CoolingOff { ends_at } => ends_at.before(self.cooling_off(plan)),
             State::Erasing(begun) | State::Verifying(begun) => begun.at,
             State::Purged { at, .. }
             | State::Revoked { at, .. }
@@ -362,9 +398,9 @@ impl Deletion {
     }
 
     /// Moves to `PURGED`. Only [`crate::gate::purge`] makes the permit, for one deletion; another's permit opens nothing.
-    pub fn purge(&mut self, permit: PurgePermit, begun: Begun, now: Time) {
+    pub fn purge(&mut self, permit: PurgePermit, begun: Begun, plan: &Plan, now: Time) {
         if permit.opens(self) {
-            self.end(State::Purged { begun, at: now }, now);
+            self.end(State::Purged { begun, at: now }, plan, now);
         }
     }
 }

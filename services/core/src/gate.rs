@@ -141,11 +141,11 @@ mod tests {
         let begun = ready.state.begun().unwrap();
         let mut other = verifying(&plan);
         other.id = DeletionId(uuid::Uuid::from_u128(2));
-        other.purge(purge(&ready, &plan).unwrap(), begun, over());
+        other.purge(purge(&ready, &plan).unwrap(), begun, &plan, over());
         assert_eq!(other.state.word(), "VERIFYING");
         let mut later = ready.clone();
         later.revision += 1;
-        later.purge(purge(&ready, &plan).unwrap(), begun, over());
+        later.purge(purge(&ready, &plan).unwrap(), begun, &plan, over());
         assert_eq!(later.state.word(), "VERIFYING");
     }
 }

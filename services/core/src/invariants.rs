@@ -100,7 +100,7 @@ impl Invariant {
                 "whatever the clock does, no wait is cut short and no history runs backwards"
             }
             Self::S15 => {
-                "the deadline is fixed when the request is taken, and moves only to where a calendar puts it that knows all days"
+                "the deadline is fixed when the request is taken, and moves only to where a calendar puts it that knows all days, or once by an extension"
             }
             Self::S16 => "what is unknown is never an acknowledgement",
             Self::S17 => "empty, zero or missing never deletes",

@@ -7,6 +7,7 @@ mod document;
 mod factor;
 mod length;
 mod problem;
+mod telling;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,15 +15,19 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::deadline::{Deadline, Due, NotADeadline};
-pub use self::document::{Devices, Document};
+pub use self::document::{
+    Devices, Document, ExtensionDocument, NoticesDocument, RecentContactDocument,
+};
 pub use self::factor::{Channel, Factor, Factors};
 pub use self::length::{Length, NotALength};
 pub use self::problem::Problem;
+pub use self::telling::{Extension, Notices, RecentContact};
 
 use crate::blocker::{self, Class};
 use crate::calendar::{self, Calendar, Zone};
 use crate::id::ParticipantId;
 use crate::leg::LEGS_MAX;
+use crate::notice::REMINDERS_MAX;
 use crate::order::DevicePolicy;
 use crate::time::Time;
 
@@ -76,6 +81,15 @@ pub struct Policy {
     /// What becomes of devices.
     #[serde(default)]
     pub devices: DevicePolicy,
+    /// Whether the person is told.
+    #[serde(default)]
+    pub notices: Notices,
+    /// What a change of number or address asks for. `None`: it stands in the way instead.
+    #[serde(default)]
+    pub recent_contact: Option<RecentContact>,
+    /// Whether the deadline can be extended.
+    #[serde(default)]
+    pub extension: Option<Extension>,
 }
 
 /// What is shipped, by name.
@@ -187,6 +201,42 @@ impl Policy {
             "devices.reset_consent",
             "must be the name of a text, 1 to 64 of a-z, 0-9 and -, or empty",
         );
+        let reminders = &self.notices.reminders;
+        wrong(
+            reminders.len() > REMINDERS_MAX,
+            "notices.reminders",
+            "are more than eight",
+        );
+        wrong(
+            reminders.iter().any(Duration::is_zero),
+            "notices.reminders",
+            "must come before the cooling-off period ends",
+        );
+        wrong(
+            !reminders.is_sorted_by(|one, next| one > next),
+            "notices.reminders",
+            "must be each shorter than the one before it",
+        );
+        if let Some(recent) = &self.recent_contact {
+            let distinct: Factors = recent.factors.iter().copied().collect();
+            wrong(
+                distinct.iter().count() < recent.factors.len(),
+                "recent_contact.factors",
+                "names a factor twice",
+            );
+        }
+        if let Some(extension) = &self.extension {
+            wrong(
+                extension.deadline.shortest() <= self.deadline.shortest(),
+                "extension.deadline",
+                "counts from the request, and must be longer than the deadline",
+            );
+            wrong(
+                self.devices.order_life < extension.deadline.longest(),
+                "devices.order_life",
+                "must not end before the extended deadline of the deletion",
+            );
+        }
         for (code, class) in &self.blockers {
             let key = format!("blockers.{code}");
             wrong(!blocker::is_code(code), &key, "is not a code of A-Z and _");
@@ -281,6 +331,31 @@ impl Policy {
             };
             cautions.push(Problem::new(&key, message));
         }
+        // Cautions, so that a policy with a short wait of its own needs not say that nobody is reminded of it.
+        if self.notices.send
+            && self
+                .notices
+                .reminders
+                .iter()
+                .any(|it| *it >= self.cooling_off)
+        {
+            cautions.push(Problem::new(
+                "notices.reminders",
+                "are longer than the cooling-off period, and nobody is reminded",
+            ));
+        }
+        if let Some(recent) = &self.recent_contact {
+            let odd = if recent.cooling_off < self.cooling_off {
+                Some("is shorter than the cooling-off period, which holds then")
+            } else if recent.cooling_off >= self.deadline.shortest() {
+                Some("is longer than the deadline: whoever changed their number is deleted late")
+            } else {
+                None
+            };
+            if let Some(odd) = odd {
+                cautions.push(Problem::new("recent_contact.cooling_off", odd));
+            }
+        }
         for (key, on, message) in [
             ("seal", self.seal, "accounts stay in use while they wait"),
             ("probe", self.probe, "nobody is asked what was left over"),
@@ -295,6 +370,11 @@ impl Policy {
                 "there is no time to change one's mind",
             ),
             (
+                "notices.send",
+                self.notices.send,
+                "the person is told nothing, and somebody else's deletion is found out by chance",
+            ),
+            (
                 "devices.reset_consent",
                 self.devices.reset_consent.is_some(),
                 "personal devices are wiped without asking",
@@ -307,15 +387,35 @@ impl Policy {
         cautions
     }
 
-    /// How strongly a code stands in the way.
+    /// How strongly a code stands in the way. A changed contact that asks for more to be shown doesn't also stop.
     pub fn class_of(&self, code: &str) -> Class {
         let own = self.blockers.get(code).copied();
-        own.unwrap_or_else(|| blocker::class_of(code))
+        let raises = code == blocker::RECENT_CONTACT_CHANGE.code && self.recent_contact.is_some();
+        own.unwrap_or_else(|| {
+            if raises {
+                Class::Advisory
+            } else {
+                blocker::class_of(code)
+            }
+        })
     }
 
     /// When a deletion must be complete that was requested at that time.
     pub fn due(&self, requested: Time) -> Due {
-        self.deadline.due(requested, self.days(), &self.time_zone)
+        self.due_within(self.deadline, requested)
+    }
+
+    /// The same by another deadline than the policy's first.
+    pub fn due_within(&self, deadline: Deadline, requested: Time) -> Due {
+        deadline.due(requested, self.days(), &self.time_zone)
+    }
+
+    /// Whether the person is told: only identity knows where to.
+    pub fn tells(&self) -> bool {
+        self.notices.send
+            && self
+                .participants()
+                .any(|it| it.as_str() == blocker::IDENTITY_NAME)
     }
 
     /// Working days that are left of it at `now`: see [`Calendar::working_days_left`].

@@ -18,6 +18,9 @@ pub enum Reason {
     CoolingOff,
     NotEligible,
     Held,
+    NotExtendable,
+    AlreadyExtended,
+    DeadlinePassed,
     NotPurged,
     LegsOutstanding,
     EmptyPlan,
@@ -44,7 +47,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 35] = [
         Self::AccountHasLiveDeletion,
         Self::RequestIdReused,
         Self::DeletionNotFound,
@@ -56,6 +59,9 @@ impl Reason {
         Self::CoolingOff,
         Self::NotEligible,
         Self::Held,
+        Self::NotExtendable,
+        Self::AlreadyExtended,
+        Self::DeadlinePassed,
         Self::NotPurged,
         Self::LegsOutstanding,
         Self::EmptyPlan,
@@ -114,6 +120,18 @@ impl Reason {
                 "something is in the way of deleting the account",
             ),
             Self::Held => ("HELD", "a legal hold stops the deletion"),
+            Self::NotExtendable => (
+                "DEADLINE_NOT_EXTENDABLE",
+                "the deletion's policy lets nobody extend the deadline",
+            ),
+            Self::AlreadyExtended => (
+                "DEADLINE_ALREADY_EXTENDED",
+                "a deadline is extended once, and this one was",
+            ),
+            Self::DeadlinePassed => (
+                "DEADLINE_PASSED",
+                "the deadline has passed: it is extended before that or not at all",
+            ),
             Self::NotPurged => ("NOT_PURGED", "the account is not purged yet"),
             Self::LegsOutstanding => ("LEGS_OUTSTANDING", "participants still owe something"),
             Self::EmptyPlan => ("EMPTY_PLAN", "a plan without participants never purges"),

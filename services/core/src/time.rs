@@ -30,6 +30,15 @@ impl Time {
     }
 }
 
+impl Time {
+    /// So long earlier.
+    #[must_use]
+    pub fn before(self, span: Duration) -> Self {
+        let span = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(span))
+    }
+}
+
 impl Add<Duration> for Time {
     type Output = Self;
 

@@ -306,7 +306,8 @@ fn channel(kind: ProofKind) -> Option<CodeChannel> {
     match kind {
         ProofKind::SmsCode => Some(CodeChannel::Sms),
         ProofKind::EmailCode => Some(CodeChannel::Email),
-        ProofKind::Password => None,
+        // A link has a check of its own: see `link`.
+        ProofKind::Password | ProofKind::RevokeLink => None,
     }
 }
 
@@ -315,6 +316,7 @@ fn kind(kind: ProofKind) -> &'static str {
         ProofKind::SmsCode => "SMS_CODE",
         ProofKind::EmailCode => "EMAIL_CODE",
         ProofKind::Password => "PASSWORD",
+        ProofKind::RevokeLink => "REVOKE_LINK",
     }
 }
 

@@ -7,6 +7,7 @@ use farewell_core::addendum::{self, Addendum, Ending};
 use farewell_core::deletion::Begun;
 use farewell_core::device::DeviceOutcome;
 use farewell_core::policy::{Channel, Factors, Policy};
+use farewell_core::rare::Rare;
 use farewell_core::receipt::{Kept, Receipt};
 use farewell_core::{
     AccountId, Deletion, DeletionId, LegIndex, Mask, RequestId, Slot, State, Time,
@@ -17,6 +18,9 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::{Announcement, Coordinator, Cursor, Entry, Error, Event, Owed, Receiver};
+
+/// As most deletions have it.
+const NOTHING_RARE: &str = "{}";
 
 /// What a state carries.
 #[derive(Clone, Copy, Debug, Default)]
@@ -120,6 +124,7 @@ pub(crate) struct DeletionRow {
     need: i64,
     refused: i64,
     blockers: String,
+    rare: String,
     held: bool,
     conflicts: i32,
     attention_at: Option<i64>,
@@ -159,6 +164,7 @@ impl TryFrom<DeletionRow> for Deletion {
             need: Mask::from_bits(row.need),
             refused: Mask::from_bits(row.refused),
             blockers: read(&row.blockers, "blocker")?,
+            rare: read_rare(&row.rare)?,
             held: row.held,
             conflicts: number(row.conflicts, "count of conflicts")?,
             attention_at: row.attention_at.map(Time::from_micros),
@@ -369,6 +375,21 @@ pub(crate) fn leg(leg: LegIndex) -> i16 {
 
 pub(crate) fn read<T: DeserializeOwned>(text: &str, what: &'static str) -> Result<T, Error> {
     serde_json::from_str(text).map_err(|_| Error::Corrupt { what })
+}
+
+/// What few deletions have on record, as JSON.
+pub(crate) fn rare(rare: &Rare) -> String {
+    if *rare == Rare::default() {
+        return NOTHING_RARE.to_owned();
+    }
+    serde_json::to_string(rare).unwrap_or_else(|_| NOTHING_RARE.to_owned())
+}
+
+fn read_rare(text: &str) -> Result<Rare, Error> {
+    if text == NOTHING_RARE {
+        return Ok(Rare::default());
+    }
+    read(text, "record of what is rare")
 }
 
 pub(crate) fn account(text: &str) -> Result<AccountId, Error> {

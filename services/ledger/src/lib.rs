@@ -135,8 +135,9 @@ pub trait Ledger: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<Deletion>, Error>;
 
-    /// Counts by state, the oldest unfinished deletion, who holds the slots, what is not announced.
-    async fn overview(&self) -> Result<Overview, Error>;
+    /// Counts by state, the oldest unfinished deletion, who holds the slots, what is not announced, and what is late or will be
+    /// within `warning`.
+    async fn overview(&self, warning: Duration) -> Result<Overview, Error>;
 
     /// Changes of state of these slots that are not announced, oldest first.
     async fn outbox(&self, slots: &[Slot], limit: u32) -> Result<Vec<Announcement>, Error>;
@@ -322,6 +323,10 @@ pub struct Overview {
     pub outbox: i64,
     /// Receivers of events that have not heard everything.
     pub receivers: Vec<Receiver>,
+    /// Live, and the deadline has passed.
+    pub overdue: i64,
+    /// Live, and it passes soon.
+    pub overdue_soon: i64,
 }
 
 /// A receiver of events that has not heard everything.

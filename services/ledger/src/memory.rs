@@ -496,8 +496,14 @@ impl Ledger for Memory {
             .collect())
     }
 
-    async fn overview(&self) -> Result<Overview, Error> {
-        let tables = self.tables();
+    async fn overview(&self, warning: Duration) -> Result<Overview, Error> {
+        let (tables, now) = (self.tables(), clock());
+        let late = |when: Time| {
+            let live = tables.deletions.values().filter(|it| !it.state.terminal());
+            let late = live.filter(|it| it.deadline <= when).count();
+            i64::try_from(late).unwrap_or(i64::MAX)
+        };
+        let overdue = late(now);
         let mut states = BTreeMap::new();
         for deletion in tables.deletions.values() {
             *states.entry(deletion.state.code()).or_insert(0) += 1;
@@ -528,6 +534,8 @@ impl Ledger for Memory {
                 .collect(),
             outbox: i64::try_from(tables.outbox.len()).unwrap_or(i64::MAX),
             receivers: tables.receivers(),
+            overdue,
+            overdue_soon: late(now + warning) - overdue,
         })
     }
 

@@ -71,6 +71,8 @@ impl Shared {
                 let standing = self.code.check_case(&request).await;
                 standing.map(wire::case::checked)
             }
+            Question::Notify(notice) => self.code.notify(&notice).await.map(wire::notice::notified),
+            Question::Letters => self.code.letters().await.map(wire::notice::letters),
             Question::DescribeDevice { account, device } => {
                 let described = self.code.describe_device(&account, &device).await;
                 described.map(wire::device::described)

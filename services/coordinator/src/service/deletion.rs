@@ -31,12 +31,11 @@ use crate::center::Center;
 use crate::lane::OpenJob;
 use crate::language::Language;
 use crate::steward::{self, NotTurned};
+use crate::telling::IDENTITY;
 use crate::{error, query};
 
 /// Watchers of one coordinator.
 const WATCHERS_MAX: usize = 1_024;
-/// The participant that knows people.
-const IDENTITY: &str = "identity";
 
 /// See the module.
 pub struct Deletions {
@@ -198,18 +197,37 @@ impl DeletionService for Deletions {
         &self,
         request: Request<api::RevokeDeletionRequest>,
     ) -> Reply<api::RevokeDeletionResponse> {
+        let caller = peer_of(&request);
+        if !request.get_ref().link_token.is_empty() {
+            self.center.throttle.caller(caller.as_deref())?;
+        }
         let request = request.into_inner();
         parse::size(&request)?;
         let key = parse::request_id(&request.request_id)?;
         let id = parse::deletion("name", &request.name)?;
+        let link = parse::link_token(&request.link_token)?;
         let deletion = within(CHANGE_MAX, async {
-            let (deletion, _) = steward::read(&self.center, id).await?;
-            let digest = parse::digest("RevokeDeletion", &request);
+            // The digest leaves the token out: the coordinator keeps nothing that is derived from it.
+            let body = api::RevokeDeletionRequest {
+                link_token: String::new(),
+                ..request.clone()
+            };
+            let (deletion, note) = match link {
+                None => (steward::read(&self.center, id).await?.0, "REVOKED"),
+                Some(token) => {
+                    let deletion = self.read(caller.as_deref(), id).await?;
+                    self.check_link(&deletion, token, &request).await?;
+                    (deletion, "REVOKED_BY_LINK")
+                }
+            };
+            let digest = parse::digest("RevokeDeletion", &body);
             let known = remember(&self.center, key, digest, id).await?;
-            if known == Remembered::Repeat && matches!(deletion.state, State::Revoked { .. }) {
+            let again = known == Remembered::Repeat || link.is_some();
+            if again && matches!(deletion.state, State::Revoked { .. }) {
                 return Ok(deletion);
             }
-            Ok(steward::turn(&self.center, id, &Event::Revoke, false).await?)
+            let revoke = (&Event::Revoke, note);
+            Ok(steward::turn_noted(&self.center, id, revoke, false).await?)
         })
         .await?;
         Ok(Response::new(api::RevokeDeletionResponse {
@@ -446,6 +464,39 @@ impl Deletions {
             wire::ProofResult::Locked => Err(error::wait(
                 "TOO_MANY_TRIES",
                 "too many tries: nothing is compared for a while, or before a new code is sent",
+                until(reply.next_try_time),
+            )),
+            wire::ProofResult::Unspecified => Err(unreachable_identity()),
+        }
+    }
+
+    /// Whether the token is that of a link to this deletion.
+    async fn check_link(
+        &self,
+        deletion: &Deletion,
+        token: &str,
+        request: &api::RevokeDeletionRequest,
+    ) -> Result<(), Status> {
+        let question = Question::CheckProof(wire::CheckProofQuery {
+            deletion: request.name.clone(),
+            kind: wire::ProofKind::RevokeLink.into(),
+            proof: token.to_owned(),
+            request_id: request.request_id.clone(),
+        });
+        let Answer::CheckProof(reply) = self.ask_identity(deletion, question).await? else {
+            return Err(unreachable_identity());
+        };
+        match reply.result() {
+            wire::ProofResult::Right => Ok(()),
+            // Past the point of no return identity may have forgotten the link; that it is too late is told to who had it.
+            wire::ProofResult::Wrong | wire::ProofResult::Expired => Err(error::precondition(
+                "WRONG_PROOF",
+                "the link is not one of this deletion",
+                HashMap::new(),
+            )),
+            wire::ProofResult::Locked => Err(error::wait(
+                "TOO_MANY_TRIES",
+                "too many wrong links: nothing is compared for a while",
                 until(reply.next_try_time),
             )),
             wire::ProofResult::Unspecified => Err(unreachable_identity()),

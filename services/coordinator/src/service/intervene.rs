@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use farewell_core::rare::Why;
 use farewell_core::{Deletion, DeletionId, Event, LegIndex, ParticipantId, Plan, RequestId};
 use farewell_ledger::Remembered;
 use farewell_proto::deletion::v1 as api;
@@ -35,6 +36,7 @@ pub enum What {
     Resolve,
     Hold,
     Release,
+    Extend(Why),
 }
 
 /// Who asks.
@@ -72,6 +74,7 @@ fn event(what: &What, deletion: &Deletion, plan: &Plan) -> Result<Event, Status>
         What::Resolve => Event::Resolved,
         What::Hold => Event::Hold,
         What::Release => Event::Release,
+        What::Extend(why) => Event::Extended(*why),
     })
 }
 

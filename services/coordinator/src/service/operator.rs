@@ -1,12 +1,16 @@
 //! `farewell.operator.v1.OperatorService`: what waits, and for whom.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use farewell_core::Time;
 use farewell_ledger::Filter;
 use farewell_proto::deletion::v1::ConditionKind;
 use farewell_proto::operator::v1 as api;
 use farewell_proto::operator::v1::operator_service_server::OperatorService;
+use farewell_proto::participant::v1 as wire;
+use farewell_proto::participant::v1::query::Question;
+use farewell_proto::participant::v1::reply::Answer;
 use tonic::{Request, Response, Status};
 
 use super::deletion::load;
@@ -15,10 +19,14 @@ use super::{READ_MAX, page, parse, within};
 use crate::center::Center;
 use crate::error;
 use crate::language::Language;
+use crate::telling::IDENTITY;
 use crate::wire::timestamp;
 
 /// State codes of deletions that somebody may owe something to: all but those awaiting verification, purged or expired.
 const UNFINISHED: [i16; 5] = [2, 3, 4, 6, 7];
+
+/// How long an overview waits for identity.
+const LETTERS_MAX: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub struct Operators {
@@ -29,6 +37,25 @@ impl Operators {
     /// The service over this center.
     pub const fn new(center: Arc<Center>) -> Self {
         Self { center }
+    }
+}
+
+/// What identity has to carry, if it answers soon.
+async fn letters(center: &Center) -> Option<api::LetterOverview> {
+    let identity = IDENTITY.parse().ok()?;
+    let nobody = "nobody".parse().ok()?;
+    let question = Question::Letters(wire::LettersQuery {});
+    let asked = center
+        .queries
+        .ask(center, &identity, &nobody, question, LETTERS_MAX);
+    match asked.await {
+        Some(Answer::Letters(letters)) => Some(api::LetterOverview {
+            waiting: letters.waiting,
+            failing: letters.failing,
+            given_up: letters.given_up,
+            last_failure_time: letters.last_failure_time,
+        }),
+        _ => None,
     }
 }
 
@@ -54,11 +81,12 @@ impl OperatorService for Operators {
         let overview = within(READ_MAX, async {
             center
                 .ledger
-                .overview()
+                .overview(center.plans.current().policy().deadline_warning)
                 .await
                 .map_err(|error| error::ledger(&error))
         })
         .await?;
+        let letters = letters(center).await;
         let participants = center
             .plans
             .current()
@@ -103,6 +131,9 @@ impl OperatorService for Operators {
             oldest_unfinished_time: overview.oldest_unfinished.map(timestamp),
             refused_reports: refused.iter().map(refusal).collect(),
             outbox_backlog: overview.outbox,
+            letters,
+            overdue: overview.overdue,
+            overdue_soon: overview.overdue_soon,
         }))
     }
 
@@ -241,6 +272,28 @@ impl OperatorService for Operators {
         };
         let deletion = intervene::decide(&self.center, decision).await?;
         Ok(language.respond(api::ReleaseDeletionResponse {
+            deletion: Some(deletion),
+        }))
+    }
+
+    async fn extend_deadline(
+        &self,
+        request: Request<api::ExtendDeadlineRequest>,
+    ) -> Result<Response<api::ExtendDeadlineResponse>, Status> {
+        let operator = intervene::operator(&request)?;
+        let language = Language::of(request.metadata());
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let decision = Decision {
+            request: parse::request_id(&request.request_id)?,
+            digest: parse::digest("ExtendDeadline", &request),
+            deletion: parse::deletion("name", &request.name)?,
+            what: What::Extend(parse::why(request.reason())?),
+            operator,
+            language,
+        };
+        let deletion = intervene::decide(&self.center, decision).await?;
+        Ok(language.respond(api::ExtendDeadlineResponse {
             deletion: Some(deletion),
         }))
     }

@@ -2,6 +2,7 @@
 
 use farewell_core::deletion::Consent;
 use farewell_core::policy::{Channel, Factor};
+use farewell_core::rare::Why;
 use farewell_core::{AccountId, DeletionId, ParticipantId, RequestId};
 use farewell_proto::deletion::v1 as api;
 use prost::Message;
@@ -68,6 +69,19 @@ pub fn channel(channel: api::Channel) -> Result<Channel, Status> {
 /// A factor that is named.
 pub fn factor(factor: api::Factor) -> Result<Factor, Status> {
     wire::factor(factor).ok_or_else(|| error::invalid("factor", "must be a known factor"))
+}
+
+/// A reason that is named.
+pub fn why(reason: api::ExtensionReason) -> Result<Why, Status> {
+    wire::why(reason).ok_or_else(|| error::invalid("reason", "must be a known reason"))
+}
+
+/// The token of a link, of sensible length; `None` if there is none.
+pub fn link_token(token: &str) -> Result<Option<&str>, Status> {
+    if token.len() > PROOF_BYTES_MAX {
+        return Err(error::invalid("link_token", "must be at most 256 bytes"));
+    }
+    Ok(Some(token).filter(|token| !token.is_empty()))
 }
 
 /// A proof of sensible length.

@@ -12,11 +12,11 @@ use crate::board::{LegProgress, Stage};
 use crate::center::Center;
 use crate::language::Language;
 use crate::sentences;
-use crate::wire::{channel_to_wire, factor_to_wire, timestamp};
+use crate::wire::{channel_to_wire, factor_to_wire, timestamp, why_to_wire};
 
 /// The deletion without legs and conditions.
 pub fn brief(deletion: &Deletion) -> api::Deletion {
-    let begun = deletion.state.begun();
+    let (begun, rare) = (deletion.state.begun(), &deletion.rare);
     let cooling_off_end = match deletion.state {
         State::CoolingOff { ends_at } => Some(ends_at),
         _ => begun.map(|begun| begun.cooling_off_ended_at),
@@ -51,6 +51,16 @@ pub fn brief(deletion: &Deletion) -> api::Deletion {
         traceparent: deletion.traceparent.clone(),
         working_days_left: None,
         deadline_provisional: false,
+        raise_time: rare.raised.map(|raised| timestamp(raised.at)),
+        deadline_extension: rare.extended.map(|extended| api::DeadlineExtension {
+            time: Some(timestamp(extended.at)),
+            earlier_deadline: Some(timestamp(extended.before)),
+            reason: why_to_wire(extended.why).into(),
+        }),
+        overdue_reasons: rare
+            .overdue
+            .as_ref()
+            .map_or_else(Vec::new, |overdue| overdue.reasons.clone()),
         conditions: Vec::new(),
         legs: Vec::new(),
     }
@@ -72,7 +82,7 @@ pub fn full(
     let policy = plan.policy();
     let under_way = !deletion.state.terminal();
     let left = policy.working_days_left(now, deletion.deadline);
-    let due = policy.due(deletion.requested_at);
+    let due = deletion.due(plan);
     api::Deletion {
         working_days_left: under_way.then(|| saturated(left)),
         // Another than ours was counted by a program that knows more holidays, or less.

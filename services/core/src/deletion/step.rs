@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::{Begun, Blocker, Deletion, Event, ROUNDS_UNATTENDED_MAX, State};
 use crate::gate;
 use crate::leg::Mask;
+use crate::notice::{self, Notice};
 use crate::plan::Plan;
+use crate::rare::{Extended, Overdue, Raised};
 use crate::refusal::{Reason, Refusal};
 use crate::time::Time;
 
@@ -64,8 +66,15 @@ impl Deletion {
                 if self.verified() =>
             {
                 next.blockers.clone_from(blockers);
+                let expires_at = self.outlives(blockers, *expires_at, plan);
+                next.state = State::AwaitingVerification { expires_at };
                 let wait = pause(blockers, now.since(self.requested_at), plan);
-                next.attention_at = Some((now + wait).min(*expires_at));
+                next.attention_at = Some((now + wait).min(expires_at));
+            }
+            (State::AwaitingVerification { expires_at }, Event::Raised)
+                if self.raisable(plan) && now < *expires_at =>
+            {
+                next.raise(*expires_at, plan, now);
             }
             (State::CoolingOff { ends_at }, Event::Blocked(blockers)) if now >= *ends_at => {
                 next.blockers.clone_from(blockers);
@@ -73,14 +82,14 @@ impl Deletion {
             }
             (State::AwaitingVerification { .. } | State::CoolingOff { .. }, Event::Revoke) => {
                 let sealed = self.sealing(plan);
-                next.end(State::Revoked { at: now, sealed }, now);
+                next.end(State::Revoked { at: now, sealed }, plan, now);
             }
             (State::AwaitingVerification { .. } | State::CoolingOff { .. }, Event::Deny) => {
                 let sealed = self.sealing(plan);
-                next.end(State::Denied { at: now, sealed }, now);
+                next.end(State::Denied { at: now, sealed }, plan, now);
             }
             (State::AwaitingVerification { expires_at }, Event::Expire) if now >= *expires_at => {
-                next.end(State::Expired { at: now }, now);
+                next.end(State::Expired { at: now }, plan, now);
             }
             // Only what was asked can be settled: a leg that is done before its time would be skipped later.
             (_, Event::Settled(legs)) if self.asked(plan).covers(*legs) => {
@@ -124,7 +133,33 @@ impl Deletion {
                 next.follow(plan, now);
             }
             (_, Event::Recounted) if self.due_again(plan) => {
-                next.deadline = plan.policy().due(self.requested_at).at;
+                next.deadline = self.due(plan).at;
+            }
+            (state, Event::Extended(why)) if !state.terminal() => {
+                if let Some(extended) = self.rare.extended {
+                    return Err(Refusal::since(Reason::AlreadyExtended, extended.at));
+                }
+                if plan.policy().extension.is_none() {
+                    return Err(Reason::NotExtendable.into());
+                }
+                // The reason is given inside the first period: GDPR Art. 12(3), CCPA § 1798.130(a)(2)(A).
+                if now >= self.deadline {
+                    return Err(Refusal::since(Reason::DeadlinePassed, self.deadline));
+                }
+                next.rare.extended = Some(Extended {
+                    at: now,
+                    before: self.deadline,
+                    why: *why,
+                });
+                next.deadline = next.due(plan).at.max(self.deadline);
+                next.rare.told = self.rare.told.without(Notice::OverdueSoon);
+            }
+            (_, Event::Overdue(reasons)) if notice::overdue_unexplained(self, now) => {
+                next.rare.overdue = Some(Overdue::new(now, reasons.clone()));
+            }
+            (_, Event::Told(notices)) if !notices.is_empty() => {
+                next.rare.told = self.rare.told.and(*notices);
+                next.attend_to_notices(plan, now);
             }
             (
                 State::Erasing(begun) | State::Verifying(begun) | State::Purged { begun, .. },
@@ -151,15 +186,65 @@ impl Deletion {
         matches!(self.state, State::CoolingOff { .. }) && !plan.seals().is_empty()
     }
 
+    /// Whether a changed contact would ask for more than it does already.
+    pub(super) fn raisable(&self, plan: &Plan) -> bool {
+        matches!(self.state, State::AwaitingVerification { .. })
+            && self.verified()
+            && self.rare.raised.is_none()
+            && plan.policy().recent_contact.is_some()
+    }
+
+    /// Asks for what the policy asks for after a change of contact, and gives time to show it.
+    fn raise(&mut self, expires_at: Time, plan: &Plan, now: Time) {
+        let policy = plan.policy();
+        let Some(recent) = &policy.recent_contact else {
+            return;
+        };
+        self.rare.raised = Some(Raised { at: now });
+        self.factors_required = recent
+            .factors
+            .iter()
+            .fold(self.factors_required, |all, factor| all.with(*factor));
+        let expires_at = expires_at.max((now + policy.verification).min(self.deadline));
+        self.state = State::AwaitingVerification { expires_at };
+        self.blockers.clear();
+        self.attention_at = Some(if self.verified() { now } else { expires_at });
+    }
+
+    /// When a blocked request expires: not before what ends by itself has ended, and some time after that, so that a person
+    /// can wait for it; within the deadline.
+    fn outlives(&self, blockers: &[Blocker], expires_at: Time, plan: &Plan) -> Time {
+        let stops = blockers
+            .iter()
+            .filter(|blocker| blocker.stops(&self.consents) && !blocker.is_silence());
+        let ends: Option<Vec<Time>> = stops.map(|blocker| blocker.until).collect();
+        let last = ends.and_then(|ends| ends.into_iter().max());
+        let longer = last.map(|last| (last + plan.policy().verification).min(self.deadline));
+        longer.map_or(expires_at, |longer| longer.max(expires_at))
+    }
+
+    /// When somebody must look at it again, where only notices made that so soon.
+    fn attend_to_notices(&mut self, plan: &Plan, now: Time) {
+        match self.state {
+            State::CoolingOff { ends_at }
+                if self.done.covers(plan.seals()) && self.blockers.is_empty() =>
+            {
+                self.attention_at = Some(notice::attention(self, plan, ends_at));
+            }
+            _ if self.closed_at.is_some() => {
+                let untold = !notice::due(self, plan, now).is_empty();
+                self.attention_at = untold.then_some(now);
+            }
+            _ => {}
+        }
+    }
+
     pub(super) fn start_cooling_off(&mut self, plan: &Plan, now: Time) {
-        let ends_at = now + plan.policy().cooling_off;
+        let ends_at = now + self.cooling_off(plan);
         self.state = State::CoolingOff { ends_at };
         self.blockers.clear();
-        self.attention_at = Some(if plan.seals().is_empty() {
-            ends_at
-        } else {
-            now
-        });
+        self.attention_at = Some(now);
+        self.attend_to_notices(plan, now);
     }
 
     fn may_begin(&self, ends_at: Time, plan: &Plan, now: Time) -> Result<(), Refusal> {
@@ -203,7 +288,7 @@ impl Deletion {
     fn follow(&mut self, plan: &Plan, now: Time) {
         match self.state {
             State::CoolingOff { ends_at } if self.done.covers(plan.seals()) => {
-                self.attention_at = Some(ends_at);
+                self.attention_at = Some(notice::attention(self, plan, ends_at));
                 self.try_begin_unasked(plan, now);
             }
             State::Erasing(begun) if gate::verify(self, plan).is_ok() => {
@@ -211,20 +296,20 @@ impl Deletion {
             }
             State::Erasing(begun) | State::Verifying(begun) => {
                 if let Ok(permit) = gate::purge(self, plan) {
-                    self.purge(permit, begun, now);
+                    self.purge(permit, begun, plan, now);
                 }
             }
             State::Revoked { .. } | State::Denied { .. }
                 if self.closed_at.is_none() && self.done.covers(plan.unseals()) =>
             {
                 self.closed_at = Some(now);
-                self.attention_at = None;
+                self.attend_to_notices(plan, now);
             }
             _ => {}
         }
     }
 
-    pub(super) fn end(&mut self, state: State, now: Time) {
+    pub(super) fn end(&mut self, state: State, plan: &Plan, now: Time) {
         self.state = state;
         self.blockers.clear();
         let unsealing = matches!(
@@ -236,6 +321,7 @@ impl Deletion {
         } else {
             (None, Some(now))
         };
+        self.attend_to_notices(plan, now);
     }
 }
 

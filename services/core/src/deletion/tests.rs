@@ -195,17 +195,17 @@ fn what_is_only_told_stops_neither_the_cooling_off_period_nor_the_erasing() {
         ]
     };
     let cooling = verified(&plan);
-    let event = cooling.judge(told());
+    let event = cooling.judge(&plan, told());
     assert_eq!(event, Event::Eligible);
     let cooling = go(&cooling, &event, &plan, start());
     assert!(matches!(cooling.state, State::CoolingOff { .. }));
     let sealed = settle(&cooling, plan.seals(), &plan, start()).unwrap();
-    let begun = go(&sealed, &sealed.judge(told()), &plan, over());
+    let begun = go(&sealed, &sealed.judge(&plan, told()), &plan, over());
     assert!(matches!(begun.state, State::Erasing(_)));
 
     let mut mixed = told();
     mixed.push(blocker());
-    assert_eq!(sealed.judge(mixed), Event::Blocked(vec![blocker()]));
+    assert_eq!(sealed.judge(&plan, mixed), Event::Blocked(vec![blocker()]));
     let dressed_up = Event::Blocked(told());
     assert!(verified(&plan).step(&dressed_up, &plan, start()).is_err());
     assert!(sealed.step(&dressed_up, &plan, over()).is_err());
@@ -217,17 +217,17 @@ fn what_is_forfeitable_stops_until_the_person_has_agreed_to_lose_that() {
     let points = || vec![Blocker::named("POINTS_LEFT", &who("store"), &Policy::cn())];
     let mut request = request(1, "alice", Channel::Phone);
     let careless = Deletion::open(request.clone(), &plan, start()).unwrap();
-    assert_eq!(careless.judge(points()), Event::Blocked(points()));
+    assert_eq!(careless.judge(&plan, points()), Event::Blocked(points()));
     request.consents.push(Consent {
         text: "forfeit-points-left".to_owned(),
         version: 1,
         at: start(),
     });
     let agreed = Deletion::open(request, &plan, start()).unwrap();
-    assert_eq!(agreed.judge(points()), Event::Eligible);
+    assert_eq!(agreed.judge(&plan, points()), Event::Eligible);
     let coupons = vec![Blocker::named("COUPONS_LEFT", &who("store"), &Policy::cn())];
     assert_eq!(
-        agreed.judge([points(), coupons.clone()].concat()),
+        agreed.judge(&plan, [points(), coupons.clone()].concat()),
         Event::Blocked(coupons),
         "one consent gives up one thing"
     );
@@ -243,7 +243,7 @@ fn what_is_hard_or_silent_stops_whatever_was_agreed_to() {
         Blocker::named("LEGAL_HOLD", &who("identity"), &Policy::cn()),
         silent,
     ] {
-        let event = deletion.judge(vec![blocker.clone()]);
+        let event = deletion.judge(&plan, vec![blocker.clone()]);
         assert_eq!(event, Event::Blocked(vec![blocker]));
     }
 }
@@ -419,7 +419,9 @@ fn a_revoke_before_the_point_of_no_return_unseals_everyone_and_closes_when_they_
         (closed.state, closed.closed_at),
         (revoked.state, Some(over()))
     );
-    assert_eq!(closed.attention_at, None);
+    // The person is still to be told.
+    let told = Event::Told(crate::notice::due(&closed, &plan, over()));
+    assert_eq!(go(&closed, &told, &plan, over()).attention_at, None);
 }
 
 #[test]

@@ -302,8 +302,15 @@ impl<'a, F: Fn(u32) -> Option<&'a Plan>> Auditor<F> {
         let recounted = self
             .plan(before)
             .is_some_and(|plan| before.due_again(plan) && !after.due_again(plan));
+        // Once, to where the policy puts it, and never nearer.
+        let extended = before.rare.extended.is_none()
+            && after.rare.extended.is_some()
+            && self.plan(after).is_some_and(|plan| {
+                let due = after.due(&plan).at.max(before.deadline);
+                plan.policy().extension.is_some() && after.deadline == due
+            });
         self.held_to(
-            before.deadline == after.deadline || recounted,
+            before.deadline == after.deadline || recounted || extended,
             Invariant::S15,
             || format!("{id} changed its deadline"),
         );

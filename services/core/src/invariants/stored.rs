@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{Invariant, Violation};
 use crate::deletion::{Deletion, State};
 use crate::leg::{LegIndex, Mask, Verb};
+use crate::notice;
 use crate::plan::Plan;
 use crate::receipt::{Kept, Outcome, Receipt};
 
@@ -239,8 +240,10 @@ impl Look<'_> {
         }
         if deletion.state.terminal() {
             let open = deletion.closed_at.is_none();
+            let now = deletion.closed_at.unwrap_or(deletion.requested_at);
+            let untold = !notice::due(deletion, self.plan, now).is_empty();
             self.held_to(
-                open == deletion.attention_at.is_some(),
+                (open || untold) == deletion.attention_at.is_some(),
                 Invariant::S11,
                 "it is open and nobody looks after it, or closed and somebody does",
             );

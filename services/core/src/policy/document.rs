@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Channel, Deadline, Factor, Length, Policy, Problem, Stage};
+use super::{
+    Channel, Deadline, Extension, Factor, Length, Notices, Policy, Problem, RecentContact, Stage,
+};
 use crate::blocker::Class;
 use crate::calendar::Zone;
 use crate::order::{DevicePolicy, Disposal};
@@ -32,7 +34,35 @@ pub struct Document {
     pub channels: Option<BTreeMap<Channel, Vec<Factor>>>,
     pub blockers: BTreeMap<String, Class>,
     pub devices: Devices,
+    pub notices: NoticesDocument,
+    pub recent_contact: RecentContactDocument,
+    pub extension: ExtensionDocument,
     pub stages: Option<Vec<Stage>>,
+}
+
+/// Who is told what: see [`Notices`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NoticesDocument {
+    pub send: Option<bool>,
+    pub reminders: Option<Vec<Length>>,
+}
+
+/// What a change of number or address asks for: see [`RecentContact`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RecentContactDocument {
+    /// Empty: it asks for nothing more, and stands in the way instead.
+    pub factors: Option<Vec<Factor>>,
+    pub cooling_off: Option<Length>,
+}
+
+/// Whether a deadline can be extended: see [`Extension`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExtensionDocument {
+    pub allowed: Option<bool>,
+    pub deadline: Option<Deadline>,
 }
 
 /// What becomes of devices: see [`DevicePolicy`].
@@ -73,6 +103,21 @@ impl Document {
                 reset_consent: self.devices.reset_consent.or(base.devices.reset_consent),
                 horizon: self.devices.horizon.or(base.devices.horizon),
                 order_life: self.devices.order_life.or(base.devices.order_life),
+            },
+            notices: NoticesDocument {
+                send: self.notices.send.or(base.notices.send),
+                reminders: self.notices.reminders.or(base.notices.reminders),
+            },
+            recent_contact: RecentContactDocument {
+                factors: self.recent_contact.factors.or(base.recent_contact.factors),
+                cooling_off: self
+                    .recent_contact
+                    .cooling_off
+                    .or(base.recent_contact.cooling_off),
+            },
+            extension: ExtensionDocument {
+                allowed: self.extension.allowed.or(base.extension.allowed),
+                deadline: self.extension.deadline.or(base.extension.deadline),
             },
             stages: self.stages.or(base.stages),
         }
@@ -129,6 +174,21 @@ impl Document {
             ("devices.reset_consent", devices.reset_consent.is_none()),
             ("devices.horizon", devices.horizon.is_none()),
             ("devices.order_life", devices.order_life.is_none()),
+            ("notices.send", self.notices.send.is_none()),
+            ("notices.reminders", self.notices.reminders.is_none()),
+            (
+                "recent_contact.factors",
+                self.recent_contact.factors.is_none(),
+            ),
+            (
+                "recent_contact.cooling_off",
+                self.recent_contact.cooling_off.is_none(),
+            ),
+            ("extension.allowed", self.extension.allowed.is_none()),
+            (
+                "extension.deadline",
+                self.extension.allowed == Some(true) && self.extension.deadline.is_none(),
+            ),
             ("stages", self.stages.is_none()),
         ]
         .into_iter()
@@ -139,7 +199,24 @@ impl Document {
 
     pub(super) fn whole(self) -> Option<Policy> {
         let devices = self.devices;
+        let recent = RecentContact {
+            factors: self.recent_contact.factors?,
+            cooling_off: self.recent_contact.cooling_off?.0,
+        };
+        let extension = if self.extension.allowed? {
+            let deadline = self.extension.deadline?;
+            Some(Extension { deadline })
+        } else {
+            None
+        };
+        let reminders = self.notices.reminders?;
         Some(Policy {
+            notices: Notices {
+                send: self.notices.send?,
+                reminders: reminders.into_iter().map(|Length(length)| length).collect(),
+            },
+            recent_contact: Some(recent).filter(|recent| !recent.factors.is_empty()),
+            extension,
             name: self.name?,
             stages: self.stages?,
             seal: self.seal?,
@@ -170,6 +247,7 @@ impl Document {
 impl From<&Policy> for Document {
     fn from(policy: &Policy) -> Self {
         let devices = &policy.devices;
+        let recent = policy.recent_contact.as_ref();
         Self {
             extends: None,
             name: Some(policy.name.clone()),
@@ -192,6 +270,31 @@ impl From<&Policy> for Document {
                 reset_consent: Some(devices.reset_consent.clone().unwrap_or_default()),
                 horizon: Some(Length(devices.horizon)),
                 order_life: Some(Length(devices.order_life)),
+            },
+            notices: NoticesDocument {
+                send: Some(policy.notices.send),
+                reminders: Some(
+                    policy
+                        .notices
+                        .reminders
+                        .iter()
+                        .copied()
+                        .map(Length)
+                        .collect(),
+                ),
+            },
+            recent_contact: RecentContactDocument {
+                factors: Some(recent.map_or_else(Vec::new, |recent| recent.factors.clone())),
+                cooling_off: Some(Length(
+                    recent.map_or(policy.cooling_off, |recent| recent.cooling_off),
+                )),
+            },
+            extension: ExtensionDocument {
+                allowed: Some(policy.extension.is_some()),
+                deadline: policy
+                    .extension
+                    .as_ref()
+                    .map(|extension| extension.deadline),
             },
             stages: Some(policy.stages.clone()),
         }

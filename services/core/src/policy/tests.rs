@@ -59,7 +59,7 @@ fn what_a_document_says_wins_over_what_it_extends() {
 #[test]
 fn everything_that_is_missing_is_named_at_once() {
     let problems = Document::default().policy().unwrap_err();
-    assert_eq!(problems.len(), 19);
+    assert_eq!(problems.len(), 24);
     assert!(problems.iter().all(|it| it.message == "is required"));
     // And what is wrong, with it.
     let own: Document = toml::from_str("name = 'OURS'\ncooling_off = '400 days'").unwrap();
@@ -84,6 +84,17 @@ fn everything_that_is_wrong_is_named_at_once() {
         deadline_warning: Duration::from_secs(30 * 24 * 60 * 60),
         stalled_after: Duration::ZERO,
         recheck: Duration::ZERO,
+        notices: Notices {
+            send: true,
+            reminders: vec![Duration::ZERO; 9],
+        },
+        recent_contact: Some(RecentContact {
+            factors: vec![Factor::Password, Factor::Password],
+            cooling_off: Duration::ZERO,
+        }),
+        extension: Some(Extension {
+            deadline: cn.deadline,
+        }),
         blockers: BTreeMap::from([
             ("LEGAL_HOLD".to_owned(), Class::Advisory),
             ("FRAUD_CASE".to_owned(), Class::Advisory),
@@ -114,6 +125,12 @@ fn everything_that_is_wrong_is_named_at_once() {
             "devices.horizon",
             "devices.order_life",
             "devices.reset_consent",
+            "notices.reminders",
+            "notices.reminders",
+            "notices.reminders",
+            "recent_contact.factors",
+            "extension.deadline",
+            "devices.order_life",
             "blockers.DELETION_ALREADY_RUNNING",
             "blockers.FRAUD_CASE",
             "blockers.LEGAL_HOLD",
@@ -143,6 +160,11 @@ fn what_somebody_should_have_thought_about_is_allowed_and_said() {
         probe: false,
         eligibility: false,
         cooling_off: Duration::ZERO,
+        notices: Notices::default(),
+        recent_contact: Some(RecentContact {
+            factors: vec![Factor::Password],
+            cooling_off: Duration::from_secs(30 * 24 * 60 * 60),
+        }),
         blockers: BTreeMap::from([
             ("KARMA_TOO_LOW".to_owned(), Class::Hard),
             ("PARTICIPANT_UNREACHABLE".to_owned(), Class::Advisory),
@@ -163,20 +185,34 @@ fn what_somebody_should_have_thought_about_is_allowed_and_said() {
             "blockers.KARMA_TOO_LOW",
             "blockers.PARTICIPANT_UNREACHABLE",
             "blockers.WALLET_BALANCE",
+            "recent_contact.cooling_off",
             "seal",
             "probe",
             "eligibility",
             "cooling_off",
+            "notices.send",
             "devices.reset_consent"
         ]
     );
+    let hasty = Policy {
+        cooling_off: Duration::from_secs(60),
+        ..Policy::cn()
+    };
+    assert_eq!(keys(&hasty.cautions()), ["notices.reminders"]);
 }
 
 #[test]
 fn a_policy_that_was_stored_before_there_were_calendars_is_still_read() {
     let mut stored = serde_json::to_value(Policy::cn()).unwrap();
     let fields = stored.as_object_mut().unwrap();
-    for younger in ["calendar", "time_zone", "blockers"] {
+    for younger in [
+        "calendar",
+        "time_zone",
+        "blockers",
+        "notices",
+        "recent_contact",
+        "extension",
+    ] {
         assert!(fields.remove(younger).is_some(), "{younger}");
     }
     let days = Duration::from_secs(21 * 24 * 60 * 60);
@@ -186,6 +222,9 @@ fn a_policy_that_was_stored_before_there_were_calendars_is_still_read() {
         calendar: "none".to_owned(),
         time_zone: Zone::default(),
         deadline: Deadline::Within(Length(days)),
+        notices: Notices::default(),
+        recent_contact: None,
+        extension: None,
         ..Policy::cn()
     };
     assert_eq!(read, expected);

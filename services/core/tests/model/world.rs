@@ -442,10 +442,13 @@ impl World {
                 _ if !due => continue,
                 Duty::Expire => Event::Expire,
                 Duty::Begin => Event::Eligible,
-                Duty::AskEligibility if obstructed => row.judge(vec![
-                    Blocker::named("OPEN_ORDER", &"store".parse().unwrap(), &Policy::cn()),
-                    Blocker::named("DEVICES_BOUND", &"phones".parse().unwrap(), &Policy::cn()),
-                ]),
+                Duty::AskEligibility if obstructed => row.judge(
+                    plan,
+                    vec![
+                        Blocker::named("OPEN_ORDER", &"store".parse().unwrap(), &Policy::cn()),
+                        Blocker::named("DEVICES_BOUND", &"phones".parse().unwrap(), &Policy::cn()),
+                    ],
+                ),
                 Duty::AskEligibility => Event::Eligible,
                 Duty::Advance => Event::Settled(Mask::EMPTY),
                 Duty::Wait(_) | Duty::NeedsPerson | Duty::Nothing => continue,

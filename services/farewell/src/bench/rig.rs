@@ -52,6 +52,8 @@ pub fn policy(plan: Plan) -> Policy {
     let full = Policy {
         cooling_off: Duration::ZERO,
         channels,
+        // Nobody is there to be told.
+        notices: policy::Notices::default(),
         name: "bench-full".to_owned(),
         ..Policy::cn()
     };

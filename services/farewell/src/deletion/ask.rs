@@ -112,11 +112,13 @@ pub async fn verify(
 pub async fn revoke(
     connection: &Connection,
     name: &str,
+    link: Option<String>,
     id: &Id,
     output: Output,
 ) -> anyhow::Result<()> {
     let mut client = connection.deletions().await?;
     let request = RevokeDeletionRequest {
+        link_token: link.unwrap_or_default(),
         request_id: id.or_new(),
         name: deletion_name(name),
     };

@@ -74,6 +74,9 @@ enum Command {
     Revoke {
         /// The deletion
         name: String,
+        /// The token of a link in a notice, instead of a log-in
+        #[arg(long, value_name = "TOKEN")]
+        link: Option<String>,
         #[command(flatten)]
         id: request::Id,
     },
@@ -132,7 +135,9 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
         Command::Verify { name, factor, id } => {
             ask::verify(connection, &name, factor, &id, output).await
         }
-        Command::Revoke { name, id } => ask::revoke(connection, &name, &id, output).await,
+        Command::Revoke { name, link, id } => {
+            ask::revoke(connection, &name, link, &id, output).await
+        }
         Command::Get { name } => read::get(connection, &name, output).await,
         Command::List {
             account,

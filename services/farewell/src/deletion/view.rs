@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use farewell_proto::deletion::v1::{
-    Channel, Condition, ConditionKind, Deletion, Factor, Leg, LegState, State,
+    Channel, Condition, ConditionKind, Deletion, ExtensionReason, Factor, Leg, LegState, State,
 };
 use prost_types::Timestamp;
 use serde_json::{Value, json};
@@ -129,10 +129,19 @@ fn deadline(deletion: &Deletion) -> String {
         Some(left) => text.push_str(&format!(", {left} working day(s) left")),
         None => {}
     }
+    if let Some(extension) = &deletion.deadline_extension {
+        let why = extension_reason(extension.reason());
+        let earlier = time(extension.earlier_deadline.as_ref());
+        text.push_str(&format!(", extended from {earlier} ({why})"));
+    }
     if deletion.deadline_provisional {
         text.push_str(", until next year's public holidays are known");
     }
     text
+}
+
+fn extension_reason(reason: ExtensionReason) -> &'static str {
+    bare(reason.as_str_name(), "EXTENSION_REASON_")
 }
 
 /// Everything about one deletion.
@@ -172,6 +181,8 @@ pub fn tables(deletion: &Deletion) -> Vec<Rows> {
     );
     fact("point of no return", time(deletion.erase_time.as_ref()));
     fact("deadline", deadline(deletion));
+    fact("asks for more since", time(deletion.raise_time.as_ref()));
+    fact("late because of", deletion.overdue_reasons.join(", "));
     fact("purged", time(deletion.purge_time.as_ref()));
     fact("closed", time(deletion.close_time.as_ref()));
     fact("trace", deletion.traceparent.clone());
@@ -283,6 +294,13 @@ pub fn json(deletion: &Deletion) -> Value {
         "deadline": time(deletion.deadline.as_ref()),
         "working_days_left": deletion.working_days_left,
         "deadline_provisional": deletion.deadline_provisional,
+        "deadline_extension": deletion.deadline_extension.as_ref().map(|extension| json!({
+            "time": time(extension.time.as_ref()),
+            "earlier_deadline": time(extension.earlier_deadline.as_ref()),
+            "reason": extension_reason(extension.reason()),
+        })),
+        "overdue_reasons": deletion.overdue_reasons,
+        "raise_time": time(deletion.raise_time.as_ref()),
         "erase_time": time(deletion.erase_time.as_ref()),
         "purge_time": time(deletion.purge_time.as_ref()),
         "close_time": time(deletion.close_time.as_ref()),

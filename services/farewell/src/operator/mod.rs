@@ -1,9 +1,10 @@
 //! `farewell operator …`: what waits, and for whom.
 
 use clap::Subcommand;
+use farewell_proto::deletion::v1::ExtensionReason;
 use farewell_proto::operator::v1::{
-    GetOverviewRequest, GetOverviewResponse, HoldDeletionRequest, ListStalledRequest,
-    ReleaseDeletionRequest, ResolveConflictRequest, RetryLegRequest,
+    ExtendDeadlineRequest, GetOverviewRequest, GetOverviewResponse, HoldDeletionRequest,
+    ListStalledRequest, ReleaseDeletionRequest, ResolveConflictRequest, RetryLegRequest,
 };
 use serde_json::{Value, json};
 
@@ -56,6 +57,16 @@ enum Command {
         #[command(flatten)]
         id: Id,
     },
+    /// Extend the deadline, once, where the deletion's policy allows it; the person is told why
+    Extend {
+        /// The deletion
+        name: String,
+        /// Why
+        #[arg(long)]
+        reason: Why,
+        #[command(flatten)]
+        id: Id,
+    },
     /// Lift a legal hold
     Release {
         /// The deletion
@@ -63,6 +74,24 @@ enum Command {
         #[command(flatten)]
         id: Id,
     },
+}
+
+/// Why a deadline is extended.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Why {
+    /// What is to be erased is complex
+    Complexity,
+    /// Many requests came at a time
+    NumberOfRequests,
+}
+
+impl From<Why> for ExtensionReason {
+    fn from(why: Why) -> Self {
+        match why {
+            Why::Complexity => Self::Complexity,
+            Why::NumberOfRequests => Self::NumberOfRequests,
+        }
+    }
 }
 
 /// Carries out one command.
@@ -136,6 +165,16 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
             let answer = client.hold_deletion(request).await?;
             show(answer.into_inner().deletion, output)
         }
+        Command::Extend { name, reason, id } => {
+            let reason: ExtensionReason = reason.into();
+            let request = connection.request(ExtendDeadlineRequest {
+                request_id: id.or_new(),
+                name: deletion_name(&name),
+                reason: reason.into(),
+            });
+            let answer = client.extend_deadline(request).await?;
+            show(answer.into_inner().deletion, output)
+        }
         Command::Release { name, id } => {
             let request = connection.request(ReleaseDeletionRequest {
                 request_id: id.or_new(),
@@ -199,7 +238,21 @@ fn overview(seen: &GetOverviewResponse) -> Vec<Rows> {
         "changes to announce".to_owned(),
         seen.outbox_backlog.to_string(),
     ]);
-    vec![states, participants, coordinators, refused, rest]
+    rest.push(["overdue".to_owned(), seen.overdue.to_string()]);
+    rest.push(["overdue soon".to_owned(), seen.overdue_soon.to_string()]);
+    let mut letters = Rows::new(
+        "letters",
+        &["waiting", "failing", "given up", "last failure"],
+    );
+    if let Some(seen) = &seen.letters {
+        letters.push([
+            seen.waiting.to_string(),
+            seen.failing.to_string(),
+            seen.given_up.to_string(),
+            view::time(seen.last_failure_time.as_ref()),
+        ]);
+    }
+    vec![states, participants, coordinators, refused, letters, rest]
 }
 
 fn overview_json(seen: &GetOverviewResponse) -> Value {
@@ -247,5 +300,13 @@ fn overview_json(seen: &GetOverviewResponse) -> Value {
         "refused_reports": refused,
         "oldest_unfinished_time": view::time(seen.oldest_unfinished_time.as_ref()),
         "outbox_backlog": seen.outbox_backlog,
+        "overdue": seen.overdue,
+        "overdue_soon": seen.overdue_soon,
+        "letters": seen.letters.as_ref().map(|seen| json!({
+            "waiting": seen.waiting,
+            "failing": seen.failing,
+            "given_up": seen.given_up,
+            "last_failure_time": view::time(seen.last_failure_time.as_ref()),
+        })),
     })
 }

@@ -40,11 +40,16 @@ pub const LANE_STATEMENTS: [(&str, &str); 3] = [
     ("settle", settle::SETTLE),
 ];
 
-const MIGRATIONS: [Step; 2] = [
+const MIGRATIONS: [Step; 3] = [
     (
         1,
         "ledger",
         include_str!("../../migrations/postgres/0001_ledger.sql"),
+    ),
+    (
+        5,
+        "rare",
+        include_str!("../../migrations/postgres/0005_rare.sql"),
     ),
     (
         8,
@@ -185,8 +190,8 @@ impl Ledger for Postgres {
         read::list(&self.pool, filter, before, limit).await
     }
 
-    async fn overview(&self) -> Result<Overview, Error> {
-        read::overview(&self.pool).await
+    async fn overview(&self, warning: Duration) -> Result<Overview, Error> {
+        read::overview(&self.pool, warning).await
     }
 
     async fn outbox(&self, slots: &[Slot], limit: u32) -> Result<Vec<Announcement>, Error> {

@@ -1,5 +1,7 @@
 //! Reads for people and for the API.
 
+use std::time::Duration;
+
 use farewell_core::receipt::Kept;
 use farewell_core::{Deletion, DeletionId, Time};
 use sqlx::PgPool;
@@ -39,6 +41,11 @@ const OLDEST: &str = "SELECT min(requested_at) FROM deletion WHERE attention_at 
 const COORDINATORS: &str = "
 SELECT c.holder, c.lease_until, (SELECT count(*) FROM slot s WHERE s.holder = c.holder) AS slots
 FROM coordinator c ORDER BY c.holder";
+
+/// How many are late, and how many will be soon.
+const LATE: &str = "
+SELECT count(*) FILTER (WHERE deadline <= n.at), count(*) FILTER (WHERE deadline > n.at AND deadline - $1 <= n.at)
+FROM deletion, (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS at) n WHERE state < 5";
 
 const OUTBOX: &str = "SELECT count(*) FROM outbox";
 
@@ -96,7 +103,7 @@ pub(super) async fn list(
     found.into_iter().map(Deletion::try_from).collect()
 }
 
-pub(super) async fn overview(pool: &PgPool) -> Result<Overview, Error> {
+pub(super) async fn overview(pool: &PgPool, warning: Duration) -> Result<Overview, Error> {
     let states = sqlx::query_as(STATES)
         .fetch_all(pool)
         .await
@@ -107,6 +114,11 @@ pub(super) async fn overview(pool: &PgPool) -> Result<Overview, Error> {
         .map_err(unread)?;
     let coordinators: Vec<CoordinatorRow> = sqlx::query_as(COORDINATORS)
         .fetch_all(pool)
+        .await
+        .map_err(unread)?;
+    let (overdue, overdue_soon) = sqlx::query_as(LATE)
+        .bind(columns::span(warning))
+        .fetch_one(pool)
         .await
         .map_err(unread)?;
     let outbox = sqlx::query_scalar(OUTBOX)
@@ -126,5 +138,7 @@ pub(super) async fn overview(pool: &PgPool) -> Result<Overview, Error> {
             .collect(),
         outbox,
         receivers: receivers.into_iter().map(Receiver::from).collect(),
+        overdue,
+        overdue_soon,
     })
 }

@@ -26,15 +26,15 @@ WITH fence AS MATERIALIZED (
         cooling_off_end = t.cooling_off_end, erase_at = t.erase_at, end_at = t.end_at,
         policy_version = t.policy_version, revision = t.revision, conflicts = t.conflicts, round = t.round,
         state = t.state, factors_required = t.factors_required, factors_verified = t.factors_verified,
-        sealed = t.sealed, held = t.held, blockers = t.blockers
+        sealed = t.sealed, held = t.held, blockers = t.blockers, rare = t.rare
     FROM unnest($3::uuid[], $4::integer[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
                 $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[],
                 $15::integer[], $16::integer[], $17::integer[], $18::integer[], $19::smallint[],
-                $20::smallint[], $21::smallint[], $22::boolean[], $23::boolean[], $24::text[], $25::text[], $26::bigint[])
+                $20::smallint[], $21::smallint[], $22::boolean[], $23::boolean[], $24::text[], $25::text[], $26::bigint[], $27::text[])
          AS t(id, before, clear, refused, need, deadline,
               attention_at, closed_at, expires_at, cooling_off_end, erase_at, end_at,
               policy_version, revision, conflicts, round, state,
-              factors_required, factors_verified, sealed, held, blockers, note, sealed_at)
+              factors_required, factors_verified, sealed, held, blockers, note, sealed_at, rare)
     WHERE ($1::text IS NULL OR (SELECT stands FROM fence)) AND d.id = t.id AND d.revision = t.before
     RETURNING d.id, d.done, d.refused, d.revision, d.slot, d.account, d.state, d.end_at, t.note, t.sealed_at
 ), ended AS (
@@ -130,6 +130,7 @@ struct Set {
     blockers: Vec<String>,
     note: Vec<&'static str>,
     sealed_at: Vec<Option<i64>>,
+    rare: Vec<String>,
 }
 
 impl Set {
@@ -176,6 +177,7 @@ impl Set {
         self.blockers.push(columns::text(&after.blockers));
         self.note.push(turn.note);
         self.sealed_at.push(columns::micros(turn.sealed_at));
+        self.rare.push(columns::rare(&after.rare));
     }
 
     fn statement(&self, fence: Option<&Fence>) -> Statement {
@@ -206,5 +208,6 @@ impl Set {
             .bind(&self.blockers)
             .bind(&self.note)
             .bind(&self.sealed_at)
+            .bind(&self.rare)
     }
 }

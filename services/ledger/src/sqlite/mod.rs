@@ -33,11 +33,16 @@ use crate::{
 };
 use connection::Writer;
 
-const MIGRATIONS: [Step; 2] = [
+const MIGRATIONS: [Step; 3] = [
     (
         1,
         "ledger",
         include_str!("../../migrations/sqlite/0001_ledger.sql"),
+    ),
+    (
+        5,
+        "rare",
+        include_str!("../../migrations/sqlite/0005_rare.sql"),
     ),
     (
         8,
@@ -169,8 +174,8 @@ impl Ledger for Sqlite {
         read::list(&self.pool, filter, before, limit).await
     }
 
-    async fn overview(&self) -> Result<Overview, Error> {
-        read::overview(&self.pool).await
+    async fn overview(&self, warning: Duration) -> Result<Overview, Error> {
+        read::overview(&self.pool, warning).await
     }
 
     async fn outbox(&self, slots: &[Slot], limit: u32) -> Result<Vec<Announcement>, Error> {

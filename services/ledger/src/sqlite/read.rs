@@ -1,5 +1,7 @@
 //! Reads for people and for the API.
 
+use std::time::Duration;
+
 use farewell_core::receipt::Kept;
 use farewell_core::{Deletion, DeletionId, Time};
 use sqlx::SqlitePool;
@@ -7,7 +9,7 @@ use sqlx::SqlitePool;
 use super::connection::unread;
 use super::moved::json;
 use crate::columns::{self, CoordinatorRow, DeletionRow, HistoryRow, ReceiptRow, ReceiverRow};
-use crate::{Entry, Error, Filter, Overview, Receiver, rows};
+use crate::{Entry, Error, Filter, Overview, Receiver, clock, rows};
 
 const RECEIPTS: &str = "
 SELECT deletion, round, leg, fingerprint, evidence, settled_at
@@ -38,6 +40,10 @@ const OLDEST: &str = "SELECT min(requested_at) FROM deletion WHERE attention_at 
 const COORDINATORS: &str = "
 SELECT c.holder, c.lease_until, (SELECT count(*) FROM slot s WHERE s.holder = c.holder) AS slots
 FROM coordinator c ORDER BY c.holder";
+
+/// How many are late, and how many will be soon.
+const LATE: &str = "
+SELECT coalesce(sum(deadline <= $1), 0), coalesce(sum(deadline > $1 AND deadline - $2 <= $1), 0) FROM deletion WHERE state < 5";
 
 const OUTBOX: &str = "SELECT count(*) FROM outbox";
 
@@ -82,7 +88,7 @@ pub(super) async fn list(
     found.into_iter().map(Deletion::try_from).collect()
 }
 
-pub(super) async fn overview(pool: &SqlitePool) -> Result<Overview, Error> {
+pub(super) async fn overview(pool: &SqlitePool, warning: Duration) -> Result<Overview, Error> {
     let states = sqlx::query_as(STATES)
         .fetch_all(pool)
         .await
@@ -93,6 +99,12 @@ pub(super) async fn overview(pool: &SqlitePool) -> Result<Overview, Error> {
         .map_err(unread)?;
     let coordinators: Vec<CoordinatorRow> = sqlx::query_as(COORDINATORS)
         .fetch_all(pool)
+        .await
+        .map_err(unread)?;
+    let (overdue, overdue_soon) = sqlx::query_as(LATE)
+        .bind(clock().micros())
+        .bind(columns::span(warning))
+        .fetch_one(pool)
         .await
         .map_err(unread)?;
     let outbox = sqlx::query_scalar(OUTBOX)
@@ -112,5 +124,7 @@ pub(super) async fn overview(pool: &SqlitePool) -> Result<Overview, Error> {
             .collect(),
         outbox,
         receivers: receivers.into_iter().map(Receiver::from).collect(),
+        overdue,
+        overdue_soon,
     })
 }

@@ -29,7 +29,7 @@ SET done = value ->> 'done', refused = value ->> 'refused', need = value ->> 'ne
     policy_version = value ->> 'policy_version', revision = value ->> 'revision', conflicts = value ->> 'conflicts',
     round = value ->> 'round', state = value ->> 'state', factors_required = value ->> 'factors_required',
     factors_verified = value ->> 'factors_verified', sealed = value ->> 'sealed', held = value ->> 'held',
-    blockers = value ->> 'blockers'
+    blockers = value ->> 'blockers', rare = value ->> 'rare'
 FROM jsonb_each($4) WHERE deletion.id = unhex(value ->> 'id', '-');
 COMMIT"
 );
@@ -108,6 +108,7 @@ struct Given {
     sealed: bool,
     held: bool,
     blockers: String,
+    rare: String,
 }
 
 impl From<&Deletion> for Given {
@@ -135,6 +136,7 @@ impl From<&Deletion> for Given {
             sealed: times.sealed,
             held: after.held,
             blockers: columns::text(&after.blockers),
+            rare: columns::rare(&after.rare),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What others are told of: once of each seal and each end, and by each receiver until it says that it has it.
 
+use std::time::Duration;
+
 use farewell_core::{Event, Slot, State};
 use farewell_ledger::{Announcement, Heard, Turn, Turned};
 
@@ -134,7 +136,7 @@ async fn each_receiver_hears_for_itself_and_what_it_refuses_is_kept(bed: &Bed) {
     assert_eq!(bed.ledger.events("ads", None, 10).await.unwrap(), []);
     assert_eq!(bed.ledger.events("mail", None, 10).await.unwrap().len(), 2);
 
-    let receivers = bed.ledger.overview().await.unwrap().receivers;
+    let receivers = bed.ledger.overview(Duration::ZERO).await.unwrap().receivers;
     let seen: Vec<_> = receivers
         .iter()
         .map(|it| (it.receiver.as_str(), it.waiting, it.refused))

@@ -109,7 +109,7 @@ pub fn sealed_with_devices(place: usize) -> Receipt {
 pub fn settlement(deletion: &Deletion, receipts: Vec<Receipt>, plan: &Plan) -> Settlement {
     let legs: Mask = receipts.iter().map(|receipt| receipt.leg).collect();
     let next = deletion.step(&Event::Settled(legs), plan, now()).unwrap();
-    let moves = next.state != deletion.state || next.attention_at != deletion.attention_at;
+    let moves = next.moved_from(deletion);
     Settlement {
         deletion: deletion.id,
         at: now(),

@@ -371,7 +371,7 @@ async fn left(ledger: &dyn Ledger, world: &World) -> String {
     }
     let told: Vec<Announcement> = ledger.outbox(&slots, 1_000).await.unwrap();
     let events = ledger.events("one", None, 1_000).await.unwrap();
-    let overview = ledger.overview().await.unwrap();
+    let overview = ledger.overview(LONG).await.unwrap();
     // Who gave back everything may be fenced by whoever claimed after that.
     let leases = ledger.renew(&world.one, LONG).await;
     let leases = leases.map(|leases| (leases.mine, leases.free));

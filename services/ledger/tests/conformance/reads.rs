@@ -127,17 +127,26 @@ async fn a_list_is_filtered_and_newest_first(bed: &Bed) {
 async fn an_overview_counts(bed: &Bed) {
     let fence = bed.ledger.join("one", LONG).await.unwrap();
     bed.ledger.claim(&fence, &all()[..9]).await.unwrap();
-    let overview = bed.ledger.overview().await.unwrap();
+    let overview = bed.ledger.overview(LONG).await.unwrap();
     assert_eq!((overview.states, overview.outbox), (vec![], 0));
     assert_eq!(overview.oldest_unfinished, None);
 
     let first = erasing(&*bed.ledger, "alice").await;
     erasing(&*bed.ledger, "bob").await;
     purge(&*bed.ledger, &fence, &first).await;
-    let overview = bed.ledger.overview().await.unwrap();
+    let overview = bed.ledger.overview(LONG).await.unwrap();
     assert_eq!(overview.states, [(3, 1), (5, 1)]);
     assert_eq!(overview.oldest_unfinished, Some(now()));
     assert_eq!(overview.outbox, 1);
+    // Both were requested years ago; what is purged is late no more.
+    assert_eq!((overview.overdue, overview.overdue_soon), (1, 0));
+    let mut later = account("carol", &quick());
+    later.deadline = bed.ledger.now().await.unwrap() + LONG / 2;
+    bed.ledger.open(vec![later]).await.unwrap();
+    let soon = bed.ledger.overview(LONG).await.unwrap();
+    assert_eq!((soon.overdue, soon.overdue_soon), (1, 1));
+    let soon = bed.ledger.overview(LONG / 4).await.unwrap();
+    assert_eq!((soon.overdue, soon.overdue_soon), (1, 0));
     assert_eq!(overview.coordinators.len(), 1);
     assert_eq!(overview.coordinators[0].holder, "one");
     assert_eq!(overview.coordinators[0].slots, 9);

@@ -2,13 +2,15 @@
 
 use farewell_core::Slot;
 use farewell_core::deletion::Blocker;
+use farewell_core::notice::Notice;
+use farewell_core::rare::{Extended, Overdue, Raised, Rare, Why};
 use farewell_core::{Event, Mask, Policy, State};
 use farewell_ledger::{Error, Settlement, Turn, Turned};
 
 use crate::bed::Bed;
 use crate::given::{
-    account, coordinator, erased, erasing, event, leg, now, quick, sealed, settle_one, settlement,
-    stored, turn_one,
+    LONG, account, coordinator, erased, erasing, event, leg, now, quick, sealed, settle_one,
+    settlement, stored, turn_one,
 };
 
 crate::on_every_ledger! {
@@ -18,6 +20,7 @@ crate::on_every_ledger! {
     a_turn_never_unwrites_a_receipt
     legs_to_be_done_again_are_cleared
     a_leg_that_is_done_is_not_refused
+    what_is_rare_is_kept_by_turns_and_left_by_receipts
     an_unknown_deletion_is_lost
     a_batch_with_one_unsound_row_changes_nothing
 }
@@ -135,6 +138,40 @@ async fn a_leg_that_is_done_is_not_refused(bed: &Bed) {
     )
     .await;
     assert_eq!(stored(&*bed.ledger, first.id).await.refused, Mask::EMPTY);
+}
+
+/// Everything that few deletions have on record comes back, and receipts leave it alone.
+async fn what_is_rare_is_kept_by_turns_and_left_by_receipts(bed: &Bed) {
+    let fence = coordinator(&*bed.ledger).await;
+    let first = erasing(&*bed.ledger, "alice").await;
+    assert_eq!(stored(&*bed.ledger, first.id).await.rare, Rare::default());
+    let mut turn = event(&first, &Event::Contradicted, &quick());
+    turn.after.rare = Rare {
+        told: [Notice::Sealed, Notice::Reminder(7)].into_iter().collect(),
+        raised: Some(Raised { at: now() }),
+        extended: Some(Extended {
+            at: now(),
+            before: now() + LONG,
+            why: Why::NumberOfRequests,
+        }),
+        overdue: Some(Overdue::new(
+            now(),
+            vec!["LEG_OWED:cloud".to_owned(), "\"quoted\"".to_owned()],
+        )),
+    };
+    let rare = turn.after.rare.clone();
+    let Turned::Done(turned) = turn_one(&*bed.ledger, turn).await else {
+        panic!("lost");
+    };
+    assert_eq!(turned.rare, rare);
+    let receipts = vec![erased(0, 1), erased(1, 1), erased(2, 1)];
+    settle_one(
+        &*bed.ledger,
+        &fence,
+        settlement(&turned, receipts, &quick()),
+    )
+    .await;
+    assert_eq!(stored(&*bed.ledger, first.id).await.rare, rare);
 }
 
 async fn an_unknown_deletion_is_lost(bed: &Bed) {

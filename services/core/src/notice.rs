@@ -1,0 +1,259 @@
+//! What the person and the operators are told of a deletion, and when: decided here, carried elsewhere.
+//!
+//! Each is told once for each deletion. What was told is durable with the deletion, so that a crash or a take-over tells it
+//! again at most under the same name, which identity knows. Nothing here ever stops a deletion.
+//!
+//! Nobody is told of a request that nobody verified: anybody could send mail to anybody by making requests. There is no
+//! notice of the purge either, as nobody knows the person's address by then: the one at the start of erasing is the last
+//! word, and says where the certificate is to be had.
+
+use serde::{Deserialize, Serialize};
+
+use crate::deletion::{Deletion, State};
+use crate::plan::Plan;
+use crate::time::Time;
+
+/// Reminders that a policy may ask for.
+pub const REMINDERS_MAX: usize = 8;
+/// Where reminders begin in the stored set.
+const REMINDER_BASE: u8 = 16;
+
+/// Something to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Notice {
+    /// Somebody has shown that the account is theirs, and something is in the way, or more must be shown.
+    Waiting,
+    /// The account is sealed; until when it can be taken back.
+    Sealed,
+    /// The same once more, before that is over. By its place in the policy.
+    Reminder(u8),
+    /// The wait is over and something new is in the way.
+    Blocked,
+    /// Erasing begins and can't be taken back.
+    Erasing,
+    /// The deadline was extended, and why.
+    Extended,
+    /// The deadline has passed, and why.
+    Overdue,
+    /// Taken back.
+    Revoked,
+    /// Refused by a decision.
+    Denied,
+    /// Nothing came of a request that the person was told of.
+    Expired,
+    /// For operators: the deadline is near.
+    OverdueSoon,
+}
+
+impl Notice {
+    /// Every kind but reminders.
+    const PLAIN: [Self; 10] = [
+        Self::Waiting,
+        Self::Sealed,
+        Self::Blocked,
+        Self::Erasing,
+        Self::Extended,
+        Self::Overdue,
+        Self::Revoked,
+        Self::Denied,
+        Self::Expired,
+        Self::OverdueSoon,
+    ];
+
+    /// Every notice that there can be.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let reminders = (0..).take(REMINDERS_MAX).map(Self::Reminder);
+        Self::PLAIN.into_iter().chain(reminders)
+    }
+
+    /// The stable machine word; with a reminder's place it is the notice's name within its deletion.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "WAITING",
+            Self::Sealed => "SEALED",
+            Self::Reminder(_) => "REMINDER",
+            Self::Blocked => "BLOCKED",
+            Self::Erasing => "ERASING",
+            Self::Extended => "EXTENDED",
+            Self::Overdue => "OVERDUE",
+            Self::Revoked => "REVOKED",
+            Self::Denied => "DENIED",
+            Self::Expired => "EXPIRED",
+            Self::OverdueSoon => "OVERDUE_SOON",
+        }
+    }
+
+    /// What names it among the notices of its deletion.
+    pub fn name(self) -> String {
+        let word = self.word().to_lowercase().replace('_', "-");
+        match self {
+            Self::Reminder(place) => format!("{word}-{place}"),
+            _ => word,
+        }
+    }
+
+    /// Whether the person hears of it, and not only operators.
+    pub const fn for_person(self) -> bool {
+        !matches!(self, Self::OverdueSoon)
+    }
+
+    const fn bit(self) -> u32 {
+        let place = match self {
+            Self::Waiting => 0,
+            Self::Sealed => 1,
+            Self::Blocked => 2,
+            Self::Erasing => 3,
+            Self::Extended => 4,
+            Self::Overdue => 5,
+            Self::Revoked => 6,
+            Self::Denied => 7,
+            Self::Expired => 8,
+            Self::OverdueSoon => 9,
+            Self::Reminder(place) => REMINDER_BASE + place,
+        };
+        1 << (place % 32)
+    }
+}
+
+/// A set of notices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Notices(u32);
+
+impl Notices {
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether `notice` is among them.
+    pub const fn has(self, notice: Notice) -> bool {
+        self.0 & notice.bit() != 0
+    }
+
+    /// These and those.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// These without that one.
+    #[must_use]
+    pub const fn without(self, notice: Notice) -> Self {
+        Self(self.0 & !notice.bit())
+    }
+
+    /// One by one.
+    pub fn iter(self) -> impl Iterator<Item = Notice> {
+        Notice::all().filter(move |notice| self.has(*notice))
+    }
+}
+
+impl FromIterator<Notice> for Notices {
+    fn from_iter<I: IntoIterator<Item = Notice>>(notices: I) -> Self {
+        Self(
+            notices
+                .into_iter()
+                .fold(0, |bits, notice| bits | notice.bit()),
+        )
+    }
+}
+
+/// What is to be told now and was not.
+pub fn due(deletion: &Deletion, plan: &Plan, now: Time) -> Notices {
+    let mut due = vec![];
+    let policy = plan.policy();
+    let live = !deletion.state.terminal();
+    let told = deletion.rare.told;
+    if policy.tells() {
+        match deletion.state {
+            State::AwaitingVerification { .. } => {
+                let blocked = deletion.verified() && !deletion.blockers.is_empty();
+                if blocked || deletion.rare.raised.is_some() {
+                    due.push(Notice::Waiting);
+                }
+            }
+            State::CoolingOff { ends_at } => {
+                due.push(Notice::Sealed);
+                if now < ends_at {
+                    let begun = |(_, at): &(Notice, Time)| *at <= now;
+                    due.extend(reminders(plan, ends_at).filter(begun).map(|(it, _)| it));
+                } else if deletion.blockers.iter().any(|it| !it.is_silence()) {
+                    due.push(Notice::Blocked);
+                }
+            }
+            State::Erasing(_) | State::Verifying(_) => due.push(Notice::Erasing),
+            // Who never heard of it needn't hear that it is over.
+            State::Revoked { .. } if deletion.verified() => due.push(Notice::Revoked),
+            State::Denied { .. } if deletion.verified() => due.push(Notice::Denied),
+            State::Expired { .. } if told.has(Notice::Waiting) => due.push(Notice::Expired),
+            State::Revoked { .. }
+            | State::Denied { .. }
+            | State::Expired { .. }
+            | State::Purged { .. } => {}
+        }
+        if live && deletion.rare.extended.is_some() {
+            due.push(Notice::Extended);
+        }
+        if live && deletion.rare.overdue.is_some() {
+            due.push(Notice::Overdue);
+        }
+    }
+    if live && now < deletion.deadline && now >= deletion.deadline.before(policy.deadline_warning) {
+        due.push(Notice::OverdueSoon);
+    }
+    due.retain(|notice| !told.has(*notice));
+    due.into_iter().collect()
+}
+
+/// Whether the deadline has passed and nobody has put on record why.
+pub fn overdue_unexplained(deletion: &Deletion, now: Time) -> bool {
+    !deletion.state.terminal() && now >= deletion.deadline && deletion.rare.overdue.is_none()
+}
+
+/// What keeps the deletion from being done: words for [`crate::Event::Overdue`].
+pub fn owed_reasons(deletion: &Deletion, plan: &Plan) -> Vec<String> {
+    let who = |leg| plan.leg(leg).map_or("", |leg| leg.participant.as_str());
+    let of = |word: &str, leg| format!("{word}:{}", who(leg));
+    let owed = deletion.owes(plan);
+    let refused = deletion.refusals(plan);
+    let mut reasons: Vec<String> = owed.iter().map(|leg| of("LEG_OWED", leg)).collect();
+    reasons.extend(refused.iter().map(|leg| of("LEG_REFUSED", leg)));
+    reasons.extend(deletion.blockers.iter().map(|it| it.code.clone()));
+    if deletion.held {
+        reasons.push("LEGAL_HOLD".to_owned());
+    }
+    if deletion.conflicts > 0 {
+        reasons.push("EVIDENCE_CONFLICT".to_owned());
+    }
+    if reasons.is_empty() && deletion.state.begun().is_none() {
+        reasons.push(deletion.state.word().to_owned());
+    }
+    reasons
+}
+
+/// When a sealed deletion must be looked at again: for the next thing to tell, or at the end of its wait.
+pub(crate) fn attention(deletion: &Deletion, plan: &Plan, ends_at: Time) -> Time {
+    if !plan.policy().tells() {
+        return ends_at;
+    }
+    let sealed = (Notice::Sealed, deletion.phase_start(plan));
+    reminders(plan, ends_at)
+        .chain([sealed])
+        .filter(|(notice, _)| !deletion.rare.told.has(*notice))
+        .map(|(_, at)| at)
+        .fold(ends_at, Time::min)
+}
+
+fn reminders(plan: &Plan, ends_at: Time) -> impl Iterator<Item = (Notice, Time)> {
+    let policy = plan.policy();
+    (0..)
+        .map(Notice::Reminder)
+        .zip(&policy.notices.reminders)
+        // Of what has just begun nobody is reminded.
+        .filter(|(_, before)| **before < policy.cooling_off)
+        .map(move |(notice, before)| (notice, ends_at.before(*before)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! What is on record of some deletions only: kept together, so that the others pay nothing for it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::notice::Notices;
+use crate::time::Time;
+
+/// Words of reasons that an overdue deletion keeps.
+pub const OVERDUE_REASONS_MAX: usize = 32;
+
+/// See the module. Acknowledgements never change it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rare {
+    /// What the person and the operators have been told.
+    #[serde(skip_serializing_if = "Notices::is_empty")]
+    pub told: Notices,
+    /// Why more must be shown, and for longer, than the policy usually asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raised: Option<Raised>,
+    /// The one extension of the deadline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extended: Option<Extended>,
+    /// The deadline has passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overdue: Option<Overdue>,
+}
+
+/// A number or an address of the account was changed a short time ago: whoever gets codes there may not be the owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Raised {
+    pub at: Time,
+}
+
+/// The deadline was moved once, by a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extended {
+    pub at: Time,
+    /// What the deadline was.
+    pub before: Time,
+    pub why: Why,
+}
+
+/// Why a deadline may be extended: the two grounds of GDPR Art. 12(3), which cover what CCPA § 1798.130(a)(2)(A) calls
+/// reasonably necessary. Codes only: a free text might name a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Why {
+    /// What is to be erased is complex, for instance because devices are away.
+    Complexity,
+    /// Many requests came at a time.
+    NumberOfRequests,
+}
+
+impl Why {
+    /// The stable machine word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Complexity => "COMPLEXITY",
+            Self::NumberOfRequests => "NUMBER_OF_REQUESTS",
+        }
+    }
+}
+
+/// What kept the deletion from being done in time, as it stood when the deadline passed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overdue {
+    pub at: Time,
+    /// `LEG_OWED:cloud`, or `LEGAL_HOLD` where it is nobody's in particular; sorted, each once.
+    pub reasons: Vec<String>,
+}
+
+impl Overdue {
+    /// From words, however many.
+    pub fn new(at: Time, mut reasons: Vec<String>) -> Self {
+        reasons.sort_unstable();
+        reasons.dedup();
+        reasons.truncate(OVERDUE_REASONS_MAX);
+        Self { at, reasons }
+    }
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
+use farewell_cloud::Cloud;
 use farewell_core::Policy;
 use farewell_core::blocker::{self, CATALOGUE, Class, Owner};
 use farewell_core::policy::Channel as Door;
@@ -13,7 +14,7 @@ use farewell_identity::credential::Hasher;
 use farewell_identity::{Case, Identity, Rules, code::Pepper, courier};
 use farewell_kit::devices::Terms;
 use farewell_kit::store::Store;
-use farewell_kit::{CodeChannel, service, session};
+use farewell_kit::{CodeChannel, Custodian as _, StartExport, service, session};
 use farewell_proto::binding::v1::binding_service_client::BindingServiceClient;
 use farewell_proto::binding::v1::{
     BindRequest, Binding, ReportLostRequest, Role, Share, ShareBindingRequest,
@@ -39,7 +40,12 @@ use tonic::transport::Channel;
 const ACCOUNT: &str = "a-4711";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// One participant of each kind that names blockers.
-const STAGES: &[&[&str]] = &[&["smarthome"], &["community"], &["store"], &["identity"]];
+const STAGES: &[&[&str]] = &[
+    &["smarthome"],
+    &["cloud", "community"],
+    &["store"],
+    &["identity"],
+];
 const PASSWORD: &str = "a farewell to examples";
 
 /// The services themselves, in this process, with their databases to look into.
@@ -47,6 +53,7 @@ struct Town {
     identity: Store,
     store: Store,
     community: Store,
+    cloud: Cloud,
     homes: BindingServiceClient<Channel>,
     shutdown: Shutdown,
     _folder: TempDir,
@@ -91,6 +98,14 @@ impl Town {
             session("community"),
             shutdown.clone(),
         ));
+        let cloud = farewell_cloud::open(&url("cloud.db")).await?;
+        let keeper = Cloud::new(cloud.clone(), folder.path().join("files"));
+        shutdown.spawn(farewell_cloud::serve(
+            cloud,
+            keeper.clone(),
+            session("cloud"),
+            shutdown.clone(),
+        ));
         let listen = ([127, 0, 0, 1], 0).into();
         let homes = farewell_smarthome::Config {
             database: url("smarthome.db"),
@@ -115,6 +130,7 @@ impl Town {
             identity,
             store,
             community,
+            cloud: keeper,
             homes: BindingServiceClient::new(homes),
             shutdown,
             _folder: folder,
@@ -236,6 +252,7 @@ fn every_code_of_every_service_stands_in_the_catalogue_under_its_owner_and_no_co
         ("store", &farewell_store::BLOCKERS[..]),
         ("community", &farewell_community::BLOCKERS[..]),
         ("support", &farewell_support::BLOCKERS[..]),
+        ("cloud", &farewell_cloud::BLOCKERS[..]),
         ("product lines", &farewell_kit::devices::BLOCKERS[..]),
         (
             "coordinator",
@@ -265,7 +282,7 @@ async fn everything_is_told_at_once_in_the_callers_language_and_goes_with_its_re
     let coordinator = Coordinator::start(policy::whole(STAGES), "memory:").await?;
     let caller = coordinator.caller()?;
     let (silent, tag) = check(&caller, "zh-Hans-CN, en;q=0.5").await?;
-    assert_eq!((codes(&silent).len(), silent.blockers.len()), (1, 4));
+    assert_eq!((codes(&silent).len(), silent.blockers.len()), (1, 5));
     for blocker in &silent.blockers {
         assert_eq!(blocker.code, "PARTICIPANT_UNREACHABLE");
         assert!(is_chinese(&blocker.message), "{blocker:?}");
@@ -311,6 +328,16 @@ async fn everything_is_told_at_once_in_the_callers_language_and_goes_with_its_re
     let tomorrow = SystemTime::now() + DAY;
     farewell_community::ban(&town.community, ACCOUNT, "spam", tomorrow).await?;
     let hub = town.bind_a_lost_hub().await?;
+    // Nobody of this name ever answers.
+    let copy = StartExport {
+        account: ACCOUNT.to_owned(),
+        export: format!("exports/{}", fresh()),
+        participants: vec!["wearables".to_owned()],
+        language: "en".to_owned(),
+    };
+    let exports = town.cloud.exports();
+    let started = exports.start(&copy).await?;
+    ensure!(started.is_ok(), "{started:?}");
 
     let mut left: BTreeSet<&str> = CATALOGUE.iter().map(|known| known.code).collect();
     left.remove("PARTICIPANT_UNREACHABLE");
@@ -344,6 +371,7 @@ async fn everything_is_told_at_once_in_the_callers_language_and_goes_with_its_re
         "RECENT_CONTACT_CHANGE",
         "CAMPAIGN_ACTIVE",
         "COMMUNITY_BANNED",
+        "EXPORT_RUNNING",
     ];
     assert_eq!(ends, BTreeSet::from(expected));
 
@@ -396,6 +424,9 @@ async fn everything_is_told_at_once_in_the_callers_language_and_goes_with_its_re
     gone("SAFETY_OR_INSURANCE_CASE").await?;
     farewell_store::close_support_case(store, ACCOUNT, &ticket).await?;
     gone("SUPPORT_TICKET_OPEN").await?;
+    let cancelled = exports.cancel(ACCOUNT, &copy.export).await?;
+    ensure!(cancelled.is_ok(), "{cancelled:?}");
+    gone("EXPORT_RUNNING").await?;
     farewell_store::forfeit_coupons(store, ACCOUNT).await?;
     let forfeitable = gone("COUPONS_LEFT").await?;
     assert!(!forfeitable.eligible, "points are left");

@@ -17,7 +17,7 @@ pub const PART_BYTES: usize = 256 * 1024;
 /// The last row may lift a part above [`PART_BYTES`], and never above this: no part of more passes a coordinator.
 pub const PART_BYTES_MAX: usize = 1024 * 1024;
 /// Pieces of a part: each is a file that is opened or continued.
-pub const PIECES_MAX: usize = 4096;
+pub const PIECES_MAX: usize = 512;
 /// Between the section and its own cursor, in the cursor of an export.
 const SECTION_END: char = '/';
 

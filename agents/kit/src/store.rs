@@ -110,7 +110,7 @@ impl Store {
     }
 
     /// Whether several processes may share it. SQLite is one's own.
-    pub(crate) fn is_shared(&self) -> bool {
+    pub fn is_shared(&self) -> bool {
         self.way.shared
     }
 

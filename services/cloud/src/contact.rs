@@ -1,9 +1,12 @@
 //! Contacts: other people's names and numbers, entrusted by the account.
 
-use farewell_kit::seal;
+use farewell_kit::export::{Part, Section};
 use farewell_kit::store::Store;
+use farewell_kit::{Fault, async_trait, seal};
 use sqlx::AnyConnection;
 use uuid::Uuid;
+
+use crate::vcard;
 
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS contact (id TEXT PRIMARY KEY, account TEXT NOT NULL, name TEXT NOT NULL, \
@@ -54,4 +57,43 @@ pub(crate) async fn erase(
         .execute(connection)
         .await?;
     Ok(deleted.rows_affected())
+}
+
+/// Contacts read at a time.
+const ROWS_MAX: i64 = 200;
+
+/// Contacts as one file that any address book takes.
+pub(crate) struct Contacts<'a>(pub &'a Store);
+
+#[async_trait]
+impl Section for Contacts<'_> {
+    fn name(&self) -> &str {
+        "contacts"
+    }
+
+    async fn write(
+        &self,
+        account: &str,
+        after: &str,
+        part: &mut Part,
+    ) -> Result<Option<String>, Fault> {
+        let rows: Vec<(String, String, String)> = sqlx::query_as(
+            "SELECT id, name, phone FROM contact WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3",
+        )
+        .bind(account)
+        .bind(after)
+        .bind(ROWS_MAX)
+        .fetch_all(self.0.pool())
+        .await?;
+        let mut last = after;
+        for (id, name, phone) in &rows {
+            if part.room_bytes() == 0 {
+                return Ok(Some(last.to_owned()));
+            }
+            part.write("contacts.vcf", vcard::card(id, name, phone).as_bytes());
+            part.items += 1;
+            last = id;
+        }
+        Ok(rows.last().map(|(id, ..)| id.clone()))
+    }
 }

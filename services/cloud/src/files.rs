@@ -4,7 +4,7 @@
 //! so erasing the folder and looking into it miss nothing.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -49,6 +49,28 @@ impl Folder {
             file.sync_all()?;
             sync(&folder.path)?;
             sync(&folder.root)
+        })
+        .await
+    }
+
+    /// Some bytes of a file from `offset` on; fewer only at its end. `None`: there is no such file.
+    pub async fn read(
+        &self,
+        name: String,
+        offset: u64,
+        bytes_max: usize,
+    ) -> io::Result<Option<Vec<u8>>> {
+        self.blocking(move |folder| {
+            let mut file = match File::open(folder.path.join(name)) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            let mut content = Vec::new();
+            file.seek(io::SeekFrom::Start(offset))?;
+            file.take(u64::try_from(bytes_max).unwrap_or(u64::MAX))
+                .read_to_end(&mut content)?;
+            Ok(Some(content))
         })
         .await
     }

@@ -6,15 +6,20 @@ use farewell_kit::store::Store;
 use farewell_kit::{Category, Fault, Inventory, holder};
 use sqlx::AnyConnection;
 
+use crate::export::{self, Cabinet};
 use crate::files::Folder;
 
 /// What is held, by category, in bytes. Categories without items are left out. A photo counts while its row or its file is
-/// there.
+/// there, and so does an archive, where they lie beside the photos.
 ///
 /// Errors: the database or the disk is away.
 pub async fn left_over(store: &Store, files: &Path, account: &str) -> anyhow::Result<Inventory> {
     let mut connection = store.pool().acquire().await?;
-    Ok(held(&mut connection, files, account).await?)
+    let mut held = held(&mut connection, files, account).await?;
+    let cabinet = Cabinet::beside(files);
+    held.categories
+        .extend(archives(&mut connection, &cabinet, account).await?);
+    Ok(held)
 }
 
 pub(crate) async fn held(
@@ -55,4 +60,23 @@ pub(crate) async fn held(
         });
     }
     Ok(held)
+}
+
+/// The account's archives: by rows, and by what lies on disk, whichever there is more of.
+pub(crate) async fn archives(
+    connection: &mut AnyConnection,
+    cabinet: &Cabinet,
+    account: &str,
+) -> Result<Option<Category>, Fault> {
+    let (rows, row_bytes) = export::amount(connection, account).await?;
+    let (folders, size_bytes) = cabinet
+        .look(account)
+        .await
+        .map_err(|error| Fault::new("the account's archives", error))?;
+    let count = rows.max(folders);
+    Ok((count > 0).then(|| Category {
+        category: "archives".to_owned(),
+        count,
+        size_bytes: row_bytes.max(size_bytes),
+    }))
 }

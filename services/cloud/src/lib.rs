@@ -1,17 +1,21 @@
-//! The cloud: photos on disk, contacts, notes and backups.
+//! The cloud: photos on disk, contacts, notes and backups; and the custodian of archives, which makes one of what everybody
+//! holds when an account's owner asks for it.
 //!
 //! Erasing unlinks every file and removes every row; nothing is retained.
 
 mod backup;
 mod contact;
+mod export;
 mod files;
 mod holding;
 mod note;
 mod participant;
 mod photo;
+mod place;
 mod sample;
 #[cfg(test)]
 mod scratch;
+mod vcard;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,11 +25,14 @@ use farewell_kit::store::Store;
 use farewell_kit::{journal, seal, service, session};
 use farewell_runtime::shutdown::Shutdown;
 
+use self::export::Everybody;
+
 pub use self::backup::add_backup;
 pub use self::contact::add_contact;
+pub use self::export::{Exports, Terms};
 pub use self::holding::left_over;
 pub use self::note::add_note;
-pub use self::participant::Cloud;
+pub use self::participant::{BLOCKERS, Cloud};
 pub use self::photo::{PhotoError, add_photo};
 pub use self::sample::sample;
 
@@ -37,6 +44,7 @@ pub const SCHEMA: &[&str] = &[
     contact::SCHEMA,
     note::SCHEMA,
     backup::SCHEMA,
+    export::SCHEMA,
 ];
 
 /// The name space in a PostgreSQL that services share.
@@ -49,6 +57,8 @@ pub struct Config {
     pub database: String,
     /// Where photos lie, in a folder for each account; made if missing.
     pub files: PathBuf,
+    /// How archives are made and kept.
+    pub exports: Terms,
     /// How coordinators are reached.
     pub session: session::Config,
 }
@@ -67,7 +77,18 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let store = open(&config.database)
         .await
         .context("opening the cloud's database")?;
-    let cloud = Arc::new(Cloud::new(store.clone(), config.files));
-    service::run(store, cloud, config.session, shutdown).await;
+    let cloud = Cloud::with(store.clone(), config.files, config.exports);
+    serve(store, cloud, config.session, shutdown).await;
     Ok(())
+}
+
+/// Takes part with an open cloud, and works on exports, until `shutdown`.
+pub async fn serve(store: Store, cloud: Cloud, session: session::Config, shutdown: Shutdown) {
+    let (name, own) = (session.participant.clone(), cloud.clone());
+    let begin = move |session, shutdown: Shutdown| {
+        let exports = Arc::clone(own.exports());
+        let everybody = Everybody { name, own, session };
+        shutdown.spawn(export::run(exports, Arc::new(everybody), shutdown.clone()));
+    };
+    service::run_with(store, Arc::new(cloud), session, shutdown, begin).await;
 }

@@ -1,9 +1,12 @@
 //! Notes.
 
-use farewell_kit::seal;
+use farewell_kit::export::{Part, Section};
 use farewell_kit::store::Store;
+use farewell_kit::{Fault, async_trait, seal};
 use sqlx::AnyConnection;
 use uuid::Uuid;
+
+use crate::place::Place;
 
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS note (id TEXT PRIMARY KEY, account TEXT NOT NULL, text TEXT NOT NULL); \
@@ -48,4 +51,58 @@ pub(crate) async fn erase(
         .execute(connection)
         .await?;
     Ok(deleted.rows_affected())
+}
+
+/// Notes read at a time: each may be long.
+const ROWS_MAX: i64 = 20;
+
+/// Notes, each a file of text.
+pub(crate) struct Notes<'a>(pub &'a Store);
+
+#[async_trait]
+impl Section for Notes<'_> {
+    fn name(&self) -> &str {
+        "notes"
+    }
+
+    async fn write(
+        &self,
+        account: &str,
+        after: &str,
+        part: &mut Part,
+    ) -> Result<Option<String>, Fault> {
+        let mut place = Place::parse(after)?;
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT id, text FROM note WHERE account = $1 AND id >= $2 ORDER BY id LIMIT $3",
+        )
+        .bind(account)
+        .bind(&place.id)
+        .bind(ROWS_MAX)
+        .fetch_all(self.0.pool())
+        .await?;
+        let mut progressed = false;
+        for (id, text) in rows {
+            let Some(begin) = place.begin_of(&id) else {
+                continue;
+            };
+            let rest = usize::try_from(begin)
+                .ok()
+                .and_then(|begin| text.as_bytes().get(begin..));
+            let rest = rest.unwrap_or_default();
+            let room = part.room_bytes();
+            if room == 0 {
+                return Ok(Some(Place::inside(&id, begin).to_string()));
+            }
+            let piece = &rest[..rest.len().min(room)];
+            part.write(&format!("notes/{id}.txt"), piece);
+            if piece.len() < rest.len() {
+                let written = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+                return Ok(Some(Place::inside(&id, begin + written).to_string()));
+            }
+            part.items += 1;
+            place = Place::after(&id);
+            progressed = true;
+        }
+        Ok(progressed.then(|| place.to_string()))
+    }
 }

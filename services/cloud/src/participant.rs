@@ -1,27 +1,53 @@
 //! The cloud's part in a deletion.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
+use farewell_kit::export::{self as parts, Part};
 use farewell_kit::seal::{self, Begun, Work};
 use farewell_kit::store::Store;
-use farewell_kit::{Answer, Done, Fault, Holder, Inventory, Order};
+use farewell_kit::{Answer, Blocker, Custodian, Done, Fault, Holder, Inventory, Order};
 use sqlx::AnyConnection;
 
+use crate::contact::Contacts;
+use crate::export::{Exports, Terms};
 use crate::files::{Amount, Folder};
-use crate::{backup, contact, holding, note, photo};
+use crate::note::Notes;
+use crate::photo::Albums;
+use crate::{backup, contact, export, holding, note, photo};
+
+/// Every code that the cloud gives.
+pub const BLOCKERS: [&str; 1] = [EXPORT_RUNNING];
+const EXPORT_RUNNING: &str = "EXPORT_RUNNING";
 
 /// Takes part in deletions for the cloud.
 #[derive(Clone, Debug)]
 pub struct Cloud {
     store: Store,
     files: PathBuf,
+    exports: Arc<Exports>,
 }
 
 impl Cloud {
     /// On an open database, with photos under `files`.
     pub fn new(store: Store, files: PathBuf) -> Self {
-        Self { store, files }
+        Self::with(store, files, Terms::default())
+    }
+
+    /// As [`Cloud::new`], with archives as told.
+    pub fn with(store: Store, files: PathBuf, terms: Terms) -> Self {
+        Self {
+            exports: Exports::new(store.clone(), &files, terms),
+            store,
+            files,
+        }
+    }
+
+    /// The archives.
+    pub fn exports(&self) -> &Arc<Exports> {
+        &self.exports
     }
 
     /// First step: the fence stands and the rows say that their files are going. Nothing comes after this commit.
@@ -36,6 +62,13 @@ impl Cloud {
             .erase()
             .await
             .map_err(|error| Fault::new("the account's files", error))
+    }
+
+    /// Also the second: every archive goes, with whatever is being written into one.
+    async fn unlink_archives(&self, account: &str) -> Result<(), Fault> {
+        let cabinet = self.exports.cabinet();
+        let erased = cabinet.erase(account).await;
+        erased.map_err(|error| Fault::new("the account's archives", error))
     }
 
     /// Third step: rows and answer, together.
@@ -61,16 +94,35 @@ impl Holder for Cloud {
         connection: &mut AnyConnection,
         account: &str,
     ) -> Result<Inventory, Fault> {
-        holding::held(connection, &self.files, account).await
+        let mut held = holding::held(connection, &self.files, account).await?;
+        held.categories
+            .extend(holding::archives(connection, self.exports.cabinet(), account).await?);
+        Ok(held)
     }
 
     async fn erase(&self, work: Work, order: &Order) -> Result<Answer, Fault> {
         Self::doom(work, &order.account).await?;
         let unlinked = self.unlink(&order.account).await?;
+        self.unlink_archives(&order.account).await?;
         self.clear(order, unlinked).await
     }
 
-    // No blockers: nothing in the cloud stands in the way, and a running export is the coordinator's to wait for.
+    async fn blockers(&self, account: &str) -> Result<Vec<Blocker>, Fault> {
+        let mut connection = self.store.pool().acquire().await?;
+        let until = export::running_until(&mut connection, account, SystemTime::now()).await?;
+        let blocker = |until| Blocker::new(EXPORT_RUNNING).until(Some(until));
+        Ok(until.map(blocker).into_iter().collect())
+    }
+
+    async fn export(&self, account: &str, after: &str) -> Result<Part, Fault> {
+        let (store, files) = (&self.store, self.files.as_path());
+        let albums = Albums { store, files };
+        parts::part(&[&albums, &Contacts(store), &Notes(store)], account, after).await
+    }
+
+    fn archives(&self) -> Option<Arc<dyn Custodian>> {
+        Some(Arc::clone(&self.exports) as Arc<dyn Custodian>)
+    }
 }
 
 /// A photo counts by row or by file, whichever there is more of: files may have gone in an attempt that crashed, and rows
@@ -91,6 +143,7 @@ async fn erase_rows(work: &mut Work, account: &str, unlinked: Amount) -> Result<
         ("notes", note::erase(tx, account).await?),
         ("backups", backup::erase(tx, account).await?),
         ("backup_bytes", backup_bytes.unsigned_abs()),
+        ("archives", export::erase(tx, account).await?),
     ];
     Ok(seal::erased(counts, Vec::new()))
 }

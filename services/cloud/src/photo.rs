@@ -3,12 +3,14 @@
 use std::io;
 use std::path::Path;
 
-use farewell_kit::seal;
+use farewell_kit::export::{Part, Section};
 use farewell_kit::store::Store;
+use farewell_kit::{Fault, async_trait, seal};
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
 use crate::files::Folder;
+use crate::place::Place;
 
 /// A doomed photo is being erased: its file may be gone already.
 pub(crate) const SCHEMA: &str = "\
@@ -128,4 +130,68 @@ pub(crate) async fn erase_albums(
         .execute(connection)
         .await?;
     Ok(deleted.rows_affected())
+}
+
+/// Photos whose rows are read at a time.
+const ROWS_MAX: i64 = 100;
+/// Where photos are named whose rows are there and whose files are not.
+const MISSING: &str = "albums/missing.txt";
+
+/// Photos, in a folder for each album. What a person wrote above it may be anything: the custodian makes names of it.
+pub(crate) struct Albums<'a> {
+    pub store: &'a Store,
+    pub files: &'a Path,
+}
+
+#[async_trait]
+impl Section for Albums<'_> {
+    fn name(&self) -> &str {
+        "albums"
+    }
+
+    async fn write(
+        &self,
+        account: &str,
+        after: &str,
+        part: &mut Part,
+    ) -> Result<Option<String>, Fault> {
+        let mut place = Place::parse(after)?;
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT id, album FROM photo WHERE account = $1 AND id >= $2 ORDER BY id LIMIT $3",
+        )
+        .bind(account)
+        .bind(&place.id)
+        .bind(ROWS_MAX)
+        .fetch_all(self.store.pool())
+        .await?;
+        let folder = Folder::of(self.files, account);
+        let mut progressed = false;
+        for (id, album) in rows {
+            let Some(mut offset) = place.begin_of(&id) else {
+                continue;
+            };
+            // A title is one folder's name, whatever stands in it.
+            let path = format!("albums/{}/{id}.jpg", album.replace(['/', '\\'], "_"));
+            loop {
+                let room = part.room_bytes();
+                if room == 0 {
+                    return Ok(Some(Place::inside(&id, offset).to_string()));
+                }
+                let read = folder.read(format!("{id}.jpg"), offset, room).await;
+                let Some(piece) = read.map_err(|error| Fault::new("a photo's file", error))? else {
+                    part.write(MISSING, format!("{id}.jpg\r\n").as_bytes());
+                    break;
+                };
+                offset += u64::try_from(piece.len()).unwrap_or(u64::MAX);
+                part.write(&path, &piece);
+                if piece.len() < room {
+                    part.items += 1;
+                    break;
+                }
+            }
+            place = Place::after(&id);
+            progressed = true;
+        }
+        Ok(progressed.then(|| place.to_string()))
+    }
 }

@@ -71,6 +71,7 @@ pub struct Known {
 pub(crate) const IDENTITY_NAME: &str = "identity";
 const IDENTITY: Owner = Owner::Service(IDENTITY_NAME);
 const STORE: Owner = Owner::Service("store");
+const CLOUD: Owner = Owner::Service("cloud");
 const COMMUNITY: Owner = Owner::Service("community");
 const SUPPORT: Owner = Owner::Service("support");
 
@@ -141,6 +142,10 @@ catalogue! {
     SAFETY_OR_INSURANCE_CASE: STORE, Hard, SupportWithSecondPerson;
     /// Who is still being helped could no longer be answered. The person can withdraw the question.
     SUPPORT_TICKET_OPEN: STORE, Fixable, Support;
+
+    /// The owner asked for a copy of what is about to be erased. It ends by itself: an export has a time limit, and its owner may
+    /// cancel it.
+    EXPORT_RUNNING: CLOUD, Fixable, Support;
 
     /// A ban is no reason to keep anybody's data: an unreasonable condition is itself unlawful (E-Commerce Law, Art. 24).
     COMMUNITY_BANNED: COMMUNITY, Advisory, Support;

@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 
 use crate::output::{Format, Output};
 use crate::settings::{Line, Name, Source};
-use crate::{bench, certs, deletion, demo, device, operator, policy, role, sample};
+use crate::{account, bench, certs, deletion, demo, device, operator, policy, role, sample};
 
 const AFTER_HELP: &str = "\
 Results go to standard output, progress and errors to standard error. Tables are drawn on a terminal only; elsewhere a
@@ -52,6 +52,8 @@ enum Command {
     },
     /// Ask for deletions, follow them, take them back.
     Deletion(deletion::Args),
+    /// What is asked of an account besides deleting it: a copy of everything, for its owner.
+    Account(account::Args),
     /// Unbind one device; the account stays.
     Device(device::Args),
     /// What waits, and for whom.
@@ -83,6 +85,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Demo(args) => Box::pin(demo::run(args, output)).await,
         Command::Deletion(args) => deletion::run(args, output).await,
+        Command::Account(args) => account::run(args, output).await,
         Command::Device(args) => device::run(args, output).await,
         Command::Operator(args) => operator::run(args, output).await,
         Command::Policy(command) => policy::run(command, output),

@@ -4,6 +4,7 @@
 //! What is absent: decisions about deletions (core), SQL (ledger, kit), what a participant does (its own crate). Here are
 //! settings, wiring and words for people.
 
+pub mod account;
 pub mod bench;
 pub mod certs;
 pub mod cli;

@@ -127,6 +127,14 @@ TRANSFER_OPEN = { $count ->
     }
     .remedy = Wait until support has moved it, or withdraw the case: what is left is lost with the account.
 
+## Cloud
+
+EXPORT_RUNNING = A copy of the account’s data is being made for you.
+    .remedy = { $ends ->
+        [known] Wait until it is ready, and download it. It is ready or given up by { $until }. You may also cancel it.
+       *[other] Wait until it is ready, and download it. You may also cancel it.
+    }
+
 ## Community
 
 COMMUNITY_BANNED = { $ends ->

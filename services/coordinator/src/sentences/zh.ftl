@@ -71,6 +71,14 @@ LEGACY_CASE_OPEN = 有亲属向客服反映该账号的持有人已去世，客�
 TRANSFER_OPEN = 有 { $count } 项资产转移到其他账号的申请尚未完成。
     .remedy = 请等待客服完成转移，或撤回申请：未转移的资产将随账号一并失去。
 
+## Cloud
+
+EXPORT_RUNNING = 正在为您导出账号数据。
+    .remedy = { $ends ->
+        [known] 请等待导出完成并下载。导出最迟于{ $until }完成或终止。您也可以取消导出。
+       *[other] 请等待导出完成并下载。您也可以取消导出。
+    }
+
 ## Community
 
 COMMUNITY_BANNED = { $ends ->

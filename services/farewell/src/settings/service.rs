@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
+use farewell_cloud::Terms;
 use farewell_identity::code::{Limits, Pepper};
 use farewell_identity::{Rules, courier};
 use farewell_kit::session::Config as SessionConfig;
@@ -27,6 +28,12 @@ const CODE_LIFE_MAX: std::time::Duration = std::time::Duration::from_secs(24 * 6
 
 /// Where the desk's people dial in.
 const DESK_PORT: u16 = 7420;
+/// Exports at a time: each has a part of every participant's work.
+const EXPORTS_MAX: usize = 64;
+/// A tebibyte: what somebody can still download.
+const EXPORT_MIB_MAX: u64 = 1 << 20;
+/// A deletion waits for an export, and an archive is one more copy of everything.
+const EXPORT_LIFE_MAX: std::time::Duration = std::time::Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -84,6 +91,8 @@ pub struct Service {
     pub telemetry: telemetry::Config,
     /// Cloud only: where photos lie.
     pub files: PathBuf,
+    /// Cloud only: archives of what is held of an account.
+    pub exports: ExportsChoice,
     /// Identity only: how codes reach people. Required there.
     pub courier: Option<courier::Config>,
     /// Identity only: the key of stored codes, the same for every process. Required there.
@@ -134,6 +143,21 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// See [`Terms`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExportsChoice {
+    /// Where archives lie. Default: `exports` in the folder of photos.
+    pub folder: Option<PathBuf>,
+    pub at_a_time: usize,
+    /// Mebibytes of one archive before it is packed.
+    pub size_mib_max: u64,
+    /// After so long an export that isn't ready has failed.
+    pub time_max: Human,
+    /// After so long an archive is erased.
+    pub keep: Human,
+}
+
 /// See [`Rules`].
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -178,6 +202,7 @@ impl Default for Service {
             drain: Human(std::time::Duration::from_secs(20)),
             telemetry: telemetry::Config::default(),
             files: PathBuf::from("files"),
+            exports: ExportsChoice::default(),
             courier: None,
             pepper: Secret::default(),
             rules: RulesChoice::default(),
@@ -198,6 +223,19 @@ impl Default for PeriodsChoice {
             evidence_kept: Human(periods.evidence_kept),
             decisions_months: periods.decisions_months,
             decisions_basis: periods.decisions_basis,
+        }
+    }
+}
+
+impl Default for ExportsChoice {
+    fn default() -> Self {
+        let terms = Terms::default();
+        Self {
+            folder: None,
+            at_a_time: terms.at_a_time,
+            size_mib_max: terms.size_bytes_max >> 20,
+            time_max: Human(terms.time_max),
+            keep: Human(terms.keep),
         }
     }
 }
@@ -236,7 +274,31 @@ impl Validate for Service {
         reach(&self.coordinators, self.window, out);
         self.tls.problems(self.plain, out);
         nested("retention", &self.retention, out);
+        nested("exports", &self.exports, out);
         nested("telemetry", &self.telemetry, out);
+    }
+}
+
+impl Validate for ExportsChoice {
+    fn problems(&self, out: &mut Vec<Problem>) {
+        if !(1..=EXPORTS_MAX).contains(&self.at_a_time) {
+            out.push(Problem::new(
+                "at_a_time",
+                format!("must be 1 to {EXPORTS_MAX}"),
+            ));
+        }
+        if !(1..=EXPORT_MIB_MAX).contains(&self.size_mib_max) {
+            out.push(Problem::new(
+                "size_mib_max",
+                format!("must be 1 to {EXPORT_MIB_MAX}"),
+            ));
+        }
+        for (key, duration) in [("time_max", self.time_max), ("keep", self.keep)] {
+            positive(key, duration, out);
+            if duration.get() > EXPORT_LIFE_MAX {
+                out.push(Problem::new(key, "must be at most 30d"));
+            }
+        }
     }
 }
 
@@ -392,6 +454,13 @@ impl Service {
         Ok(farewell_cloud::Config {
             database: self.database(Name::Cloud),
             files: self.files.clone(),
+            exports: Terms {
+                folder: self.exports.folder.clone(),
+                at_a_time: self.exports.at_a_time,
+                size_bytes_max: self.exports.size_mib_max << 20,
+                time_max: self.exports.time_max.get(),
+                keep: self.exports.keep.get(),
+            },
             session: self.session(Name::Cloud)?,
         })
     }
@@ -537,6 +606,23 @@ mod tests {
             assert_eq!(problems.0[0].key, "service.support.keys", "{bad}");
             assert!(!problems.to_string().contains(&first));
         }
+    }
+
+    #[test]
+    fn an_export_that_could_hold_up_a_deletion_for_ever_is_a_mistake() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let text = "[service.cloud]\nplain = true\n[service.cloud.exports]\nat_a_time = 0\nsize_mib_max = 0\n\
+                    time_max = \"31d\"\nkeep = \"0s\"\n";
+        file.write_all(text.as_bytes()).unwrap();
+        let source = Source {
+            config: Some(file.path().to_owned()),
+            ..Source::default()
+        };
+        let problems = Service::load(&source, Name::Cloud).unwrap_err();
+        let keys = problems.0.iter().map(|found| found.key.as_str());
+        let wrong = ["at_a_time", "size_mib_max", "time_max", "keep"];
+        let wrong = wrong.map(|key| format!("service.cloud.exports.{key}"));
+        assert_eq!(keys.collect::<Vec<_>>(), wrong);
     }
 
     #[test]

@@ -1,0 +1,107 @@
+//! Exports: an archive of what everybody holds of an account, made for its owner, kept here and erased with the account.
+//!
+//! The database is the queue: an export is a row, with a cursor for each participant, and a first try, a retry and a restart
+//! are the same look at it. A part is on disk before the row says so; what the row doesn't know of is written over. Only when
+//! everybody has given everything is the archive packed, and packed again from the beginning after a crash.
+//!
+//! A seal stops new exports and lets one that runs end: it only copies what is there, its owner asked for it, and the
+//! deletion waits for it before anything is erased. With the account goes every archive, ready or not.
+
+mod archive;
+mod collector;
+mod desk;
+mod folder;
+mod index;
+mod name;
+mod queue;
+mod record;
+mod sweep;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use farewell_kit::store::Store;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+pub(crate) use self::collector::{Everybody, run};
+pub(crate) use self::folder::Cabinet;
+pub(crate) use self::record::{amount, erase, running_until};
+
+pub(crate) const SCHEMA: &str = "\
+    CREATE TABLE IF NOT EXISTS archive (id TEXT PRIMARY KEY, account TEXT NOT NULL CHECK (account <> ''), \
+        language TEXT NOT NULL, \
+        state TEXT NOT NULL CHECK (state IN ('RUNNING', 'READY', 'FAILED', 'CANCELLED', 'EXPIRED')), reason TEXT NOT NULL, \
+        begun_at BIGINT NOT NULL, due_at BIGINT NOT NULL, attempts BIGINT NOT NULL, ended_at BIGINT NOT NULL, \
+        expires_at BIGINT NOT NULL, held_by TEXT NOT NULL, held_until BIGINT NOT NULL, pieces BIGINT NOT NULL, \
+        spool_bytes BIGINT NOT NULL, size_bytes BIGINT NOT NULL, sha256 BLOB NOT NULL, \
+        cleared BIGINT NOT NULL CHECK (cleared IN (0, 1)), CHECK ((state = 'RUNNING') = (ended_at = 0))); \
+    CREATE INDEX IF NOT EXISTS archive_by_account ON archive (account); \
+    CREATE INDEX IF NOT EXISTS archive_by_state ON archive (state, due_at); \
+    CREATE INDEX IF NOT EXISTS archive_uncleared ON archive (cleared, id); \
+    CREATE TABLE IF NOT EXISTS archive_source (archive TEXT NOT NULL, participant TEXT NOT NULL, after TEXT NOT NULL, \
+        done BIGINT NOT NULL CHECK (done IN (0, 1)), away BIGINT NOT NULL CHECK (away IN (0, 1)), items BIGINT NOT NULL, \
+        size_bytes BIGINT NOT NULL, PRIMARY KEY (archive, participant)); \
+    CREATE TABLE IF NOT EXISTS archive_piece (archive TEXT NOT NULL, participant TEXT NOT NULL, path TEXT NOT NULL, \
+        spool_offset BIGINT NOT NULL, size_bytes BIGINT NOT NULL, PRIMARY KEY (archive, participant, path, spool_offset))";
+
+/// How exports are made and kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Where archives lie, in a folder for each account; made if missing. `None`: `exports` beside the photos.
+    pub folder: Option<PathBuf>,
+    /// Exports that one process works on at a time; at least 1.
+    pub at_a_time: usize,
+    /// Before they are packed.
+    pub size_bytes_max: u64,
+    /// How long an export may take: a participant that is away for so long makes it fail, and a deletion waits no longer.
+    pub time_max: Duration,
+    /// How long an archive that is ready is kept.
+    pub keep: Duration,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            folder: None,
+            at_a_time: 2,
+            size_bytes_max: 64 << 30,
+            time_max: Duration::from_secs(24 * 60 * 60),
+            keep: Duration::from_secs(7 * 24 * 60 * 60),
+        }
+    }
+}
+
+/// The custodian of archives.
+#[derive(Debug)]
+pub struct Exports {
+    store: Store,
+    cabinet: Cabinet,
+    terms: Terms,
+    /// This process, among those that share the database.
+    holder: String,
+    /// There may be something to do.
+    wake: Notify,
+}
+
+impl Exports {
+    /// On an open database, with photos under `files`.
+    pub(crate) fn new(store: Store, files: &Path, terms: Terms) -> Arc<Self> {
+        let folder = terms.folder.clone();
+        Arc::new(Self {
+            store,
+            cabinet: folder.map_or_else(|| Cabinet::beside(files), Cabinet::new),
+            terms,
+            holder: Uuid::now_v7().to_string(),
+            wake: Notify::new(),
+        })
+    }
+
+    pub(crate) const fn cabinet(&self) -> &Cabinet {
+        &self.cabinet
+    }
+}
+
+#[cfg(test)]
+mod tests;

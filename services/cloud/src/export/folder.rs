@@ -1,0 +1,249 @@
+//! Archives on disk: `{root}/{mark of the account}/{export}/`, readable by this service only. What is collected lies one
+//! piece after the other in `spool`; `archive.zip` is whole or not there.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use farewell_kit::seal;
+
+const SPOOL: &str = "spool";
+const ARCHIVE: &str = "archive.zip";
+const UNFINISHED: &str = "archive.zip.part";
+
+/// Where every archive lies.
+#[derive(Clone, Debug)]
+pub(crate) struct Cabinet {
+    root: PathBuf,
+}
+
+impl Cabinet {
+    pub(super) const fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// Where archives lie if nobody says otherwise.
+    pub(crate) fn beside(files: &Path) -> Self {
+        Self::new(files.join("exports"))
+    }
+
+    /// The folder of one export.
+    pub(super) fn folder(&self, account: &str, export: &str) -> Folder {
+        Folder {
+            root: self.root.clone(),
+            // The id is a UUID in the database's own writing: nothing of it can lead elsewhere.
+            path: self.of(account).join(export),
+        }
+    }
+
+    /// How many exports of the account lie here, whatever any row says, and how many bytes they have.
+    pub(crate) async fn look(&self, account: &str) -> io::Result<(i64, i64)> {
+        let path = self.of(account);
+        blocking(move || {
+            let (mut exports, mut size_bytes) = (0, 0);
+            for folder in entries(&path)? {
+                exports += 1;
+                for file in entries(&folder?.path())? {
+                    size_bytes += i64::try_from(file?.metadata()?.len()).unwrap_or(i64::MAX);
+                }
+            }
+            Ok((exports, size_bytes))
+        })
+        .await
+    }
+
+    /// Erases every archive of an account, durably.
+    pub(crate) async fn erase(&self, account: &str) -> io::Result<()> {
+        let (root, path) = (self.root.clone(), self.of(account));
+        blocking(move || remove(&root, &path)).await
+    }
+
+    fn of(&self, account: &str) -> PathBuf {
+        self.root.join(seal::mark(account))
+    }
+}
+
+/// The folder of one export.
+#[derive(Clone, Debug)]
+pub(super) struct Folder {
+    root: PathBuf,
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Writes pieces one after the other from `offset` on, durably, over whatever a crash has left there.
+    pub async fn spool(&self, offset: u64, pieces: Vec<Vec<u8>>) -> io::Result<()> {
+        let folder = self.clone();
+        blocking(move || {
+            folder.make()?;
+            let spool = options().truncate(false).open(folder.path.join(SPOOL))?;
+            let mut at = offset;
+            for piece in pieces {
+                spool.write_all_at(&piece, at)?;
+                at += u64::try_from(piece.len()).unwrap_or(u64::MAX);
+            }
+            spool.sync_all()?;
+            if offset == 0 {
+                folder.sync()?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// A new archive, and what it is made of. `None`: nothing was collected.
+    pub async fn unfinished(&self) -> io::Result<(File, Option<File>)> {
+        let folder = self.clone();
+        blocking(move || {
+            folder.make()?;
+            let archive = options()
+                .read(true)
+                .truncate(true)
+                .open(folder.path.join(UNFINISHED))?;
+            match File::open(folder.path.join(SPOOL)) {
+                Ok(spool) => Ok((archive, Some(spool))),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((archive, None)),
+                Err(error) => Err(error),
+            }
+        })
+        .await
+    }
+
+    /// Gives the archive its name, durably: from now on it is whole.
+    pub async fn finish(&self) -> io::Result<()> {
+        let folder = self.clone();
+        blocking(move || {
+            fs::rename(folder.path.join(UNFINISHED), folder.path.join(ARCHIVE))?;
+            folder.sync()
+        })
+        .await
+    }
+
+    /// Some bytes of the archive.
+    pub async fn read(&self, offset: u64, bytes_max: usize) -> io::Result<Vec<u8>> {
+        let path = self.path.join(ARCHIVE);
+        blocking(move || {
+            let archive = File::open(path)?;
+            let mut content = vec![0; bytes_max];
+            let mut filled = 0;
+            while filled < bytes_max {
+                let at = offset.saturating_add(u64::try_from(filled).unwrap_or(u64::MAX));
+                match archive.read_at(&mut content[filled..], at)? {
+                    0 => break,
+                    read => filled += read,
+                }
+            }
+            content.truncate(filled);
+            Ok(content)
+        })
+        .await
+    }
+
+    /// Erases what was only collected.
+    pub async fn clear_spool(&self) -> io::Result<()> {
+        let folder = self.clone();
+        blocking(move || match fs::remove_file(folder.path.join(SPOOL)) {
+            Ok(()) => File::open(&folder.path)?.sync_all(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        })
+        .await
+    }
+
+    /// Erases everything of the export, durably; and the account's folder, if it held nothing else.
+    pub async fn clear(&self) -> io::Result<()> {
+        let folder = self.clone();
+        blocking(move || {
+            let account = folder.path.parent().unwrap_or(&folder.root);
+            remove(account, &folder.path)?;
+            match fs::remove_dir(account) {
+                Ok(()) => File::open(&folder.root)?.sync_all(),
+                // Another export's, or gone already.
+                Err(_) => Ok(()),
+            }
+        })
+        .await
+    }
+
+    fn make(&self) -> io::Result<()> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.path)
+    }
+
+    /// A name in a folder is durable once the folder is.
+    fn sync(&self) -> io::Result<()> {
+        for folder in [
+            Some(self.path.as_path()),
+            self.path.parent(),
+            Some(&self.root),
+        ] {
+            if let Some(folder) = folder {
+                File::open(folder)?.sync_all()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).mode(0o600);
+    options
+}
+
+/// What is in a folder; a missing one holds nothing.
+fn entries(path: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>>> {
+    match fs::read_dir(path) {
+        Ok(entries) => Ok(Some(entries).into_iter().flatten()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Ok(None::<fs::ReadDir>.into_iter().flatten())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes `path` with everything in it, and makes that durable in `parent`. Nothing there is no error.
+fn remove(parent: &Path, path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Ok(()) => File::open(parent)?.sync_all(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)?
+}
+
+/// Everything of `file` from its beginning, through `each`.
+pub(super) fn through(file: &File, mut each: impl FnMut(&[u8])) -> io::Result<u64> {
+    let (mut buffer, mut offset) = (vec![0; 256 * 1024], 0);
+    loop {
+        let read = file.read_at(&mut buffer, offset)?;
+        if read == 0 {
+            return Ok(offset);
+        }
+        each(&buffer[..read]);
+        offset += u64::try_from(read).unwrap_or(0);
+    }
+}
+
+/// A piece of the spool into `writer`, through `each`.
+pub(super) fn copy(
+    spool: &File,
+    (offset, size_bytes): (u64, u64),
+    writer: &mut impl io::Write,
+    mut each: impl FnMut(&[u8]),
+) -> io::Result<()> {
+    let mut content = vec![0; usize::try_from(size_bytes).map_err(io::Error::other)?];
+    spool.read_exact_at(&mut content, offset)?;
+    each(&content);
+    writer.write_all(&content)
+}

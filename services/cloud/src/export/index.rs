@@ -1,0 +1,257 @@
+//! What a person opens first: a page that needs no network, no script and no program but a browser, in the person's language.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+use farewell_kit::store::micros;
+use fluent_bundle::{FluentArgs, FluentBundle, FluentResource};
+
+/// Files of one participant that have a link; of more the page says how many, and the folder shows them.
+const LINKS_MAX: usize = 2_000;
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#222}\
+    h2{margin-top:2rem}td{padding:.1rem 1rem .1rem 0;vertical-align:top}td+td{text-align:right;white-space:nowrap}\
+    .note{color:#555}";
+
+/// The page, as it grows.
+pub(super) struct Index {
+    chinese: bool,
+    words: FluentBundle<FluentResource>,
+    folders: BTreeMap<String, Contents>,
+}
+
+#[derive(Default)]
+struct Contents {
+    items: i64,
+    files: usize,
+    size_bytes: u64,
+    rows: String,
+}
+
+impl Index {
+    /// In a language: `zh`, or English.
+    pub fn new(language: &str) -> Self {
+        let chinese = language == "zh";
+        Self {
+            chinese,
+            words: words(chinese),
+            folders: BTreeMap::new(),
+        }
+    }
+
+    /// Tells of a file.
+    pub fn add(&mut self, participant: &str, name: &str, size_bytes: u64) {
+        let folder = self.folders.entry(participant.to_owned()).or_default();
+        folder.files += 1;
+        folder.size_bytes += size_bytes;
+        if folder.files <= LINKS_MAX {
+            let shown = name.split_once('/').map_or(name, |(_, rest)| rest);
+            let _ = writeln!(
+                folder.rows,
+                "<tr><td><a href=\"{}\">{}</a></td><td>{}</td></tr>",
+                link(name),
+                escaped(shown),
+                size(size_bytes)
+            );
+        }
+    }
+
+    /// Tells how many things a participant gave.
+    pub fn items(&mut self, participant: &str, items: i64) {
+        self.folders
+            .entry(participant.to_owned())
+            .or_default()
+            .items = items;
+    }
+
+    /// RFC 3339, in UTC.
+    pub fn moment(&self, at: SystemTime) -> String {
+        jiff::Timestamp::from_microsecond(micros(at))
+            .map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+            .unwrap_or_default()
+    }
+
+    /// The whole page.
+    pub fn page(&self, begun: SystemTime) -> String {
+        let day = jiff::Timestamp::from_microsecond(micros(begun))
+            .map(|at| at.strftime("%Y-%m-%d %H:%M UTC").to_string())
+            .unwrap_or_default();
+        let say = |id: &str, about: &[(&'static str, String)]| escaped(&self.say(id, about));
+        let mut page = format!(
+            "<!DOCTYPE html>\n<html lang=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+             <meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n<style>{STYLE}</style>\n\
+             </head>\n<body>\n<h1>{title}</h1>\n<p>{}</p>\n<p class=\"note\">{}</p>\n",
+            if self.chinese { "zh" } else { "en" },
+            say("made", &[("time", day)]),
+            say("promise", &[]),
+            title = say("title", &[]),
+        );
+        for (participant, folder) in &self.folders {
+            let id = format!("of-{participant}");
+            let heading = if self.words.has_message(&id) {
+                say(&id, &[])
+            } else {
+                escaped(participant)
+            };
+            let _ = write!(page, "<h2>{heading}</h2>\n<p class=\"note\">");
+            if folder.files == 0 {
+                let _ = writeln!(page, "{}</p>", say("nothing", &[]));
+                continue;
+            }
+            let about = [
+                ("items", folder.items.to_string()),
+                ("files", folder.files.to_string()),
+                ("size", size(folder.size_bytes)),
+            ];
+            let _ = writeln!(
+                page,
+                "{}</p>\n<table>\n{}</table>",
+                say("amount", &about),
+                folder.rows
+            );
+            if folder.files > LINKS_MAX {
+                let about = [
+                    ("files", (folder.files - LINKS_MAX).to_string()),
+                    ("folder", participant.clone()),
+                ];
+                let _ = writeln!(page, "<p>{}</p>", say("more", &about));
+            }
+        }
+        let _ = writeln!(
+            page,
+            "<p class=\"note\">{}</p>\n<p class=\"note\">{}</p>\n</body>\n</html>",
+            say("left-out", &[]),
+            say("check", &[])
+        );
+        page
+    }
+
+    fn say(&self, id: &str, about: &[(&'static str, String)]) -> String {
+        let mut args = FluentArgs::new();
+        for (name, value) in about {
+            args.set(*name, value.clone());
+        }
+        let pattern = self.words.get_message(id).and_then(|it| it.value());
+        pattern.map_or_else(String::new, |pattern| {
+            let mut errors = Vec::new();
+            let said = self.words.format_pattern(pattern, Some(&args), &mut errors);
+            said.into_owned()
+        })
+    }
+}
+
+fn words(chinese: bool) -> FluentBundle<FluentResource> {
+    let (tag, text) = if chinese {
+        ("zh", include_str!("index/zh.ftl"))
+    } else {
+        ("en", include_str!("index/en.ftl"))
+    };
+    let mut bundle = FluentBundle::new(vec![tag.parse().unwrap_or_default()]);
+    // No text runs from right to left here.
+    bundle.set_use_isolating(false);
+    let resource = FluentResource::try_new(text.to_owned());
+    bundle.add_resource_overriding(resource.unwrap_or_else(|(readable, _)| readable));
+    bundle
+}
+
+/// A size as people read it.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let (mut tenths, mut unit) = (bytes.saturating_mul(10), 0);
+    while tenths >= 10_000 && unit + 1 < UNITS.len() {
+        tenths = tenths.div_ceil(1_000);
+        unit += 1;
+    }
+    match unit {
+        0 => format!("{bytes} B"),
+        _ => format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit]),
+    }
+}
+
+fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+/// A relative reference of RFC 3986.
+fn link(name: &str) -> String {
+    let mut link = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                link.push(char::from(byte));
+            }
+            byte => {
+                let _ = write!(link, "%{byte:02X}");
+            }
+        }
+    }
+    link
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THEN: SystemTime = SystemTime::UNIX_EPOCH;
+
+    #[test]
+    fn what_a_person_wrote_stays_text() {
+        let mut index = Index::new("en");
+        index.add("cloud", "cloud/albums/<script>alert(1)/a \"b\".jpg", 2_500);
+        index.items("cloud", 1);
+        index.items("store", 0);
+        let page = index.page(THEN);
+        assert!(
+            !page.contains("<script")
+                && page.contains("&lt;script&gt;alert(1)/a &quot;b&quot;.jpg")
+        );
+        assert!(page.contains("href=\"cloud/albums/%3Cscript%3Ealert%281%29/a%20%22b%22.jpg\""));
+        assert!(page.contains("2.5 kB") && page.contains("default-src 'none'"));
+    }
+
+    #[test]
+    fn both_languages_have_every_sentence() {
+        let ids = |text: &str| -> Vec<String> {
+            let lines = text.lines().filter_map(|line| line.split_once(" = "));
+            lines.map(|(id, _)| id.to_owned()).collect()
+        };
+        let (english, chinese) = (include_str!("index/en.ftl"), include_str!("index/zh.ftl"));
+        assert_eq!(ids(english), ids(chinese));
+        for language in ["en", "zh"] {
+            let mut index = Index::new(language);
+            index.add("store", "store/orders.csv", 1);
+            index.items("store", 3);
+            let page = index.page(THEN);
+            assert!(
+                page.contains("1970-01-01 00:00 UTC") && !page.contains("{ $"),
+                "{page}"
+            );
+            assert!(!page.contains("<p></p>") && !page.contains("<h2></h2>"));
+        }
+    }
+
+    #[test]
+    fn sizes_are_told_as_people_read_them() {
+        for (bytes, told) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "1.0 kB"),
+            (1_234_567, "1.3 MB"),
+            (99_999_999, "100.0 MB"),
+        ] {
+            assert_eq!(size(bytes), told);
+        }
+    }
+}

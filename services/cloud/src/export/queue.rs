@@ -1,0 +1,267 @@
+//! Exports that are to be worked on: one process at a time has one, for as long as it says that it is at it.
+//!
+//! Every step looks, in its own transaction, whether the account is still there and the export still ours: one that was
+//! cancelled, given up, erased or taken over takes nothing more.
+
+use std::time::{Duration, SystemTime};
+
+use farewell_kit::Fault;
+use farewell_kit::export::Part;
+use farewell_kit::seal;
+use farewell_kit::store::micros;
+use sqlx::{Any, AnyConnection, Transaction};
+
+use super::Exports;
+use super::record::{signed, unsigned};
+
+/// How long an export stays with a process that says nothing: longer than a question may take.
+pub(super) const LEASE: Duration = Duration::from_secs(60);
+/// First and longest pause after nobody had an answer.
+const RETRY_BASE: Duration = Duration::from_secs(1);
+const RETRY_CAP: Duration = Duration::from_secs(60);
+/// Pieces of one export: what is packed has a list of them.
+const PIECES_MAX: i64 = 500_000;
+
+/// An export that is ours.
+#[derive(Clone, Debug)]
+pub(super) struct Claim {
+    pub id: String,
+    pub account: String,
+    pub language: String,
+    pub begun_at: i64,
+    pub attempts: i64,
+}
+
+/// A participant that still has something to give.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub participant: String,
+    pub after: String,
+}
+
+/// What became of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It is durable.
+    Taken,
+    /// The export isn't ours any more, or has ended.
+    Lost,
+    /// The export has failed: it is too large.
+    TooLarge,
+}
+
+impl Exports {
+    /// What a process that is no more has left: at the start of the only one there can be.
+    pub(super) async fn take_back(&self) -> Result<(), Fault> {
+        sqlx::query("UPDATE archive SET held_until = 0 WHERE state = 'RUNNING'")
+            .execute(self.store.pool())
+            .await?;
+        Ok(())
+    }
+
+    /// Gives back what this process has.
+    pub(super) async fn give_back(&self) -> Result<(), Fault> {
+        sqlx::query("UPDATE archive SET held_until = 0 WHERE state = 'RUNNING' AND held_by = $1")
+            .bind(&self.holder)
+            .execute(self.store.pool())
+            .await?;
+        Ok(())
+    }
+
+    /// The export that waits longest, if there is one.
+    pub(super) async fn claim(&self, now: SystemTime) -> Result<Option<Claim>, Fault> {
+        let row: Option<(String, String, String, i64, i64)> = sqlx::query_as(
+            "UPDATE archive SET held_by = $1, held_until = $3 WHERE state = 'RUNNING' AND held_until <= $2 AND id = \
+                 (SELECT id FROM archive WHERE state = 'RUNNING' AND due_at <= $2 AND held_until <= $2 AND expires_at > $2 \
+                  ORDER BY due_at, id LIMIT 1) \
+             RETURNING id, account, language, begun_at, attempts",
+        )
+        .bind(&self.holder)
+        .bind(micros(now))
+        .bind(micros(now + LEASE))
+        .fetch_optional(self.store.pool())
+        .await?;
+        Ok(
+            row.map(|(id, account, language, begun_at, attempts)| Claim {
+                id,
+                account,
+                language,
+                begun_at,
+                attempts,
+            }),
+        )
+    }
+
+    /// Who still has something to give; those who gave no answer come last.
+    pub(super) async fn sources(&self, claim: &Claim) -> Result<Vec<Source>, Fault> {
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT participant, after FROM archive_source WHERE archive = $1 AND done = 0 ORDER BY away, participant",
+        )
+        .bind(&claim.id)
+        .fetch_all(self.store.pool())
+        .await?;
+        let source = |(participant, after)| Source { participant, after };
+        Ok(rows.into_iter().map(source).collect())
+    }
+
+    /// Keeps a part: its bytes first, then the row that knows of them.
+    pub(super) async fn keep(
+        &self,
+        claim: &Claim,
+        source: &Source,
+        part: Part,
+    ) -> Result<Step, Fault> {
+        let Some(mut tx) = self.hold(claim).await? else {
+            return Ok(Step::Lost);
+        };
+        let (spooled, pieces): (i64, i64) =
+            sqlx::query_as("SELECT spool_bytes, pieces FROM archive WHERE id = $1")
+                .bind(&claim.id)
+                .fetch_one(&mut *tx)
+                .await?;
+        let is_next: Option<(String,)> = sqlx::query_as(
+            "SELECT participant FROM archive_source WHERE archive = $1 AND participant = $2 AND after = $3 AND done = 0",
+        )
+        .bind(&claim.id)
+        .bind(&source.participant)
+        .bind(&source.after)
+        .fetch_optional(&mut *tx)
+        .await?;
+        if is_next.is_none() {
+            return Ok(Step::Lost);
+        }
+        let bytes = |piece: &farewell_kit::export::Piece| signed(piece.content.len() as u64);
+        let added: i64 = part.pieces.iter().map(bytes).sum();
+        let more = signed(part.pieces.len() as u64);
+        if unsigned(spooled + added) > self.terms.size_bytes_max || pieces + more > PIECES_MAX {
+            fail(&mut tx, &claim.id, "TOO_LARGE", SystemTime::now()).await?;
+            tx.commit().await?;
+            return Ok(Step::TooLarge);
+        }
+        let mut at = spooled;
+        for piece in &part.pieces {
+            sqlx::query(
+                "INSERT INTO archive_piece (archive, participant, path, spool_offset, size_bytes) \
+                 VALUES ($1, $2, $3, $4, $5) ON CONFLICT (archive, participant, path, spool_offset) DO NOTHING",
+            )
+            .bind(&claim.id)
+            .bind(&source.participant)
+            .bind(&piece.path)
+            .bind(at)
+            .bind(bytes(piece))
+            .execute(&mut *tx)
+            .await?;
+            at += bytes(piece);
+        }
+        if !part.pieces.is_empty() {
+            let contents = part.pieces.into_iter().map(|piece| piece.content).collect();
+            self.cabinet
+                .folder(&claim.account, &claim.id)
+                .spool(unsigned(spooled), contents)
+                .await
+                .map_err(|error| Fault::new("the spool of an export", error))?;
+        }
+        sqlx::query(
+            "UPDATE archive_source SET after = $3, done = $4, away = 0, items = items + $5, size_bytes = size_bytes + $6 \
+             WHERE archive = $1 AND participant = $2",
+        )
+        .bind(&claim.id)
+        .bind(&source.participant)
+        .bind(&part.next)
+        .bind(i64::from(part.next.is_empty()))
+        .bind(part.items)
+        .bind(added)
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query("UPDATE archive SET spool_bytes = $2, pieces = $3, attempts = 0 WHERE id = $1")
+            .bind(&claim.id)
+            .bind(at)
+            .bind(pieces + more)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(Step::Taken)
+    }
+
+    /// Says that a participant gave no answer.
+    pub(super) async fn away(&self, claim: &Claim, source: &Source) -> Result<(), Fault> {
+        sqlx::query("UPDATE archive_source SET away = 1 WHERE archive = $1 AND participant = $2 AND done = 0")
+            .bind(&claim.id)
+            .bind(&source.participant)
+            .execute(self.store.pool())
+            .await?;
+        Ok(())
+    }
+
+    /// Gives the place to another export, for a while.
+    pub(super) async fn put_off(&self, claim: &Claim, now: SystemTime) -> Result<(), Fault> {
+        let doubled = u32::try_from(claim.attempts.clamp(0, 16)).unwrap_or(16);
+        let pause = RETRY_BASE.saturating_mul(1 << doubled).min(RETRY_CAP);
+        sqlx::query(
+            "UPDATE archive SET due_at = $3, attempts = attempts + 1, held_until = 0 \
+             WHERE id = $1 AND held_by = $2 AND state = 'RUNNING'",
+        )
+        .bind(&claim.id)
+        .bind(&self.holder)
+        .bind(micros(now + pause))
+        .execute(self.store.pool())
+        .await?;
+        Ok(())
+    }
+
+    /// Says that we are still at it. False: it isn't ours any more.
+    pub(super) async fn renew(&self, claim: &Claim) -> Result<bool, Fault> {
+        let mut connection = self.store.pool().acquire().await?;
+        Ok(renew(&mut connection, &self.holder, &claim.id).await?)
+    }
+
+    /// A transaction in which the account is held against erasing and the export is ours. `None`: it isn't.
+    pub(super) async fn hold(
+        &self,
+        claim: &Claim,
+    ) -> Result<Option<Transaction<'static, Any>>, Fault> {
+        let mut tx = self.store.pool().begin().await?;
+        match seal::admit_though_sealed(&mut tx, &claim.account).await {
+            Ok(()) => {}
+            Err(seal::Error::Erased) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        let ours = renew(&mut tx, &self.holder, &claim.id).await?;
+        Ok(ours.then_some(tx))
+    }
+}
+
+async fn renew(
+    connection: &mut AnyConnection,
+    holder: &str,
+    id: &str,
+) -> Result<bool, sqlx::Error> {
+    let renewed = sqlx::query(
+        "UPDATE archive SET held_until = $3 WHERE id = $1 AND held_by = $2 AND state = 'RUNNING'",
+    )
+    .bind(id)
+    .bind(holder)
+    .bind(micros(SystemTime::now() + LEASE))
+    .execute(connection)
+    .await?;
+    Ok(renewed.rows_affected() == 1)
+}
+
+/// Ends a running export without an archive.
+async fn fail(
+    connection: &mut AnyConnection,
+    id: &str,
+    reason: &str,
+    now: SystemTime,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE archive SET state = 'FAILED', reason = $2, ended_at = $3, held_by = '', cleared = 0 \
+         WHERE id = $1 AND state = 'RUNNING'",
+    )
+    .bind(id)
+    .bind(reason)
+    .bind(micros(now))
+    .execute(connection)
+    .await
+    .map(drop)
+}

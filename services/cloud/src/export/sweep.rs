@@ -1,0 +1,98 @@
+//! What is over: exports that took too long, archives whose time has come, and what lies on disk of either. The row says so
+//! first; the disk follows, here or after a crash.
+
+use std::time::{Duration, SystemTime};
+
+use farewell_kit::store::micros;
+use farewell_kit::{Fault, seal};
+
+use super::Exports;
+
+/// How long there is a record of an export that has ended. Its request's id is then forgotten.
+const RECORD_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Exports in one round.
+const ROUND_MAX: i64 = 100;
+
+impl Exports {
+    /// Ends what is over and erases what is left of it. Again finds nothing.
+    pub(super) async fn sweep(&self, now: SystemTime) -> Result<(), Fault> {
+        self.end(now).await?;
+        self.clear().await?;
+        self.forget(now).await
+    }
+
+    async fn end(&self, now: SystemTime) -> Result<(), Fault> {
+        for statement in [
+            "UPDATE archive SET state = 'FAILED', reason = 'TIMED_OUT', ended_at = $1, held_by = '', cleared = 0 \
+             WHERE state = 'RUNNING' AND expires_at <= $1",
+            "UPDATE archive SET state = 'EXPIRED', ended_at = $1, cleared = 0 WHERE state = 'READY' AND expires_at <= $1",
+        ] {
+            let ended = sqlx::query(statement)
+                .bind(micros(now))
+                .execute(self.store.pool())
+                .await?
+                .rows_affected();
+            if ended > 0 {
+                tracing::info!(exports = ended, "exports are over");
+            }
+        }
+        Ok(())
+    }
+
+    /// Erases from the disk what the rows say is over.
+    async fn clear(&self) -> Result<(), Fault> {
+        let over: Vec<(String, String, String)> = sqlx::query_as(
+            "SELECT id, account, state FROM archive WHERE cleared = 0 AND state <> 'RUNNING' ORDER BY id LIMIT $1",
+        )
+        .bind(ROUND_MAX)
+        .fetch_all(self.store.pool())
+        .await?;
+        for (id, account, state) in over {
+            let folder = self.cabinet.folder(&account, &id);
+            let cleared = if state == "READY" {
+                folder.clear_spool().await
+            } else {
+                folder.clear().await
+            };
+            cleared.map_err(|error| Fault::new("what is left of an export", error))?;
+            let mut tx = self.store.pool().begin().await?;
+            sqlx::query("DELETE FROM archive_piece WHERE archive = $1")
+                .bind(&id)
+                .execute(&mut *tx)
+                .await?;
+            // Only in this state: an archive that expires meanwhile has more to erase.
+            sqlx::query("UPDATE archive SET cleared = 1 WHERE id = $1 AND state = $2")
+                .bind(&id)
+                .bind(&state)
+                .execute(&mut *tx)
+                .await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets exports that ended long ago, and that an account was ever held that nobody knows.
+    async fn forget(&self, now: SystemTime) -> Result<(), Fault> {
+        let long_ago = now.checked_sub(RECORD_KEPT).map_or(0, micros);
+        let old: Vec<(String, String)> = sqlx::query_as(
+            "SELECT id, account FROM archive WHERE cleared = 1 AND ended_at > 0 AND ended_at <= $1 AND state <> 'READY' \
+             ORDER BY id LIMIT $2",
+        )
+        .bind(long_ago)
+        .bind(ROUND_MAX)
+        .fetch_all(self.store.pool())
+        .await?;
+        for (id, account) in old {
+            let mut tx = self.store.pool().begin().await?;
+            for statement in [
+                "DELETE FROM archive_source WHERE archive = $1",
+                "DELETE FROM archive WHERE id = $1",
+            ] {
+                sqlx::query(statement).bind(&id).execute(&mut *tx).await?;
+            }
+            seal::forget(&mut tx, &seal::mark(&account)).await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+}

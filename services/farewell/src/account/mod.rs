@@ -1,0 +1,69 @@
+//! `farewell account …`: what is asked of an account besides deleting it.
+
+mod download;
+mod export;
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use crate::client::Connection;
+use crate::deletion::request::Id;
+use crate::output::Output;
+
+/// `farewell account`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Fetch an archive of everything that is held of the account, for its owner.
+    Export {
+        /// The account's id
+        account: String,
+        /// Where the archive goes; a download that broke off goes on in a file beside it
+        #[arg(long, value_name = "FILE", default_value = "export.zip")]
+        out: PathBuf,
+        #[command(flatten)]
+        id: Id,
+    },
+    /// Say how far an export is.
+    GetExport {
+        /// The export: exports/ID
+        name: String,
+        /// The account's id
+        #[arg(long)]
+        account: String,
+    },
+    /// End an export, finished or not, and erase its archive.
+    CancelExport {
+        /// The export: exports/ID
+        name: String,
+        /// The account's id
+        #[arg(long)]
+        account: String,
+    },
+}
+
+/// Carries out one command.
+///
+/// Errors: what the coordinator says; a file that can't be written.
+pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
+    let connection = &args.connection;
+    match args.command {
+        Command::Export { account, out, id } => {
+            export::export(connection, &account, &out, &id, output).await
+        }
+        Command::GetExport { name, account } => {
+            export::get(connection, &name, &account, output).await
+        }
+        Command::CancelExport { name, account } => {
+            export::cancel(connection, &name, &account, output).await
+        }
+    }
+}

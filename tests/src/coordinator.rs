@@ -19,6 +19,8 @@ pub struct Coordinator {
     pub callers: String,
     pub participants: String,
     pub operators: String,
+    /// Where receivers fetch events; empty: nowhere.
+    pub events: String,
     /// What the story's own participants, callers and operators show.
     security: Security,
     running: Option<Running>,
@@ -58,6 +60,7 @@ pub fn config(policy: Policy, ledger: &str, security: &Security) -> Config {
         participants: listener(),
         operators: listener(),
         orders: order_key(),
+        events: None,
         pace: pace(),
         limits: Limits::default(),
         custodian: "cloud".parse().expect("a name"),
@@ -78,6 +81,10 @@ impl Coordinator {
             callers: running.callers.to_string(),
             participants: running.participants.to_string(),
             operators: running.operators.to_string(),
+            events: running
+                .events
+                .map(|address| address.to_string())
+                .unwrap_or_default(),
             security: Security::PlainLoopback,
             running: Some(running),
             shutdown,

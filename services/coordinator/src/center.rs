@@ -12,6 +12,7 @@ use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::Pace;
 use crate::errand::{Errand, Errands, Task};
+use crate::event::Events;
 use crate::lane::{OpenJob, SettleJob, TurnJob};
 use crate::orders::Orders;
 use crate::plans::Plans;
@@ -33,6 +34,8 @@ pub struct Center {
     pub pace: Pace,
     pub throttle: Throttle,
     pub orders: Orders,
+    /// Who else is told what becomes of accounts.
+    pub events: Option<Events>,
     /// A wake-up carries no news: the dispatcher looks on the board.
     pub wake: Notify,
     pub changes: broadcast::Sender<Changes>,

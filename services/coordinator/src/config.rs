@@ -8,6 +8,7 @@ use farewell_core::{ParticipantId, Policy};
 use farewell_runtime::cose::SigningKey;
 use farewell_runtime::server::Security;
 
+use crate::event::Events;
 use crate::throttle::Limits;
 
 /// Everything a coordinator is told.
@@ -28,6 +29,8 @@ pub struct Config {
     /// Signs what devices are told. Every coordinator of a region has the same key, and devices have its public half
     /// pinned.
     pub orders: SigningKey,
+    /// Who else is told what becomes of accounts. `None`: nobody.
+    pub events: Option<Events>,
     /// How fast things go.
     pub pace: Pace,
     /// How fast callers may ask.

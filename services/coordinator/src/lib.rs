@@ -13,10 +13,10 @@ pub mod config;
 mod dispatch;
 mod errand;
 mod error;
+mod event;
 mod lane;
 mod language;
 mod orders;
-mod outbox;
 mod owner;
 mod plans;
 mod query;
@@ -47,6 +47,8 @@ use tokio::sync::{Notify, broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Server;
+use tonic::transport::server::Router;
 use tonic_health::server::HealthReporter;
 
 use crate::admission::Admission;
@@ -63,6 +65,7 @@ use crate::session::Sessions;
 use crate::throttle::Throttle;
 
 pub use config::{Config, Listener, Pace};
+pub use event::{Delivery, Events, Receiver};
 pub use throttle::Limits;
 
 /// Between NOT_SERVING and closing, so that load balancers hear it first.
@@ -77,6 +80,8 @@ pub struct Running {
     pub participants: SocketAddr,
     /// Where operators connect.
     pub operators: SocketAddr,
+    /// Where receivers fetch events, if some do.
+    pub events: Option<SocketAddr>,
     ended: JoinHandle<anyhow::Result<()>>,
 }
 
@@ -124,6 +129,7 @@ async fn open(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
         errands,
         queries: Queries::default(),
         custodian: config.custodian,
+        events: config.events,
         draining: AtomicBool::new(false),
         board: Default::default(),
         fence: Default::default(),
@@ -138,9 +144,10 @@ async fn open(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
         tokio::spawn(steward::run(Arc::clone(&center), waiting)),
     ];
     work.spawn(dispatch::run(Arc::clone(&center), work.clone()));
-    work.spawn(outbox::run(Arc::clone(&center), work.clone()));
+    work.spawn(event::relay::run(Arc::clone(&center), work.clone()));
     work.spawn(owner::run(Arc::clone(&center), work.clone()));
     work.spawn(recount::run(Arc::clone(&center), work.clone()));
+    event::start(&center, &work).context("events")?;
 
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -203,7 +210,19 @@ async fn open(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
     })
     .await
     .context("listening for operators")?;
-    tracing::info!(%callers, %participants, %operators, "serving");
+    let events = match center.events.as_ref().and_then(|it| it.listener.clone()) {
+        Some(listener) => {
+            let routes = Routes::from(event::poll::routes(Arc::clone(&center), streams.clone()));
+            // Other systems speak HTTP, of whichever version.
+            let builder = server::builder().accept_http1(true);
+            let served = listen(&listener, &close, builder, |mut builder| {
+                Ok(builder.add_routes(routes))
+            });
+            Some(served.await.context("listening for receivers of events")?)
+        }
+        None => None,
+    };
+    tracing::info!(%callers, %participants, %operators, ?events, "serving");
 
     let ended = tokio::spawn(async move {
         shutdown.wait().await;
@@ -224,6 +243,7 @@ async fn open(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
         callers,
         participants,
         operators,
+        events,
         ended,
     })
 }
@@ -272,17 +292,27 @@ async fn quiet(center: &Center) {
     }
 }
 
-/// Serves on a port until `close`.
+/// Serves gRPC on a port until `close`.
 async fn serve(
     listener: &Listener,
     close: &Shutdown,
-    add: impl FnOnce(
-        tonic::transport::server::Router,
-    ) -> anyhow::Result<tonic::transport::server::Router>,
+    add: impl FnOnce(Router) -> anyhow::Result<Router>,
+) -> anyhow::Result<SocketAddr> {
+    listen(listener, close, server::builder(), |mut builder| {
+        add(builder.add_routes(Routes::default()))
+    })
+    .await
+}
+
+/// Serves on a port until `close`.
+async fn listen(
+    listener: &Listener,
+    close: &Shutdown,
+    builder: Server,
+    add: impl FnOnce(Server) -> anyhow::Result<Router>,
 ) -> anyhow::Result<SocketAddr> {
     let bound = server::bind(listener.address).await?;
-    let mut builder = listener.security.apply(server::builder())?;
-    let router = add(builder.add_routes(Routes::default()))?;
+    let router = add(listener.security.apply(builder)?)?;
     let address = bound.addr;
     let closing = close.clone();
     close.spawn(async move {

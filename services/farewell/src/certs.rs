@@ -1,9 +1,9 @@
-//! A development authority, a certificate for every role, and the key that signs orders. Production brings its own, for instance from cert-manager.
+//! A development authority, a certificate for every role, and the keys that sign orders and events. Production brings its own, for instance from cert-manager.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use farewell_runtime::certs::{DevCa, next_order_key, order_key, write};
+use farewell_runtime::certs::{DevCa, event_key, next_order_key, order_key, write};
 use farewell_runtime::peer::Role;
 use serde_json::json;
 
@@ -40,6 +40,9 @@ pub struct Args {
     /// One more person of the support desk with a certificate: two approve what a third has opened
     #[arg(long = "desk", value_name = "NAME")]
     desks: Vec<String>,
+    /// Another system with a certificate, that fetches events
+    #[arg(long = "receiver", value_name = "NAME")]
+    receivers: Vec<String>,
     /// Make the key that orders will be signed with next, and let devices know it: orders-next.key, orders.pub
     #[arg(long)]
     next_order_key: bool,
@@ -51,10 +54,14 @@ pub struct Args {
 pub fn run(args: Args, output: Output) -> anyhow::Result<()> {
     let hosts: Vec<&str> = args.hosts.iter().map(String::as_str).collect();
     let ca = make(&args.dir, &hosts)?;
-    let more: Vec<(Role, &str)> = [(Role::Device, &args.devices), (Role::Desk, &args.desks)]
-        .into_iter()
-        .flat_map(|(role, names)| names.iter().map(move |name| (role, name.as_str())))
-        .collect();
+    let more: Vec<(Role, &str)> = [
+        (Role::Device, &args.devices),
+        (Role::Desk, &args.desks),
+        (Role::Receiver, &args.receivers),
+    ]
+    .into_iter()
+    .flat_map(|(role, names)| names.iter().map(move |name| (role, name.as_str())))
+    .collect();
     for (role, name) in &more {
         write(&args.dir, name, &ca.issue(*role, name, &[])?)?;
     }
@@ -80,7 +87,7 @@ pub fn make(dir: &Path, hosts: &[&str]) -> anyhow::Result<DevCa> {
     for (role, name) in PEERS {
         let hosts = match role {
             Role::Coordinator | Role::Participant => hosts,
-            Role::Operator | Role::Caller | Role::Device | Role::Desk => &[],
+            Role::Operator | Role::Caller | Role::Device | Role::Desk | Role::Receiver => &[],
         };
         let credentials = ca
             .issue(role, name, hosts)
@@ -88,6 +95,7 @@ pub fn make(dir: &Path, hosts: &[&str]) -> anyhow::Result<DevCa> {
         write(dir, name, &credentials)?;
     }
     order_key(dir).context("the key that signs orders")?;
+    event_key(dir).context("the key that signs events")?;
     Ok(ca)
 }
 

@@ -214,8 +214,16 @@ pub fn next_order_key(dir: impl AsRef<Path>) -> Result<(), Error> {
     published(dir.as_ref(), "orders-next.key")
 }
 
-/// A key of this name, with its public half among those in `orders.pub`.
-fn published(dir: &Path, name: &str) -> Result<(), Error> {
+/// The key that events are signed with: `events.key`. One that is there already is left alone.
+///
+/// # Errors
+/// A file that cannot be read or written.
+pub fn event_key(dir: impl AsRef<Path>) -> Result<(), Error> {
+    made_once(dir.as_ref(), "events.key").map(drop)
+}
+
+/// The path of a key of this name.
+fn made_once(dir: &Path, name: &str) -> Result<PathBuf, Error> {
     fs::create_dir_all(dir).map_err(at(dir))?;
     let path = dir.join(name);
     if !path.exists() {
@@ -224,6 +232,12 @@ fn published(dir: &Path, name: &str) -> Result<(), Error> {
             &KeyPair::generate_for(&PKCS_ED25519)?.serialize_pem(),
         )?;
     }
+    Ok(path)
+}
+
+/// A key of this name, with its public half among those in `orders.pub`.
+fn published(dir: &Path, name: &str) -> Result<(), Error> {
+    let path = made_once(dir, name)?;
     let key = KeyPair::from_pem(&fs::read_to_string(&path).map_err(at(&path))?)?;
     let public = dir.join("orders.pub");
     let known = match fs::read_to_string(&public) {
@@ -240,7 +254,7 @@ fn published(dir: &Path, name: &str) -> Result<(), Error> {
 fn listens(role: Role) -> bool {
     match role {
         Role::Participant | Role::Coordinator => true,
-        Role::Operator | Role::Caller | Role::Device | Role::Desk => false,
+        Role::Operator | Role::Caller | Role::Device | Role::Desk | Role::Receiver => false,
     }
 }
 

@@ -113,6 +113,11 @@ impl SigningKey {
         key
     }
 
+    /// A bare signature, for [`crate::jws`].
+    pub(crate) fn sign_bytes(&self, bytes: &[u8]) -> Vec<u8> {
+        self.pair.sign(bytes).as_ref().to_vec()
+    }
+
     /// A tagged COSE_Sign1 over the bytes of a `message`, for instance `farewell.device.v1.Order`. The same bytes every
     /// time: Ed25519 draws nothing.
     pub fn sign(&self, message: &str, payload: Vec<u8>) -> Vec<u8> {
@@ -124,7 +129,7 @@ impl SigningKey {
         CoseSign1Builder::new()
             .protected(protected)
             .payload(payload)
-            .create_signature(&[], |bytes| self.pair.sign(bytes).as_ref().to_vec())
+            .create_signature(&[], |bytes| self.sign_bytes(bytes))
             .build()
             .to_tagged_vec()
             .unwrap_or_default()

@@ -3,8 +3,8 @@
 //! A process reads its whole configuration before it opens a port ([`config`]), starts logging and
 //! tracing ([`telemetry`]), opens listeners with every limit named ([`server`]), dials others the
 //! same way ([`client`]), knows who is on the other end ([`peer`]) and ends in order
-//! ([`shutdown`]). [`certs`] makes the certificates of a development set-up, and [`cose`] signs what
-//! must be believed wherever it passes through.
+//! ([`shutdown`]). [`certs`] makes the certificates of a development set-up, [`cose`] signs what must be
+//! believed wherever it passes through, and [`jws`] what others are told.
 //!
 //! Nothing here knows what a deletion is. Retry counts, deadlines and authorisation belong to the
 //! crates that have a reason for them.
@@ -14,6 +14,7 @@ pub mod certs;
 pub mod client;
 pub mod config;
 pub mod cose;
+pub mod jws;
 pub mod memory;
 pub mod peer;
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use std::{fmt, str::FromStr};
 
 use tonic::{
-    Request, Status,
+    Extensions, Request, Status,
     transport::server::{TcpConnectInfo, TlsConnectInfo},
 };
 use x509_parser::{extensions::GeneralName, prelude::FromDer, prelude::X509Certificate};
@@ -33,17 +33,20 @@ pub enum Role {
     Desk,
     /// The coordinator itself.
     Coordinator,
+    /// Fetches events: another of the company's systems, or a partner's.
+    Receiver,
 }
 
 impl Role {
     /// Every role, in the order of declaration.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Participant,
         Self::Operator,
         Self::Caller,
         Self::Device,
         Self::Desk,
         Self::Coordinator,
+        Self::Receiver,
     ];
 
     /// The word for it in a certificate.
@@ -56,6 +59,7 @@ impl Role {
             Self::Device => "device",
             Self::Desk => "desk",
             Self::Coordinator => "coordinator",
+            Self::Receiver => "receiver",
         }
     }
 }
@@ -174,9 +178,17 @@ pub fn of_certificate(der: &[u8]) -> Result<Peer, Error> {
 /// `UNAUTHENTICATED` when there is TLS but no certificate, or one that names no peer. The reason
 /// goes to the log; the peer learns only that it is not known.
 pub fn of_request<T>(request: &Request<T>) -> Result<Option<Peer>, Status> {
+    of_extensions(request.extensions())
+}
+
+/// The same, of a request that is no gRPC: by what the listener put beside it.
+///
+/// # Errors
+/// As [`of_request`].
+pub fn of_extensions(extensions: &Extensions) -> Result<Option<Peer>, Status> {
     // `Request::peer_certs` cannot tell "no TLS" from "TLS without a certificate", and the second
     // must never pass for the first.
-    let Some(connection) = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>() else {
+    let Some(connection) = extensions.get::<TlsConnectInfo<TcpConnectInfo>>() else {
         return Ok(None);
     };
     let chain = connection.peer_certs();

@@ -117,6 +117,12 @@ impl OperatorService for Operators {
             slots: coordinator.slots,
             lease_end_time: Some(timestamp(coordinator.lease_until)),
         };
+        let receiver = |receiver: farewell_ledger::Receiver| api::ReceiverOverview {
+            receiver: receiver.receiver,
+            waiting: receiver.waiting,
+            oldest_time: receiver.oldest.map(timestamp),
+            refused: receiver.refused,
+        };
         Ok(Response::new(api::GetOverviewResponse {
             states: overview
                 .states
@@ -134,6 +140,7 @@ impl OperatorService for Operators {
             letters,
             overdue: overview.overdue,
             overdue_soon: overview.overdue_soon,
+            receivers: overview.receivers.into_iter().map(receiver).collect(),
         }))
     }
 

@@ -117,6 +117,7 @@ pub async fn coordinator(args: CoordinatorArgs) -> anyhow::Result<()> {
         participants: listener()?,
         operators: listener()?,
         orders: SigningKey::from_pem(&args.place.read("orders.key")?)?,
+        events: None,
         pace: Pace::default(),
         limits: Limits::default(),
         custodian: "cloud".parse()?,

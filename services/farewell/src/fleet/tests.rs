@@ -64,6 +64,7 @@ fn coordinator(ca: &DevCa, orders: SigningKey) -> farewell_coordinator::Config {
         participants: listener(),
         operators: listener(),
         orders,
+        events: None,
         pace: Pace::default(),
         limits: Limits::default(),
         custodian: "cloud".parse().unwrap(),

@@ -229,6 +229,18 @@ fn overview(seen: &GetOverviewResponse) -> Vec<Rows> {
             refusal.count.to_string(),
         ]);
     }
+    let mut receivers = Rows::new(
+        "receivers of events",
+        &["receiver", "waiting", "since", "refused"],
+    );
+    for receiver in &seen.receivers {
+        receivers.push([
+            receiver.receiver.clone(),
+            receiver.waiting.to_string(),
+            view::time(receiver.oldest_time.as_ref()),
+            receiver.refused.to_string(),
+        ]);
+    }
     let mut rest = Rows::new("rest", &["", ""]);
     rest.push([
         "oldest unfinished".to_owned(),
@@ -252,7 +264,15 @@ fn overview(seen: &GetOverviewResponse) -> Vec<Rows> {
             view::time(seen.last_failure_time.as_ref()),
         ]);
     }
-    vec![states, participants, coordinators, refused, letters, rest]
+    vec![
+        states,
+        participants,
+        coordinators,
+        refused,
+        receivers,
+        letters,
+        rest,
+    ]
 }
 
 fn overview_json(seen: &GetOverviewResponse) -> Value {
@@ -293,6 +313,18 @@ fn overview_json(seen: &GetOverviewResponse) -> Value {
             json!({"participant": seen.participant, "reason": seen.reason, "count": seen.count})
         })
         .collect();
+    let receivers: Vec<Value> = seen
+        .receivers
+        .iter()
+        .map(|receiver| {
+            json!({
+                "receiver": receiver.receiver,
+                "waiting": receiver.waiting,
+                "oldest_time": view::time(receiver.oldest_time.as_ref()),
+                "refused": receiver.refused,
+            })
+        })
+        .collect();
     json!({
         "states": states,
         "participants": participants,
@@ -308,5 +340,6 @@ fn overview_json(seen: &GetOverviewResponse) -> Value {
             "given_up": seen.given_up,
             "last_failure_time": view::time(seen.last_failure_time.as_ref()),
         })),
+        "receivers": receivers,
     })
 }

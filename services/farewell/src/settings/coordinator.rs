@@ -12,6 +12,7 @@ use farewell_runtime::cose::{self, SigningKey};
 use farewell_runtime::telemetry;
 use serde::Deserialize;
 
+use super::events::Events;
 use super::{PolicyChoice, Source, Tls, exposed, load, positive};
 
 /// What a rate may be: one a microsecond is as fine as it is counted.
@@ -31,6 +32,7 @@ pub struct Coordinator {
     pub plain: bool,
     pub policy: PolicyChoice,
     pub orders: OrderKey,
+    pub events: Events,
     pub pace: Times,
     pub limits: Rates,
     /// The participant that makes archives of what is held of an account, and keeps them.
@@ -55,6 +57,8 @@ pub struct Listen {
     pub callers: SocketAddr,
     pub participants: SocketAddr,
     pub operators: SocketAddr,
+    /// Where receivers of events fetch them, if some do.
+    pub events: SocketAddr,
 }
 
 /// See [`Pace`].
@@ -90,6 +94,7 @@ impl Default for Coordinator {
             plain: false,
             policy: PolicyChoice::default(),
             orders: OrderKey::default(),
+            events: Events::default(),
             pace: Times::default(),
             limits: Rates::default(),
             custodian: "cloud".to_owned(),
@@ -106,6 +111,7 @@ impl Default for Listen {
             callers: local(7400),
             participants: local(7401),
             operators: local(7402),
+            events: local(7403),
         }
     }
 }
@@ -148,6 +154,7 @@ impl Validate for Coordinator {
             ("listen.callers", self.listen.callers),
             ("listen.participants", self.listen.participants),
             ("listen.operators", self.listen.operators),
+            ("listen.events", self.listen.events),
         ] {
             exposed(key, Some(address), self.plain, out);
         }
@@ -155,6 +162,7 @@ impl Validate for Coordinator {
             out.push(Problem::new("custodian", error.0));
         }
         nested("policy", &self.policy, out);
+        nested("events", &self.events, out);
         nested("pace", &self.pace, out);
         nested("limits", &self.limits, out);
         nested("telemetry", &self.telemetry, out);
@@ -226,6 +234,9 @@ impl Coordinator {
             participants: listener(self.listen.participants),
             operators: listener(self.listen.operators),
             orders: self.order_key()?,
+            events: self
+                .events
+                .config(self.tls.dir.as_ref(), self.listen.events, &security)?,
             pace: Pace {
                 lease: self.pace.lease.get(),
                 poll: self.pace.poll.get(),

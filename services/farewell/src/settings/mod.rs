@@ -3,6 +3,7 @@
 
 mod agent;
 mod coordinator;
+mod events;
 mod policy;
 mod service;
 

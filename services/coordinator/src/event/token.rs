@@ -1,0 +1,121 @@
+//! One Security Event Token (RFC 8417).
+
+use farewell_core::{AccountId, DeletionId, Time};
+use farewell_ledger::{Event, Heard};
+use farewell_runtime::jws;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::Events;
+use super::kind::Kind;
+
+/// The media type in a token's header.
+const TYP: &str = "secevent+jwt";
+
+/// A signed token, and what it tells of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    pub deletion: DeletionId,
+    pub kind: Kind,
+    /// The same each time that the event is told to a receiver: by this it knows a repeat.
+    pub jti: String,
+    pub jwt: String,
+}
+
+impl Token {
+    /// The account is named as issuer and subject (RFC 9493, 3.2.3), by the id that callers gave it, and by nothing else of
+    /// the person.
+    pub fn new(
+        events: &Events,
+        audience: &str,
+        (event, kind): (&Event, Kind),
+        account: &AccountId,
+        now: Time,
+    ) -> Self {
+        let jti = jti(event.deletion, kind);
+        let claims = json!({
+            "iss": events.issuer,
+            "jti": jti,
+            "iat": seconds(now),
+            "aud": audience,
+            "toe": seconds(event.at),
+            "txn": format!("deletions/{}", event.deletion),
+            "sub_id": {"format": "iss_sub", "iss": events.issuer, "sub": account.as_str()},
+            "events": {kind.uri(): {}},
+        });
+        Self {
+            deletion: event.deletion,
+            kind,
+            jti,
+            jwt: jws::sign(&events.key, TYP, &claims),
+        }
+    }
+
+    /// That the receiver has it, or never takes it.
+    pub fn heard(&self, refused: Option<String>) -> Heard {
+        Heard {
+            deletion: self.deletion,
+            kind: self.kind.code(),
+            refused,
+        }
+    }
+}
+
+fn jti(deletion: DeletionId, kind: Kind) -> String {
+    format!("{deletion}.{}", kind.word())
+}
+
+/// What a receiver's word about a token is about. `None`: no token of ours.
+pub fn heard(jti: &str, refused: Option<String>) -> Option<Heard> {
+    let (deletion, kind) = jti.split_once('.')?;
+    Some(Heard {
+        deletion: DeletionId(Uuid::try_parse(deletion).ok()?),
+        kind: Kind::from_word(kind)?.code(),
+        refused,
+    })
+}
+
+/// The word with which a receiver refuses, if it looks like one of RFC 8935's.
+pub fn refusal(word: &str) -> String {
+    let of_word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    if (1..=64).contains(&word.len()) && word.bytes().all(of_word) {
+        word.to_owned()
+    } else {
+        "unreadable".to_owned()
+    }
+}
+
+fn seconds(at: Time) -> i64 {
+    at.micros().div_euclid(1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_about_a_token_finds_what_it_tells_of() {
+        let deletion = DeletionId(Uuid::now_v7());
+        let found = heard(&jti(deletion, Kind::Purged), None).unwrap();
+        assert_eq!(
+            (found.deletion, found.kind),
+            (deletion, Kind::Purged.code())
+        );
+        for other in [
+            "",
+            "x",
+            "x.account-purged",
+            &format!("{deletion}.account-born"),
+        ] {
+            assert_eq!(heard(other, None), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn only_a_word_is_kept_of_a_refusal() {
+        assert_eq!(refusal("invalid_request"), "invalid_request");
+        for other in ["", "no way", "<html>", &"x".repeat(65)] {
+            assert_eq!(refusal(other), "unreadable");
+        }
+    }
+}

@@ -1,0 +1,478 @@
+//! What becomes of accounts is told to other systems, as Security Event Tokens that somebody else's library believes.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use farewell_coordinator::{Config, Delivery, Events, Listener, Receiver};
+use farewell_core::retry::Backoff;
+use farewell_proto::deletion::v1::State;
+use farewell_proto::operator::v1::ReceiverOverview;
+use farewell_runtime::certs::DevCa;
+use farewell_runtime::cose::SigningKey;
+use farewell_runtime::peer::Role;
+use farewell_runtime::server::Security;
+use farewell_runtime::{jws, tls};
+use farewell_tests::coordinator::{Coordinator, config};
+use farewell_tests::honest::Honest;
+use farewell_tests::ledger::Place;
+use farewell_tests::policy;
+use farewell_tests::process::{Process, free_port, needed};
+use farewell_tests::wait::until;
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const BEARER: &str = "t0ken";
+const TYPE: &str = "https://schemas.openid.net/secevent/risc/event-type/account-";
+
+fn key() -> SigningKey {
+    SigningKey::from_seed(&[9; 32]).expect("32 bytes are a seed")
+}
+
+/// A receiver in Python, and what it has got.
+struct Python {
+    port: u16,
+    program: String,
+    folder: TempDir,
+    running: Option<Process>,
+}
+
+impl Python {
+    fn new() -> Result<Option<Self>> {
+        let Some(program) = needed("FAREWELL_TEST_PYTHON") else {
+            return Ok(None);
+        };
+        let folder = tempfile::tempdir()?;
+        let keys = jws::key_set(&[key().public()]);
+        std::fs::write(folder.path().join("keys.json"), keys.to_string())?;
+        Ok(Some(Self {
+            port: free_port()?,
+            program,
+            folder,
+            running: None,
+        }))
+    }
+
+    fn command(&self, audience: &str) -> Command {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("foreign/receiver.py");
+        let mut command = Command::new(&self.program);
+        command.arg(script).args(["--audience", audience]);
+        command
+            .arg("--keys")
+            .arg(self.folder.path().join("keys.json"));
+        command
+    }
+
+    /// Listens, and begins with these answers.
+    fn listen(&mut self, name: &str, answers: &str) -> Result<()> {
+        let mut command = self.command(name);
+        command.args(["--port", &self.port.to_string(), "--bearer", BEARER]);
+        command.args(["--answers", answers]);
+        let log = self.folder.path().join("python.log");
+        self.running = Some(Process::start_apart(&mut command, &self.told(), &log)?);
+        Ok(())
+    }
+
+    fn told(&self) -> PathBuf {
+        self.folder.path().join("told.json")
+    }
+
+    /// As settings say it.
+    fn receiver(&self, name: &str) -> Receiver {
+        Receiver {
+            name: name.to_owned(),
+            audience: name.to_owned(),
+            delivery: Delivery::Push {
+                url: format!("http://127.0.0.1:{}/events", self.port),
+                token: Some(BEARER.to_owned()),
+                authority: None,
+            },
+        }
+    }
+
+    /// Everything that came, with the answer to it.
+    fn seen(&self) -> Result<Vec<Value>> {
+        let text = std::fs::read_to_string(self.told()).unwrap_or_default();
+        let lines = text.lines().map(|line| Ok(serde_json::from_str(line)?));
+        lines.collect()
+    }
+
+    /// What it took, by account, in the order of its coming.
+    fn taken(&self) -> Result<BTreeMap<String, Vec<String>>> {
+        let mut taken = BTreeMap::<_, Vec<_>>::new();
+        for line in self.seen()? {
+            ensure!(line["wrong"].is_null(), "{line}");
+            if line["answer"] == "202" {
+                let (account, event) = told(&line["claims"])?;
+                taken.entry(account).or_default().push(event);
+            }
+        }
+        Ok(taken)
+    }
+
+    /// What a token says, if it holds.
+    fn check(&self, token: &str, audience: &str) -> Result<Value> {
+        let mut child = self
+            .command(audience)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut input = child.stdin.take().context("its input")?;
+        input.write_all(token.as_bytes())?;
+        drop(input);
+        let output = child.wait_with_output()?;
+        ensure!(output.status.success(), "{token} doesn't hold");
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+}
+
+/// Of whom, and what.
+fn told(claims: &Value) -> Result<(String, String)> {
+    let account = claims["sub_id"]["sub"].as_str().context("a subject")?;
+    let events = claims["events"].as_object().context("events")?;
+    let (event, _) = events.iter().next().context("an event")?;
+    let word = event.strip_prefix(TYPE).context("a RISC event")?;
+    Ok((account.to_owned(), word.to_owned()))
+}
+
+fn telling(receivers: Vec<Receiver>, listener: Option<Listener>, place: &str) -> Config {
+    let plain = Security::PlainLoopback;
+    let mut config = config(policy::whole(&[&["cloud"]]), place, &plain);
+    config.policy.cooling_off = Duration::from_millis(700);
+    config.pace.retry = Backoff {
+        base: Duration::from_millis(50),
+        cap: Duration::from_millis(200),
+    };
+    config.events = Some(Events {
+        issuer: "https://id.example.com".to_owned(),
+        key: key(),
+        receivers,
+        listener,
+    });
+    config
+}
+
+fn fetching(name: &str) -> Receiver {
+    Receiver {
+        name: name.to_owned(),
+        audience: "https://mail.example.com".to_owned(),
+        delivery: Delivery::Poll,
+    }
+}
+
+fn loopback(security: Security) -> Listener {
+    Listener {
+        address: ([127, 0, 0, 1], 0).into(),
+        security,
+    }
+}
+
+async fn receivers(coordinator: &Coordinator) -> Result<Vec<ReceiverOverview>> {
+    Ok(coordinator.operator()?.overview().await?.receivers)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seal_a_revoke_and_a_purge_are_told_in_order_however_a_receiver_behaves() -> Result<()> {
+    let Some(mut python) = Python::new()? else {
+        return Ok(());
+    };
+    python.listen(
+        "ads",
+        "503,drop,400:authentication_failed,500,400:invalid_audience,200",
+    )?;
+    let coordinator =
+        Coordinator::start_with(telling(vec![python.receiver("ads")], None, "memory:")).await?;
+    let caller = coordinator.caller()?;
+    let _cloud = Honest::join(&coordinator.participants, "cloud").await?;
+    let revoked = caller.delete("bob").await?;
+    caller.until(&revoked, State::CoolingOff).await?;
+    caller.revoke(&revoked).await?;
+    let purged = caller.delete("alice").await?;
+    caller.until(&purged, State::Purged).await?;
+
+    let expected = BTreeMap::from([
+        (
+            "alice".to_owned(),
+            vec!["disabled".to_owned(), "purged".to_owned()],
+        ),
+        (
+            "bob".to_owned(),
+            vec!["disabled".to_owned(), "enabled".to_owned()],
+        ),
+    ]);
+    until("everything to be told", async || {
+        Ok((python.taken()? == expected).then_some(()))
+    })
+    .await?;
+    until("nothing to be left", async || {
+        Ok(receivers(&coordinator).await?.is_empty().then_some(()))
+    })
+    .await?;
+
+    // A repeat is known by its name, and an answer that is none of RFC 8935's is none.
+    let seen = python.seen()?;
+    assert!(seen.len() >= 4 + 6, "six answers were no yes: {seen:?}");
+    let mut names = BTreeMap::<&str, Vec<&Value>>::new();
+    for line in &seen {
+        let claims = &line["claims"];
+        let jti = claims["jti"].as_str().context("a name")?;
+        names.entry(jti).or_default().push(&claims["events"]);
+        assert_eq!(claims["iss"], claims["sub_id"]["iss"]);
+        let (account, _) = told(claims)?;
+        let of = if account == "alice" {
+            &purged
+        } else {
+            &revoked
+        };
+        assert_eq!(claims["txn"].as_str(), Some(of.as_str()));
+    }
+    assert_eq!(names.len(), 4);
+    for repeats in names.values() {
+        assert!(repeats.windows(2).all(|pair| pair[0] == pair[1]));
+    }
+    coordinator.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_for_good_is_seen_and_holds_up_nothing() -> Result<()> {
+    let Some(mut python) = Python::new()? else {
+        return Ok(());
+    };
+    python.listen("ads", "400:invalid_request")?;
+    let coordinator =
+        Coordinator::start_with(telling(vec![python.receiver("ads")], None, "memory:")).await?;
+    let _cloud = Honest::join(&coordinator.participants, "cloud").await?;
+    let caller = coordinator.caller()?;
+    let purged = caller.delete("alice").await?;
+    caller.until(&purged, State::Purged).await?;
+    let rest = BTreeMap::from([("alice".to_owned(), vec!["purged".to_owned()])]);
+    until("what comes next to be told", async || {
+        Ok((python.taken()? == rest).then_some(()))
+    })
+    .await?;
+    let left = until("a refusal", async || {
+        let left = receivers(&coordinator).await?;
+        let done = left.len() == 1 && left[0].waiting == 0;
+        Ok(done.then_some(left))
+    })
+    .await?;
+    assert_eq!((left[0].receiver.as_str(), left[0].refused), ("ads", 1));
+    coordinator.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_is_away_holds_up_nobody_and_hears_it_all_after_a_restart() -> Result<()> {
+    let place = Place::sqlite()?;
+    let (Some(mut here), Some(mut away)) = (Python::new()?, Python::new()?) else {
+        return Ok(());
+    };
+    here.listen("here", "")?;
+    let both = || vec![here.receiver("here"), away.receiver("away")];
+    let coordinator = Coordinator::start_with(telling(both(), None, &place.url)).await?;
+    let cloud = Honest::join(&coordinator.participants, "cloud").await?;
+    let caller = coordinator.caller()?;
+    let purged = caller.delete("alice").await?;
+    caller.until(&purged, State::Purged).await?;
+    let whole = vec!["disabled".to_owned(), "purged".to_owned()];
+    until("the one that is there", async || {
+        Ok((here.taken()?.get("alice") == Some(&whole)).then_some(()))
+    })
+    .await?;
+    let left = until("the other to be named", async || {
+        let left = receivers(&coordinator).await?;
+        let done = left.len() == 1 && left[0].waiting == 2;
+        Ok(done.then_some(left))
+    })
+    .await?;
+    assert_eq!(left[0].receiver, "away");
+    assert!(left[0].oldest_time.is_some());
+    drop(cloud);
+    coordinator.stop().await?;
+
+    away.listen("away", "")?;
+    let both = vec![here.receiver("here"), away.receiver("away")];
+    let coordinator = Coordinator::start_with(telling(both, None, &place.url)).await?;
+    until("the one that was away", async || {
+        Ok((away.taken()?.get("alice") == Some(&whole)).then_some(()))
+    })
+    .await?;
+    assert_eq!(here.taken()?["alice"], whole, "once");
+    coordinator.stop().await
+}
+
+async fn fetch(client: &Client, url: &str, body: &Value) -> Result<(StatusCode, Value)> {
+    let answer = client.post(url).json(body).send().await?;
+    Ok((answer.status(), answer.json().await?))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_fetches_until_it_has_said_that_it_has_it() -> Result<()> {
+    let Some(python) = Python::new()? else {
+        return Ok(());
+    };
+    tls::install_provider();
+    let listener = Some(loopback(Security::PlainLoopback));
+    let told = telling(vec![fetching("mail")], listener, "memory:");
+    let coordinator = Coordinator::start_with(told).await?;
+    let client = Client::new();
+    let url = format!("http://{}/events/mail", coordinator.events);
+    let _cloud = Honest::join(&coordinator.participants, "cloud").await?;
+    let caller = coordinator.caller()?;
+
+    // Whoever waits is answered when there is something.
+    let waiting = tokio::spawn({
+        let (client, url) = (client.clone(), url.clone());
+        async move { fetch(&client, &url, &json!({"maxEvents": 1})).await }
+    });
+    let purged = caller.delete("alice").await?;
+    caller.until(&purged, State::Purged).await?;
+    let (status, first) = waiting.await??;
+    assert_eq!(status, StatusCode::OK);
+    let sets = first["sets"].as_object().context("sets")?;
+    assert_eq!(sets.len(), 1);
+    let (jti, token) = sets.iter().next().context("a token")?;
+    let claims = python.check(
+        token.as_str().context("a token")?,
+        "https://mail.example.com",
+    )?;
+    assert_eq!(
+        self::told(&claims)?,
+        ("alice".to_owned(), "disabled".to_owned())
+    );
+    assert_eq!(claims["jti"].as_str(), Some(jti.as_str()));
+
+    // What it doesn't say that it has, comes again; what it has, doesn't.
+    let now = json!({"returnImmediately": true});
+    let both = until("both", async || {
+        let (_, both) = fetch(&client, &url, &now).await?;
+        let sets = both["sets"].as_object().context("sets")?.clone();
+        Ok((sets.len() == 2).then_some(sets))
+    })
+    .await?;
+    assert!(both.contains_key(jti));
+    let ack = json!({"returnImmediately": true, "ack": [jti, "no.such", "x"], "maxEvents": 1});
+    let (_, rest) = fetch(&client, &url, &ack).await?;
+    assert_eq!(rest["moreAvailable"], false);
+    let rest = rest["sets"].as_object().context("sets")?;
+    let last = rest.keys().next().context("the purge")?;
+    assert!(last.ends_with(".account-purged"));
+    let wont = json!({"maxEvents": 0, "setErrs": {last: {"err": "invalid_request", "description": "who?"}}});
+    let (status, nothing) = fetch(&client, &url, &wont).await?;
+    assert_eq!((status, nothing), (StatusCode::OK, json!({"sets": {}})));
+    let left = receivers(&coordinator).await?;
+    assert_eq!((left[0].waiting, left[0].refused), (0, 1));
+    coordinator.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_request_is_told_why_and_changes_nothing() -> Result<()> {
+    tls::install_provider();
+    let listener = Some(loopback(Security::PlainLoopback));
+    let told = telling(vec![fetching("mail")], listener, "memory:");
+    let coordinator = Coordinator::start_with(told).await?;
+    let _cloud = Honest::join(&coordinator.participants, "cloud").await?;
+    let caller = coordinator.caller()?;
+    let purged = caller.delete("alice").await?;
+    caller.until(&purged, State::Purged).await?;
+    let client = Client::new();
+    let base = format!("http://{}", coordinator.events);
+    let own = format!("{base}/events/mail");
+    let all = until("both", async || {
+        let (_, both) = fetch(&client, &own, &json!({"returnImmediately": true})).await?;
+        let sets = both["sets"].as_object().context("sets")?.clone();
+        Ok((sets.len() == 2).then_some(sets))
+    })
+    .await?;
+    let names: Vec<_> = all.keys().cloned().collect();
+    let many: Vec<_> = std::iter::repeat_n(&names[0], 1_001).collect();
+    for (path, body, status, err) in [
+        ("/events/other", json!({"ack": names}), 403, "access_denied"),
+        (
+            "/events/mail",
+            json!({"ack": names[0]}),
+            400,
+            "invalid_request",
+        ),
+        (
+            "/events/mail",
+            json!({"ack": names, "maxEvents": -1}),
+            400,
+            "invalid_request",
+        ),
+        ("/events/mail", json!([names]), 400, "invalid_request"),
+        ("/events/mail", json!({"ack": many}), 400, "invalid_request"),
+    ] {
+        let (got, answer) = fetch(&client, &format!("{base}{path}"), &body).await?;
+        assert_eq!(
+            (got.as_u16(), &answer["err"]),
+            (status, &json!(err)),
+            "{path} {body}"
+        );
+    }
+    let large = client.post(&own).body("x".repeat(300_000)).send().await?;
+    assert_eq!(large.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let (_, left) = fetch(&client, &own, &json!({"returnImmediately": true})).await?;
+    let left = left["sets"].as_object().context("sets")?;
+    assert_eq!(left.keys().cloned().collect::<Vec<_>>(), names);
+
+    let keys = client
+        .get(format!("{base}/.well-known/jwks.json"))
+        .send()
+        .await?;
+    assert_eq!(keys.json::<Value>().await?, jws::key_set(&[key().public()]));
+    coordinator.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_a_receivers_own_certificate_opens_its_events() -> Result<()> {
+    tls::install_provider();
+    let ca = DevCa::create()?;
+    let own = Security::Mutual(ca.issue(Role::Coordinator, "coordinator", &[])?);
+    let mut told = telling(
+        vec![fetching("mail")],
+        Some(loopback(own.clone())),
+        "memory:",
+    );
+    for listener in [
+        &mut told.callers,
+        &mut told.participants,
+        &mut told.operators,
+    ] {
+        listener.security = own.clone();
+    }
+    let coordinator = Coordinator::start_with(told).await?;
+    let url = format!("https://{}/events/mail", coordinator.events);
+    let client = |role, name| -> Result<Client> {
+        let shown = ca.issue(role, name, &[])?;
+        let pem = format!("{}{}", shown.cert_pem, shown.key_pem);
+        Ok(Client::builder()
+            .tls_certs_only([reqwest::Certificate::from_pem(shown.ca_pem.as_bytes())?])
+            .identity(reqwest::Identity::from_pem(pem.as_bytes())?)
+            .build()?)
+    };
+    let now = json!({"returnImmediately": true});
+    let (status, answer) = fetch(&client(Role::Receiver, "mail")?, &url, &now).await?;
+    assert_eq!(
+        (status, answer),
+        (StatusCode::OK, json!({"sets": {}, "moreAvailable": false}))
+    );
+    for (role, name) in [
+        (Role::Receiver, "ads"),
+        (Role::Caller, "mail"),
+        (Role::Operator, "mail"),
+        (Role::Participant, "mail"),
+    ] {
+        let (status, answer) = fetch(&client(role, name)?, &url, &now).await?;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{role}/{name}");
+        assert_eq!(answer["err"], "access_denied");
+    }
+    let nobody = Client::builder()
+        .tls_certs_only([reqwest::Certificate::from_pem(ca.pem().as_bytes())?])
+        .build()?;
+    assert!(fetch(&nobody, &url, &now).await.is_err());
+    coordinator.stop().await
+}

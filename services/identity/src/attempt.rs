@@ -64,7 +64,8 @@ pub(crate) async fn count(
     now: SystemTime,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO attempt (account, kind, deletion, request_id, tried_at) VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO attempt (account, kind, deletion, request_id, tried_at) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (account, kind, deletion, request_id) DO NOTHING",
     )
     .bind(account)
     .bind(kind)

@@ -1,7 +1,7 @@
 //! Codes on their way: handed to the courier behind the answer's back, so that its time tells nobody who has an address.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use farewell_kit::store::Store;
 use farewell_kit::{Fault, SendCode};
@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::contact;
 use crate::courier::{Couriers, Letter};
+use crate::notice::Delivery;
 
 /// Before a courier that failed is asked once more.
 const CARRY_PAUSE: Duration = Duration::from_secs(1);
@@ -24,11 +25,11 @@ pub(crate) struct Envelope {
 
 /// Letters that are under way. Clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct Carrying(Arc<Semaphore>);
+pub(crate) struct Carrying(Arc<Semaphore>, Delivery);
 
 impl Default for Carrying {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(CARRYING_MAX)))
+        Self(Arc::new(Semaphore::new(CARRYING_MAX)), Delivery::default())
     }
 }
 
@@ -39,7 +40,12 @@ impl Carrying {
     pub fn room(&self) -> Result<Room, Fault> {
         let room = Arc::clone(&self.0).try_acquire_owned();
         let room = room.map_err(|_| Fault::plain("too many letters are under way"))?;
-        Ok(Room(room))
+        Ok(Room(room, self.1.clone()))
+    }
+
+    /// Where it is known that a gateway fails.
+    pub fn delivery(&self) -> &Delivery {
+        &self.1
     }
 
     /// Returns when nothing is under way any more.
@@ -50,24 +56,27 @@ impl Carrying {
 }
 
 /// Room for one letter, given back when it has arrived, or will not.
-pub(crate) struct Room(#[expect(dead_code, reason = "held, and never read")] OwnedSemaphorePermit);
+pub(crate) struct Room(OwnedSemaphorePermit, Delivery);
 
 impl Room {
     /// Carries, whether the caller waits or has left.
     pub fn carry(self, store: Store, couriers: Couriers, envelope: Envelope) {
         tokio::spawn(async move {
-            let _room = self;
-            carry(&store, &couriers, &envelope).await;
+            let Self(_room, delivery) = self;
+            carry(&store, &couriers, &envelope, &delivery).await;
         });
     }
 }
 
-async fn carry(store: &Store, couriers: &Couriers, envelope: &Envelope) {
+async fn carry(store: &Store, couriers: &Couriers, envelope: &Envelope, delivery: &Delivery) {
     let request = &envelope.request;
     let mut carried = try_to_carry(couriers, envelope).await;
     if carried.is_err() {
         tokio::time::sleep(CARRY_PAUSE).await;
         carried = try_to_carry(couriers, envelope).await;
+    }
+    if carried.is_err() {
+        delivery.failed(SystemTime::now());
     }
     let statement = match &carried {
         Ok(()) => {
@@ -97,7 +106,10 @@ async fn carry(store: &Store, couriers: &Couriers, envelope: &Envelope) {
 
 async fn try_to_carry(couriers: &Couriers, envelope: &Envelope) -> Result<(), Fault> {
     match &envelope.letter {
-        Some(letter) => couriers.of(letter.channel).carry(letter).await,
+        Some(letter) => match couriers.by(letter.way) {
+            Some(courier) => courier.carry(letter).await,
+            None => Ok(()),
+        },
         None => Ok(()),
     }
 }

@@ -15,9 +15,10 @@ use rand::Rng as _;
 use sha2::Sha256;
 use sqlx::{Any, AnyConnection, Transaction};
 use subtle::ConstantTimeEq as _;
+use uuid::Uuid;
 
 use crate::carrying::{Carrying, Envelope};
-use crate::courier::{Couriers, Letter};
+use crate::courier::{Content, Couriers, Letter};
 use crate::{attempt, contact, destination, subject};
 
 /// `attempted_at` is when the courier was called, 0 once it failed; `used_by` is the request that proved itself with it.
@@ -94,6 +95,17 @@ impl Pepper {
         code: &str,
     ) -> Result<Vec<u8>, Fault> {
         self.keyed(&["farewell code", deletion, contact::word(channel), code])
+    }
+
+    /// The token of a link that takes a deletion back, in hexadecimal digits.
+    pub(crate) fn link_token(
+        &self,
+        salt: &str,
+        deletion: &str,
+        receiver: &str,
+    ) -> Result<String, Fault> {
+        let hash = self.keyed(&["farewell revoke link", salt, deletion, receiver])?;
+        Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// The keyed hash of where a code goes, bound to its channel, in hexadecimal digits. An account without an address has a
@@ -322,11 +334,14 @@ async fn decide(
     let (mac, letter) = match to {
         Some(to) => {
             let letter = Letter {
+                id: Uuid::new_v4().to_string(),
                 to,
-                channel: request.channel,
-                code,
+                way: request.channel.into(),
                 deletion: request.deletion.clone(),
-                valid: limits.valid,
+                content: Content::Code {
+                    code,
+                    valid: limits.valid,
+                },
             };
             (right, Some(letter))
         }

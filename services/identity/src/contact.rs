@@ -1,17 +1,21 @@
 //! Where an account can be reached: one phone number, one mail address.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use farewell_kit::export::{Column, Table};
 use farewell_kit::store::{Store, micros};
 use farewell_kit::{CodeChannel, seal};
 use sqlx::AnyConnection;
 
+use crate::courier::Way;
+
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS contact (account TEXT NOT NULL, channel TEXT NOT NULL CHECK (channel IN ('SMS', 'EMAIL')), \
         address TEXT NOT NULL, PRIMARY KEY (account, channel)); \
     CREATE TABLE IF NOT EXISTS contact_change (account TEXT NOT NULL, channel TEXT NOT NULL, changed_at BIGINT NOT NULL, \
-        PRIMARY KEY (account, channel))";
+        PRIMARY KEY (account, channel)); \
+    CREATE TABLE IF NOT EXISTS contact_earlier (account TEXT NOT NULL, channel TEXT NOT NULL, address TEXT NOT NULL, \
+        changed_at BIGINT NOT NULL, PRIMARY KEY (account, channel, address))";
 
 /// What its owner may take along.
 pub(crate) const EXPORT: Table = Table::new(
@@ -20,8 +24,9 @@ pub(crate) const EXPORT: Table = Table::new(
     "SELECT channel, channel, address FROM contact WHERE account = $1 AND channel > $2 ORDER BY channel LIMIT $3",
 );
 
-/// Binds a phone number or a mail address, instead of an earlier one. For a while nobody can delete the account then: codes
-/// that go to a new address don't say who bound it. The same address again changes nothing.
+/// Binds a phone number or a mail address, instead of an earlier one. For a while deleting the account asks for more then: codes
+/// that go to a new address don't say who bound it; and the earlier one hears of it. The same address again changes nothing, and
+/// the first one changes none.
 ///
 /// Errors: [`seal::Error::Sealed`], [`seal::Error::Erased`].
 pub async fn set_contact(
@@ -32,12 +37,70 @@ pub async fn set_contact(
 ) -> Result<(), seal::Error> {
     let mut tx = store.pool().begin().await?;
     seal::admit(&mut tx, account).await?;
-    if self::address(&mut tx, account, channel).await?.as_deref() == Some(address) {
+    let earlier = self::address(&mut tx, account, channel).await?;
+    if earlier.as_deref() == Some(address) {
         return Ok(());
     }
     put(&mut tx, account, channel, address).await?;
-    changed(&mut tx, account, channel, SystemTime::now()).await?;
+    if let Some(earlier) = earlier {
+        let now = SystemTime::now();
+        keep_earlier(&mut tx, account, channel, &earlier, now).await?;
+        changed(&mut tx, account, channel, now).await?;
+    }
     Ok(tx.commit().await?)
+}
+
+/// Keeps what was bound before, for as long as its change is recent and no longer.
+async fn keep_earlier(
+    connection: &mut AnyConnection,
+    account: &str,
+    channel: CodeChannel,
+    address: &str,
+    now: SystemTime,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO contact_earlier (account, channel, address, changed_at) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (account, channel, address) DO UPDATE SET changed_at = excluded.changed_at",
+    )
+    .bind(account)
+    .bind(word(channel))
+    .bind(address)
+    .bind(micros(now))
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Every number and address, and those that were changed not longer ago than `recent`.
+pub(crate) async fn everywhere(
+    connection: &mut AnyConnection,
+    account: &str,
+    recent: Duration,
+    now: SystemTime,
+) -> Result<Vec<(Way, String)>, sqlx::Error> {
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "SELECT channel, address FROM contact WHERE account = $1 \
+         UNION SELECT channel, address FROM contact_earlier WHERE account = $1 AND changed_at > $2",
+    )
+    .bind(account)
+    .bind(now.checked_sub(recent).map_or(0, micros))
+    .fetch_all(connection)
+    .await?;
+    let way = |(channel, address): (String, String)| Some((Way::from_word(&channel)?, address));
+    Ok(rows.into_iter().filter_map(way).collect())
+}
+
+/// Forgets what was bound before longer ago than `recent`.
+pub(crate) async fn sweep(
+    connection: &mut AnyConnection,
+    recent: Duration,
+    now: SystemTime,
+) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query("DELETE FROM contact_earlier WHERE changed_at <= $1")
+        .bind(now.checked_sub(recent).map_or(0, micros))
+        .execute(connection)
+        .await?;
+    Ok(deleted.rows_affected())
 }
 
 /// Remembers when a number or address was changed, if no later change is known.
@@ -96,11 +159,15 @@ pub(crate) async fn erase(
     connection: &mut AnyConnection,
     account: &str,
 ) -> Result<u64, sqlx::Error> {
+    let earlier = sqlx::query("DELETE FROM contact_earlier WHERE account = $1")
+        .bind(account)
+        .execute(&mut *connection)
+        .await?;
     let deleted = sqlx::query("DELETE FROM contact WHERE account = $1")
         .bind(account)
         .execute(connection)
         .await?;
-    Ok(deleted.rows_affected())
+    Ok(earlier.rows_affected() + deleted.rows_affected())
 }
 
 pub(crate) async fn erase_changes(

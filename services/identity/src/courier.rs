@@ -31,25 +31,86 @@ pub trait Courier: Send + Sync + 'static {
     async fn carry(&self, letter: &Letter) -> Result<(), Fault>;
 }
 
-/// A code on its way. Its `Debug` shows neither address nor code.
+/// Something for a person, on its way. Its `Debug` shows neither address nor content.
 #[derive(Clone)]
 pub struct Letter {
-    /// A phone number or a mail address.
+    /// The same however often it is carried: by this a gateway knows a repeat.
+    pub id: String,
+    /// A phone number, a mail address or a session of a device.
     pub to: String,
     /// Which of them.
-    pub channel: CodeChannel,
-    /// Six digits.
-    pub code: String,
+    pub way: Way,
     /// `deletions/{deletion}`.
     pub deletion: String,
-    /// How long the code is accepted.
-    pub valid: Duration,
+    /// What it says.
+    pub content: Content,
+}
+
+/// How a letter travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Sms,
+    Email,
+    /// To a device that is signed in, by the session's id: the company's push gateway knows which device has that.
+    Push,
+}
+
+impl Way {
+    /// How it is stored.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Sms => "SMS",
+            Self::Email => "EMAIL",
+            Self::Push => "PUSH",
+        }
+    }
+
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
+        [Self::Sms, Self::Email, Self::Push]
+            .into_iter()
+            .find(|way| way.word() == word)
+    }
+}
+
+impl From<CodeChannel> for Way {
+    fn from(channel: CodeChannel) -> Self {
+        match channel {
+            CodeChannel::Sms => Self::Sms,
+            CodeChannel::Email => Self::Email,
+        }
+    }
+}
+
+/// What a letter says.
+#[derive(Clone)]
+pub enum Content {
+    /// Six digits, and how long they are accepted.
+    Code { code: String, valid: Duration },
+    /// A notice.
+    Notice(Written),
+}
+
+/// A notice in words.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Written {
+    /// What names it among the notices of its deletion.
+    pub notice: String,
+    /// For instance `SEALED`.
+    pub kind: String,
+    /// `en` or `zh`.
+    pub language: &'static str,
+    pub subject: String,
+    /// The link is in it.
+    pub text: String,
+    /// Where the deletion is taken back, with the receiver's own token.
+    pub link: Option<String>,
 }
 
 impl fmt::Debug for Letter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Letter")
-            .field("channel", &self.channel)
+            .field("id", &self.id)
+            .field("way", &self.way)
             .field("deletion", &self.deletion)
             .finish_non_exhaustive()
     }
@@ -62,6 +123,9 @@ pub struct Config {
     pub sms: Route,
     /// Mail addresses.
     pub email: Route,
+    /// Devices that are signed in. Without it they are not told.
+    #[serde(default)]
+    pub push: Option<Route>,
 }
 
 impl Config {
@@ -69,7 +133,8 @@ impl Config {
     pub fn file(path: PathBuf) -> Self {
         Self {
             sms: Route::File { path: path.clone() },
-            email: Route::File { path },
+            email: Route::File { path: path.clone() },
+            push: Some(Route::File { path }),
         }
     }
 }
@@ -114,6 +179,7 @@ impl fmt::Debug for Route {
 pub struct Couriers {
     sms: Arc<dyn Courier>,
     email: Arc<dyn Courier>,
+    push: Option<Arc<dyn Courier>>,
 }
 
 impl Couriers {
@@ -124,22 +190,45 @@ impl Couriers {
         if matches!(config.sms, Route::Smtp { .. }) {
             bail!("courier.sms: a text message does not travel by SMTP");
         }
+        if matches!(config.push, Some(Route::Smtp { .. })) {
+            bail!("courier.push: a device is not reached by SMTP");
+        }
         Ok(Self {
             sms: open(&config.sms).context("courier.sms")?,
             email: open(&config.email).context("courier.email")?,
+            push: config
+                .push
+                .as_ref()
+                .map(open)
+                .transpose()
+                .context("courier.push")?,
         })
     }
 
     /// From couriers of one's own.
     pub fn new(sms: Arc<dyn Courier>, email: Arc<dyn Courier>) -> Self {
-        Self { sms, email }
+        Self {
+            sms,
+            email,
+            push: None,
+        }
     }
 
-    /// The courier of a channel.
-    pub fn of(&self, channel: CodeChannel) -> &dyn Courier {
-        match channel {
-            CodeChannel::Sms => self.sms.as_ref(),
-            CodeChannel::Email => self.email.as_ref(),
+    /// With one that reaches devices.
+    #[must_use]
+    pub fn with_push(self, push: Arc<dyn Courier>) -> Self {
+        Self {
+            push: Some(push),
+            ..self
+        }
+    }
+
+    /// The courier of a way, if there is one.
+    pub fn by(&self, way: Way) -> Option<&dyn Courier> {
+        match way {
+            Way::Sms => Some(self.sms.as_ref()),
+            Way::Email => Some(self.email.as_ref()),
+            Way::Push => self.push.as_deref(),
         }
     }
 }
@@ -158,13 +247,39 @@ fn open(route: &Route) -> anyhow::Result<Arc<dyn Courier>> {
     })
 }
 
+/// Carries, and gives up on a courier that hangs.
+///
+/// Errors: as [`Courier::carry`].
+pub(crate) async fn in_time(courier: &dyn Courier, letter: &Letter) -> Result<(), Fault> {
+    match tokio::time::timeout(CARRY_LIMIT * 2, courier.carry(letter)).await {
+        Ok(carried) => carried,
+        Err(_) => Err(Fault::plain("the courier gave no answer")),
+    }
+}
+
 /// How a letter looks as JSON, in a file and to a gateway.
 fn json(letter: &Letter) -> serde_json::Value {
-    let channel = match letter.channel {
-        CodeChannel::Sms => "sms",
-        CodeChannel::Email => "email",
+    let mut json = serde_json::json!({
+        "id": letter.id,
+        "to": letter.to,
+        "channel": letter.way.word().to_lowercase(),
+        "deletion": letter.deletion,
+    });
+    let content = match &letter.content {
+        Content::Code { code, .. } => serde_json::json!({ "code": code }),
+        Content::Notice(written) => serde_json::json!({
+            "notice": written.notice,
+            "kind": written.kind,
+            "language": written.language,
+            "subject": written.subject,
+            "text": written.text,
+            "link": written.link,
+        }),
     };
-    serde_json::json!({ "to": letter.to, "channel": channel, "code": letter.code, "deletion": letter.deletion })
+    if let (Some(json), serde_json::Value::Object(content)) = (json.as_object_mut(), content) {
+        json.extend(content);
+    }
+    json
 }
 
 #[cfg(test)]
@@ -174,11 +289,14 @@ mod tests {
     #[test]
     fn nothing_personal_or_secret_is_shown() {
         let letter = Letter {
+            id: "l1".to_owned(),
             to: "+86 138".to_owned(),
-            channel: CodeChannel::Sms,
-            code: "123456".to_owned(),
+            way: Way::Sms,
             deletion: "deletions/d1".to_owned(),
-            valid: Duration::from_secs(1),
+            content: Content::Code {
+                code: "123456".to_owned(),
+                valid: Duration::from_secs(1),
+            },
         };
         let route = Route::Smtp {
             url: "smtps://u:pass@h".to_owned(),
@@ -203,14 +321,24 @@ mod tests {
         assert!(
             Couriers::open(&Config {
                 sms: smtp.clone(),
-                email: file.clone()
+                email: file.clone(),
+                push: None,
+            })
+            .is_err()
+        );
+        assert!(
+            Couriers::open(&Config {
+                sms: file.clone(),
+                email: file.clone(),
+                push: Some(smtp.clone()),
             })
             .is_err()
         );
         assert!(
             Couriers::open(&Config {
                 sms: file,
-                email: smtp
+                email: smtp,
+                push: None,
             })
             .is_ok()
         );

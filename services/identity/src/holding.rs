@@ -23,7 +23,12 @@ pub(crate) async fn held(
          UNION ALL SELECT 'credentials', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(hash)), 0) AS BIGINT) \
              FROM credential WHERE account = $1 \
          UNION ALL SELECT 'contacts', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(address)), 0) AS BIGINT) \
-             FROM contact WHERE account = $1 \
+             FROM (SELECT account, address FROM contact UNION ALL SELECT account, address FROM contact_earlier) held \
+             WHERE account = $1 \
+         UNION ALL SELECT 'notices', (SELECT COUNT(*) FROM notice WHERE account = $1) \
+             + (SELECT COUNT(*) FROM letter WHERE account = $1), CAST(0 AS BIGINT) \
+         UNION ALL SELECT 'revoke_links', COUNT(*), CAST(0 AS BIGINT) FROM revoke_link WHERE account = $1 \
+         UNION ALL SELECT 'languages', COUNT(*), CAST(0 AS BIGINT) FROM account_language WHERE account = $1 \
          UNION ALL SELECT 'contact_changes', COUNT(*), CAST(0 AS BIGINT) FROM contact_change WHERE account = $1 \
          UNION ALL SELECT 'cases', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(reference)), 0) AS BIGINT) \
              FROM open_case WHERE account = $1 \

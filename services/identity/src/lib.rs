@@ -16,7 +16,10 @@ mod eligibility;
 mod grant;
 mod guardian;
 mod holding;
+mod language;
+mod link;
 mod login;
+pub mod notice;
 mod participant;
 mod proof;
 mod realname;
@@ -42,6 +45,7 @@ pub use self::eligibility::BLOCKERS;
 pub use self::grant::{grant, revoke_grants};
 pub use self::guardian::{agree_to_deletion, end_guardianship, set_guardian};
 pub use self::holding::left_over;
+pub use self::language::{Language, set_language};
 pub use self::login::{LoginError, is_logged_in, log_in};
 pub use self::participant::Identity;
 pub use self::realname::{clear_real_name, set_real_name};
@@ -64,6 +68,9 @@ pub const SCHEMA: &[&str] = &[
     proof::SCHEMA,
     attempt::SCHEMA,
     destination::SCHEMA,
+    language::SCHEMA,
+    link::SCHEMA,
+    notice::SCHEMA,
 ];
 
 /// The name space in a PostgreSQL that services share.
@@ -82,6 +89,8 @@ pub struct Config {
     pub pepper: code::Pepper,
     /// Limits of codes and passwords.
     pub rules: Rules,
+    /// How notices are written.
+    pub notices: notice::Config,
 }
 
 /// Opens the database and puts the schema in place.
@@ -99,8 +108,11 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let store = open(&config.database)
         .await
         .context("opening identity's database")?;
-    let identity = Identity::new(store.clone(), couriers, config.pepper, config.rules);
-    shutdown.spawn(sweep::run(store.clone(), shutdown.clone()));
+    let recent = config.rules.recent_change;
+    let identity = Identity::new(store.clone(), couriers, config.pepper, config.rules)
+        .with_notices(config.notices);
+    shutdown.spawn(sweep::run(store.clone(), recent, shutdown.clone()));
+    shutdown.spawn(identity.clone().deliver(shutdown.clone()));
     service::run(store, Arc::new(identity.clone()), config.session, shutdown).await;
     // What was answered as sent is sent, unless its courier hangs.
     let _ = tokio::time::timeout(courier::CARRY_LIMIT, identity.carried()).await;

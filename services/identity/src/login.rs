@@ -1,4 +1,4 @@
-//! Login sessions. A seal ends them; lifting it brings none back: the person logs in again.
+//! Login sessions. A seal ends them; lifting it brings those back that it ended: everything is as it was.
 
 use std::time::SystemTime;
 
@@ -14,7 +14,8 @@ use crate::credential::{self, Hasher};
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS login (id TEXT PRIMARY KEY, account TEXT NOT NULL, agent TEXT NOT NULL, \
         started_at BIGINT NOT NULL, ended_at BIGINT NOT NULL); \
-    CREATE INDEX IF NOT EXISTS login_by_account ON login (account)";
+    CREATE INDEX IF NOT EXISTS login_by_account ON login (account); \
+    CREATE TABLE IF NOT EXISTS login_sealed (id TEXT PRIMARY KEY, account TEXT NOT NULL)";
 
 /// What its owner may take along: where somebody was logged in, and nothing that logs anybody in.
 pub(crate) const EXPORT: Table = Table::new(
@@ -126,8 +127,47 @@ pub(crate) async fn insert(
     .map(drop)
 }
 
-/// Ends every session of the account.
+/// The sessions that live, or did when the account was sealed.
+pub(crate) async fn devices(
+    connection: &mut AnyConnection,
+    account: &str,
+) -> Result<Vec<String>, sqlx::Error> {
+    let rows: Vec<(String,)> = sqlx::query_as(
+        "SELECT id FROM login WHERE account = $1 \
+             AND (ended_at = 0 OR id IN (SELECT id FROM login_sealed WHERE account = $1)) ORDER BY id",
+    )
+    .bind(account)
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
+/// Brings the sessions back that the seal ended.
+pub(crate) async fn resume(
+    connection: &mut AnyConnection,
+    account: &str,
+) -> Result<(), sqlx::Error> {
+    for statement in [
+        "UPDATE login SET ended_at = 0 WHERE account = $1 AND id IN (SELECT id FROM login_sealed WHERE account = $1)",
+        "DELETE FROM login_sealed WHERE account = $1",
+    ] {
+        sqlx::query(statement)
+            .bind(account)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Ends every session of the account, and remembers which lived.
 pub(crate) async fn end(connection: &mut AnyConnection, account: &str) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO login_sealed (id, account) SELECT id, account FROM login WHERE account = $1 AND ended_at = 0 \
+         ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(account)
+    .execute(&mut *connection)
+    .await?;
     sqlx::query("UPDATE login SET ended_at = $2 WHERE account = $1 AND ended_at = 0")
         .bind(account)
         .bind(micros(SystemTime::now()))
@@ -140,6 +180,10 @@ pub(crate) async fn erase(
     connection: &mut AnyConnection,
     account: &str,
 ) -> Result<u64, sqlx::Error> {
+    sqlx::query("DELETE FROM login_sealed WHERE account = $1")
+        .bind(account)
+        .execute(&mut *connection)
+        .await?;
     let deleted = sqlx::query("DELETE FROM login WHERE account = $1")
         .bind(account)
         .execute(connection)

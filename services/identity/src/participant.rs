@@ -7,9 +7,10 @@ use farewell_kit::export::{Part, Table, Tables};
 use farewell_kit::seal::{self, Begun};
 use farewell_kit::store::Store;
 use farewell_kit::{
-    Answer, Blocker, CheckProof, CodeSent, Done, Fault, Inventory, Order, Outcome, Participant,
-    ProofChecked, ProofKind, SendCode,
+    Answer, Blocker, CheckProof, CodeSent, Done, Fault, Inventory, Letters, Notice, Order, Outcome,
+    Participant, ProofChecked, ProofKind, SendCode,
 };
+use farewell_runtime::shutdown::Shutdown;
 use sqlx::AnyConnection;
 
 use crate::carrying::Carrying;
@@ -18,7 +19,8 @@ use crate::courier::Couriers;
 use crate::credential::{self, Hasher};
 use crate::rules::Rules;
 use crate::{
-    account, case, contact, eligibility, grant, guardian, holding, login, proof, realname,
+    account, case, contact, eligibility, grant, guardian, holding, language, link, login, notice,
+    proof, realname,
 };
 
 /// What an account's owner may take along, in this order. What proves who somebody is stays, also hashed: passwords, codes,
@@ -40,6 +42,7 @@ pub struct Identity {
     pepper: Pepper,
     hasher: Hasher,
     rules: Rules,
+    notices: notice::Config,
 }
 
 impl Identity {
@@ -52,7 +55,21 @@ impl Identity {
             pepper,
             hasher: Hasher::default(),
             rules,
+            notices: notice::Config::default(),
         }
+    }
+
+    /// Writes notices in this way.
+    #[must_use]
+    pub fn with_notices(self, notices: notice::Config) -> Self {
+        Self { notices, ..self }
+    }
+
+    /// Carries letters until `shutdown`.
+    pub(crate) async fn deliver(self, shutdown: Shutdown) {
+        let by = (self.couriers, self.pepper);
+        let delivery = self.carrying.delivery().clone();
+        notice::run(self.store, by, self.notices, delivery, shutdown).await;
     }
 
     /// Returns when no letter is under way any more.
@@ -78,7 +95,7 @@ impl Identity {
         now: SystemTime,
     ) -> Result<ProofChecked, Fault> {
         if request.kind == ProofKind::RevokeLink {
-            return Ok(ProofChecked::Wrong { tries_left: 0 });
+            return link::check(&self.store, &self.pepper, request, now).await;
         }
         proof::check(
             &self.store,
@@ -108,10 +125,12 @@ impl Participant for Identity {
     }
 
     async fn unseal(&self, order: &Order) -> Result<Answer, Fault> {
-        seal::lift(&self.store, order)
-            .await?
-            .finish(Done::new(Outcome::Unsealed))
-            .await
+        let mut work = match seal::lift(&self.store, order).await? {
+            Begun::Answered(answer) => return Ok(answer),
+            Begun::Open(work) => work,
+        };
+        login::resume(work.tx(), &order.account).await?;
+        work.finish(Done::new(Outcome::Unsealed)).await
     }
 
     async fn act(&self, order: &Order) -> Result<Answer, Fault> {
@@ -163,16 +182,33 @@ impl Participant for Identity {
     async fn check_proof(&self, request: &CheckProof) -> Result<ProofChecked, Fault> {
         self.check_proof_at(request, SystemTime::now()).await
     }
+
+    async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
+        let (recent, now) = (self.rules.recent_change, SystemTime::now());
+        notice::keep(&self.store, &self.notices, recent, notice, now).await?;
+        self.carrying.delivery().wake();
+        Ok(())
+    }
+
+    async fn letters(&self) -> Result<Letters, Fault> {
+        Ok(Letters {
+            last_failure: self.carrying.delivery().last_failure(),
+            ..notice::count(&self.store).await?
+        })
+    }
 }
 
 /// The account's own row goes last.
 async fn erase(
     connection: &mut AnyConnection,
     account: &str,
-) -> Result<[(&'static str, u64); 10], sqlx::Error> {
+) -> Result<[(&'static str, u64); 13], sqlx::Error> {
     Ok([
         ("proofs", proof::erase(connection, account).await?),
         ("codes", code::erase(connection, account).await?),
+        ("notices", notice::erase(connection, account).await?),
+        ("revoke_links", link::erase(connection, account).await?),
+        ("languages", language::erase(connection, account).await?),
         ("real_names", realname::erase(connection, account).await?),
         (
             "third_party_grants",

@@ -5,14 +5,14 @@ use std::time::{Duration, SystemTime};
 use farewell_kit::store::Store;
 use farewell_runtime::shutdown::Shutdown;
 
-use crate::{attempt, code, destination, proof, subject};
+use crate::{attempt, code, contact, destination, notice, proof, subject};
 
 const PERIOD: Duration = Duration::from_secs(60 * 60);
 
 /// Sweeps until `shutdown`. Trouble passes: the next round finds the same.
-pub(crate) async fn run(store: Store, shutdown: Shutdown) {
+pub(crate) async fn run(store: Store, recent: Duration, shutdown: Shutdown) {
     loop {
-        if let Err(error) = sweep(&store, SystemTime::now()).await {
+        if let Err(error) = sweep(&store, recent, SystemTime::now()).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "nothing was swept"
@@ -26,12 +26,18 @@ pub(crate) async fn run(store: Store, shutdown: Shutdown) {
 }
 
 /// Rows removed.
-pub(crate) async fn sweep(store: &Store, now: SystemTime) -> Result<u64, sqlx::Error> {
+pub(crate) async fn sweep(
+    store: &Store,
+    recent: Duration,
+    now: SystemTime,
+) -> Result<u64, sqlx::Error> {
     let mut connection = store.pool().acquire().await?;
     let holds = subject::sweep(&mut connection, now).await?;
     let attempts = attempt::sweep(&mut connection, now).await?;
     let destinations = destination::sweep(&mut connection, now).await?;
     let proofs = proof::sweep(&mut connection).await?;
     let codes = code::sweep(&mut connection, now).await?;
-    Ok(holds + attempts + destinations + proofs + codes)
+    let contacts = contact::sweep(&mut connection, recent, now).await?;
+    let letters = notice::sweep(&mut connection, now).await?;
+    Ok(holds + contacts + letters + attempts + destinations + proofs + codes)
 }

@@ -62,12 +62,12 @@ impl Account {
     }
 }
 
-/// The newest code of a deletion in lines of `{to, channel, code, deletion}`.
+/// The newest code of a deletion in lines of JSON, among which there are notices, too.
 fn code_in(text: &str, deletion: &str) -> Option<String> {
     text.lines()
         .rev()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .find(|letter| letter["deletion"] == deletion)
+        .find(|letter| letter["deletion"] == deletion && letter["code"].is_string())
         .and_then(|letter| letter["code"].as_str().map(str::to_owned))
 }
 

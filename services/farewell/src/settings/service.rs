@@ -99,6 +99,8 @@ pub struct Service {
     pub pepper: Secret,
     /// Identity only: limits of codes and passwords.
     pub rules: RulesChoice,
+    /// Identity only: how notices are written.
+    pub notices: NoticesChoice,
     /// Store only: what law keeps.
     pub retention: RetentionChoice,
     /// Support only: ports.
@@ -179,6 +181,29 @@ pub struct RulesChoice {
     pub recent_change: Human,
 }
 
+/// See [`farewell_identity::notice::Config`].
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NoticesChoice {
+    /// The page that links lead to; empty: notices hold none.
+    pub links: String,
+    /// `en` or `zh`, for whom has said none.
+    pub language: farewell_identity::Language,
+}
+
+impl Validate for NoticesChoice {
+    fn problems(&self, out: &mut Vec<Problem>) {
+        let secret =
+            self.links.starts_with("https://") || self.links.starts_with("http://127.0.0.1");
+        if !self.links.is_empty() && (!secret || self.links.contains(['#', ' '])) {
+            out.push(Problem::new(
+                "links",
+                "must be a page under https://, without a #, or empty",
+            ));
+        }
+    }
+}
+
 /// See [`Retention`].
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -206,6 +231,7 @@ impl Default for Service {
             courier: None,
             pepper: Secret::default(),
             rules: RulesChoice::default(),
+            notices: NoticesChoice::default(),
             retention: RetentionChoice::default(),
             listen: Listen::default(),
             keys: Secret::default(),
@@ -358,6 +384,7 @@ impl Validate for Identity {
     fn problems(&self, out: &mut Vec<Problem>) {
         self.0.problems(out);
         nested("rules", &self.0.rules, out);
+        nested("notices", &self.0.notices, out);
         if self.0.courier.is_none() {
             out.push(Problem::new(
                 "courier",
@@ -443,6 +470,10 @@ impl Service {
                 tries_per_day_max: self.rules.tries_per_day_max,
                 password_tries_max: self.rules.password_tries_max,
                 recent_change: self.rules.recent_change.get(),
+            },
+            notices: farewell_identity::notice::Config {
+                links: Some(self.notices.links.clone()).filter(|links| !links.is_empty()),
+                language: self.notices.language,
             },
         })
     }

@@ -1,4 +1,4 @@
-//! A file in place of a gateway, for development: one line `{to, channel, code, deletion}` for each letter.
+//! A file in place of a gateway, for development: one line of JSON for each letter.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -54,9 +54,8 @@ fn append(path: &Path, line: &str) -> io::Result<()> {
 mod tests {
     use std::time::Duration;
 
-    use farewell_kit::CodeChannel;
-
     use super::*;
+    use crate::courier::{Content, Way};
 
     #[tokio::test]
     async fn a_line_for_each_letter_that_only_the_owner_reads() {
@@ -64,14 +63,20 @@ mod tests {
         std::fs::write(&path, "").unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         let mut letter = Letter {
+            id: "l1".to_owned(),
             to: "li@example.com".to_owned(),
-            channel: CodeChannel::Email,
-            code: "012345".to_owned(),
+            way: Way::Email,
             deletion: "deletions/d1".to_owned(),
-            valid: Duration::from_secs(600),
+            content: Content::Code {
+                code: "012345".to_owned(),
+                valid: Duration::from_secs(600),
+            },
         };
         File::new(path.clone()).carry(&letter).await.unwrap();
-        letter.code = "678901".to_owned();
+        letter.content = Content::Code {
+            code: "678901".to_owned(),
+            valid: Duration::from_secs(600),
+        };
         File::new(path.clone()).carry(&letter).await.unwrap();
 
         let text = std::fs::read_to_string(&path).unwrap();
@@ -81,7 +86,7 @@ mod tests {
             .collect();
         assert_eq!(
             lines[0],
-            serde_json::json!({"to": "li@example.com", "channel": "email", "code": "012345", "deletion": "deletions/d1"})
+            serde_json::json!({"id": "l1", "to": "li@example.com", "channel": "email", "code": "012345", "deletion": "deletions/d1"})
         );
         assert_eq!(lines[1]["code"], "678901");
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, MODE);

@@ -4,9 +4,10 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use farewell_kit::Fault;
 use lettre::message::Mailbox;
+use lettre::message::header::ContentType;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 
-use super::{CARRY_LIMIT, Courier, Letter};
+use super::{CARRY_LIMIT, Content, Courier, Letter};
 
 pub(super) struct Smtp {
     transport: AsyncSmtpTransport<Tokio1Executor>,
@@ -34,17 +35,15 @@ impl Courier for Smtp {
             .to
             .parse()
             .map_err(|_| Fault::new("a letter", "the address can't be read"))?;
-        let minutes = letter.valid.as_secs().div_ceil(60);
+        let (subject, text) = words(letter);
         let message = Message::builder()
+            // A letter that is carried twice is one message to whoever reads it.
+            .message_id(Some(format!("<{}@farewell.invalid>", letter.id)))
             .from(self.from.clone())
             .to(Mailbox::new(None, to))
-            .subject("Your code to delete your account")
-            .body(format!(
-                "Your code is {}. It can be used for {minutes} minutes.\n\n\
-                 It confirms that your account is to be deleted. If you did not ask for that, tell nobody the code and \
-                 change your password.\n",
-                letter.code
-            ))
+            .subject(subject)
+            .header(ContentType::TEXT_PLAIN)
+            .body(text)
             .map_err(|_| Fault::new("a letter", "it can't be written"))?;
         // A relay repeats addresses in what it answers: only its code goes on.
         self.transport
@@ -60,15 +59,33 @@ impl Courier for Smtp {
     }
 }
 
+/// Subject and text.
+fn words(letter: &Letter) -> (String, String) {
+    match &letter.content {
+        Content::Code { code, valid } => {
+            let minutes = valid.as_secs().div_ceil(60);
+            (
+                "Your code to delete your account".to_owned(),
+                format!(
+                    "Your code is {code}. It can be used for {minutes} minutes.\n\n\
+                     It confirms that your account is to be deleted. If you did not ask for that, tell nobody the code and \
+                     change your password.\n",
+                ),
+            )
+        }
+        Content::Notice(written) => (written.subject.clone(), format!("{}\n", written.text)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use farewell_kit::CodeChannel;
     use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::courier::Way;
 
     /// A relay that takes one letter, or says no to its recipient, and gives back what it read.
     async fn relay(listener: TcpListener, recipient: &'static str) -> String {
@@ -101,11 +118,14 @@ mod tests {
 
     fn letter() -> Letter {
         Letter {
+            id: "l1".to_owned(),
             to: "li@example.com".to_owned(),
-            channel: CodeChannel::Email,
-            code: "012345".to_owned(),
+            way: Way::Email,
             deletion: "deletions/d1".to_owned(),
-            valid: Duration::from_secs(600),
+            content: Content::Code {
+                code: "012345".to_owned(),
+                valid: Duration::from_secs(600),
+            },
         }
     }
 

@@ -28,7 +28,12 @@ impl Webhook {
 #[async_trait]
 impl Courier for Webhook {
     async fn carry(&self, letter: &Letter) -> Result<(), Fault> {
-        let mut request = self.client.post(self.url.clone()).json(&json(letter));
+        // The draft of an IETF standard, and what gateways take: the same key is the same letter.
+        let mut request = self
+            .client
+            .post(self.url.clone())
+            .header("idempotency-key", &letter.id)
+            .json(&json(letter));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
@@ -47,11 +52,11 @@ impl Courier for Webhook {
 mod tests {
     use std::time::Duration;
 
-    use farewell_kit::CodeChannel;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::courier::{Content, Way};
 
     /// Answers one request and gives back what it read.
     async fn gateway(listener: TcpListener, answer: &'static str) -> String {
@@ -69,11 +74,14 @@ mod tests {
 
     fn letter() -> Letter {
         Letter {
+            id: "l1".to_owned(),
             to: "+8613800000000".to_owned(),
-            channel: CodeChannel::Sms,
-            code: "012345".to_owned(),
+            way: Way::Sms,
             deletion: "deletions/d1".to_owned(),
-            valid: Duration::from_secs(600),
+            content: Content::Code {
+                code: "012345".to_owned(),
+                valid: Duration::from_secs(600),
+            },
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 use farewell_kit::{CodeChannel, ProofKind};
 
 use super::*;
-use crate::courier::{Letter, MockCourier};
+use crate::courier::{Content, Letter, MockCourier};
 use crate::credential::Cost;
 use crate::sample::sample_with;
 use crate::{
@@ -32,7 +32,11 @@ struct Case {
 
 impl Case {
     fn code(&self) -> String {
-        self.carried.lock().unwrap().last().unwrap().code.clone()
+        let carried = self.carried.lock().unwrap();
+        match &carried.last().unwrap().content {
+            Content::Code { code, .. } => code.clone(),
+            Content::Notice(_) => panic!("a notice"),
+        }
     }
 
     fn letters(&self) -> usize {

@@ -1,0 +1,90 @@
+//! The language that letters to an account's owner are written in.
+
+use std::fmt;
+
+use farewell_kit::seal;
+use farewell_kit::store::Store;
+use serde::Deserialize;
+use sqlx::AnyConnection;
+
+pub(crate) const SCHEMA: &str = "\
+    CREATE TABLE IF NOT EXISTS account_language (account TEXT PRIMARY KEY, language TEXT NOT NULL)";
+
+/// A language that letters are written in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Language {
+    #[default]
+    #[serde(rename = "en")]
+    English,
+    #[serde(rename = "zh")]
+    Chinese,
+}
+
+impl Language {
+    /// Every language.
+    pub const ALL: [Self; 2] = [Self::English, Self::Chinese];
+
+    /// The tag of RFC 5646.
+    pub const fn tag(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::Chinese => "zh",
+        }
+    }
+
+    /// From its tag.
+    pub fn from_tag(tag: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.tag() == tag)
+    }
+}
+
+impl fmt::Display for Language {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.tag())
+    }
+}
+
+/// Says which language the owner reads.
+///
+/// Errors: [`seal::Error::Sealed`], [`seal::Error::Erased`].
+pub async fn set_language(
+    store: &Store,
+    account: &str,
+    language: Language,
+) -> Result<(), seal::Error> {
+    let mut tx = store.pool().begin().await?;
+    seal::admit(&mut tx, account).await?;
+    sqlx::query(
+        "INSERT INTO account_language (account, language) VALUES ($1, $2) \
+         ON CONFLICT (account) DO UPDATE SET language = excluded.language",
+    )
+    .bind(account)
+    .bind(language.tag())
+    .execute(&mut *tx)
+    .await?;
+    Ok(tx.commit().await?)
+}
+
+/// The language of an account, if it said one.
+pub(crate) async fn of(
+    connection: &mut AnyConnection,
+    account: &str,
+) -> Result<Option<Language>, sqlx::Error> {
+    let row: Option<(String,)> =
+        sqlx::query_as("SELECT language FROM account_language WHERE account = $1")
+            .bind(account)
+            .fetch_optional(connection)
+            .await?;
+    Ok(row.and_then(|(tag,)| Language::from_tag(&tag)))
+}
+
+pub(crate) async fn erase(
+    connection: &mut AnyConnection,
+    account: &str,
+) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query("DELETE FROM account_language WHERE account = $1")
+        .bind(account)
+        .execute(connection)
+        .await?;
+    Ok(deleted.rows_affected())
+}

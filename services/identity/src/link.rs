@@ -1,0 +1,113 @@
+//! Links in notices that take a deletion back without a log-in.
+//!
+//! A token is 256 bits that nobody guesses: a hash, keyed with the pepper, of a random salt, the deletion and who it was sent
+//! to. The salt alone is stored, so that the database tells no token, and a letter that is carried again holds the same one.
+//! Each receiver has one of their own. A token takes back its one deletion and proves nothing else; coordinators take no
+//! revoke once erasing begins.
+
+use std::time::SystemTime;
+
+use farewell_kit::store::{Store, micros};
+use farewell_kit::{CheckProof, Fault, ProofChecked};
+use sqlx::AnyConnection;
+use subtle::ConstantTimeEq as _;
+
+use crate::code::Pepper;
+use crate::{attempt, subject};
+
+pub(crate) const SCHEMA: &str = "\
+    CREATE TABLE IF NOT EXISTS revoke_link (deletion TEXT NOT NULL, receiver TEXT NOT NULL, account TEXT NOT NULL, \
+        salt TEXT NOT NULL, made_at BIGINT NOT NULL, PRIMARY KEY (deletion, receiver)); \
+    CREATE INDEX IF NOT EXISTS revoke_link_by_account ON revoke_link (account)";
+
+/// Wrong tokens are compared so often for one account in 24 hours: nobody guesses one, this only bounds the work. A right one is
+/// right all the same, so that nobody locks the owner out by guessing.
+const WRONG_PER_DAY_MAX: u32 = 100;
+const KIND: &str = "REVOKE_LINK";
+
+/// Makes the receiver's link of the deletion, if there is none.
+pub(crate) async fn make(
+    connection: &mut AnyConnection,
+    (deletion, receiver): (&str, &str),
+    account: &str,
+    now: SystemTime,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO revoke_link (deletion, receiver, account, salt, made_at) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (deletion, receiver) DO NOTHING",
+    )
+    .bind(deletion)
+    .bind(receiver)
+    .bind(account)
+    .bind(format!("{:032x}", rand::random::<u128>()))
+    .bind(micros(now))
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// The token of a link, if there is one.
+pub(crate) async fn token(
+    connection: &mut AnyConnection,
+    pepper: &Pepper,
+    (deletion, receiver): (&str, &str),
+) -> Result<Option<String>, Fault> {
+    let row: Option<(String,)> =
+        sqlx::query_as("SELECT salt FROM revoke_link WHERE deletion = $1 AND receiver = $2")
+            .bind(deletion)
+            .bind(receiver)
+            .fetch_optional(connection)
+            .await?;
+    row.map(|(salt,)| pepper.link_token(&salt, deletion, receiver))
+        .transpose()
+}
+
+/// Whether the token is one of this deletion's.
+///
+/// Errors: the database is away; asking again is safe and counts no second try.
+pub(crate) async fn check(
+    store: &Store,
+    pepper: &Pepper,
+    request: &CheckProof,
+    now: SystemTime,
+) -> Result<ProofChecked, Fault> {
+    let mut tx = store.pool().begin().await?;
+    let subject = subject::hold(&mut tx, &request.account).await?;
+    let links: Vec<(String, String)> = sqlx::query_as(
+        "SELECT receiver, salt FROM revoke_link WHERE deletion = $1 AND account = $2",
+    )
+    .bind(&request.deletion)
+    .bind(&subject)
+    .fetch_all(&mut *tx)
+    .await?;
+    // All of them, in a time that doesn't depend on which is right, or where they differ.
+    let mut right = subtle::Choice::from(0);
+    for (receiver, salt) in &links {
+        let token = pepper.link_token(salt, &request.deletion, receiver)?;
+        right |= token.as_bytes().ct_eq(request.proof.trim().as_bytes());
+    }
+    if right.into() {
+        return Ok(ProofChecked::Right);
+    }
+    let names = [&subject, &subject];
+    let spent = attempt::spent(&mut tx, names, KIND, now).await?;
+    let tries_left = match spent.left(WRONG_PER_DAY_MAX) {
+        Ok(left) => left,
+        Err(next_try) => return Ok(ProofChecked::Locked { next_try }),
+    };
+    let of = (request.deletion.as_str(), request.request_id.as_str());
+    attempt::count(&mut tx, &subject, KIND, of, now).await?;
+    tx.commit().await?;
+    Ok(ProofChecked::Wrong { tries_left })
+}
+
+pub(crate) async fn erase(
+    connection: &mut AnyConnection,
+    account: &str,
+) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query("DELETE FROM revoke_link WHERE account = $1")
+        .bind(account)
+        .execute(connection)
+        .await?;
+    Ok(deleted.rows_affected())
+}

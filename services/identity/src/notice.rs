@@ -1,0 +1,232 @@
+//! Notices to the person, durably: one letter for each receiver, kept until a gateway has it.
+//!
+//! The table is the queue: a letter is due at a time, whoever claims it moves that time on, and one that is not carried is due
+//! again, less and less often, until it is given up. A crash between a gateway's yes and the row's end carries a letter once
+//! more under the same id, by which a gateway knows a repeat.
+
+mod delivery;
+mod words;
+
+use std::time::SystemTime;
+
+use farewell_kit::store::{Store, micros};
+use farewell_kit::{Fault, Letters, Notice, NoticeKind, seal};
+use serde::{Deserialize, Serialize};
+use sqlx::AnyConnection;
+use uuid::Uuid;
+
+pub(crate) use self::delivery::{Delivery, run};
+use crate::courier::Way;
+use crate::language::Language;
+use crate::{account, contact, link, login};
+
+/// A given-up letter stays without its address, to be counted. `state` is `WAITING` or `GIVEN_UP`.
+pub(crate) const SCHEMA: &str = "\
+    CREATE TABLE IF NOT EXISTS notice (deletion TEXT NOT NULL, name TEXT NOT NULL, account TEXT NOT NULL, \
+        made_at BIGINT NOT NULL, PRIMARY KEY (deletion, name)); \
+    CREATE INDEX IF NOT EXISTS notice_by_account ON notice (account); \
+    CREATE TABLE IF NOT EXISTS letter (id TEXT PRIMARY KEY, account TEXT NOT NULL, deletion TEXT NOT NULL, \
+        way TEXT NOT NULL CHECK (way IN ('SMS', 'EMAIL', 'PUSH')), receiver TEXT NOT NULL, content TEXT NOT NULL, \
+        state TEXT NOT NULL CHECK (state IN ('WAITING', 'GIVEN_UP')), tries BIGINT NOT NULL, due_at BIGINT NOT NULL, \
+        made_at BIGINT NOT NULL); \
+    CREATE INDEX IF NOT EXISTS letter_by_time ON letter (state, due_at); \
+    CREATE INDEX IF NOT EXISTS letter_by_account ON letter (account)";
+
+/// How notices are written.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// The company's page that a link leads to. The deletion and the token are added after a `#`, which browsers keep to
+    /// themselves: no proxy's log holds a token. The page asks for a click before it calls: mail scanners follow links.
+    pub links: Option<String>,
+    /// For whom has said none.
+    pub language: Language,
+}
+
+/// What a letter says, before it is put in words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Content {
+    name: String,
+    kind: String,
+    language: String,
+    /// Microseconds since 1970.
+    revocable_until: Option<i64>,
+    deadline: Option<i64>,
+    revocable: bool,
+    reasons: Vec<Reason>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Reason {
+    code: String,
+    /// In the letter's language; empty where the letter itself knows the code.
+    sentence: String,
+}
+
+/// Keeps a notice for everybody who is to hear of it. The same one again changes nothing.
+///
+/// Errors: the database is away; asking again is safe.
+pub(crate) async fn keep(
+    store: &Store,
+    config: &Config,
+    recent: std::time::Duration,
+    notice: &Notice,
+    now: SystemTime,
+) -> Result<(), Fault> {
+    let mut tx = store.pool().begin().await?;
+    match seal::admit_though_sealed(&mut tx, &notice.account).await {
+        Ok(()) => {}
+        // Whom it was for is forgotten.
+        Err(seal::Error::Erased) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    }
+    if !account::exists(&mut tx, &notice.account).await? {
+        return Ok(());
+    }
+    let new = sqlx::query(
+        "INSERT INTO notice (deletion, name, account, made_at) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (deletion, name) DO NOTHING",
+    )
+    .bind(&notice.deletion)
+    .bind(&notice.name)
+    .bind(&notice.account)
+    .bind(micros(now))
+    .execute(&mut *tx)
+    .await?;
+    if new.rows_affected() == 0 {
+        return Ok(());
+    }
+    let language = crate::language::of(&mut tx, &notice.account).await?;
+    let content = content(notice, language.unwrap_or(config.language));
+    let content = serde_json::to_string(&content).map_err(|error| Fault::new("a letter", error))?;
+    for (way, receiver) in receivers(&mut tx, &notice.account, recent, now).await? {
+        if notice.revocable {
+            let of = (notice.deletion.as_str(), receiver.as_str());
+            link::make(&mut tx, of, &notice.account, now).await?;
+        }
+        post(&mut tx, notice, (way, &receiver), &content, now).await?;
+    }
+    Ok(tx.commit().await?)
+}
+
+/// Every number and address, those included that were changed a short time ago, and every device that is signed in or was when
+/// the account was sealed.
+async fn receivers(
+    connection: &mut AnyConnection,
+    account: &str,
+    recent: std::time::Duration,
+    now: SystemTime,
+) -> Result<Vec<(Way, String)>, sqlx::Error> {
+    let mut receivers = contact::everywhere(connection, account, recent, now).await?;
+    let devices = login::devices(connection, account).await?;
+    receivers.extend(devices.into_iter().map(|device| (Way::Push, device)));
+    Ok(receivers)
+}
+
+async fn post(
+    connection: &mut AnyConnection,
+    notice: &Notice,
+    (way, receiver): (Way, &str),
+    content: &str,
+    now: SystemTime,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO letter (id, account, deletion, way, receiver, content, state, tries, due_at, made_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, 'WAITING', 0, $7, $7)",
+    )
+    .bind(Uuid::new_v4().to_string())
+    .bind(&notice.account)
+    .bind(&notice.deletion)
+    .bind(way.word())
+    .bind(receiver)
+    .bind(content)
+    .bind(micros(now))
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+fn content(notice: &Notice, language: Language) -> Content {
+    let reason = |reason: &farewell_kit::NoticeReason| Reason {
+        code: reason.code.clone(),
+        sentence: reason
+            .sentences
+            .get(language.tag())
+            .cloned()
+            .unwrap_or_default(),
+    };
+    Content {
+        name: notice.name.clone(),
+        kind: word(notice.kind).to_owned(),
+        language: language.tag().to_owned(),
+        revocable_until: notice.revocable_until.map(micros),
+        deadline: notice.deadline.map(micros),
+        revocable: notice.revocable,
+        reasons: notice.reasons.iter().map(reason).collect(),
+    }
+}
+
+/// What waits, fails and was given up.
+pub(crate) async fn count(store: &Store) -> Result<Letters, sqlx::Error> {
+    let (waiting, failing, given_up) = sqlx::query_as(
+        "SELECT CAST(COALESCE(SUM(CASE WHEN state = 'WAITING' THEN 1 ELSE 0 END), 0) AS BIGINT), \
+             CAST(COALESCE(SUM(CASE WHEN state = 'WAITING' AND tries > 0 THEN 1 ELSE 0 END), 0) AS BIGINT), \
+             CAST(COALESCE(SUM(CASE WHEN state = 'GIVEN_UP' THEN 1 ELSE 0 END), 0) AS BIGINT) FROM letter",
+    )
+    .fetch_one(store.pool())
+    .await?;
+    Ok(Letters {
+        waiting,
+        failing,
+        given_up,
+        last_failure: None,
+    })
+}
+
+pub(crate) async fn erase(
+    connection: &mut AnyConnection,
+    account: &str,
+) -> Result<u64, sqlx::Error> {
+    let mut erased = 0;
+    for statement in [
+        "DELETE FROM letter WHERE account = $1",
+        "DELETE FROM notice WHERE account = $1",
+    ] {
+        let deleted = sqlx::query(statement)
+            .bind(account)
+            .execute(&mut *connection)
+            .await?;
+        erased += deleted.rows_affected();
+    }
+    Ok(erased)
+}
+
+/// Forgets letters that were given up, once they were counted long enough.
+pub(crate) async fn sweep(
+    connection: &mut AnyConnection,
+    now: SystemTime,
+) -> Result<u64, sqlx::Error> {
+    let before = now.checked_sub(delivery::GIVEN_UP_SHOWN).map_or(0, micros);
+    let deleted = sqlx::query("DELETE FROM letter WHERE state = 'GIVEN_UP' AND due_at <= $1")
+        .bind(before)
+        .execute(connection)
+        .await?;
+    Ok(deleted.rows_affected())
+}
+
+const fn word(kind: NoticeKind) -> &'static str {
+    match kind {
+        NoticeKind::Waiting => "WAITING",
+        NoticeKind::Sealed => "SEALED",
+        NoticeKind::Reminder => "REMINDER",
+        NoticeKind::Blocked => "BLOCKED",
+        NoticeKind::Erasing => "ERASING",
+        NoticeKind::Extended => "EXTENDED",
+        NoticeKind::Overdue => "OVERDUE",
+        NoticeKind::Revoked => "REVOKED",
+        NoticeKind::Denied => "DENIED",
+        NoticeKind::Expired => "EXPIRED",
+    }
+}
+
+#[cfg(test)]
+mod tests;

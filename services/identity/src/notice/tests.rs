@@ -1,0 +1,318 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use farewell_kit::{
+    CheckProof, CodeChannel, NoticeReason, Order, Participant as _, ProofChecked, ProofKind,
+};
+
+use super::*;
+use crate::code::Pepper;
+use crate::courier::{self, Couriers, Letter, MockCourier, Written};
+use crate::{Identity, Rules, is_logged_in, register, scratch, set_contact, set_language};
+
+const ACCOUNT: &str = "a-4711";
+const DELETION: &str = "deletions/01a201b5-d66d-7224-ad95-7c89301c0ba4";
+const RECENT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// What the couriers were given; the count of times that they fail before.
+#[derive(Clone, Default)]
+struct Post(Arc<Mutex<(Vec<Letter>, u32)>>);
+
+impl Post {
+    fn couriers(&self) -> Couriers {
+        let courier = || {
+            let (post, mut courier) = (self.clone(), MockCourier::new());
+            courier.expect_carry().returning(move |letter| {
+                let mut post = post.0.lock().unwrap();
+                if post.1 > 0 {
+                    post.1 -= 1;
+                    return Err(Fault::plain("the gateway is away"));
+                }
+                post.0.push(letter.clone());
+                Ok(())
+            });
+            Arc::new(courier)
+        };
+        Couriers::new(courier(), courier()).with_push(courier())
+    }
+
+    /// By receiver.
+    fn taken(&self) -> BTreeMap<String, Written> {
+        let taken = std::mem::take(&mut self.0.lock().unwrap().0);
+        let written = |letter: Letter| match letter.content {
+            courier::Content::Notice(written) => (letter.to, written),
+            courier::Content::Code { .. } => panic!("a code"),
+        };
+        taken.into_iter().map(written).collect()
+    }
+}
+
+fn pepper() -> Pepper {
+    Pepper::new("0123456789abcdef").unwrap()
+}
+
+fn notice(name: &str, kind: NoticeKind) -> Notice {
+    Notice {
+        account: ACCOUNT.to_owned(),
+        deletion: DELETION.to_owned(),
+        name: name.to_owned(),
+        kind,
+        revocable_until: Some(SystemTime::now() + RECENT),
+        deadline: Some(SystemTime::now() + RECENT),
+        revocable: true,
+        reasons: vec![NoticeReason {
+            code: "UNFINISHED_ORDER".to_owned(),
+            sentences: [
+                ("en".to_owned(), "An order is open.".to_owned()),
+                ("zh".to_owned(), "有一个订单尚未送达。".to_owned()),
+            ]
+            .into(),
+        }],
+    }
+}
+
+fn config() -> Config {
+    Config {
+        links: Some("https://account.example.com/stay".to_owned()),
+        language: Language::English,
+    }
+}
+
+async fn round(store: &Store, post: &Post, now: SystemTime) -> usize {
+    let by = (&post.couriers(), &pepper());
+    let delivery = Delivery::default();
+    delivery::carry_due(store, by, &config(), &delivery, now)
+        .await
+        .unwrap()
+}
+
+/// An account with a number, a mail address, an earlier one of each time, and a device.
+async fn stores(name: &str) -> Vec<Store> {
+    let stores = scratch::stores(name).await;
+    for store in &stores {
+        register(store, ACCOUNT, "li").await.unwrap();
+        for (channel, address) in [
+            (CodeChannel::Sms, "+86 1"),
+            (CodeChannel::Email, "old@example.com"),
+            (CodeChannel::Email, "new@example.com"),
+        ] {
+            set_contact(store, ACCOUNT, channel, address).await.unwrap();
+        }
+        let mut connection = store.pool().acquire().await.unwrap();
+        let now = SystemTime::now();
+        login::insert(&mut connection, "s-1", ACCOUNT, "phone", now)
+            .await
+            .unwrap();
+    }
+    stores
+}
+
+#[tokio::test]
+async fn everybody_hears_of_a_notice_once_however_often_it_is_asked_for() {
+    for store in stores("told").await {
+        let (post, now) = (Post::default(), SystemTime::now());
+        let sealed = notice("sealed", NoticeKind::Sealed);
+        for _ in 0..2 {
+            keep(&store, &config(), RECENT, &sealed, now).await.unwrap();
+        }
+        assert_eq!(round(&store, &post, now).await, 4);
+        let taken = post.taken();
+        let receivers: Vec<_> = taken.keys().map(String::as_str).collect();
+        assert_eq!(
+            receivers,
+            ["+86 1", "new@example.com", "old@example.com", "s-1"]
+        );
+        let links: std::collections::HashSet<_> = taken.values().map(|it| &it.link).collect();
+        assert_eq!(links.len(), 4, "each has a link of its own");
+        assert!(taken["+86 1"].text.contains("An order is open."));
+
+        keep(&store, &config(), RECENT, &sealed, now).await.unwrap();
+        assert_eq!(round(&store, &post, now + RECENT).await, 0);
+        // What was changed long ago is not written to any more.
+        let later = notice("reminder-0", NoticeKind::Reminder);
+        keep(&store, &config(), RECENT, &later, now + RECENT + RECENT)
+            .await
+            .unwrap();
+        assert_eq!(round(&store, &post, now + RECENT + RECENT).await, 3);
+    }
+}
+
+#[tokio::test]
+async fn the_owner_reads_it_in_their_language() {
+    for store in stores("language").await {
+        set_language(&store, ACCOUNT, Language::Chinese)
+            .await
+            .unwrap();
+        let (post, now) = (Post::default(), SystemTime::now());
+        let sealed = notice("sealed", NoticeKind::Sealed);
+        keep(&store, &config(), RECENT, &sealed, now).await.unwrap();
+        round(&store, &post, now).await;
+        let taken = post.taken();
+        let letter = &taken["+86 1"];
+        assert_eq!(
+            (letter.language, letter.subject.as_str()),
+            ("zh", "您的账号即将注销")
+        );
+        assert!(letter.text.contains("有一个订单尚未送达。"));
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_fails_is_asked_again_and_given_up_in_the_end_where_it_shows() {
+    for store in stores("fails").await {
+        let (post, mut now) = (Post::default(), SystemTime::now());
+        post.0.lock().unwrap().1 = 4;
+        let sealed = notice("sealed", NoticeKind::Sealed);
+        keep(&store, &config(), RECENT, &sealed, now).await.unwrap();
+        round(&store, &post, now).await;
+        assert_eq!(post.taken().len(), 0);
+        let counted = count(&store).await.unwrap();
+        assert_eq!(
+            (counted.waiting, counted.failing, counted.given_up),
+            (4, 4, 0)
+        );
+        assert_eq!(round(&store, &post, now).await, 0, "not at once");
+        // Under the same ids, and with the same links.
+        now += Duration::from_secs(60);
+        assert_eq!(round(&store, &post, now).await, 4);
+        assert_eq!(post.taken().len(), 4);
+        assert_eq!(
+            count(&store).await.unwrap(),
+            Letters::default()
+        );
+
+        post.0.lock().unwrap().1 = u32::MAX;
+        let late = notice("reminder-0", NoticeKind::Reminder);
+        keep(&store, &config(), RECENT, &late, now).await.unwrap();
+        for _ in 0..100 {
+            now += Duration::from_secs(60 * 60);
+            round(&store, &post, now).await;
+        }
+        let counted = count(&store).await.unwrap();
+        assert_eq!((counted.waiting, counted.given_up), (0, 4));
+        let addresses: Vec<(String,)> =
+            sqlx::query_as("SELECT receiver FROM letter WHERE receiver <> ''")
+                .fetch_all(store.pool())
+                .await
+                .unwrap();
+        assert_eq!(addresses, [], "nobody's address is kept to be counted");
+        let mut connection = store.pool().acquire().await.unwrap();
+        sweep(&mut connection, now + delivery::GIVEN_UP_SHOWN)
+            .await
+            .unwrap();
+        drop(connection);
+        assert_eq!(count(&store).await.unwrap().given_up, 0);
+    }
+}
+
+fn token(written: &Written) -> String {
+    let link = written.link.as_ref().unwrap();
+    assert!(!link.contains('?'), "no server on the way reads it: {link}");
+    let (page, token) = link.split_once("&token=").unwrap();
+    assert_eq!(
+        format!("{page}&token="),
+        "https://account.example.com/stay#deletion=01a201b5-d66d-7224-ad95-7c89301c0ba4&token="
+    );
+    assert_eq!(token.len(), 64);
+    token.to_owned()
+}
+
+fn shown(proof: &str, request_id: &str) -> CheckProof {
+    CheckProof {
+        account: ACCOUNT.to_owned(),
+        deletion: DELETION.to_owned(),
+        kind: ProofKind::RevokeLink,
+        proof: proof.to_owned(),
+        request_id: request_id.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_link_is_right_for_its_deletion_alone_and_no_number_of_wrong_ones_locks_it() {
+    for store in stores("link").await {
+        let (post, now) = (Post::default(), SystemTime::now());
+        let sealed = notice("sealed", NoticeKind::Sealed);
+        keep(&store, &config(), RECENT, &sealed, now).await.unwrap();
+        round(&store, &post, now).await;
+        let taken = post.taken();
+        let identity = Identity::new(store.clone(), post.couriers(), pepper(), Rules::default());
+        let check = async |request: CheckProof| identity.check_proof(&request).await.unwrap();
+        for written in taken.values() {
+            let token = token(written);
+            for request in ["r1", "r2"] {
+                assert_eq!(check(shown(&token, request)).await, ProofChecked::Right);
+            }
+            let mut other = shown(&token, "r3");
+            other.deletion = "deletions/another".to_owned();
+            assert!(matches!(check(other).await, ProofChecked::Wrong { .. }));
+            let mut other = shown(&token, "r4");
+            other.account = "b".to_owned();
+            assert!(matches!(check(other).await, ProofChecked::Wrong { .. }));
+            // It authorises nothing else.
+            for kind in [
+                ProofKind::SmsCode,
+                ProofKind::EmailCode,
+                ProofKind::Password,
+            ] {
+                let proof = CheckProof {
+                    kind,
+                    ..shown(&token, "r5")
+                };
+                assert_ne!(check(proof).await, ProofChecked::Right, "{kind:?}");
+            }
+        }
+        let mut locked = false;
+        for guess in 0..120 {
+            let wrong = shown(&format!("{guess:064x}"), &format!("g{guess}"));
+            locked |= matches!(check(wrong).await, ProofChecked::Locked { .. });
+        }
+        assert!(locked);
+        let token = token(&taken["s-1"]);
+        assert_eq!(check(shown(&token, "r9")).await, ProofChecked::Right);
+        let stored: Vec<(String,)> = sqlx::query_as("SELECT salt FROM revoke_link")
+            .fetch_all(store.pool())
+            .await
+            .unwrap();
+        assert!(stored.iter().all(|(salt,)| !token.contains(salt.as_str())));
+    }
+}
+
+fn order(verb: &str) -> Order {
+    Order {
+        command: format!("{DELETION}/commands/1-{verb}-identity"),
+        account: ACCOUNT.to_owned(),
+        deadline: None,
+        devices: Vec::new(),
+        horizon: None,
+        traceparent: String::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_sealed_account_is_told_and_an_erased_one_leaves_nothing_to_be_told() {
+    for store in stores("sealed").await {
+        let (post, now) = (Post::default(), SystemTime::now());
+        let identity = Identity::new(store.clone(), post.couriers(), pepper(), Rules::default());
+        identity.seal(&order("seal")).await.unwrap();
+        assert!(!is_logged_in(&store, "s-1").await.unwrap());
+        identity
+            .notify(&notice("sealed", NoticeKind::Sealed))
+            .await
+            .unwrap();
+        assert_eq!(
+            identity.letters().await.unwrap().waiting,
+            4,
+            "the device, too"
+        );
+        identity.act(&order("erase")).await.unwrap();
+        assert_eq!(identity.letters().await.unwrap().waiting, 0);
+        identity
+            .notify(&notice("overdue", NoticeKind::Overdue))
+            .await
+            .unwrap();
+        assert_eq!(round(&store, &post, now + RECENT).await, 0);
+        let left = crate::left_over(&store, ACCOUNT).await.unwrap();
+        assert_eq!(left, farewell_kit::Inventory::default());
+    }
+}

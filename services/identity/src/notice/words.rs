@@ -1,0 +1,167 @@
+//! Letters in words: `letters/*.ftl`, in the format of Project Fluent.
+
+use std::sync::LazyLock;
+
+use fluent_bundle::concurrent::FluentBundle;
+use fluent_bundle::{FluentArgs, FluentResource};
+
+use super::Content;
+use crate::courier::Written;
+use crate::language::Language;
+
+type Bundle = FluentBundle<FluentResource>;
+
+/// By [`Language::ALL`]. They are part of the program: the tests hold them to be whole.
+static BUNDLES: LazyLock<[Bundle; 2]> = LazyLock::new(|| Language::ALL.map(bundle));
+
+fn bundle(language: Language) -> Bundle {
+    let resource = match FluentResource::try_new(text(language).to_owned()) {
+        Ok(resource) | Err((resource, _)) => resource,
+    };
+    let mut bundle = FluentBundle::new_concurrent(Vec::new());
+    // Marks around what is put in are of no use in a text message.
+    bundle.set_use_isolating(false);
+    bundle.add_resource_overriding(resource);
+    bundle
+}
+
+const fn text(language: Language) -> &'static str {
+    match language {
+        Language::English => include_str!("../letters/en.ftl"),
+        Language::Chinese => include_str!("../letters/zh.ftl"),
+    }
+}
+
+/// The letter, with a link if there is one.
+pub(super) fn written(content: &Content, deletion: &str, link: Option<String>) -> Written {
+    let language = Language::from_tag(&content.language).unwrap_or_default();
+    let mut args = FluentArgs::new();
+    args.set("deletion", deletion.to_owned());
+    for (name, at) in [
+        ("until", content.revocable_until),
+        ("deadline", content.deadline),
+    ] {
+        args.set(name, at.map_or_else(String::new, |at| moment(at, language)));
+    }
+    let say = |id: &str, args: &FluentArgs| said(id, args, language);
+    let mut lines = vec![say(&content.kind, &args).1];
+    for reason in &content.reasons {
+        if reason.sentence.is_empty() {
+            lines.push(say(&reason.code, &args).0);
+        } else {
+            lines.push(format!("– {}", reason.sentence));
+        }
+    }
+    if content.revocable {
+        match &link {
+            Some(link) => {
+                args.set("link", link.clone());
+                lines.push(say("REVOKE_BY_LINK", &args).0);
+            }
+            None => lines.push(say("REVOKE_BY_LOGIN", &args).0),
+        }
+    }
+    lines.retain(|line| !line.is_empty());
+    Written {
+        notice: content.name.clone(),
+        kind: content.kind.clone(),
+        language: language.tag(),
+        subject: say(&content.kind, &args).0,
+        text: lines.join("\n\n"),
+        link,
+    }
+}
+
+/// A message's value and its `.text`. What has no words stays empty.
+fn said(id: &str, args: &FluentArgs, language: Language) -> (String, String) {
+    let place = Language::ALL.iter().position(|it| *it == language);
+    let bundle = &BUNDLES[place.unwrap_or_default()];
+    let Some(message) = bundle.get_message(id) else {
+        return Default::default();
+    };
+    let written = |pattern| {
+        bundle
+            .format_pattern(pattern, Some(args), &mut Vec::new())
+            .into_owned()
+    };
+    let text = message.get_attribute("text");
+    (
+        message.value().map(written).unwrap_or_default(),
+        text.map(|text| written(text.value())).unwrap_or_default(),
+    )
+}
+
+fn moment(micros: i64, language: Language) -> String {
+    let format = match language {
+        Language::English => "%-d %B %Y, %H:%M UTC",
+        Language::Chinese => "%Y年%-m月%-d日 %H:%M（UTC）",
+    };
+    jiff::Timestamp::from_microsecond(micros).map_or_else(
+        |_| String::new(),
+        |at| {
+            let at = at.to_zoned(jiff::tz::TimeZone::UTC);
+            at.strftime(format).to_string()
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notice::Reason;
+
+    const KINDS: [&str; 10] = [
+        "WAITING", "SEALED", "REMINDER", "BLOCKED", "ERASING", "EXTENDED", "OVERDUE", "REVOKED",
+        "DENIED", "EXPIRED",
+    ];
+
+    fn content(kind: &str, language: Language) -> Content {
+        Content {
+            name: "it".to_owned(),
+            kind: kind.to_owned(),
+            language: language.tag().to_owned(),
+            revocable_until: Some(1_800_000_000_000_000),
+            deadline: Some(1_800_000_000_000_000),
+            revocable: true,
+            reasons: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn every_kind_has_a_subject_and_a_text_in_both_languages() {
+        for language in Language::ALL {
+            for kind in KINDS {
+                for link in [None, Some("https://example.com/#x".to_owned())] {
+                    let written = written(&content(kind, language), "d-1", link.clone());
+                    let all = format!("{} {}", written.subject, written.text);
+                    assert!(!written.subject.is_empty(), "{kind}");
+                    assert!(written.text.lines().count() >= 3, "{all}");
+                    assert!(!all.contains(['{', '}', '$']), "{all}");
+                    let linked = link.is_none_or(|link| written.text.contains(&link));
+                    assert!(linked, "{all}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_reason_is_said_in_words() {
+        let mut late = content("EXTENDED", Language::Chinese);
+        late.revocable = false;
+        for code in ["COMPLEXITY", "NUMBER_OF_REQUESTS"] {
+            late.reasons = vec![Reason {
+                code: code.to_owned(),
+                sentence: String::new(),
+            }];
+            let text = written(&late, "d-1", None).text;
+            assert!(text.contains("2027年1月15日 08:00（UTC）"), "{text}");
+            assert_eq!(text.lines().count(), 3, "{text}");
+        }
+        late.reasons[0].sentence = "有一个订单尚未送达。".to_owned();
+        assert!(
+            written(&late, "d-1", None)
+                .text
+                .ends_with("– 有一个订单尚未送达。")
+        );
+    }
+}

@@ -282,6 +282,21 @@ impl Board {
         self.desks.ask(participant)
     }
 
+    /// Sends a command of nothing that is on the board, if a session of the participant has room. It takes its room in the
+    /// window until it is given back.
+    pub fn lend(
+        &mut self,
+        participant: &ParticipantId,
+        command: &wire::Command,
+    ) -> Option<SessionId> {
+        self.desks.lend(participant, command)
+    }
+
+    /// Gives back the room that [`Board::lend`] took.
+    pub fn give_back(&mut self, participant: &ParticipantId, session: SessionId) {
+        self.desks.release(participant, Some(session));
+    }
+
     /// Removes a session. What it had not answered is owed again at once.
     pub fn unseat(&mut self, participant: &ParticipantId, session: SessionId) {
         self.desks.stand_up(participant, session);

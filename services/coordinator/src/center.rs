@@ -17,6 +17,7 @@ use crate::lane::{OpenJob, SettleJob, TurnJob};
 use crate::orders::Orders;
 use crate::plans::Plans;
 use crate::query::Queries;
+use crate::replay::Replays;
 use crate::throttle::Throttle;
 
 /// Batches of changes that a slow watcher may be behind before it is told to look for itself.
@@ -45,6 +46,8 @@ pub struct Center {
     /// Deletions that need more than commands: see [`crate::steward`].
     pub errands: Errands,
     pub queries: Queries,
+    /// Commands beside the board, after a restore.
+    pub replays: Replays,
     /// Who makes and keeps archives.
     pub custodian: ParticipantId,
     /// Set when the coordinator drains: nothing new is sent.

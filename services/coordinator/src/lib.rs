@@ -21,6 +21,7 @@ mod owner;
 mod plans;
 mod query;
 mod recount;
+mod replay;
 mod sentences;
 mod service;
 mod session;
@@ -58,6 +59,7 @@ use crate::errand::Errands;
 use crate::orders::Orders;
 use crate::plans::Plans;
 use crate::query::Queries;
+use crate::replay::Replays;
 use crate::service::account::Accounts;
 use crate::service::deletion::Deletions;
 use crate::service::operator::Operators;
@@ -128,6 +130,7 @@ async fn open(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
         settle,
         errands,
         queries: Queries::default(),
+        replays: Replays::default(),
         custodian: config.custodian,
         events: config.events,
         draining: AtomicBool::new(false),

@@ -14,6 +14,7 @@ pub mod operator;
 mod page;
 mod parse;
 mod present;
+mod replay;
 mod unbinding;
 mod watch;
 

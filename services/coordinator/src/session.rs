@@ -248,6 +248,13 @@ impl Session {
                         Ok((name, account, convert::answer(report.answer)?))
                     });
                 let heard = parsed.and_then(|(name, account, answer)| {
+                    if self
+                        .center
+                        .replays
+                        .hear(participant, &name, &account, &answer)
+                    {
+                        return Ok(None);
+                    }
                     match board.hear(participant, &name, &account, &answer, now) {
                         Err(Reason::DeletionNotFound) => {
                             absent.push((command.clone(), name, account, answer));

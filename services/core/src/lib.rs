@@ -28,6 +28,7 @@ pub mod policy;
 pub mod rare;
 pub mod receipt;
 pub mod refusal;
+pub mod replay;
 pub mod report;
 pub mod retry;
 pub mod time;

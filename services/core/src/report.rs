@@ -140,7 +140,7 @@ fn word(reason: &str) -> Result<(), Reason> {
     Ok(())
 }
 
-fn check(verb: Verb, evidence: &Evidence, roster: &[Device]) -> Result<(), Reason> {
+pub(crate) fn check(verb: Verb, evidence: &Evidence, roster: &[Device]) -> Result<(), Reason> {
     if !evidence.outcome.answers(verb) {
         return Err(Reason::OutcomeNotAllowed);
     }

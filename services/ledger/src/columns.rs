@@ -9,8 +9,9 @@ use farewell_core::device::DeviceOutcome;
 use farewell_core::policy::{Channel, Factors, Policy};
 use farewell_core::rare::Rare;
 use farewell_core::receipt::{Kept, Receipt};
+use farewell_core::replay::{self, Replayed};
 use farewell_core::{
-    AccountId, Deletion, DeletionId, LegIndex, Mask, RequestId, Slot, State, Time,
+    AccountId, Deletion, DeletionId, LegIndex, Mask, RequestId, Slot, State, Time, Verb,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -201,6 +202,47 @@ impl TryFrom<ReceiptRow> for Kept {
             settled_at: Time::from_micros(row.settled_at),
         })
     }
+}
+
+/// A row of `replay`.
+#[derive(sqlx::FromRow)]
+pub(crate) struct ReplayRow {
+    deletion: Uuid,
+    participant: String,
+    round: i32,
+    verb: String,
+    evidence: String,
+    recorded_at: i64,
+    fingerprint: Uuid,
+}
+
+impl TryFrom<ReplayRow> for replay::Kept {
+    type Error = Error;
+
+    fn try_from(row: ReplayRow) -> Result<Self, Error> {
+        let participant = row.participant.parse();
+        Ok(Self {
+            recorded_at: Time::from_micros(row.recorded_at),
+            replayed: Replayed {
+                deletion: DeletionId(row.deletion),
+                participant: participant.map_err(|_| Error::Corrupt {
+                    what: "participant",
+                })?,
+                round: number(row.round, "round")?,
+                verb: Verb::from_word(&row.verb).ok_or(Error::Corrupt { what: "verb" })?,
+                evidence: row.evidence,
+                fingerprint: row.fingerprint.into_bytes(),
+            },
+        })
+    }
+}
+
+/// Replays in order. Not sorted in SQL: text sorts there as the database was set up.
+pub(crate) fn replays(rows: Vec<ReplayRow>) -> Result<Vec<replay::Kept>, Error> {
+    let replays = rows.into_iter().map(replay::Kept::try_from);
+    let mut replays: Vec<_> = replays.collect::<Result<_, _>>()?;
+    replays.sort_by(replay::Kept::order);
+    Ok(replays)
 }
 
 /// A row of `addendum`.

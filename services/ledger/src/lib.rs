@@ -23,6 +23,7 @@ use async_trait::async_trait;
 use farewell_core::addendum::{self, Addendum};
 use farewell_core::policy::Policy;
 use farewell_core::receipt::{Kept, Receipt};
+use farewell_core::replay::{self, Replayed};
 use farewell_core::{AccountId, Deletion, DeletionId, Mask, RequestId, Slot, Time};
 use futures_util::future::BoxFuture;
 
@@ -123,6 +124,13 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// A deletion's addenda, oldest first.
     async fn addenda(&self, id: DeletionId) -> Result<Vec<addendum::Kept>, Error>;
+
+    /// Appends what was done again after a purge, each with the database's time. Not fenced, as addenda aren't. Of repeats the
+    /// first stands; of an unknown deletion nothing is kept.
+    async fn keep_replays(&self, batch: Vec<Replayed>) -> Result<(), Error>;
+
+    /// What was done again of a deletion, by participant, round and verb.
+    async fn replays(&self, id: DeletionId) -> Result<Vec<replay::Kept>, Error>;
 
     /// A deletion's history, oldest first.
     async fn history(&self, id: DeletionId) -> Result<Vec<Entry>, Error>;

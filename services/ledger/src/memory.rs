@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use farewell_core::addendum::{self, Addendum};
 use farewell_core::policy::Policy;
 use farewell_core::receipt::{Kept, Receipt};
+use farewell_core::replay::{self, Replayed};
 use farewell_core::{AccountId, Deletion, DeletionId, LegIndex, RequestId, Slot, Time};
 
 use crate::{
@@ -35,6 +36,7 @@ struct Tables {
     deletions: BTreeMap<DeletionId, Deletion>,
     receipts: BTreeMap<(DeletionId, u16, usize), Kept>,
     addenda: BTreeMap<DeletionId, Vec<addendum::Kept>>,
+    replays: BTreeMap<DeletionId, Vec<replay::Kept>>,
     history: BTreeMap<(DeletionId, i32), Entry>,
     live: BTreeMap<AccountId, DeletionId>,
     requests: BTreeMap<RequestId, ([u8; 16], DeletionId)>,
@@ -460,6 +462,31 @@ impl Ledger for Memory {
 
     async fn receipts(&self, id: DeletionId) -> Result<Vec<Kept>, Error> {
         Ok(self.tables().kept(id).cloned().collect())
+    }
+
+    async fn keep_replays(&self, batch: Vec<Replayed>) -> Result<(), Error> {
+        let mut tables = self.tables();
+        let now = clock();
+        for replayed in batch {
+            if !tables.deletions.contains_key(&replayed.deletion) {
+                continue;
+            }
+            let kept = tables.replays.entry(replayed.deletion).or_default();
+            if !kept.iter().any(|kept| kept.replayed.is_repeat(&replayed)) {
+                kept.push(replay::Kept {
+                    replayed,
+                    recorded_at: now,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    async fn replays(&self, id: DeletionId) -> Result<Vec<replay::Kept>, Error> {
+        let kept = self.tables().replays.get(&id).cloned();
+        let mut replays = kept.unwrap_or_default();
+        replays.sort_by(replay::Kept::order);
+        Ok(replays)
     }
 
     async fn addenda(&self, id: DeletionId) -> Result<Vec<addendum::Kept>, Error> {

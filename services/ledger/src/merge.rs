@@ -3,6 +3,7 @@
 
 use farewell_core::addendum::Addendum;
 use farewell_core::receipt::{Evidence, Outcome, Receipt};
+use farewell_core::replay::Replayed;
 use farewell_core::{Deletion, LegIndex, Mask, State, Time};
 
 use crate::{Settlement, Turn};
@@ -49,6 +50,19 @@ pub(crate) fn distinct_addenda(batch: &[Addendum]) -> impl Iterator<Item = &Adde
                 .any(|other| other.is_repeat(addendum))
         })
         .map(|(_, addendum)| addendum)
+}
+
+/// Replays without repeats: of those the first counts.
+pub(crate) fn distinct_replays(batch: &[Replayed]) -> impl Iterator<Item = &Replayed> {
+    batch
+        .iter()
+        .enumerate()
+        .filter(|(place, replayed)| {
+            !batch[..*place]
+                .iter()
+                .any(|other| other.is_repeat(replayed))
+        })
+        .map(|(_, replayed)| replayed)
 }
 
 /// Receipts that contradict the one that stands for their key: the kept one, or else the first of these.

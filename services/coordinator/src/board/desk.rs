@@ -134,6 +134,18 @@ impl Desks {
         self.desk(participant).ready.push_front(leg);
     }
 
+    /// Sends one command that is no leg's, to a session that has room for it.
+    pub fn lend(
+        &mut self,
+        participant: &ParticipantId,
+        command: &wire::Command,
+    ) -> Option<SessionId> {
+        let seats = self.0.get_mut(participant)?.seats.iter_mut();
+        let seat = seats.into_iter().find(|seat| seat.has_room())?;
+        seat.send(vec![command.clone()]);
+        Some(seat.session)
+    }
+
     /// Gives back the room that a command took in its session's window.
     pub fn release(&mut self, participant: &ParticipantId, session: Option<SessionId>) {
         if let Some(seat) = session.and_then(|session| self.seat(participant, session)) {

@@ -1,6 +1,7 @@
 //! `farewell.deletion.v1.DeletionService`: each handler parses, makes one call, and converts.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -20,12 +21,14 @@ use farewell_runtime::peer::Peer;
 use farewell_runtime::shutdown::Shutdown;
 use farewell_runtime::telemetry;
 use prost_types::Timestamp;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::{CHANGE_MAX, READ_MAX, page, parse, present, remember, watch, within};
+use super::{CHANGE_MAX, READ_MAX, page, parse, present, remember, replay, watch, within};
 use crate::admission::peer_of;
 use crate::center::Center;
 use crate::lane::OpenJob;
@@ -42,6 +45,7 @@ pub struct Deletions {
     center: Arc<Center>,
     shutdown: Shutdown,
     seats: Arc<Semaphore>,
+    replays: replay::Room,
 }
 
 impl Deletions {
@@ -51,11 +55,13 @@ impl Deletions {
             center,
             shutdown,
             seats: Arc::new(Semaphore::new(WATCHERS_MAX)),
+            replays: replay::Room::default(),
         }
     }
 }
 
 type Reply<T> = Result<Response<T>, Status>;
+type Replayed = Pin<Box<dyn Stream<Item = Result<api::ReplayPurgedResponse, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl DeletionService for Deletions {
@@ -276,7 +282,30 @@ impl DeletionService for Deletions {
         }))
     }
 
+    type ReplayPurgedStream = Replayed;
     type WatchDeletionStream = watch::Watch;
+
+    async fn replay_purged(
+        &self,
+        request: Request<api::ReplayPurgedRequest>,
+    ) -> Reply<Self::ReplayPurgedStream> {
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let replay = self.replays.enter(&self.center, &request)?;
+        tracing::info!(
+            participant = request.participant,
+            "what was purged is erased again"
+        );
+        let (sender, receiver) = mpsc::channel(replay::QUEUE_MESSAGES_MAX);
+        let (center, shutdown) = (Arc::clone(&self.center), self.shutdown.clone());
+        self.shutdown.spawn(async move {
+            tokio::select! {
+                () = shutdown.wait() => {}
+                () = replay.run(&center, &sender) => {}
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
 
     async fn watch_deletion(
         &self,

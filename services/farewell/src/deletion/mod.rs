@@ -3,6 +3,7 @@
 pub mod ask;
 pub mod check;
 mod read;
+mod replay;
 pub mod request;
 pub mod view;
 
@@ -102,6 +103,14 @@ enum Command {
         /// The deletion
         name: String,
     },
+    /// Have what was purged erased again at a service that was restored from a backup.
+    Replay {
+        /// Who was restored, for instance store
+        participant: String,
+        /// When the backup was made, for instance 2026-03-01T04:00:00Z
+        #[arg(long, value_parser = replay::moment)]
+        since: prost_types::Timestamp,
+    },
     /// Write the certificate of a purged deletion, byte for byte. What became of devices later is said on standard error.
     Certificate {
         /// The deletion
@@ -145,6 +154,9 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
             limit,
         } => read::list(connection, account.as_deref(), &states, limit, output).await,
         Command::Watch { name } => read::watch(connection, &name, output).await,
+        Command::Replay { participant, since } => {
+            replay::run(connection, &participant, since, output).await
+        }
         Command::Certificate {
             name,
             file,

@@ -11,6 +11,7 @@ mod outbox;
 mod owed;
 mod policy;
 mod read;
+mod replay;
 mod settle;
 mod turn;
 
@@ -20,6 +21,7 @@ use async_trait::async_trait;
 use farewell_core::addendum::{Addendum, Kept as KeptAddendum};
 use farewell_core::policy::Policy;
 use farewell_core::receipt::Kept;
+use farewell_core::replay::{Kept as KeptReplay, Replayed};
 use farewell_core::{Deletion, DeletionId, RequestId, Slot, Time};
 use sqlx::Executor;
 use sqlx::PgPool;
@@ -40,11 +42,16 @@ pub const LANE_STATEMENTS: [(&str, &str); 3] = [
     ("settle", settle::SETTLE),
 ];
 
-const MIGRATIONS: [Step; 3] = [
+const MIGRATIONS: [Step; 4] = [
     (
         1,
         "ledger",
         include_str!("../../migrations/postgres/0001_ledger.sql"),
+    ),
+    (
+        2,
+        "replay",
+        include_str!("../../migrations/postgres/0002_replay.sql"),
     ),
     (
         5,
@@ -171,6 +178,14 @@ impl Ledger for Postgres {
 
     async fn receipts(&self, id: DeletionId) -> Result<Vec<Kept>, Error> {
         read::receipts(&self.pool, id).await
+    }
+
+    async fn keep_replays(&self, batch: Vec<Replayed>) -> Result<(), Error> {
+        replay::keep(&self.pool, batch).await
+    }
+
+    async fn replays(&self, id: DeletionId) -> Result<Vec<KeptReplay>, Error> {
+        replay::replays(&self.pool, id).await
     }
 
     async fn addenda(&self, id: DeletionId) -> Result<Vec<KeptAddendum>, Error> {

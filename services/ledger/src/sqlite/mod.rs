@@ -13,6 +13,7 @@ mod outbox;
 mod owed;
 mod policy;
 mod read;
+mod replay;
 mod settle;
 mod turn;
 
@@ -22,6 +23,7 @@ use async_trait::async_trait;
 use farewell_core::addendum::{Addendum, Kept as KeptAddendum};
 use farewell_core::policy::Policy;
 use farewell_core::receipt::Kept;
+use farewell_core::replay::{Kept as KeptReplay, Replayed};
 use farewell_core::{Deletion, DeletionId, RequestId, Slot, Time};
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -33,11 +35,16 @@ use crate::{
 };
 use connection::Writer;
 
-const MIGRATIONS: [Step; 3] = [
+const MIGRATIONS: [Step; 4] = [
     (
         1,
         "ledger",
         include_str!("../../migrations/sqlite/0001_ledger.sql"),
+    ),
+    (
+        2,
+        "replay",
+        include_str!("../../migrations/sqlite/0002_replay.sql"),
     ),
     (
         5,
@@ -155,6 +162,14 @@ impl Ledger for Sqlite {
 
     async fn receipts(&self, id: DeletionId) -> Result<Vec<Kept>, Error> {
         read::receipts(&self.pool, id).await
+    }
+
+    async fn keep_replays(&self, batch: Vec<Replayed>) -> Result<(), Error> {
+        replay::keep(&self.writer, batch).await
+    }
+
+    async fn replays(&self, id: DeletionId) -> Result<Vec<KeptReplay>, Error> {
+        replay::replays(&self.pool, id).await
     }
 
     async fn addenda(&self, id: DeletionId) -> Result<Vec<KeptAddendum>, Error> {

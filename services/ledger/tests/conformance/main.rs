@@ -11,6 +11,7 @@ mod leases;
 mod postgres;
 mod reads;
 mod receipts;
+mod replays;
 mod requests;
 mod turns;
 

@@ -1,0 +1,244 @@
+//! Erases again, at one participant, what was purged: it was restored from a backup, and holds what had gone.
+//!
+//! Nothing here is on the board, as nothing of a purged deletion is owed. A command takes its room in the participant's window
+//! like any other, and its answer is heard here before the board is asked. What was done is appended to the ledger before
+//! anybody is told; what breaks off is asked again under the same name.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use farewell_core::replay::{self, Said};
+use farewell_core::report::Answer;
+use farewell_core::{
+    AccountId, CommandName, Deletion, DeletionId, ParticipantId, Plan, Reason, Verb,
+};
+use farewell_ledger::Owed;
+use farewell_proto::participant::v1 as wire;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::board::{self, SessionId};
+use crate::center::Center;
+use crate::wire::{timestamp, verb_to_wire};
+
+/// Answers to one command that may wait: it has arrived, it is being worked on, it is done.
+const ANSWERS_MAX: usize = 8;
+/// How long a participant may be at one command, with nothing heard, before it is sent again.
+const ANSWER_WAIT: Duration = Duration::from_secs(15);
+/// How often a command is sent before the participant counts as away.
+const SENDS_MAX: u32 = 4;
+/// How long room in the participant's window is waited for.
+const ROOM_WAIT: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Commands whose answers are waited for, by name.
+#[derive(Debug, Default)]
+pub struct Replays(Mutex<HashMap<String, mpsc::Sender<(AccountId, Answer)>>>);
+
+impl Replays {
+    /// Takes a report's answer. False: the command isn't one of these.
+    pub fn hear(
+        &self,
+        sender: &ParticipantId,
+        name: &CommandName,
+        account: &AccountId,
+        answer: &Answer,
+    ) -> bool {
+        if name.participant != *sender {
+            return false;
+        }
+        let open = self.lock();
+        let Some(waiting) = open.get(&name.to_string()) else {
+            return false;
+        };
+        // Full: it is asked again.
+        let _ = waiting.try_send((account.clone(), answer.clone()));
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, mpsc::Sender<(AccountId, Answer)>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Forgets a command however its asking ends.
+struct Open<'a> {
+    replays: &'a Replays,
+    name: String,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.replays.lock().remove(&self.name);
+    }
+}
+
+/// What became of one deletion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// Erased, and found clean, or with what is left of it.
+    Done {
+        counts: BTreeMap<String, i64>,
+        left: BTreeMap<String, i64>,
+    },
+    /// It goes on at the participant: replay again later.
+    Deferred(String),
+    /// A person must look.
+    Refused(String),
+}
+
+/// Why a replay breaks off. It may be begun again where it was.
+#[derive(Debug)]
+pub enum Broken {
+    /// The participant isn't there, or gives no answer.
+    Away,
+    /// The ledger isn't.
+    Ledger(farewell_ledger::Error),
+}
+
+impl From<farewell_ledger::Error> for Broken {
+    fn from(error: farewell_ledger::Error) -> Self {
+        Self::Ledger(error)
+    }
+}
+
+/// Has one purged deletion erased, and looked for, once more.
+pub async fn once(
+    center: &Center,
+    participant: &ParticipantId,
+    id: DeletionId,
+) -> Result<Option<Again>, Broken> {
+    let Some(owed) = center.ledger.get(&[id]).await?.pop() else {
+        return Ok(None);
+    };
+    let Some(plan) = center.plans.get(owed.deletion.policy_version) else {
+        return Ok(None);
+    };
+    let counts = match ask(center, participant, Verb::Erase, &owed, &plan).await? {
+        Ok(evidence) => evidence.counts,
+        Err(again) => return Ok(Some(again)),
+    };
+    if plan.find(participant, Verb::Probe).is_none() {
+        let left = BTreeMap::new();
+        return Ok(Some(Again::Done { counts, left }));
+    }
+    let found = match ask(center, participant, Verb::Probe, &owed, &plan).await? {
+        Ok(evidence) => evidence,
+        Err(again) => return Ok(Some(again)),
+    };
+    let left = if replay::is_clean(&found) {
+        BTreeMap::new()
+    } else {
+        found.counts
+    };
+    Ok(Some(Again::Done { counts, left }))
+}
+
+/// One command and its durable answer; `Err` inside: there is no evidence yet.
+async fn ask(
+    center: &Center,
+    participant: &ParticipantId,
+    verb: Verb,
+    owed: &Owed,
+    plan: &Plan,
+) -> Result<Result<farewell_core::receipt::Evidence, Again>, Broken> {
+    let deletion = &owed.deletion;
+    let kept = center.ledger.replays(deletion.id).await?;
+    let name = replay::next(deletion, participant, verb, &kept);
+    let rosters = board::rosters(plan, &owed.seals);
+    let roster = rosters
+        .iter()
+        .find(|roster| roster.participant == *participant)
+        .map_or(&[][..], |roster| &roster.devices);
+    let (sender, mut answers) = mpsc::channel(ANSWERS_MAX);
+    let open = Open {
+        replays: &center.replays,
+        name: name.to_string(),
+    };
+    center.replays.lock().insert(open.name.clone(), sender);
+    for _ in 0..SENDS_MAX {
+        let command = command(center, &name, deletion, plan, roster);
+        let Some(session) = send(center, participant, command).await else {
+            return Err(Broken::Away);
+        };
+        let said = hear(&mut answers, &name, deletion, plan, roster).await;
+        center.board().give_back(participant, session);
+        center.wake.notify_one();
+        return Ok(match said {
+            Some(Ok(Said::Done(replayed, evidence))) => {
+                center.ledger.keep_replays(vec![replayed]).await?;
+                Ok(evidence)
+            }
+            Some(Ok(Said::Deferred(_, reason))) => Err(Again::Deferred(reason)),
+            Some(Ok(Said::Refused(reason))) => Err(Again::Refused(reason)),
+            Some(Err(reason)) => {
+                center.count_refusal(participant.as_str(), reason);
+                Err(Again::Refused(reason.word().to_owned()))
+            }
+            Some(Ok(Said::Waits)) | None => continue,
+        });
+    }
+    Err(Broken::Away)
+}
+
+/// The answer that ends a command. `None`: nothing was heard for too long.
+async fn hear(
+    answers: &mut mpsc::Receiver<(AccountId, Answer)>,
+    name: &CommandName,
+    deletion: &Deletion,
+    plan: &Plan,
+    roster: &[farewell_core::device::Device],
+) -> Option<Result<Said, Reason>> {
+    loop {
+        let (account, answer) = timeout_at(Instant::now() + ANSWER_WAIT, answers.recv())
+            .await
+            .ok()??;
+        match replay::judge(name, &account, &answer, deletion, plan, roster) {
+            Ok(Said::Waits) => {}
+            said => return Some(said),
+        }
+    }
+}
+
+/// Sends when there is room. `None`: there is nobody, or never room.
+async fn send(
+    center: &Center,
+    participant: &ParticipantId,
+    command: wire::Command,
+) -> Option<SessionId> {
+    let end = Instant::now() + ROOM_WAIT;
+    while Instant::now() < end && !center.draining() {
+        let sent = center.board().lend(participant, &command);
+        if sent.is_some() {
+            return sent;
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+    None
+}
+
+fn command(
+    center: &Center,
+    name: &CommandName,
+    deletion: &Deletion,
+    plan: &Plan,
+    roster: &[farewell_core::device::Device],
+) -> wire::Command {
+    let devices = if name.verb == Verb::Erase {
+        center.orders.tasks(roster, name, deletion, plan)
+    } else {
+        Vec::new()
+    };
+    wire::Command {
+        name: name.to_string(),
+        verb: verb_to_wire(name.verb).into(),
+        account: format!("accounts/{}", deletion.account.as_str()),
+        deadline: Some(timestamp(deletion.deadline)),
+        traceparent: deletion.traceparent.clone(),
+        device_horizon: (!devices.is_empty())
+            .then(|| plan.policy().devices.horizon.try_into().ok())
+            .flatten(),
+        devices,
+    }
+}

@@ -1,0 +1,181 @@
+//! A replay as a stream: what was purged since a time, newest request first, a few at a time and no faster than a limit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use farewell_core::{DeletionId, ParticipantId, Time, replay};
+use farewell_ledger::Filter;
+use farewell_proto::deletion::v1::{ReplayPurgedRequest, ReplayPurgedResponse, ReplayResult};
+use futures_util::future::join_all;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, sleep_until};
+use tonic::Status;
+
+use super::{page, parse};
+use crate::center::Center;
+use crate::error;
+use crate::replay::{Again, Broken};
+use crate::wire;
+
+/// Replays of one coordinator at a time: each is a flood of erasing.
+const REPLAYS_MAX: usize = 1;
+/// Deletions at a time.
+const AT_A_TIME: usize = 8;
+/// Between the beginnings of two such handfuls: at most 80 deletions a second, so that others' commands have room.
+const HANDFUL: Duration = Duration::from_millis(100);
+/// Deletions read at a time.
+const PAGE_ROWS: u32 = 500;
+/// State code of PURGED.
+const PURGED: i16 = 5;
+/// What a slow reader may be behind.
+pub const QUEUE_MESSAGES_MAX: usize = 64;
+
+/// Room for replays.
+#[derive(Debug)]
+pub struct Room(Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(REPLAYS_MAX)))
+    }
+}
+
+/// A replay that may begin.
+#[derive(Debug)]
+pub struct Replay {
+    participant: ParticipantId,
+    since: Time,
+    before: Option<DeletionId>,
+    query: String,
+    _place: OwnedSemaphorePermit,
+}
+
+type Sender = mpsc::Sender<Result<ReplayPurgedResponse, Status>>;
+
+impl Room {
+    /// Errors: `INVALID_FIELD`, `PAGE_TOKEN_MISMATCH`, `REPLAY_RUNNING`.
+    pub fn enter(&self, center: &Center, request: &ReplayPurgedRequest) -> Result<Replay, Status> {
+        let participant = parse::participant("participant", &request.participant)?;
+        if !center.plans.know(&participant) {
+            return Err(error::invalid(
+                "participant",
+                "must be one that a policy names",
+            ));
+        }
+        let since = request.since_time.and_then(wire::time);
+        // Zero would be everything there ever was: whoever means that says so.
+        let since = since
+            .filter(|since| since.micros() > 0)
+            .ok_or_else(|| error::invalid("since_time", "must be set, and after 1970"))?;
+        let query = format!("replay {participant} {}", since.micros());
+        let before = page::start(&request.page_token, &query)?;
+        let place = Arc::clone(&self.0)
+            .try_acquire_owned()
+            .map_err(|_| error::exhausted("REPLAY_RUNNING", "another replay is under way here"))?;
+        Ok(Replay {
+            participant,
+            since,
+            before,
+            query,
+            _place: place,
+        })
+    }
+}
+
+impl Replay {
+    /// Replays to the end, or until the caller has left.
+    pub async fn run(mut self, center: &Center, sender: &Sender) {
+        loop {
+            match self.page(center, sender).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(status) => {
+                    let _ = sender.send(Err(status)).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whether there may be more.
+    async fn page(&mut self, center: &Center, sender: &Sender) -> Result<bool, Status> {
+        let filter = Filter {
+            states: vec![PURGED],
+            ..Filter::default()
+        };
+        let found = center
+            .ledger
+            .list(&filter, self.before, PAGE_ROWS)
+            .await
+            .map_err(|error| error::ledger(&error))?;
+        for handful in found.chunks(AT_A_TIME) {
+            let next = Instant::now() + HANDFUL;
+            let concerned: Vec<DeletionId> = handful
+                .iter()
+                .filter(|deletion| {
+                    let plan = center.plans.get(deletion.policy_version);
+                    plan.is_some_and(|plan| {
+                        replay::concerns(deletion, &plan, &self.participant, self.since)
+                    })
+                })
+                .map(|deletion| deletion.id)
+                .collect();
+            let asked = concerned
+                .iter()
+                .map(|id| crate::replay::once(center, &self.participant, *id));
+            for (id, again) in concerned.iter().zip(join_all(asked).await) {
+                let Some(again) = again.map_err(broken)? else {
+                    continue;
+                };
+                let told = told(*id, again, page::token(*id, &self.query));
+                if sender.send(Ok(told)).await.is_err() {
+                    return Ok(false);
+                }
+            }
+            self.before = handful.last().map(|deletion| deletion.id);
+            if !concerned.is_empty() {
+                sleep_until(next).await;
+            }
+        }
+        Ok(found.len() >= PAGE_ROWS as usize)
+    }
+}
+
+fn broken(broken: Broken) -> Status {
+    match broken {
+        Broken::Away => error::unavailable(
+            "PARTICIPANT_AWAY",
+            "the participant gives no answer; go on with the last page_token",
+        ),
+        Broken::Ledger(error) => error::ledger(&error),
+    }
+}
+
+fn told(id: DeletionId, again: Again, page_token: String) -> ReplayPurgedResponse {
+    let mut told = ReplayPurgedResponse {
+        deletion: format!("deletions/{id}"),
+        page_token,
+        ..ReplayPurgedResponse::default()
+    };
+    match again {
+        Again::Done { counts, left } => {
+            told.counts = counts.into_iter().collect();
+            let result = if left.is_empty() {
+                ReplayResult::Clean
+            } else {
+                ReplayResult::Residue
+            };
+            told.set_result(result);
+            told.left = left.into_iter().collect();
+        }
+        Again::Deferred(reason) => {
+            told.set_result(ReplayResult::Deferred);
+            told.reason = reason;
+        }
+        Again::Refused(reason) => {
+            told.set_result(ReplayResult::Refused);
+            told.reason = reason;
+        }
+    }
+    told
+}

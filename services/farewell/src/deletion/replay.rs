@@ -1,0 +1,126 @@
+//! `farewell deletion replay`: what was purged is erased again at a service that was restored from a backup.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use farewell_proto::deletion::v1::{ReplayPurgedRequest, ReplayPurgedResponse, ReplayResult};
+use serde_json::json;
+use tonic::Code;
+
+use crate::client::Connection;
+use crate::output::{Output, Rows};
+
+/// How often a replay that breaks off goes on by itself.
+const RESUMES_MAX: u32 = 30;
+const RESUME_AFTER: Duration = Duration::from_secs(2);
+
+/// RFC 3339, as people and backups write times.
+pub fn moment(text: &str) -> Result<prost_types::Timestamp, String> {
+    text.parse()
+        .map_err(|_| "must be a time such as 2026-03-01T04:00:00Z".to_owned())
+}
+
+/// Follows a replay to its end, through restarts of whoever takes part.
+///
+/// Errors: what the coordinator says; something is left, or a person must look.
+pub async fn run(
+    connection: &Connection,
+    participant: &str,
+    since: prost_types::Timestamp,
+    output: Output,
+) -> anyhow::Result<()> {
+    let mut client = connection.deletions().await?;
+    let mut tally = Tally::default();
+    let mut resumes = 0;
+    loop {
+        let request = ReplayPurgedRequest {
+            participant: participant.to_owned(),
+            since_time: Some(since),
+            page_token: tally.page_token.clone(),
+        };
+        let ended = async {
+            let mut told = client
+                .replay_purged(connection.endless(request))
+                .await?
+                .into_inner();
+            while let Some(one) = told.message().await? {
+                tally.take(one);
+            }
+            Ok::<_, tonic::Status>(())
+        };
+        match ended.await {
+            Ok(()) => break,
+            Err(status) if status.code() == Code::Unavailable && resumes < RESUMES_MAX => {
+                resumes += 1;
+                eprintln!("{}; going on", status.message());
+                tokio::time::sleep(RESUME_AFTER).await;
+            }
+            Err(status) => return Err(status).context("the replay broke off"),
+        }
+    }
+    tally.show(output)?;
+    if tally.open.is_empty() {
+        Ok(())
+    } else {
+        bail!("{} deletions are not erased again yet", tally.open.len())
+    }
+}
+
+#[derive(Default)]
+struct Tally {
+    deletions: u64,
+    clean: u64,
+    counts: BTreeMap<String, i64>,
+    open: Vec<ReplayPurgedResponse>,
+    page_token: String,
+}
+
+impl Tally {
+    fn take(&mut self, one: ReplayPurgedResponse) {
+        self.deletions += 1;
+        self.page_token.clone_from(&one.page_token);
+        for (category, count) in &one.counts {
+            *self.counts.entry(category.clone()).or_default() += count;
+        }
+        if one.result() == ReplayResult::Clean {
+            self.clean += 1;
+        } else {
+            eprintln!("{} {} {}", one.deletion, word(&one), one.reason);
+            self.open.push(one);
+        }
+        if self.deletions.is_multiple_of(100) {
+            eprintln!("{} deletions", self.deletions);
+        }
+    }
+
+    fn show(&self, output: Output) -> anyhow::Result<()> {
+        let open: Vec<_> = self
+            .open
+            .iter()
+            .map(|one| json!({"deletion": one.deletion, "result": word(one), "reason": one.reason}))
+            .collect();
+        let value = json!({
+            "deletions": self.deletions,
+            "clean": self.clean,
+            "erased": self.counts,
+            "open": open,
+        });
+        let mut rows = Rows::new("", &["deletions", "clean", "erased again"]);
+        let counts = self.counts.iter().filter(|(_, count)| **count > 0);
+        let counts: Vec<_> = counts
+            .map(|(category, count)| format!("{count} {category}"))
+            .collect();
+        rows.push([
+            self.deletions.to_string(),
+            self.clean.to_string(),
+            counts.join(", "),
+        ]);
+        output.write(&value, &[rows])
+    }
+}
+
+fn word(one: &ReplayPurgedResponse) -> &'static str {
+    let name = one.result().as_str_name();
+    name.strip_prefix("REPLAY_RESULT_").unwrap_or(name)
+}

@@ -272,7 +272,7 @@ fn everything_is_denied_that_is_not_named() -> Result<()> {
             .map_or(0, Vec::len);
         assert_eq!(
             doors,
-            if values == DEFAULT { 1 } else { 3 },
+            if values == DEFAULT { 1 } else { 4 },
             "by default only our own participants come in"
         );
     }

@@ -37,6 +37,13 @@ name = "{{ .name }}"
 [{{ $role.section }}.orders]
 key = "/etc/farewell-orders/orders.key"
 {{- end }}
+{{- with $values.events }}
+{{- if .receivers }}
+
+{{- /* The role's own section is open already. */}}
+{{ dict $role.section (dict "events" (dict "issuer" .issuer "key" "/etc/farewell-events/events.key" "receivers" .receivers)) | toToml | trimPrefix (printf "[%s]" $role.section) | trim }}
+{{- end }}
+{{- end }}
 {{- with $values.policy }}
 
 {{- /* The role's own section is open already. */}}

@@ -29,6 +29,11 @@ values. All templates range over this, so that no role is forgotten in one of th
 */}}
 {{- define "farewell.roles" -}}
 {{- $ports := dict "callers" 7400 "participants" 7401 "operators" 7402 -}}
+{{- range $name, $receiver := .Values.coordinator.events.receivers -}}
+{{- if $receiver.poll -}}
+{{- $_ := set $ports "events" 7403 -}}
+{{- end -}}
+{{- end -}}
 {{- $roles := dict "coordinator" (dict "args" (list "coordinator") "section" "coordinator" "ports" $ports "values" .Values.coordinator) -}}
 {{- range $name, $values := .Values.services -}}
 {{- if $values.enabled -}}

@@ -159,6 +159,9 @@ fn reply(query: &Query, manners: &mut Manners) -> Option<Reply> {
             // It holds nothing that anybody would take along.
             Question::ExportPart(_) => Answer::ExportPart(ExportPartReply::default()),
             Question::DescribeDevice(_)
+            | Question::DescribeAccount(_)
+            | Question::SetStanding(_)
+            | Question::ClearRealName(_)
             | Question::StartExport(_)
             | Question::GetExport(_)
             | Question::CancelExport(_)

@@ -38,6 +38,7 @@ pub fn straight(stages: &[&[&str]]) -> Policy {
         notices: Notices::default(),
         recent_contact: None,
         extension: None,
+        real_name_review: false,
     }
 }
 

@@ -13,8 +13,11 @@ use farewell_core::policy::Channel as Door;
 use farewell_identity::credential::Hasher;
 use farewell_identity::{Case, Identity, Rules, code::Pepper, courier};
 use farewell_kit::devices::Terms;
+use farewell_kit::standing;
 use farewell_kit::store::Store;
-use farewell_kit::{CodeChannel, Custodian as _, StartExport, service, session};
+use farewell_kit::{
+    CodeChannel, Custodian as _, SetStanding, Standing, StartExport, service, session,
+};
 use farewell_proto::binding::v1::binding_service_client::BindingServiceClient;
 use farewell_proto::binding::v1::{
     BindRequest, Binding, ReportLostRequest, Role, Share, ShareBindingRequest,
@@ -231,6 +234,16 @@ fn codes(answer: &CheckEligibilityResponse) -> BTreeSet<&str> {
     answer.blockers.iter().map(|it| it.code.as_str()).collect()
 }
 
+async fn stand(store: &Store, generation: u64, to: Standing) -> Result<()> {
+    let request = SetStanding {
+        account: ACCOUNT.to_owned(),
+        generation,
+        standing: to,
+    };
+    standing::keep(store, &request).await?;
+    Ok(())
+}
+
 /// Waits until the answer has these codes and no others.
 async fn until_only(
     caller: &Caller,
@@ -339,6 +352,9 @@ async fn everything_is_told_at_once_in_the_callers_language_and_goes_with_its_re
     let started = exports.start(&copy).await?;
     ensure!(started.is_ok(), "{started:?}");
 
+    // Last, as nothing else can be changed then.
+    stand(identity, 1, Standing::Memorialized).await?;
+
     let mut left: BTreeSet<&str> = CATALOGUE.iter().map(|known| known.code).collect();
     left.remove("PARTICIPANT_UNREACHABLE");
     left.remove("UNKNOWN_ACCOUNT");
@@ -398,6 +414,8 @@ async fn everything_is_told_at_once_in_the_callers_language_and_goes_with_its_re
     gone("RISK_CONTROL_LOCK").await?;
     farewell_identity::set_frozen(identity, ACCOUNT, false).await?;
     gone("ACCOUNT_FROZEN").await?;
+    stand(identity, 2, Standing::Active).await?;
+    gone("ACCOUNT_MEMORIALIZED").await?;
     farewell_identity::revoke_grants(identity, ACCOUNT).await?;
     gone("THIRD_PARTY_GRANTS").await?;
     farewell_identity::close_case(identity, ACCOUNT, Case::LegalHold, "court 7").await?;

@@ -10,10 +10,11 @@ use sqlx::AnyConnection;
 
 use crate::export::Part;
 use crate::participant::{
-    Answer, Blocker, CaseStanding, Category, CheckCase, Custodian, Done, Fault, Inventory, Order,
-    Outcome, Participant, Retained,
+    Answer, Blocker, CaseStanding, Category, CheckCase, ClearRealName, Custodian, Done, Fault,
+    Inventory, Order, Outcome, Participant, RealNameCleared, Retained, SetStanding, StandingKept,
 };
 use crate::seal::{self, Begun, Work};
+use crate::standing;
 use crate::store::Store;
 
 /// What is special about a holder. It is a [`Participant`] by that.
@@ -42,6 +43,11 @@ pub trait Holder: Send + Sync + 'static {
     /// Everything that is in the way of deleting the account. Nothing, unless said otherwise. No side effects.
     async fn blockers(&self, _account: &str) -> Result<Vec<Blocker>, Fault> {
         Ok(Vec::new())
+    }
+
+    /// As [`Participant::clear_real_name`]. Nothing, unless said otherwise.
+    async fn clear_real_name(&self, request: &ClearRealName) -> Result<RealNameCleared, Fault> {
+        Ok(RealNameCleared::nothing(request))
     }
 
     /// As [`Participant::check_case`].
@@ -104,6 +110,14 @@ impl<H: Holder> Participant for H {
     async fn inventory(&self, account: &str) -> Result<Inventory, Fault> {
         let mut connection = self.store().pool().acquire().await?;
         self.held(&mut connection, account).await
+    }
+
+    async fn set_standing(&self, request: &SetStanding) -> Result<StandingKept, Fault> {
+        standing::keep(self.store(), request).await
+    }
+
+    async fn clear_real_name(&self, request: &ClearRealName) -> Result<RealNameCleared, Fault> {
+        Holder::clear_real_name(self, request).await
     }
 
     async fn check_case(&self, request: &CheckCase) -> Result<CaseStanding, Fault> {

@@ -4,6 +4,7 @@
 //!
 #![doc = concat!("```rust,ignore\n", include_str!("../examples/notes.rs"), "```")]
 
+pub mod clearing;
 pub mod devices;
 pub mod export;
 pub mod holder;
@@ -12,6 +13,7 @@ pub mod participant;
 pub mod seal;
 pub mod service;
 pub mod session;
+pub mod standing;
 pub mod store;
 mod wire;
 

@@ -13,6 +13,7 @@ mod case;
 mod custodian;
 mod device;
 mod notice;
+mod standing;
 
 pub use case::{CaseAction, CaseStanding, CheckCase};
 pub use custodian::{
@@ -24,6 +25,10 @@ pub use device::{
     BoundDevice, Description, DeviceClass, DeviceDuty, DeviceEnding, DeviceFacts, DeviceOutcome,
     DeviceResult, DeviceReturn, DeviceTask, DeviceVerb, LockOutcome, NotUnbound, ReturnKept,
     UnbindDevice, Unbinding, UnbindingState,
+};
+
+pub use standing::{
+    AccountDescription, ClearRealName, RealNameCleared, SetStanding, Standing, StandingKept,
 };
 
 /// A product line or service that must let go of accounts.
@@ -127,6 +132,22 @@ pub trait Participant: Send + Sync + 'static {
         _name: &str,
     ) -> Result<Result<Unbinding, NotUnbound>, Fault> {
         Err(Fault::unsupported("DEVICE_UNBINDING"))
+    }
+
+    /// Keeps the account in this standing, durably: see [`crate::standing`]. Of several the highest generation holds.
+    async fn set_standing(&self, _request: &SetStanding) -> Result<StandingKept, Fault> {
+        Err(Fault::unsupported("SET_STANDING"))
+    }
+
+    /// Clears the real name and lets lapse what is tied to it, or looks what that would be: see [`crate::clearing`].
+    /// Whoever holds nothing of the kind need not say so.
+    async fn clear_real_name(&self, request: &ClearRealName) -> Result<RealNameCleared, Fault> {
+        Ok(RealNameCleared::nothing(request))
+    }
+
+    /// Whose account it is. Only the identity service can. No side effects.
+    async fn describe_account(&self, _account: &str) -> Result<AccountDescription, Fault> {
+        Err(Fault::unsupported("DESCRIBE_ACCOUNT"))
     }
 }
 

@@ -22,7 +22,9 @@ use crate::store::Store;
 pub const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS fence (account TEXT PRIMARY KEY, erased BIGINT NOT NULL CHECK (erased IN (0, 1))); \
     CREATE TABLE IF NOT EXISTS seal (account TEXT NOT NULL, deletion TEXT NOT NULL, \
-        lifted BIGINT NOT NULL CHECK (lifted IN (0, 1)), PRIMARY KEY (account, deletion))";
+        lifted BIGINT NOT NULL CHECK (lifted IN (0, 1)), PRIMARY KEY (account, deletion)); \
+    CREATE TABLE IF NOT EXISTS standing (account TEXT PRIMARY KEY, generation BIGINT NOT NULL CHECK (generation >= 1), \
+        word TEXT NOT NULL CHECK (word IN ('ACTIVE', 'FROZEN', 'MEMORIALIZED')))";
 
 /// What the driver calls it.
 const SQLITE: &str = "SQLite";
@@ -40,6 +42,9 @@ pub enum Error {
     /// A deletion is under way; revoking it makes writes possible again.
     #[error("the account is sealed by a deletion")]
     Sealed,
+    /// Its owner has frozen it, or has died; see [`crate::standing`].
+    #[error("the account is frozen")]
+    Frozen,
     /// The account is gone for good.
     #[error("the account was erased")]
     Erased,
@@ -74,17 +79,17 @@ pub fn deletion_of(command: &str) -> Option<&str> {
 /// Asked first by every write of an account's data, in the write's own transaction. Holds the account against sealing
 /// and erasing until that transaction ends.
 ///
-/// Errors: [`Error::Sealed`], [`Error::Erased`]; the caller rolls back.
+/// Errors: [`Error::Sealed`], [`Error::Frozen`], [`Error::Erased`]; the caller rolls back.
 pub async fn admit(tx: &mut Transaction<'_, Any>, account: &str) -> Result<(), Error> {
     admit_though_sealed(tx, account).await?;
-    if sealed(tx, &mark(account)).await? {
-        Err(Error::Sealed)
-    } else {
-        Ok(())
+    match closed(tx, &mark(account)).await? {
+        (true, _) => Err(Error::Sealed),
+        (false, true) => Err(Error::Frozen),
+        (false, false) => Ok(()),
     }
 }
 
-/// As [`admit`], for the few writes that a sealed account still needs, for instance the code that confirms a revoke.
+/// As [`admit`], for the few writes that a sealed or frozen account still needs, for instance the code that confirms a revoke.
 pub async fn admit_though_sealed(
     tx: &mut Transaction<'_, Any>,
     account: &str,
@@ -106,11 +111,11 @@ pub async fn forget(connection: &mut AnyConnection, mark: &str) -> Result<u64, s
     Ok(deleted.rows_affected())
 }
 
-/// Whether the account is neither sealed nor erased. Holds it until the transaction ends, as [`admit`] does, for those
+/// Whether the account is neither sealed, frozen nor erased. Holds it until the transaction ends, as [`admit`] does, for those
 /// who look for somebody that takes something and do without if nobody can.
 pub(crate) async fn is_open(tx: &mut AnyConnection, account: &str) -> Result<bool, sqlx::Error> {
     let mark = mark(account);
-    Ok(!hold(tx, &mark).await? && !sealed(tx, &mark).await?)
+    Ok(!hold(tx, &mark).await? && closed(tx, &mark).await? == (false, false))
 }
 
 /// The earlier answer to `order`, for [`crate::Participant::recall`]: work begun here is kept under the account's mark.
@@ -206,6 +211,10 @@ pub async fn erase(store: &Store, order: &Order) -> Result<Begun, Fault> {
         .execute(&mut *work.tx)
         .await?;
     sqlx::query("DELETE FROM seal WHERE account = $1")
+        .bind(&work.account)
+        .execute(&mut *work.tx)
+        .await?;
+    sqlx::query("DELETE FROM standing WHERE account = $1")
         .bind(&work.account)
         .execute(&mut *work.tx)
         .await?;
@@ -385,13 +394,16 @@ async fn hold(tx: &mut AnyConnection, mark: &str) -> Result<bool, sqlx::Error> {
     Ok(erased != 0)
 }
 
-async fn sealed(tx: &mut AnyConnection, mark: &str) -> Result<bool, sqlx::Error> {
-    let (seals,): (i64,) =
-        sqlx::query_as("SELECT COUNT(*) FROM seal WHERE account = $1 AND lifted = 0")
-            .bind(mark)
-            .fetch_one(tx)
-            .await?;
-    Ok(seals > 0)
+/// Whether the account is sealed, and whether it is frozen.
+async fn closed(tx: &mut AnyConnection, mark: &str) -> Result<(bool, bool), sqlx::Error> {
+    let (seals, freezes): (i64, i64) = sqlx::query_as(
+        "SELECT (SELECT COUNT(*) FROM seal WHERE account = $1 AND lifted = 0), \
+             (SELECT COUNT(*) FROM standing WHERE account = $1 AND word <> 'ACTIVE')",
+    )
+    .bind(mark)
+    .fetch_one(tx)
+    .await?;
+    Ok((seals > 0, freezes > 0))
 }
 
 async fn lifted(tx: &mut AnyConnection, mark: &str, deletion: &str) -> Result<bool, sqlx::Error> {

@@ -7,6 +7,7 @@ pub(crate) mod case;
 pub(crate) mod device;
 pub(crate) mod export;
 pub(crate) mod notice;
+pub(crate) mod standing;
 
 use std::mem;
 use std::time::{Duration, SystemTime};
@@ -14,8 +15,9 @@ use std::time::{Duration, SystemTime};
 use farewell_proto::participant::v1 as pb;
 
 use crate::participant::{
-    Answer, Blocker, CheckCase, CheckProof, CodeChannel, CodeSent, Deferred, Done, Inventory,
-    Notice, Order, Outcome, ProofChecked, ProofKind, Retained, SendCode, StartExport, UnbindDevice,
+    Answer, Blocker, CheckCase, CheckProof, ClearRealName, CodeChannel, CodeSent, Deferred, Done,
+    Inventory, Notice, Order, Outcome, ProofChecked, ProofKind, Retained, SendCode, SetStanding,
+    StartExport, UnbindDevice,
 };
 
 /// Longest id or name; the coordinator's own are at most 128.
@@ -246,6 +248,11 @@ pub(crate) enum Question {
         account: String,
         device: String,
     },
+    DescribeAccount {
+        account: String,
+    },
+    SetStanding(SetStanding),
+    ClearRealName(ClearRealName),
     UnbindDevice(UnbindDevice),
     DeviceUnbinding {
         account: String,
@@ -295,13 +302,13 @@ pub(crate) fn question(query: pb::Query) -> Result<(Question, Duration), Malform
         }
         Some(pb::query::Question::SendCode(asked)) => Question::SendCode(SendCode {
             account,
-            deletion: deletion(asked.deletion)?,
+            deletion: subject(asked.deletion)?,
             channel: code_channel(asked.channel)?,
             request_id: given(asked.request_id, "request_id is empty")?,
         }),
         Some(pb::query::Question::CheckProof(asked)) => Question::CheckProof(CheckProof {
             account,
-            deletion: deletion(asked.deletion)?,
+            deletion: subject(asked.deletion)?,
             kind: proof_kind(asked.kind)?,
             proof: given(asked.proof, "proof is empty")?,
             request_id: given(asked.request_id, "request_id is empty")?,
@@ -313,6 +320,15 @@ pub(crate) fn question(query: pb::Query) -> Result<(Question, Duration), Malform
             Question::Notify(notice::notice(asked, account)?)
         }
         Some(pb::query::Question::Letters(_)) => Question::Letters,
+        Some(pb::query::Question::DescribeAccount(pb::DescribeAccountQuery {})) => {
+            Question::DescribeAccount { account }
+        }
+        Some(pb::query::Question::SetStanding(asked)) => {
+            Question::SetStanding(standing::set(&asked, account)?)
+        }
+        Some(pb::query::Question::ClearRealName(asked)) => {
+            Question::ClearRealName(standing::clear(asked, account)?)
+        }
         Some(pb::query::Question::DescribeDevice(asked)) => Question::DescribeDevice {
             account,
             device: device::id_of(&asked.device)?,
@@ -358,6 +374,18 @@ pub(crate) fn question(query: pb::Query) -> Result<(Question, Duration), Malform
 
 fn deletion(name: String) -> Result<String, Malformed> {
     id(&name, DELETIONS, "deletion must be deletions/{deletion}")?;
+    Ok(name)
+}
+
+/// What a code or proof is bound to.
+fn subject(name: String) -> Result<String, Malformed> {
+    if id(&name, standing::REQUESTS, "").is_err() {
+        id(
+            &name,
+            DELETIONS,
+            "deletion must be deletions/{deletion} or requests/{request_id}",
+        )?;
+    }
     Ok(name)
 }
 

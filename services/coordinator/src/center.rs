@@ -39,6 +39,8 @@ pub struct Center {
     pub events: Option<Events>,
     /// A wake-up carries no news: the dispatcher looks on the board.
     pub wake: Notify,
+    /// Wakes whoever looks after what accounts are owed besides deletions.
+    pub accounts: Notify,
     pub changes: broadcast::Sender<Changes>,
     pub open: mpsc::Sender<OpenJob>,
     pub turn: mpsc::Sender<TurnJob>,

@@ -5,6 +5,7 @@
 //! the last receipt purges. [`steward`] does what is not a command; [`owner`] holds the slots and fills the board from the
 //! ledger, which is the only truth here.
 
+mod accounts;
 mod admission;
 mod board;
 mod center;
@@ -124,6 +125,7 @@ async fn open(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
         throttle: Throttle::new(config.limits),
         orders: Orders::new(config.orders),
         wake: Notify::new(),
+        accounts: Notify::new(),
         changes: broadcast::Sender::new(CHANGES_BEHIND_MAX),
         open,
         turn,
@@ -149,6 +151,7 @@ async fn open(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
     work.spawn(dispatch::run(Arc::clone(&center), work.clone()));
     work.spawn(event::relay::run(Arc::clone(&center), work.clone()));
     work.spawn(owner::run(Arc::clone(&center), work.clone()));
+    work.spawn(accounts::run(Arc::clone(&center), work.clone()));
     work.spawn(recount::run(Arc::clone(&center), work.clone()));
     event::start(&center, &work).context("events")?;
 

@@ -6,6 +6,7 @@ pub mod account;
     reason = "not everything that a case can approve is asked yet"
 )]
 mod case;
+mod change;
 pub mod deletion;
 mod download;
 mod export;
@@ -14,6 +15,7 @@ pub mod operator;
 mod page;
 mod parse;
 mod present;
+pub mod proof;
 mod replay;
 mod unbinding;
 mod watch;

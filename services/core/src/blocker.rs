@@ -109,6 +109,8 @@ catalogue! {
     RISK_CONTROL_LOCK: IDENTITY, Fixable, SupportWithSecondPerson;
     /// Security froze the account, to protect its owner or others from who holds it now: only security knows when that is over.
     ACCOUNT_FROZEN: IDENTITY, Hard, Support;
+    /// Its owner has died: what becomes of it the support desk decides with the relatives, on documents.
+    ACCOUNT_MEMORIALIZED: IDENTITY, Hard, SupportWithSecondPerson;
     /// Others' apps go on acting for the account, and what they hold is theirs to erase (GDPR Art. 19): their owner
     /// must know which they are while there is still a list.
     THIRD_PARTY_GRANTS: IDENTITY, Fixable, Support;

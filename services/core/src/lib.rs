@@ -4,11 +4,13 @@
 //! days, and [`blocker`] says what can stand in the way. A [`plan`] says who owes what and in which order, [`order`] what a
 //! device is told, [`report`] judges what comes back, [`gate`] is the only maker of a [`gate::PurgePermit`], [`duty`] derives
 //! what must happen next, [`notice`] who is told of it, [`certificate`] says what was done and [`addendum`] what became of it later, and [`invariants`] says
-//! what may never be seen in any history.
+//! what may never be seen in any history. Beside all that, an [`account`] is frozen, thawed or memorialised, or loses its
+//! real name.
 //!
 //! What is absent: I/O, async, a clock, randomness. Time and chance come in as arguments. This crate never learns that
 //! gRPC or SQL exist.
 
+pub mod account;
 pub mod addendum;
 pub mod blocker;
 pub mod calendar;

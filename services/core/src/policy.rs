@@ -90,6 +90,9 @@ pub struct Policy {
     /// Whether the deadline can be extended.
     #[serde(default)]
     pub extension: Option<Extension>,
+    /// Whether the support desk must agree before a real name is cleared.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub real_name_review: bool,
 }
 
 /// What is shipped, by name.

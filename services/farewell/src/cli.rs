@@ -52,7 +52,7 @@ enum Command {
     },
     /// Ask for deletions, follow them, take them back.
     Deletion(deletion::Args),
-    /// What is asked of an account besides deleting it: a copy of everything, for its owner.
+    /// What is asked of an account besides deleting it: a copy of everything, a freeze, its real name cleared.
     Account(account::Args),
     /// Unbind one device; the account stays.
     Device(device::Args),

@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use farewell_kit::export::{Column, Table};
-use farewell_kit::seal;
 use farewell_kit::store::{Store, micros};
+use farewell_kit::{AccountDescription, seal};
 use sqlx::AnyConnection;
 
 pub(crate) const SCHEMA: &str = "\
@@ -88,6 +88,21 @@ pub(crate) async fn exists(
         .fetch_optional(connection)
         .await?;
     Ok(row.is_some())
+}
+
+/// Whether there is such an account, and whether security has frozen it.
+pub(crate) async fn describe(
+    connection: &mut AnyConnection,
+    account: &str,
+) -> Result<AccountDescription, sqlx::Error> {
+    let row: Option<(i64,)> = sqlx::query_as("SELECT frozen FROM account WHERE account = $1")
+        .bind(account)
+        .fetch_optional(connection)
+        .await?;
+    Ok(AccountDescription {
+        known: row.is_some(),
+        frozen_by_security: row.is_some_and(|(frozen,)| frozen != 0),
+    })
 }
 
 pub(crate) async fn erase(

@@ -40,7 +40,7 @@ pub struct Letter {
     pub to: String,
     /// Which of them.
     pub way: Way,
-    /// `deletions/{deletion}`.
+    /// `deletions/{deletion}`, or `requests/{request_id}` of what else is to be confirmed.
     pub deletion: String,
     /// What it says.
     pub content: Content,
@@ -104,6 +104,13 @@ pub struct Written {
     pub text: String,
     /// Where the deletion is taken back, with the receiver's own token.
     pub link: Option<String>,
+}
+
+impl Letter {
+    /// Whether the code confirms a deletion, and not something milder.
+    pub(crate) fn is_for_deletion(&self) -> bool {
+        self.deletion.starts_with("deletions/")
+    }
 }
 
 impl fmt::Debug for Letter {

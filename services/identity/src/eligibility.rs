@@ -2,16 +2,17 @@
 
 use std::time::{Duration, SystemTime};
 
-use farewell_kit::Blocker;
 use farewell_kit::store::{micros, time};
+use farewell_kit::{Blocker, seal};
 use sqlx::AnyConnection;
 
 /// Every code that identity gives.
-pub const BLOCKERS: [&str; 10] = [
+pub const BLOCKERS: [&str; 11] = [
     "RECENT_PASSWORD_CHANGE",
     "RECENT_CONTACT_CHANGE",
     "RISK_CONTROL_LOCK",
     "ACCOUNT_FROZEN",
+    "ACCOUNT_MEMORIALIZED",
     "THIRD_PARTY_GRANTS",
     "LEGAL_HOLD",
     "FRAUD_CASE",
@@ -38,6 +39,8 @@ pub(crate) async fn blockers(
              FROM account WHERE account = $1 AND risk_locked <> 0 \
          UNION ALL SELECT 'ACCOUNT_FROZEN', COUNT(*), CAST(0 AS BIGINT) \
              FROM account WHERE account = $1 AND frozen <> 0 \
+         UNION ALL SELECT 'ACCOUNT_MEMORIALIZED', COUNT(*), CAST(0 AS BIGINT) \
+             FROM standing WHERE account = $3 AND word = 'MEMORIALIZED' \
          UNION ALL SELECT 'THIRD_PARTY_GRANTS', COUNT(*), CAST(0 AS BIGINT) \
              FROM app_grant WHERE account = $1 AND revoked_at = 0 \
          UNION ALL SELECT 'LEGAL_HOLD', COUNT(*), CAST(0 AS BIGINT) \
@@ -53,6 +56,7 @@ pub(crate) async fn blockers(
     )
     .bind(account)
     .bind(recent_since)
+    .bind(seal::mark(account))
     .fetch_all(connection)
     .await?;
     let blocker = |(code, count, since): (String, i64, i64)| {

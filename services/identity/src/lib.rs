@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use farewell_kit::store::Store;
-use farewell_kit::{journal, seal, service, session};
+use farewell_kit::{clearing, journal, seal, service, session};
 use farewell_runtime::shutdown::Shutdown;
 
 pub use self::account::{register, set_frozen, set_risk_lock};
@@ -48,7 +48,7 @@ pub use self::holding::left_over;
 pub use self::language::{Language, set_language};
 pub use self::login::{LoginError, is_logged_in, log_in};
 pub use self::participant::Identity;
-pub use self::realname::{clear_real_name, set_real_name};
+pub use self::realname::set_real_name;
 pub use self::rules::Rules;
 pub use self::sample::sample;
 
@@ -56,6 +56,7 @@ pub use self::sample::sample;
 pub const SCHEMA: &[&str] = &[
     journal::SCHEMA,
     seal::SCHEMA,
+    clearing::SCHEMA,
     account::SCHEMA,
     credential::SCHEMA,
     contact::SCHEMA,

@@ -34,7 +34,7 @@ pub enum LoginError {
     /// Account or password: which of them is not told.
     #[error("account or password is wrong")]
     Wrong,
-    /// Frozen, or locked by risk control.
+    /// Frozen by security, or locked by risk control.
     #[error("the account is locked")]
     Locked,
     /// The account may not be used.
@@ -53,7 +53,8 @@ impl From<sqlx::Error> for LoginError {
 
 /// Logs in with a password and gives the session's id. Limits on tries are the caller's: it knows the address.
 ///
-/// Errors: see [`LoginError`]; a sealed account is [`LoginError::Write`] with [`seal::Error::Sealed`].
+/// Errors: see [`LoginError`]; a sealed or frozen account is [`LoginError::Write`] with [`seal::Error::Sealed`] or
+/// [`seal::Error::Frozen`].
 pub async fn log_in(
     store: &Store,
     hasher: &Hasher,

@@ -3,12 +3,15 @@
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use farewell_kit::clearing;
 use farewell_kit::export::{Part, Table, Tables};
 use farewell_kit::seal::{self, Begun};
+use farewell_kit::standing::{self, Kept};
 use farewell_kit::store::Store;
 use farewell_kit::{
-    Answer, Blocker, CheckProof, CodeSent, Done, Fault, Inventory, Letters, Notice, Order, Outcome,
-    Participant, ProofChecked, ProofKind, SendCode,
+    AccountDescription, Answer, Blocker, CheckProof, ClearRealName, CodeSent, Done, Fault,
+    Inventory, Letters, Notice, Order, Outcome, Participant, ProofChecked, ProofKind,
+    RealNameCleared, SendCode, SetStanding, Standing, StandingKept,
 };
 use farewell_runtime::shutdown::Shutdown;
 use sqlx::AnyConnection;
@@ -173,6 +176,32 @@ impl Participant for Identity {
         Tables::new(&self.store, EXPORTED)
             .part(account, after)
             .await
+    }
+
+    async fn set_standing(&self, request: &SetStanding) -> Result<StandingKept, Fault> {
+        let mut tx = self.store.pool().begin().await?;
+        let kept = standing::keep_in(&mut tx, request).await?;
+        // One that comes late says nothing about who is logged in now.
+        if kept == Kept::Now && request.standing != Standing::Active {
+            login::end(&mut tx, &request.account).await?;
+        }
+        tx.commit().await?;
+        Ok(kept.into())
+    }
+
+    async fn clear_real_name(&self, request: &ClearRealName) -> Result<RealNameCleared, Fault> {
+        let mut work = match clearing::begin(&self.store, request).await? {
+            clearing::Begun::Answered(answer) => return Ok(answer),
+            clearing::Begun::Open(work) => work,
+        };
+        let obstacles = realname::needed_for(work.tx(), &request.account).await?;
+        let records = realname::erase(work.tx(), &request.account).await?;
+        work.finish([("real_names", records)], obstacles).await
+    }
+
+    async fn describe_account(&self, account: &str) -> Result<AccountDescription, Fault> {
+        let mut connection = self.store.pool().acquire().await?;
+        Ok(account::describe(&mut connection, account).await?)
     }
 
     async fn send_code(&self, request: &SendCode) -> Result<CodeSent, Fault> {

@@ -30,15 +30,27 @@ pub async fn set_real_name(
     Ok(tx.commit().await?)
 }
 
-/// Clears the record and nothing else: the account stays. `false`: there was none.
-///
-/// Errors: [`seal::Error::Sealed`], [`seal::Error::Erased`].
-pub async fn clear_real_name(store: &Store, account: &str) -> Result<bool, seal::Error> {
-    let mut tx = store.pool().begin().await?;
-    seal::admit(&mut tx, account).await?;
-    let cleared = erase(&mut tx, account).await?;
-    tx.commit().await?;
-    Ok(cleared > 0)
+/// What the record is needed for, as stable words: whoever answers for a child must be known (PIPL Art. 31), and evidence isn't
+/// destroyed while a case is open (GDPR Art. 17(3)(e)).
+pub(crate) async fn needed_for(
+    connection: &mut AnyConnection,
+    account: &str,
+) -> Result<Vec<String>, sqlx::Error> {
+    let rows: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT 'UNKNOWN_ACCOUNT', CASE WHEN COUNT(*) = 0 THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END \
+             FROM account WHERE account = $1 \
+         UNION ALL SELECT 'NO_REAL_NAME', CASE WHEN COUNT(*) = 0 THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END \
+             FROM real_name WHERE account = $1 \
+         UNION ALL SELECT 'GUARDIAN_OF_CHILD_ACCOUNT', COUNT(*) FROM guardianship WHERE guardian = $1 \
+         UNION ALL SELECT 'ACCOUNT_FROZEN', COUNT(*) FROM account WHERE account = $1 AND frozen <> 0 \
+         UNION ALL SELECT 'RISK_CONTROL_LOCK', COUNT(*) FROM account WHERE account = $1 AND risk_locked <> 0 \
+         UNION ALL SELECT kind, COUNT(*) FROM open_case WHERE account = $1 GROUP BY kind",
+    )
+    .bind(account)
+    .fetch_all(connection)
+    .await?;
+    let stands = rows.into_iter().filter(|(_, count)| *count > 0);
+    Ok(stands.map(|(word, _)| word).collect())
 }
 
 pub(crate) async fn put(

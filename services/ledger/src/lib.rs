@@ -7,6 +7,7 @@
 //!
 //! What is owed has no rows: it is the plan minus the done-mask. Receipts are appended, the mask is one column.
 
+pub mod account;
 mod columns;
 pub mod limit;
 pub mod memory;
@@ -26,6 +27,8 @@ use farewell_core::receipt::{Kept, Receipt};
 use farewell_core::replay::{self, Replayed};
 use farewell_core::{AccountId, Deletion, DeletionId, Mask, RequestId, Slot, Time};
 use futures_util::future::BoxFuture;
+
+pub use account::Accounts;
 
 /// Rows in one batch: more gains nothing and delays whoever comes next.
 pub const BATCH_ROWS_MAX: usize = 1_000;
@@ -51,7 +54,7 @@ pub fn connect(url: &str) -> BoxFuture<'_, Result<Arc<dyn Ledger>, Error>> {
 /// Errors: [`Error::Unknown`] means that the answer to COMMIT was lost: read by key, then decide. After any other error
 /// nothing was changed.
 #[async_trait]
-pub trait Ledger: Send + Sync + 'static {
+pub trait Ledger: Accounts + Send + Sync + 'static {
     /// The database's clock.
     async fn now(&self) -> Result<Time, Error>;
 

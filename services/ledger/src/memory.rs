@@ -5,12 +5,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use farewell_core::account::Account;
 use farewell_core::addendum::{self, Addendum};
 use farewell_core::policy::Policy;
 use farewell_core::receipt::{Kept, Receipt};
 use farewell_core::replay::{self, Replayed};
 use farewell_core::{AccountId, Deletion, DeletionId, LegIndex, RequestId, Slot, Time};
 
+use crate::account::{Accounts, Place};
 use crate::{
     Announcement, Coordinator, Cursor, Entry, Error, Event, Fence, Filter, Heard, Leases, Ledger,
     Opened, Overview, Owed, Receiver, Remembered, Settled, Settlement, Turn, Turned, clock, merge,
@@ -46,6 +48,7 @@ struct Tables {
     coordinators: BTreeMap<String, Lease>,
     slots: BTreeMap<Slot, String>,
     policies: Vec<Policy>,
+    accounts: BTreeMap<AccountId, Account>,
 }
 
 #[derive(Debug)]
@@ -158,6 +161,44 @@ impl Tables {
             return Err(refused("a revision that is taken"));
         }
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Accounts for Memory {
+    async fn account(&self, account: &AccountId) -> Result<Option<Account>, Error> {
+        Ok(self.tables().accounts.get(account).cloned())
+    }
+
+    async fn keep_account(&self, account: &Account) -> Result<bool, Error> {
+        let mut tables = self.tables();
+        let stored = tables.accounts.get(&account.account);
+        let revision = stored.map_or(0, |stored| stored.revision);
+        if revision != account.revision - 1 {
+            return Ok(false);
+        }
+        let key = account.account.clone();
+        tables.accounts.insert(key, account.clone());
+        Ok(true)
+    }
+
+    async fn accounts_owed(
+        &self,
+        slots: &[Slot],
+        after: Option<&Place>,
+        limit: u32,
+    ) -> Result<Vec<Account>, Error> {
+        let (tables, now) = (self.tables(), clock());
+        let mut due: Vec<_> = tables
+            .accounts
+            .values()
+            .filter(|account| slots.contains(&Account::slot(&account.account)))
+            .filter_map(|account| Some((Place::of(account)?, account)))
+            .filter(|(place, _)| place.attention_at <= now && Some(place) > after)
+            .collect();
+        due.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let page = due.into_iter().take(crate::rows(limit));
+        Ok(page.map(|(_, account)| account.clone()).collect())
     }
 }
 

@@ -56,6 +56,23 @@ pub async fn pay_back(
     Ok(left.map(|(cents,)| cents))
 }
 
+/// Who owes something under a credit agreement stays known by name until it is paid: a lender must know its debtor
+/// (Directive (EU) 2015/849, Art. 13, and the Anti-Money Laundering Law of the PRC on customers' identity).
+pub(crate) async fn needs_real_name(
+    connection: &mut AnyConnection,
+    account: &str,
+) -> Result<Vec<String>, sqlx::Error> {
+    let (owed,): (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM credit WHERE account = $1 AND owed_cents <> 0")
+            .bind(account)
+            .fetch_one(connection)
+            .await?;
+    Ok((owed > 0)
+        .then(|| "DEBT_OR_CREDIT".to_owned())
+        .into_iter()
+        .collect())
+}
+
 pub(crate) async fn erase(
     connection: &mut AnyConnection,
     account: &str,

@@ -31,6 +31,8 @@ pub(crate) async fn held(
              FROM campaign_entry WHERE account = $1 \
          UNION ALL SELECT 'support_cases', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(text)), 0) AS BIGINT) \
              FROM support_case WHERE account = $1 \
+         UNION ALL SELECT 'entitlements', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(kind)), 0) AS BIGINT) \
+             FROM entitlement WHERE account = $1 \
          UNION ALL SELECT 'access_log', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(address) + OCTET_LENGTH(path)), 0) \
              AS BIGINT) FROM access_log WHERE account = $1",
         account,

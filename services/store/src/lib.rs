@@ -8,6 +8,7 @@ mod campaign;
 mod coupon;
 mod credit;
 mod eligibility;
+mod entitlement;
 mod holding;
 mod order;
 mod participant;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use farewell_kit::store::Store;
-use farewell_kit::{journal, seal, service, session};
+use farewell_kit::{clearing, journal, seal, service, session};
 use farewell_runtime::shutdown::Shutdown;
 
 pub use self::access::log_access;
@@ -32,6 +33,7 @@ pub use self::campaign::{join_campaign, leave_campaigns};
 pub use self::coupon::{forfeit_coupons, grant_coupon};
 pub use self::credit::{lend, pay_back};
 pub use self::eligibility::BLOCKERS;
+pub use self::entitlement::{entitlements, grant_entitlement};
 pub use self::holding::left_over;
 pub use self::order::{NewOrder, close_dispute, complete_order, open_dispute, place_order};
 pub use self::participant::Shop;
@@ -46,6 +48,7 @@ pub use self::wallet::{pay_out, top_up};
 pub const SCHEMA: &[&str] = &[
     journal::SCHEMA,
     seal::SCHEMA,
+    clearing::SCHEMA,
     order::SCHEMA,
     wallet::SCHEMA,
     coupon::SCHEMA,
@@ -54,6 +57,7 @@ pub const SCHEMA: &[&str] = &[
     credit::SCHEMA,
     campaign::SCHEMA,
     support::SCHEMA,
+    entitlement::SCHEMA,
     access::SCHEMA,
     retention::SCHEMA,
 ];

@@ -3,16 +3,20 @@
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use farewell_kit::clearing;
 use farewell_kit::export::{Part, Table, Tables};
 use farewell_kit::seal::{self, Work};
 use farewell_kit::store::Store;
-use farewell_kit::{Answer, Blocker, Done, Fault, Holder, Inventory, Order, Retained};
+use farewell_kit::{
+    Answer, Blocker, ClearRealName, Done, Fault, Holder, Inventory, Order, RealNameCleared,
+    Retained,
+};
 use sqlx::AnyConnection;
 
 use crate::retention::Retention;
 use crate::{
-    access, campaign, coupon, credit, eligibility, holding, order, points, retention, subscription,
-    support, wallet,
+    access, campaign, coupon, credit, eligibility, entitlement, holding, order, points, retention,
+    subscription, support, wallet,
 };
 
 /// What an account's owner may take along, in this order.
@@ -90,6 +94,16 @@ impl Holder for Shop {
             .await
     }
 
+    async fn clear_real_name(&self, request: &ClearRealName) -> Result<RealNameCleared, Fault> {
+        let mut work = match clearing::begin(&self.store, request).await? {
+            clearing::Begun::Answered(answer) => return Ok(answer),
+            clearing::Begun::Open(work) => work,
+        };
+        let obstacles = credit::needs_real_name(work.tx(), &request.account).await?;
+        let lapsed = entitlement::lapse(work.tx(), &request.account).await?;
+        work.finish([("entitlements", lapsed)], obstacles).await
+    }
+
     async fn blockers(&self, account: &str) -> Result<Vec<Blocker>, Fault> {
         let mut connection = self.store.pool().acquire().await?;
         Ok(eligibility::blockers(&mut connection, account, SystemTime::now()).await?)
@@ -122,6 +136,10 @@ async fn erase(
         ("credits", credit::erase(connection, account).await?),
         ("campaigns", campaign::erase(connection, account).await?),
         ("support_cases", support::erase(connection, account).await?),
+        (
+            "entitlements",
+            entitlement::erase(connection, account).await?,
+        ),
         (
             "access_log",
             access::erase(connection, account).await? - moved.entries,

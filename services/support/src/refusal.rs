@@ -51,7 +51,7 @@ impl From<vault::Error> for Refusal {
 impl From<seal::Error> for Refusal {
     fn from(error: seal::Error) -> Self {
         match error {
-            seal::Error::Sealed | seal::Error::Erased => Self::AccountErased,
+            seal::Error::Sealed | seal::Error::Frozen | seal::Error::Erased => Self::AccountErased,
             seal::Error::Database(error) => error.into(),
         }
     }

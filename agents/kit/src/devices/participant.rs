@@ -18,9 +18,10 @@ use crate::export::Part;
 use crate::participant::{
     Answer, Blocker, BoundDevice, Category, Deferred, Description, DeviceClass, DeviceResult,
     DeviceVerb, Done, Fault, INVALID_COMMAND, Inventory, NotUnbound, Order, Outcome, Participant,
-    UnbindDevice, Unbinding,
+    SetStanding, StandingKept, UnbindDevice, Unbinding,
 };
 use crate::seal::{self, Begun};
+use crate::standing;
 use crate::store::Store;
 
 /// First wait before a deferred erasure is asked for again: devices that are online answer within it.
@@ -191,6 +192,10 @@ impl Participant for DeviceLine {
             });
         }
         work.finish(done).await
+    }
+
+    async fn set_standing(&self, request: &SetStanding) -> Result<StandingKept, Fault> {
+        standing::keep(self.registry.store(), request).await
     }
 
     async fn unseal(&self, order: &Order) -> Result<Answer, Fault> {

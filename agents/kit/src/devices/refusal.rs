@@ -8,6 +8,8 @@ use crate::seal;
 pub enum Refusal {
     #[error("a deletion of the account is under way or done, so it binds and changes no device")]
     AccountSealed,
+    #[error("the account is frozen, so it binds and changes no device")]
+    AccountFrozen,
     #[error("the device is bound to another account")]
     DeviceBound,
     #[error("the device's activation lock is on for another account")]
@@ -47,6 +49,7 @@ impl From<seal::Error> for Refusal {
     fn from(error: seal::Error) -> Self {
         match error {
             seal::Error::Sealed | seal::Error::Erased => Self::AccountSealed,
+            seal::Error::Frozen => Self::AccountFrozen,
             seal::Error::Database(error) => error.into(),
         }
     }

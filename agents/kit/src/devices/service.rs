@@ -369,6 +369,7 @@ fn status(refusal: Refusal) -> Status {
     let (code, reason) = match &refusal {
         Refusal::InvalidField { field, problem } => return invalid(field, problem),
         Refusal::AccountSealed => (Code::FailedPrecondition, "ACCOUNT_SEALED"),
+        Refusal::AccountFrozen => (Code::FailedPrecondition, "ACCOUNT_FROZEN"),
         Refusal::DeviceBound => (Code::FailedPrecondition, "DEVICE_BOUND"),
         Refusal::DeviceLocked => (Code::FailedPrecondition, "DEVICE_LOCKED"),
         Refusal::DeviceLost => (Code::FailedPrecondition, "DEVICE_LOST"),

@@ -30,7 +30,8 @@ pub(super) async fn begin(
     let mut tx = registry.store().pool().begin().await?;
     // The account's fence comes first, as everywhere; what it says counts for a new name only.
     let admitted = match seal::admit(&mut tx, &request.account).await {
-        Ok(()) => true,
+        // A freeze keeps everything, and one device may still be let go of: whoever asks has been shown to be the owner.
+        Ok(()) | Err(seal::Error::Frozen) => true,
         Err(seal::Error::Sealed | seal::Error::Erased) => false,
         Err(seal::Error::Database(error)) => return Err(error.into()),
     };

@@ -73,6 +73,18 @@ impl Shared {
             }
             Question::Notify(notice) => self.code.notify(&notice).await.map(wire::notice::notified),
             Question::Letters => self.code.letters().await.map(wire::notice::letters),
+            Question::DescribeAccount { account } => {
+                let described = self.code.describe_account(&account).await;
+                described.map(wire::standing::described)
+            }
+            Question::SetStanding(request) => {
+                let kept = self.code.set_standing(&request).await;
+                kept.map(wire::standing::kept)
+            }
+            Question::ClearRealName(request) => {
+                let cleared = self.code.clear_real_name(&request).await;
+                cleared.map(wire::standing::cleared)
+            }
             Question::DescribeDevice { account, device } => {
                 let described = self.code.describe_device(&account, &device).await;
                 described.map(wire::device::described)

@@ -35,6 +35,8 @@ RISK_CONTROL_LOCK = The account is locked because of unusual use.
     .remedy = Change your password first.
 ACCOUNT_FROZEN = The account is frozen.
     .remedy = Ask support to lift that.
+ACCOUNT_MEMORIALIZED = The account is kept in memory of a person who has died.
+    .remedy = Relatives can ask support, with documents.
 THIRD_PARTY_GRANTS = { $count ->
         [one] An app of another company may still use the account.
        *[other] { $count } apps of other companies may still use the account.

@@ -13,9 +13,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
 
 use super::download::Downloads;
-use super::export;
 use super::unbinding::{self, Name, Wish};
 use super::{CHANGE_MAX, READ_MAX, parse, within};
+use super::{change, export};
 use crate::admission::peer_of;
 use crate::center::Center;
 use crate::error;
@@ -49,6 +49,16 @@ impl Accounts {
 }
 
 impl Accounts {
+    /// A watcher's place.
+    fn seat(&self) -> Result<OwnedSemaphorePermit, Status> {
+        Arc::clone(&self.seats).try_acquire_owned().map_err(|_| {
+            error::exhausted(
+                "TOO_MANY_WATCHERS",
+                "this coordinator has all the watchers that it can hold",
+            )
+        })
+    }
+
     /// Whether any policy names the line.
     fn known(&self, name: &Name, field: &str) -> Result<(), Status> {
         if self.center.plans.know(&name.line) {
@@ -64,12 +74,168 @@ impl Accounts {
 
 type Reply<T> = Result<Response<T>, Status>;
 type Download = Pin<Box<dyn Stream<Item = Result<api::DownloadExportResponse, Status>> + Send>>;
+type WatchChange =
+    Pin<Box<dyn Stream<Item = Result<api::WatchAccountChangeResponse, Status>> + Send>>;
 type Watch = Pin<Box<dyn Stream<Item = Result<api::WatchDeviceUnbindingResponse, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl AccountService for Accounts {
     type DownloadExportStream = Download;
     type WatchDeviceUnbindingStream = Watch;
+    type WatchAccountChangeStream = WatchChange;
+
+    async fn get_account(
+        &self,
+        request: Request<api::GetAccountRequest>,
+    ) -> Reply<api::GetAccountResponse> {
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let account = parse::account("name", &request.name)?;
+        let account = within(CHANGE_MAX, change::get(&self.center, &account)).await?;
+        Ok(Response::new(api::GetAccountResponse {
+            account: Some(account),
+        }))
+    }
+
+    async fn freeze_account(
+        &self,
+        request: Request<api::FreezeAccountRequest>,
+    ) -> Reply<api::FreezeAccountResponse> {
+        let caller = peer_of(&request);
+        self.center.throttle.caller(caller.as_deref())?;
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let change = change::freeze(&self.center, caller.as_deref(), &request);
+        Ok(Response::new(api::FreezeAccountResponse {
+            change: Some(within(CHANGE_MAX, change).await?),
+        }))
+    }
+
+    async fn unfreeze_account(
+        &self,
+        request: Request<api::UnfreezeAccountRequest>,
+    ) -> Reply<api::UnfreezeAccountResponse> {
+        let caller = peer_of(&request);
+        self.center.throttle.caller(caller.as_deref())?;
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let change = change::unfreeze(&self.center, caller.as_deref(), &request);
+        Ok(Response::new(api::UnfreezeAccountResponse {
+            change: Some(within(CHANGE_MAX, change).await?),
+        }))
+    }
+
+    async fn memorialize_account(
+        &self,
+        request: Request<api::MemorializeAccountRequest>,
+    ) -> Reply<api::MemorializeAccountResponse> {
+        let caller = peer_of(&request);
+        self.center.throttle.caller(caller.as_deref())?;
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let change = change::memorialize(&self.center, caller.as_deref(), &request);
+        Ok(Response::new(api::MemorializeAccountResponse {
+            change: Some(within(CHANGE_MAX, change).await?),
+        }))
+    }
+
+    async fn clear_real_name(
+        &self,
+        request: Request<api::ClearRealNameRequest>,
+    ) -> Reply<api::ClearRealNameResponse> {
+        let caller = peer_of(&request);
+        self.center.throttle.caller(caller.as_deref())?;
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let change = change::clear_real_name(&self.center, caller.as_deref(), &request);
+        Ok(Response::new(api::ClearRealNameResponse {
+            change: Some(within(CHANGE_MAX, change).await?),
+        }))
+    }
+
+    async fn verify_account_factor(
+        &self,
+        request: Request<api::VerifyAccountFactorRequest>,
+    ) -> Reply<api::VerifyAccountFactorResponse> {
+        let caller = peer_of(&request);
+        self.center.throttle.caller(caller.as_deref())?;
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let change = change::verify(&self.center, caller.as_deref(), &request);
+        Ok(Response::new(api::VerifyAccountFactorResponse {
+            change: Some(within(CHANGE_MAX, change).await?),
+        }))
+    }
+
+    async fn send_account_code(
+        &self,
+        request: Request<api::SendAccountCodeRequest>,
+    ) -> Reply<api::SendAccountCodeResponse> {
+        let caller = peer_of(&request);
+        self.center.throttle.caller(caller.as_deref())?;
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let sent = change::send_code(&self.center, caller.as_deref(), &request);
+        within(CHANGE_MAX, sent).await.map(Response::new)
+    }
+
+    async fn check_real_name_clearing(
+        &self,
+        request: Request<api::CheckRealNameClearingRequest>,
+    ) -> Reply<api::CheckRealNameClearingResponse> {
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let account = parse::account("account", &request.account)?;
+        let found = change::check_clearing(&self.center, &account);
+        within(CHANGE_MAX, found).await.map(Response::new)
+    }
+
+    async fn review_real_name_clearing(
+        &self,
+        request: Request<api::ReviewRealNameClearingRequest>,
+    ) -> Reply<api::ReviewRealNameClearingResponse> {
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let change = change::review(&self.center, &request);
+        Ok(Response::new(api::ReviewRealNameClearingResponse {
+            change: Some(within(CHANGE_MAX, change).await?),
+        }))
+    }
+
+    async fn get_account_change(
+        &self,
+        request: Request<api::GetAccountChangeRequest>,
+    ) -> Reply<api::GetAccountChangeResponse> {
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let name = change::name(&request.name)?;
+        let change = within(READ_MAX, change::look(&self.center, &name)).await?;
+        Ok(Response::new(api::GetAccountChangeResponse {
+            change: Some(change),
+        }))
+    }
+
+    async fn watch_account_change(
+        &self,
+        request: Request<api::WatchAccountChangeRequest>,
+    ) -> Reply<Self::WatchAccountChangeStream> {
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let name = change::name(&request.name)?;
+        let seat = self.seat()?;
+        let first = within(READ_MAX, change::look(&self.center, &name)).await?;
+        let (sender, receiver) = mpsc::channel(QUEUE_MESSAGES_MAX);
+        let (center, shutdown) = (Arc::clone(&self.center), self.shutdown.clone());
+        self.shutdown.spawn(async move {
+            let watched = watch_change(&center, &name, first, &sender, seat);
+            tokio::select! {
+                () = shutdown.wait() => {}
+                () = sender.closed() => {}
+                () = watched => {}
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
 
     async fn unbind_device(
         &self,
@@ -109,12 +275,7 @@ impl AccountService for Accounts {
         let name = name(&request.name)?;
         self.known(&name, "name")?;
         let account = parse::account("account", &request.account)?;
-        let seat = Arc::clone(&self.seats).try_acquire_owned().map_err(|_| {
-            error::exhausted(
-                "TOO_MANY_WATCHERS",
-                "this coordinator has all the watchers that it can hold",
-            )
-        })?;
+        let seat = self.seat()?;
         let first = within(CHANGE_MAX, unbinding::look(&self.center, &name, &account)).await?;
         let (sender, receiver) = mpsc::channel(QUEUE_MESSAGES_MAX);
         let (center, shutdown) = (Arc::clone(&self.center), self.shutdown.clone());
@@ -210,6 +371,45 @@ fn export_name(text: &str) -> Result<export::Name, Status> {
 }
 
 type Sender = mpsc::Sender<Result<api::WatchDeviceUnbindingResponse, Status>>;
+
+/// Tells what is new of a change until it is over.
+async fn watch_change(
+    center: &Center,
+    name: &change::Name,
+    first: api::AccountChange,
+    sender: &mpsc::Sender<Result<api::WatchAccountChangeResponse, Status>>,
+    _seat: OwnedSemaphorePermit,
+) {
+    let mut shown = None;
+    let mut found: Result<_, Status> = Ok(first);
+    loop {
+        match found {
+            Ok(change) => {
+                let over = change::is_over(&change);
+                if shown.as_ref() != Some(&change) {
+                    shown = Some(change.clone());
+                    let told = api::WatchAccountChangeResponse {
+                        change: Some(change),
+                    };
+                    if sender.send(Ok(told)).await.is_err() {
+                        return;
+                    }
+                }
+                if over {
+                    return;
+                }
+            }
+            // The ledger is away: the watcher waits with us.
+            Err(status) if status.code() == Code::Unavailable => {}
+            Err(status) => {
+                let _ = sender.send(Err(status)).await;
+                return;
+            }
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+        found = change::look(center, name).await;
+    }
+}
 
 /// Tells what is new until it is over.
 async fn watch(

@@ -1,9 +1,7 @@
 //! `farewell.deletion.v1.DeletionService`: each handler parses, makes one call, and converts.
 
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use farewell_core::blocker::Blocker;
 use farewell_core::policy::Factor;
@@ -20,7 +18,6 @@ use farewell_proto::participant::v1::reply::Answer;
 use farewell_runtime::peer::Peer;
 use farewell_runtime::shutdown::Shutdown;
 use farewell_runtime::telemetry;
-use prost_types::Timestamp;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -28,14 +25,13 @@ use tonic::{Request, Response, Status};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::{CHANGE_MAX, READ_MAX, page, parse, present, remember, replay, watch, within};
+use super::{CHANGE_MAX, READ_MAX, page, parse, present, proof, remember, replay, watch, within};
 use crate::admission::peer_of;
 use crate::center::Center;
+use crate::error;
 use crate::lane::OpenJob;
 use crate::language::Language;
 use crate::steward::{self, NotTurned};
-use crate::telling::IDENTITY;
-use crate::{error, query};
 
 /// Watchers of one coordinator.
 const WATCHERS_MAX: usize = 1_024;
@@ -153,23 +149,18 @@ impl DeletionService for Deletions {
         within(CHANGE_MAX, async {
             let deletion = self.read(caller.as_deref(), id).await?;
             awaiting(&deletion, factor)?;
-            let channel = match factor {
-                Factor::SmsCode => wire::CodeChannel::Sms,
-                Factor::EmailCode => wire::CodeChannel::Email,
-                Factor::Password => {
-                    return Err(error::invalid("factor", "must be proved by a code"));
-                }
-            };
+            let channel = proof::channel(factor)?;
             remember(&self.center, key, parse::digest("SendCode", &request), id).await?;
-            let question = Question::SendCode(wire::SendCodeQuery {
-                deletion: request.name.clone(),
-                channel: channel.into(),
-                request_id: request.request_id.clone(),
-            });
-            match self.ask_identity(&deletion, question).await? {
-                Answer::SendCode(reply) => sent(&reply),
-                _ => Err(unreachable_identity()),
-            }
+            let subject = proof::Subject {
+                account: &deletion.account,
+                name: &request.name,
+                request_id: &request.request_id,
+            };
+            let reply = proof::send(&self.center, &subject, channel).await?;
+            Ok(api::SendCodeResponse {
+                expire_time: reply.expire_time,
+                next_send_time: reply.next_send_time,
+            })
         })
         .await
         .map(Response::new)
@@ -222,7 +213,12 @@ impl DeletionService for Deletions {
                 None => (steward::read(&self.center, id).await?.0, "REVOKED"),
                 Some(token) => {
                     let deletion = self.read(caller.as_deref(), id).await?;
-                    self.check_link(&deletion, token, &request).await?;
+                    let subject = proof::Subject {
+                        account: &deletion.account,
+                        name: &request.name,
+                        request_id: &request.request_id,
+                    };
+                    proof::check_link(&self.center, &subject, token).await?;
                     (deletion, "REVOKED_BY_LINK")
                 }
             };
@@ -432,7 +428,12 @@ impl Deletions {
         }
         remember(&self.center, key, parse::digest("VerifyFactor", &body), id).await?;
         if !deletion.factors_verified.has(factor) {
-            self.check_proof(&deletion, factor, request).await?;
+            let subject = proof::Subject {
+                account: &deletion.account,
+                name: &request.name,
+                request_id: &request.request_id,
+            };
+            proof::check(&self.center, &subject, factor, &request.proof).await?;
             match steward::turn(&self.center, id, &Event::FactorVerified(factor), false).await {
                 Ok(_) => {}
                 Err(error) => return Err(error.into()),
@@ -455,101 +456,6 @@ impl Deletions {
             Err(error) => Err(error.into()),
         }
     }
-
-    async fn check_proof(
-        &self,
-        deletion: &Deletion,
-        factor: Factor,
-        request: &api::VerifyFactorRequest,
-    ) -> Result<(), Status> {
-        let kind = match factor {
-            Factor::SmsCode => wire::ProofKind::SmsCode,
-            Factor::EmailCode => wire::ProofKind::EmailCode,
-            Factor::Password => wire::ProofKind::Password,
-        };
-        let question = Question::CheckProof(wire::CheckProofQuery {
-            deletion: request.name.clone(),
-            kind: kind.into(),
-            proof: request.proof.clone(),
-            request_id: request.request_id.clone(),
-        });
-        let Answer::CheckProof(reply) = self.ask_identity(deletion, question).await? else {
-            return Err(unreachable_identity());
-        };
-        let tries = || HashMap::from([("tries_left".to_owned(), reply.tries_left.to_string())]);
-        match reply.result() {
-            wire::ProofResult::Right => Ok(()),
-            wire::ProofResult::Wrong => Err(error::precondition(
-                "WRONG_PROOF",
-                "the code or password is wrong",
-                tries(),
-            )),
-            wire::ProofResult::Expired => Err(error::precondition(
-                "PROOF_EXPIRED",
-                "the code is too old, or none was sent: ask for a new one",
-                HashMap::new(),
-            )),
-            // The same request may come again then: what was not compared was not counted.
-            wire::ProofResult::Locked => Err(error::wait(
-                "TOO_MANY_TRIES",
-                "too many tries: nothing is compared for a while, or before a new code is sent",
-                until(reply.next_try_time),
-            )),
-            wire::ProofResult::Unspecified => Err(unreachable_identity()),
-        }
-    }
-
-    /// Whether the token is that of a link to this deletion.
-    async fn check_link(
-        &self,
-        deletion: &Deletion,
-        token: &str,
-        request: &api::RevokeDeletionRequest,
-    ) -> Result<(), Status> {
-        let question = Question::CheckProof(wire::CheckProofQuery {
-            deletion: request.name.clone(),
-            kind: wire::ProofKind::RevokeLink.into(),
-            proof: token.to_owned(),
-            request_id: request.request_id.clone(),
-        });
-        let Answer::CheckProof(reply) = self.ask_identity(deletion, question).await? else {
-            return Err(unreachable_identity());
-        };
-        match reply.result() {
-            wire::ProofResult::Right => Ok(()),
-            // Past the point of no return identity may have forgotten the link; that it is too late is told to who had it.
-            wire::ProofResult::Wrong | wire::ProofResult::Expired => Err(error::precondition(
-                "WRONG_PROOF",
-                "the link is not one of this deletion",
-                HashMap::new(),
-            )),
-            wire::ProofResult::Locked => Err(error::wait(
-                "TOO_MANY_TRIES",
-                "too many wrong links: nothing is compared for a while",
-                until(reply.next_try_time),
-            )),
-            wire::ProofResult::Unspecified => Err(unreachable_identity()),
-        }
-    }
-
-    async fn ask_identity(
-        &self,
-        deletion: &Deletion,
-        question: Question,
-    ) -> Result<Answer, Status> {
-        let identity = IDENTITY.parse().map_err(|_| unreachable_identity())?;
-        let queries: &query::Queries = &self.center.queries;
-        let answer = queries
-            .ask(
-                &self.center,
-                &identity,
-                &deletion.account,
-                question,
-                self.center.pace.query,
-            )
-            .await;
-        answer.ok_or_else(unreachable_identity)
-    }
 }
 
 /// A deletion with its legs and conditions, in a language.
@@ -568,7 +474,7 @@ pub async fn load(
 }
 
 /// Whether a deletion of the account has not ended.
-async fn is_live(center: &Center, account: &AccountId) -> Result<bool, Status> {
+pub async fn is_live(center: &Center, account: &AccountId) -> Result<bool, Status> {
     let filter = Filter {
         states: State::LIVE_CODES.to_vec(),
         account: Some(account.clone()),
@@ -621,42 +527,6 @@ fn filter(request: &api::ListDeletionsRequest) -> Result<Filter, Status> {
         account,
         unmoved_since: None,
     })
-}
-
-fn unreachable_identity() -> Status {
-    error::unavailable(
-        "IDENTITY_UNAVAILABLE",
-        "the identity service gives no answer; the request is kept, try again",
-    )
-}
-
-fn sent(reply: &wire::SendCodeReply) -> Result<api::SendCodeResponse, Status> {
-    match reply.result() {
-        wire::SendCodeResult::Sent => Ok(api::SendCodeResponse {
-            expire_time: reply.expire_time,
-            next_send_time: reply.next_send_time,
-        }),
-        wire::SendCodeResult::TooSoon => Err(error::wait(
-            "CODE_TOO_SOON",
-            "a code was sent a moment ago",
-            until(reply.next_send_time),
-        )),
-        wire::SendCodeResult::NoAddress => Err(error::precondition(
-            "NO_ADDRESS",
-            "the account has no such address",
-            HashMap::new(),
-        )),
-        wire::SendCodeResult::Unspecified => Err(unreachable_identity()),
-    }
-}
-
-/// How long until then, at least a moment.
-fn until(then: Option<Timestamp>) -> Duration {
-    const MOMENT: Duration = Duration::from_secs(1);
-    let then = then.and_then(|then| SystemTime::try_from(then).ok());
-    then.and_then(|then| then.duration_since(SystemTime::now()).ok())
-        .unwrap_or(MOMENT)
-        .max(MOMENT)
 }
 
 fn holding(participant: String, answer: Option<Answer>) -> api::Holding {

@@ -37,6 +37,8 @@ pub struct Document {
     pub notices: NoticesDocument,
     pub recent_contact: RecentContactDocument,
     pub extension: ExtensionDocument,
+    /// `false`, unless said otherwise.
+    pub real_name_review: Option<bool>,
     pub stages: Option<Vec<Stage>>,
 }
 
@@ -119,6 +121,7 @@ impl Document {
                 allowed: self.extension.allowed.or(base.extension.allowed),
                 deadline: self.extension.deadline.or(base.extension.deadline),
             },
+            real_name_review: self.real_name_review.or(base.real_name_review),
             stages: self.stages.or(base.stages),
         }
     }
@@ -239,6 +242,7 @@ impl Document {
                 horizon: devices.horizon?.0,
                 order_life: devices.order_life?.0,
             },
+            real_name_review: self.real_name_review.unwrap_or(false),
         })
     }
 }
@@ -296,6 +300,7 @@ impl From<&Policy> for Document {
                     .as_ref()
                     .map(|extension| extension.deadline),
             },
+            real_name_review: Some(policy.real_name_review),
             stages: Some(policy.stages.clone()),
         }
     }

@@ -1,5 +1,6 @@
 //! `farewell account …`: what is asked of an account besides deleting it.
 
+mod change;
 mod download;
 mod export;
 
@@ -22,6 +23,8 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Change(change::Command),
     /// Fetch an archive of everything that is held of the account, for its owner.
     Export {
         /// The account's id
@@ -56,6 +59,7 @@ enum Command {
 pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
     let connection = &args.connection;
     match args.command {
+        Command::Change(command) => change::run(command, connection, output).await,
         Command::Export { account, out, id } => {
             export::export(connection, &account, &out, &id, output).await
         }

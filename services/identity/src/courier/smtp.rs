@@ -64,12 +64,22 @@ fn words(letter: &Letter) -> (String, String) {
     match &letter.content {
         Content::Code { code, valid } => {
             let minutes = valid.as_secs().div_ceil(60);
+            let (subject, confirms) = if letter.is_for_deletion() {
+                (
+                    "Your code to delete your account",
+                    "It confirms that your account is to be deleted.",
+                )
+            } else {
+                (
+                    "Your code to change your account",
+                    "It confirms that a freeze of your account ends, or that your real name is cleared.",
+                )
+            };
             (
-                "Your code to delete your account".to_owned(),
+                subject.to_owned(),
                 format!(
                     "Your code is {code}. It can be used for {minutes} minutes.\n\n\
-                     It confirms that your account is to be deleted. If you did not ask for that, tell nobody the code and \
-                     change your password.\n",
+                     {confirms} If you did not ask for that, tell nobody the code and change your password.\n",
                 ),
             )
         }

@@ -177,10 +177,7 @@ async fn a_gateway_that_fails_is_asked_again_and_given_up_in_the_end_where_it_sh
         now += Duration::from_secs(60);
         assert_eq!(round(&store, &post, now).await, 4);
         assert_eq!(post.taken().len(), 4);
-        assert_eq!(
-            count(&store).await.unwrap(),
-            Letters::default()
-        );
+        assert_eq!(count(&store).await.unwrap(), Letters::default());
 
         post.0.lock().unwrap().1 = u32::MAX;
         let late = notice("reminder-0", NoticeKind::Reminder);

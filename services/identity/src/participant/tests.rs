@@ -324,6 +324,16 @@ async fn fill(case: &Case) {
     }
     set_guardian(store, "a-child", ACCOUNT).await.unwrap();
     set_guardian(store, ACCOUNT, "a-parent").await.unwrap();
+    stand(case, 1, Standing::Memorialized).await;
+}
+
+async fn stand(case: &Case, generation: u64, standing: Standing) {
+    let request = SetStanding {
+        account: ACCOUNT.to_owned(),
+        generation,
+        standing,
+    };
+    case.identity.set_standing(&request).await.unwrap();
 }
 
 #[tokio::test]
@@ -340,7 +350,7 @@ async fn every_blocker_is_told_and_goes_with_its_remedy() {
         let (unknown, known) = BLOCKERS.split_last().unwrap();
         assert_eq!(codes(&case.identity).await, known);
         let counts: Vec<i64> = told.iter().map(|blocker| blocker.count).collect();
-        assert_eq!(counts, [1, 1, 1, 1, 1, 1, 2, 1, 1]);
+        assert_eq!(counts, [1, 1, 1, 1, 1, 1, 1, 2, 1, 1]);
         let week = case.identity.rules.recent_change;
         for (place, blocker) in told.iter().enumerate() {
             match blocker.until {
@@ -359,6 +369,7 @@ async fn every_blocker_is_told_and_goes_with_its_remedy() {
         revoke_grants(store, ACCOUNT).await.unwrap();
         set_frozen(store, ACCOUNT, false).await.unwrap();
         set_risk_lock(store, ACCOUNT, false).await.unwrap();
+        stand(&case, 2, Standing::Active).await;
         for (kind, file, there) in [
             (crate::Case::LegalHold, "court 2", false),
             (crate::Case::LegalHold, "court 1", true),

@@ -3,6 +3,7 @@
 //! Each verb that writes deletions is one set statement and so one round trip and one commit. It has a connection of its
 //! own, so that verbs don't queue behind each other; everything else goes through a small pool.
 
+mod account;
 mod addendum;
 mod connection;
 mod lease;
@@ -18,15 +19,17 @@ mod turn;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use farewell_core::account::Account;
 use farewell_core::addendum::{Addendum, Kept as KeptAddendum};
 use farewell_core::policy::Policy;
 use farewell_core::receipt::Kept;
 use farewell_core::replay::{Kept as KeptReplay, Replayed};
-use farewell_core::{Deletion, DeletionId, RequestId, Slot, Time};
+use farewell_core::{AccountId, Deletion, DeletionId, RequestId, Slot, Time};
 use sqlx::Executor;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
 
+use crate::account::{Accounts, Place};
 use crate::migrations::{Step, migrator};
 use crate::{
     Announcement, Cursor, Entry, Error, Event, Fence, Filter, Heard, Leases, Ledger, Opened,
@@ -42,7 +45,7 @@ pub const LANE_STATEMENTS: [(&str, &str); 3] = [
     ("settle", settle::SETTLE),
 ];
 
-const MIGRATIONS: [Step; 4] = [
+const MIGRATIONS: [Step; 5] = [
     (
         1,
         "ledger",
@@ -57,6 +60,11 @@ const MIGRATIONS: [Step; 4] = [
         5,
         "rare",
         include_str!("../../migrations/postgres/0005_rare.sql"),
+    ),
+    (
+        7,
+        "account",
+        include_str!("../../migrations/postgres/0007_account.sql"),
     ),
     (
         8,
@@ -96,6 +104,26 @@ impl Postgres {
             settle: Lane::new(&options, "farewell settle"),
             pool,
         })
+    }
+}
+
+#[async_trait]
+impl Accounts for Postgres {
+    async fn account(&self, account: &AccountId) -> Result<Option<Account>, Error> {
+        account::get(&self.pool, account).await
+    }
+
+    async fn keep_account(&self, account: &Account) -> Result<bool, Error> {
+        account::keep(&self.pool, account).await
+    }
+
+    async fn accounts_owed(
+        &self,
+        slots: &[Slot],
+        after: Option<&Place>,
+        limit: u32,
+    ) -> Result<Vec<Account>, Error> {
+        account::owed(&self.pool, slots, after, limit).await
     }
 }
 

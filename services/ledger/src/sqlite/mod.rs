@@ -4,6 +4,7 @@
 //! What a batch does is therefore decided here, with what `merge` says of the rows just read, and written as sets: a
 //! set is one JSON text, as every call to the driver is a walk to its thread and back.
 
+mod account;
 mod addendum;
 mod connection;
 mod lease;
@@ -20,14 +21,16 @@ mod turn;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use farewell_core::account::Account;
 use farewell_core::addendum::{Addendum, Kept as KeptAddendum};
 use farewell_core::policy::Policy;
 use farewell_core::receipt::Kept;
 use farewell_core::replay::{Kept as KeptReplay, Replayed};
-use farewell_core::{Deletion, DeletionId, RequestId, Slot, Time};
+use farewell_core::{AccountId, Deletion, DeletionId, RequestId, Slot, Time};
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteConnectOptions;
 
+use crate::account::{Accounts, Place};
 use crate::migrations::{Step, migrator};
 use crate::{
     Announcement, Cursor, Entry, Error, Event, Fence, Filter, Heard, Leases, Ledger, Opened,
@@ -35,7 +38,7 @@ use crate::{
 };
 use connection::Writer;
 
-const MIGRATIONS: [Step; 4] = [
+const MIGRATIONS: [Step; 5] = [
     (
         1,
         "ledger",
@@ -50,6 +53,11 @@ const MIGRATIONS: [Step; 4] = [
         5,
         "rare",
         include_str!("../../migrations/sqlite/0005_rare.sql"),
+    ),
+    (
+        7,
+        "account",
+        include_str!("../../migrations/sqlite/0007_account.sql"),
     ),
     (
         8,
@@ -79,6 +87,26 @@ impl Sqlite {
             pool: connection::pool(&options),
             writer: Writer::new(options, migrating),
         })
+    }
+}
+
+#[async_trait]
+impl Accounts for Sqlite {
+    async fn account(&self, account: &AccountId) -> Result<Option<Account>, Error> {
+        account::get(&self.pool, account).await
+    }
+
+    async fn keep_account(&self, account: &Account) -> Result<bool, Error> {
+        account::keep(&self.writer, account).await
+    }
+
+    async fn accounts_owed(
+        &self,
+        slots: &[Slot],
+        after: Option<&Place>,
+        limit: u32,
+    ) -> Result<Vec<Account>, Error> {
+        account::owed(&self.pool, slots, after, limit).await
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! PostgreSQL is tested where FAREWELL_TEST_POSTGRES names a server on which databases may be created.
 
+mod accounts;
 mod addenda;
 mod bed;
 mod events;

@@ -1,0 +1,105 @@
+//! What a participant is told of an account besides its deletion.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Whether an account can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// As any other.
+    Active,
+    /// Everything is kept. Nobody can log in, and nothing new is synchronised, ordered or bound.
+    Frozen,
+    /// As frozen, and its owner has died.
+    Memorialized,
+}
+
+/// "Keep the account in this standing." Its `Debug` never shows the account.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SetStanding {
+    /// The account's id.
+    pub account: String,
+    /// At least 1. Of several the highest holds.
+    pub generation: u64,
+    /// What it is from now on.
+    pub standing: Standing,
+}
+
+impl fmt::Debug for SetStanding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SetStanding")
+            .field("generation", &self.generation)
+            .field("standing", &self.standing)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What became of a standing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StandingKept {
+    /// It is kept durably, or a later one is.
+    Kept,
+    /// The account was erased here.
+    Gone,
+}
+
+/// Whose account it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccountDescription {
+    /// Whether there is one.
+    pub known: bool,
+    /// Whether security has frozen it.
+    pub frozen_by_security: bool,
+}
+
+/// "Clear the real name, and let lapse what is tied to it." Its `Debug` never shows the account.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClearRealName {
+    /// The account's id.
+    pub account: String,
+    /// `requests/{request_id}`: the same name again is answered as the first time.
+    pub name: String,
+    /// Changes nothing: only looks.
+    pub dry_run: bool,
+}
+
+impl fmt::Debug for ClearRealName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClearRealName")
+            .field("name", &self.name)
+            .field("dry_run", &self.dry_run)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What became of a real name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RealNameCleared {
+    /// To a dry run: what would lapse, and stable words of what is in the way.
+    Found {
+        lapses: BTreeMap<String, i64>,
+        obstacles: Vec<String>,
+    },
+    /// Cleared durably, with what lapsed or was erased.
+    Cleared { lapsed: BTreeMap<String, i64> },
+    /// Nothing was changed, as something is in the way.
+    Waits { obstacles: Vec<String> },
+    /// The account was erased here.
+    Gone,
+}
+
+impl RealNameCleared {
+    /// The answer of whoever holds neither real names nor anything that is tied to them.
+    pub fn nothing(request: &ClearRealName) -> Self {
+        if request.dry_run {
+            Self::Found {
+                lapses: BTreeMap::new(),
+                obstacles: Vec::new(),
+            }
+        } else {
+            Self::Cleared {
+                lapsed: BTreeMap::new(),
+            }
+        }
+    }
+}

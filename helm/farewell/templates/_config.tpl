@@ -67,6 +67,12 @@ from = {{ $route.from | quote }}
 path = "/tmp/codes"
 {{- end }}
 {{- end }}
+{{- with $values.notices }}
+
+[{{ $role.section }}.notices]
+links = {{ .links | quote }}
+language = {{ .language | quote }}
+{{- end }}
 
 [{{ $role.section }}.telemetry]
 log = {{ .root.Values.telemetry.log | quote }}

@@ -1,0 +1,550 @@
+//! What the person is told of a deletion, by a gateway that fails, delays and repeats; what they do with it; and a deadline.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use farewell_core::Policy;
+use farewell_core::policy::{
+    Channel as Door, Deadline, Extension, Factor as Shown, Length, Notices, RecentContact,
+};
+use farewell_identity::courier::{self, Route};
+use farewell_identity::{Language, Rules, code::Pepper, notice};
+use farewell_kit::store::Store;
+use farewell_kit::{CodeChannel, session};
+use farewell_proto::deletion::v1::{
+    Deletion, ExtensionReason, Factor, RevokeDeletionRequest, State,
+};
+use farewell_proto::operator::v1::ExtendDeadlineRequest;
+use farewell_runtime::server::Security;
+use farewell_runtime::shutdown::Shutdown;
+use farewell_tests::caller::{Caller, Operator, fresh};
+use farewell_tests::coordinator::{Coordinator, config};
+use farewell_tests::ledger::Place;
+use farewell_tests::refusal::refused;
+use farewell_tests::{policy, wait};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tonic::Code;
+
+const ACCOUNT: &str = "a-4711";
+const PHONE: &str = "+86 138 0000 0000";
+const OLD_MAIL: &str = "li.na@example.com";
+const NEW_MAIL: &str = "somebody.else@example.com";
+const PASSWORD: &str = "a farewell to letters";
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// A gateway that has its moods: of four requests it refuses one, takes one without saying so, and is slow with one. It knows
+/// a repeat by its key.
+#[derive(Clone, Default)]
+struct Gateway(Arc<Mutex<Moods>>);
+
+#[derive(Default)]
+struct Moods {
+    requests: usize,
+    repeats: usize,
+    taken: BTreeMap<String, Value>,
+    away: bool,
+}
+
+impl Gateway {
+    async fn open() -> Result<(Self, String)> {
+        let gateway = Self::default();
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}/letters", listener.local_addr()?);
+        let serving = gateway.clone();
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let serving = serving.clone();
+                tokio::spawn(async move { serving.serve(socket).await });
+            }
+        });
+        Ok((gateway, url))
+    }
+
+    async fn serve(&self, socket: TcpStream) -> Result<()> {
+        let mut socket = BufReader::new(socket);
+        let (mut key, mut length) = (String::new(), 0);
+        loop {
+            let mut line = String::new();
+            socket.read_line(&mut line).await?;
+            let line = line.trim();
+            if line.is_empty() {
+                break;
+            }
+            if let Some((name, value)) = line.split_once(": ") {
+                match name.to_lowercase().as_str() {
+                    "idempotency-key" => key = value.to_owned(),
+                    "content-length" => length = value.parse()?,
+                    _ => {}
+                }
+            }
+        }
+        let mut body = vec![0; length];
+        socket.read_exact(&mut body).await?;
+        let letter: Value = serde_json::from_slice(&body)?;
+        ensure!(letter["id"] == key.as_str(), "the key is the letter's");
+        let mood = {
+            let mut moods = self.0.lock().map_err(|_| anyhow!("moods"))?;
+            moods.requests += 1;
+            let mood = if moods.away { 1 } else { moods.requests % 4 };
+            if mood != 1 && moods.taken.insert(key, letter).is_some() {
+                moods.repeats += 1;
+            }
+            mood
+        };
+        let answer = match mood {
+            1 => "503 Service Unavailable",
+            2 => return Ok(()),
+            3 => {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                "202 Accepted"
+            }
+            _ => "202 Accepted",
+        };
+        let head = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        Ok(socket.write_all(head.as_bytes()).await?)
+    }
+
+    fn moods<T>(&self, look: impl FnOnce(&mut Moods) -> T) -> T {
+        look(&mut self.0.lock().expect("moods"))
+    }
+
+    /// Letters of a kind by receiver. One that came twice under two keys would be two.
+    fn of(&self, kind: &str) -> Vec<(String, Value)> {
+        let all = self.moods(|moods| moods.taken.values().cloned().collect::<Vec<_>>());
+        let of = all.into_iter().filter(|letter| letter["kind"] == kind);
+        of.map(|letter| (letter["to"].as_str().unwrap_or_default().to_owned(), letter))
+            .collect()
+    }
+
+    async fn until(&self, kind: &str, receivers: &[&str]) -> Result<BTreeMap<String, Value>> {
+        let expected: BTreeSet<_> = receivers.iter().copied().collect();
+        wait::until(&format!("{kind} to everybody"), async || {
+            let letters = self.of(kind);
+            let found: BTreeSet<_> = letters.iter().map(|(to, _)| to.as_str()).collect();
+            Ok((found == expected).then_some(()))
+        })
+        .await?;
+        let letters = self.of(kind);
+        ensure!(letters.len() == receivers.len(), "{kind} came twice");
+        Ok(letters.into_iter().collect())
+    }
+}
+
+/// A coordinator, identity as it runs, and a gateway.
+struct Town {
+    coordinator: Coordinator,
+    caller: Caller,
+    operator: Operator,
+    ledger: Place,
+    identity: Store,
+    gateway: Gateway,
+    shutdown: Shutdown,
+    _folder: TempDir,
+}
+
+impl Town {
+    async fn start(policy: Policy) -> Result<Self> {
+        let folder = TempDir::new()?;
+        let ledger = Place::sqlite()?;
+        let mut config = config(policy, &ledger.url, &Security::PlainLoopback);
+        config.pace.query = Duration::from_secs(5);
+        let coordinator = Coordinator::start_with(config).await?;
+        let (gateway, url) = Gateway::open().await?;
+        let database = format!("sqlite:{}", folder.path().join("identity.db").display());
+        let identity = farewell_identity::open(&database).await?;
+        farewell_identity::sample(&identity, ACCOUNT, PHONE, OLD_MAIL, PASSWORD).await?;
+        let route = Route::Webhook { url, token: None };
+        let running = farewell_identity::Config {
+            database,
+            session: session::Config {
+                participant: "identity".to_owned(),
+                coordinators: vec![format!("http://{}", coordinator.participants)],
+                security: Security::PlainLoopback,
+                window_commands: 8,
+            },
+            courier: courier::Config {
+                sms: route.clone(),
+                email: route.clone(),
+                push: None,
+            },
+            pepper: Pepper::new(*b"sixteen bytes or more")?,
+            rules: Rules::default(),
+            notices: notice::Config {
+                links: Some("https://account.example.com/stay".to_owned()),
+                language: Language::English,
+            },
+        };
+        let shutdown = Shutdown::new();
+        let ending = shutdown.clone();
+        shutdown.spawn(async move {
+            if let Err(error) = farewell_identity::run(running, ending).await {
+                panic!("{error:#}");
+            }
+        });
+        Ok(Self {
+            caller: coordinator.caller()?,
+            operator: coordinator.operator()?,
+            coordinator,
+            ledger,
+            identity,
+            gateway,
+            shutdown,
+            _folder: folder,
+        })
+    }
+
+    /// Asks for a deletion and shows the code that was really sent.
+    async fn verified(&self) -> Result<Deletion> {
+        wait::until("identity", async || {
+            let overview = self.operator.overview().await?;
+            Ok((overview.participants[0].sessions > 0).then_some(()))
+        })
+        .await?;
+        let name = self.caller.delete(ACCOUNT).await?;
+        self.caller.send_code(&name, Factor::SmsCode).await?;
+        let code = wait::until("the code", async || {
+            Ok(self.gateway.moods(|moods| {
+                let mut letters = moods.taken.values();
+                let code = letters.find(|it| it["deletion"] == name.as_str() && it["to"] == PHONE);
+                code.and_then(|it| it["code"].as_str().map(str::to_owned))
+            }))
+        })
+        .await?;
+        Ok(self.caller.verify(&name, Factor::SmsCode, &code).await?)
+    }
+
+    async fn notes(&self, name: &str) -> Result<Vec<String>> {
+        let ledger = farewell_ledger::connect(&self.ledger.url).await?;
+        let id = name.trim_start_matches("deletions/").parse();
+        let history = ledger.history(id.map_err(|_| anyhow!("{name}"))?).await?;
+        Ok(history.into_iter().map(|entry| entry.note).collect())
+    }
+
+    async fn stop(self) -> Result<()> {
+        self.shutdown.trigger();
+        ensure!(self.shutdown.drain(Duration::from_secs(20)).await);
+        self.coordinator.stop().await
+    }
+}
+
+fn telling() -> Policy {
+    Policy {
+        notices: Notices {
+            send: true,
+            reminders: vec![Duration::from_secs(3)],
+        },
+        ..policy::verified(&[&["identity"]])
+    }
+}
+
+fn token(letter: &Value) -> Result<String> {
+    let link = letter["link"].as_str().context("a link")?;
+    ensure!(
+        letter["text"]
+            .as_str()
+            .is_some_and(|text| text.contains(link))
+    );
+    let (page, token) = link.split_once("&token=").context("a token")?;
+    ensure!(page.starts_with("https://account.example.com/stay#deletion="));
+    Ok(token.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_of_it_takes_it_back_by_the_link_without_a_log_in() -> Result<()> {
+    let town = Town::start(telling()).await?;
+    let deletion = town.verified().await?;
+    assert_eq!(deletion.state(), State::CoolingOff);
+    let sealed = town.gateway.until("SEALED", &[PHONE, OLD_MAIL]).await?;
+    let (by_phone, by_mail) = (token(&sealed[PHONE])?, token(&sealed[OLD_MAIL])?);
+    assert_ne!(by_phone, by_mail);
+    assert!(
+        sealed[PHONE]["text"]
+            .as_str()
+            .is_some_and(|text| !text.contains(ACCOUNT))
+    );
+
+    // Bad input changes nothing.
+    let name = deletion.name.as_str();
+    let wrong = town.caller.revoke_by(name, &"0".repeat(64)).await;
+    refused(
+        "a wrong token",
+        wrong,
+        Code::FailedPrecondition,
+        "WRONG_PROOF",
+    );
+    let long = town.caller.revoke_by(name, &"0".repeat(257)).await;
+    refused("no token", long, Code::InvalidArgument, "INVALID_FIELD");
+    let odd = RevokeDeletionRequest {
+        request_id: "odd".to_owned(),
+        name: name.to_owned(),
+        link_token: by_phone.clone(),
+    };
+    let odd = town.caller.api.clone().revoke_deletion(odd).await;
+    refused("no request id", odd, Code::InvalidArgument, "INVALID_FIELD");
+    assert_eq!(town.caller.get(name).await?.state(), State::CoolingOff);
+
+    let revoked = town.caller.revoke_by(name, &by_mail).await?;
+    assert_eq!(revoked.state(), State::Revoked);
+    // Another click, and somebody else's: the same answer.
+    for token in [&by_mail, &by_phone] {
+        let again = town.caller.revoke_by(name, token).await?;
+        assert_eq!(again.state(), State::Revoked);
+    }
+    let again = town.caller.revoke(name).await;
+    refused("a log-in", again, Code::FailedPrecondition, "ALREADY_ENDED");
+    assert!(
+        town.notes(name)
+            .await?
+            .contains(&"REVOKED_BY_LINK".to_owned())
+    );
+    town.gateway.until("REVOKED", &[PHONE, OLD_MAIL]).await?;
+    wait::until("nobody to look after it", async || {
+        let ledger = farewell_ledger::connect(&town.ledger.url).await?;
+        let id = name
+            .trim_start_matches("deletions/")
+            .parse()
+            .map_err(|_| anyhow!("id"))?;
+        let stored = ledger.get(&[id]).await?.pop().context("stored")?.deletion;
+        Ok((stored.closed_at.is_some() && stored.attention_at.is_none()).then_some(()))
+    })
+    .await?;
+
+    // That the gateway had its moods shows, and that nothing is left of it.
+    let letters = wait::until("no letter to wait", async || {
+        let letters = town.operator.overview().await?.letters.context("letters")?;
+        Ok((letters.waiting == 0).then_some(letters))
+    })
+    .await?;
+    assert_eq!((letters.failing, letters.given_up), (0, 0));
+    assert!(letters.last_failure_time.is_some());
+    let (requests, repeats) = town.gateway.moods(|moods| (moods.requests, moods.repeats));
+    assert!(repeats > 0, "of {requests} requests none was a repeat");
+    town.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reminder_comes_before_the_end_and_the_last_word_before_the_contact_is_gone() -> Result<()>
+{
+    let policy = Policy {
+        cooling_off: Duration::from_secs(9),
+        ..telling()
+    };
+    let town = Town::start(policy).await?;
+    let deletion = town.verified().await?;
+    town.gateway.until("SEALED", &[PHONE, OLD_MAIL]).await?;
+    assert_eq!(town.gateway.of("REMINDER").len(), 0);
+    wait::until("PURGED", async || {
+        let state = town.caller.get(&deletion.name).await?.state();
+        Ok((state == State::Purged).then_some(()))
+    })
+    .await?;
+    assert!(!town.gateway.of("REMINDER").is_empty());
+    let left = farewell_identity::left_over(&town.identity, ACCOUNT).await?;
+    assert_eq!(left.categories, []);
+    town.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_address_asks_for_a_password_and_more_time_and_the_old_one_hears_of_it()
+-> Result<()> {
+    let policy = Policy {
+        recent_contact: Some(RecentContact {
+            factors: vec![Shown::Password],
+            cooling_off: 3 * HOUR,
+        }),
+        ..telling()
+    };
+    let town = Town::start(policy).await?;
+    let mail = CodeChannel::Email;
+    farewell_identity::set_contact(&town.identity, ACCOUNT, mail, NEW_MAIL).await?;
+    let deletion = town.verified().await?;
+    assert_eq!(deletion.state(), State::AwaitingVerification);
+    assert!(deletion.raise_time.is_some());
+    let outstanding: Vec<_> = deletion.factors.iter().filter(|it| !it.verified).collect();
+    assert_eq!(outstanding.len(), 1);
+    assert_eq!(outstanding[0].factor(), Factor::Password);
+    let told = town
+        .gateway
+        .until("WAITING", &[PHONE, OLD_MAIL, NEW_MAIL])
+        .await?;
+    assert!(token(&told[OLD_MAIL]).is_ok());
+
+    let name = deletion.name.as_str();
+    let cooling = town.caller.verify(name, Factor::Password, PASSWORD).await?;
+    assert_eq!(cooling.state(), State::CoolingOff);
+    let end = cooling.cooling_off_end_time.context("an end")?.seconds;
+    let begin = cooling.create_time.context("a begin")?.seconds;
+    assert!(end - begin >= 3 * 3_600, "{}", end - begin);
+    town.gateway
+        .until("SEALED", &[PHONE, OLD_MAIL, NEW_MAIL])
+        .await?;
+    // Whoever has the old address is not powerless.
+    let revoked = town
+        .caller
+        .revoke_by(name, &token(&told[OLD_MAIL])?)
+        .await?;
+    assert_eq!(revoked.state(), State::Revoked);
+    town.stop().await
+}
+
+fn extend(name: &str, reason: ExtensionReason) -> ExtendDeadlineRequest {
+    ExtendDeadlineRequest {
+        request_id: fresh(),
+        name: name.to_owned(),
+        reason: reason.into(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_is_extended_once_with_a_reason_that_the_person_is_told() -> Result<()> {
+    let policy = Policy {
+        extension: Some(Extension {
+            deadline: Deadline::Within(Length(72 * HOUR)),
+        }),
+        ..telling()
+    };
+    let town = Town::start(policy).await?;
+    let deletion = town.verified().await?;
+    let name = deletion.name.as_str();
+    let mut api = town.operator.api.clone();
+    let none = api
+        .extend_deadline(extend(name, ExtensionReason::Unspecified))
+        .await;
+    refused("no reason", none, Code::InvalidArgument, "INVALID_FIELD");
+    let odd = ExtendDeadlineRequest {
+        reason: 99,
+        ..extend(name, ExtensionReason::Complexity)
+    };
+    let odd = api.extend_deadline(odd).await;
+    refused(
+        "an unknown reason",
+        odd,
+        Code::InvalidArgument,
+        "INVALID_FIELD",
+    );
+    let odd = api
+        .extend_deadline(extend("deletions/x", ExtensionReason::Complexity))
+        .await;
+    refused("no name", odd, Code::InvalidArgument, "INVALID_FIELD");
+    let odd = ExtendDeadlineRequest {
+        request_id: String::new(),
+        ..extend(name, ExtensionReason::Complexity)
+    };
+    let odd = api.extend_deadline(odd).await;
+    refused("no request id", odd, Code::InvalidArgument, "INVALID_FIELD");
+    assert_eq!(town.caller.get(name).await?.deadline, deletion.deadline);
+
+    let asked = extend(name, ExtensionReason::Complexity);
+    for _ in 0..2 {
+        let answer = api.extend_deadline(asked.clone()).await?.into_inner();
+        let extended = answer.deletion.context("the deletion")?;
+        let more = extended.deadline.context("a deadline")?.seconds;
+        assert_eq!(
+            more - deletion.deadline.context("a deadline")?.seconds,
+            48 * 3_600
+        );
+        let why = extended.deadline_extension.context("why")?;
+        assert_eq!(why.reason(), ExtensionReason::Complexity);
+        assert_eq!(why.earlier_deadline, deletion.deadline);
+    }
+    let again = api
+        .extend_deadline(extend(name, ExtensionReason::NumberOfRequests))
+        .await;
+    refused(
+        "again",
+        again,
+        Code::FailedPrecondition,
+        "DEADLINE_ALREADY_EXTENDED",
+    );
+    let other = ExtendDeadlineRequest {
+        name: asked.name.clone(),
+        request_id: asked.request_id,
+        ..extend(name, ExtensionReason::NumberOfRequests)
+    };
+    let other = api.extend_deadline(other).await;
+    refused(
+        "the id again",
+        other,
+        Code::AlreadyExists,
+        "REQUEST_ID_REUSED",
+    );
+    let told = town.gateway.until("EXTENDED", &[PHONE, OLD_MAIL]).await?;
+    let text = told[PHONE]["text"].as_str().unwrap_or_default();
+    assert!(text.contains("What has to be erased is complex"), "{text}");
+    assert!(
+        town.notes(name)
+            .await?
+            .contains(&"DEADLINE_EXTENDED".to_owned())
+    );
+    town.stop().await?;
+
+    let town = Town::start(telling()).await?;
+    let deletion = town.verified().await?;
+    let mut api = town.operator.api.clone();
+    let none = api
+        .extend_deadline(extend(&deletion.name, ExtensionReason::Complexity))
+        .await;
+    refused(
+        "no law",
+        none,
+        Code::FailedPrecondition,
+        "DEADLINE_NOT_EXTENDABLE",
+    );
+    town.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_late_is_on_record_with_who_owes_it_and_counted_and_told() -> Result<()> {
+    let policy = Policy {
+        seal: false,
+        eligibility: false,
+        cooling_off: Duration::ZERO,
+        deadline: Deadline::Within(Length(Duration::from_secs(12))),
+        deadline_warning: Duration::from_secs(8),
+        channels: BTreeMap::from([(Door::Phone, vec![Shown::SmsCode])]),
+        // Nobody is there as the first of them.
+        ..Policy {
+            stages: policy::straight(&[&["cloud"], &["identity"]]).stages,
+            ..telling()
+        }
+    };
+    let town = Town::start(policy).await?;
+    wait::until("identity", async || {
+        let overview = town.operator.overview().await?;
+        Ok((overview.participants[1].sessions > 0).then_some(()))
+    })
+    .await?;
+    let name = town.caller.delete(ACCOUNT).await?;
+    town.caller.send_code(&name, Factor::SmsCode).await?;
+    let code = wait::until("the code", async || {
+        Ok(town.gateway.moods(|moods| {
+            let mut letters = moods.taken.values();
+            letters.find_map(|it| it["code"].as_str().map(str::to_owned))
+        }))
+    })
+    .await?;
+    let erasing = town.caller.verify(&name, Factor::SmsCode, &code).await?;
+    assert_eq!(erasing.state(), State::Erasing);
+    town.gateway.until("ERASING", &[PHONE, OLD_MAIL]).await?;
+    let late = wait::until_within(
+        Duration::from_secs(60),
+        "the deadline to pass",
+        async || {
+            let deletion = town.caller.get(&name).await?;
+            Ok((!deletion.overdue_reasons.is_empty()).then_some(deletion))
+        },
+    )
+    .await?;
+    assert_eq!(late.overdue_reasons, ["LEG_OWED:cloud"]);
+    let overview = town.operator.overview().await?;
+    assert_eq!((overview.overdue, overview.overdue_soon), (1, 0));
+    let told = town.gateway.until("OVERDUE", &[PHONE, OLD_MAIL]).await?;
+    let text = told[PHONE]["text"].as_str().unwrap_or_default();
+    assert!(text.lines().count() > 2, "{text}");
+    town.stop().await
+}

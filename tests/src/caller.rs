@@ -105,6 +105,7 @@ impl Caller {
             request_id: fresh(),
             name: name.to_owned(),
             factor: factor.into(),
+            ..Default::default()
         };
         Ok(self.api.clone().send_code(request).await?.into_inner())
     }
@@ -121,6 +122,7 @@ impl Caller {
             name: name.to_owned(),
             factor: factor.into(),
             proof: proof.to_owned(),
+            ..Default::default()
         };
         let answer = self.api.clone().verify_factor(request).await?;
         let deletion = answer.into_inner().deletion;

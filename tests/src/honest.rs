@@ -170,7 +170,8 @@ fn reply(query: &Query, manners: &mut Manners) -> Option<Reply> {
             | Question::DeviceUnbinding(_)
             | Question::CheckCase(_)
             | Question::Notify(_)
-            | Question::Letters(_) => Answer::Unanswerable("UNSUPPORTED".to_owned()),
+            | Question::Letters(_)
+            | Question::Possession(_) => Answer::Unanswerable("UNSUPPORTED".to_owned()),
         }
     };
     Some(Reply {

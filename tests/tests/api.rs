@@ -286,6 +286,7 @@ async fn every_other_method_names_the_field_that_is_wrong_and_changes_nothing() 
                 request_id: bad.to_owned(),
                 name: name.clone(),
                 factor: Factor::SmsCode.into(),
+                ..Default::default()
             };
             let sent = caller.api.clone().send_code(send).await;
             bad_field("send a code", sent, "INVALID_FIELD", "request_id");
@@ -294,6 +295,7 @@ async fn every_other_method_names_the_field_that_is_wrong_and_changes_nothing() 
                 name: name.clone(),
                 factor: Factor::SmsCode.into(),
                 proof: "1".to_owned(),
+                ..Default::default()
             };
             let shown = caller.api.clone().verify_factor(show).await;
             bad_field("verify", shown, "INVALID_FIELD", "request_id");
@@ -307,6 +309,7 @@ async fn every_other_method_names_the_field_that_is_wrong_and_changes_nothing() 
             request_id: fresh(),
             name: name.clone(),
             factor: 9,
+            ..Default::default()
         };
         let sent = caller.api.clone().send_code(unknown).await;
         bad_field("an unknown factor", sent, "INVALID_FIELD", "factor");
@@ -774,6 +777,7 @@ async fn a_code_is_sent_refused_and_checked_as_identity_says() -> Result<()> {
             name: name.clone(),
             factor: factor.into(),
             proof: "123456".to_owned(),
+            ..Default::default()
         };
         let first = caller
             .api
@@ -1093,6 +1097,7 @@ async fn a_blocked_deletion_says_by_what_and_goes_on_when_it_is_gone() -> Result
             name: name.clone(),
             factor: Factor::SmsCode.into(),
             proof: "123456".to_owned(),
+            ..Default::default()
         });
         let chinese = "zh-CN, zh;q=0.9".parse()?;
         again.metadata_mut().insert("accept-language", chinese);

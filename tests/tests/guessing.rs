@@ -250,6 +250,7 @@ fn guessed(target: &Target) -> VerifyFactorRequest {
         name,
         factor: factor.into(),
         proof,
+        ..Default::default()
     }
 }
 

@@ -13,6 +13,7 @@ mod case;
 mod custodian;
 mod device;
 mod notice;
+mod possession;
 mod standing;
 
 pub use case::{CaseAction, CaseStanding, CheckCase};
@@ -20,6 +21,7 @@ pub use custodian::{
     Custodian, Export, ExportRead, ExportSource, ExportState, NotExported, StartExport,
 };
 pub use notice::{Letters, Notice, NoticeKind, NoticeReason};
+pub use possession::{NotInHand, Possession, PossessionStep};
 
 pub use device::{
     BoundDevice, Description, DeviceClass, DeviceDuty, DeviceEnding, DeviceFacts, DeviceOutcome,
@@ -114,6 +116,11 @@ pub trait Participant: Send + Sync + 'static {
         _device: &str,
     ) -> Result<Option<Description>, Fault> {
         Err(Fault::unsupported("DESCRIBE_DEVICE"))
+    }
+
+    /// Whether a device of the account is in hand: makes a challenge, or checks what the device made of it. Only agents can.
+    async fn possession(&self, _request: &Possession) -> Result<Result<Vec<u8>, NotInHand>, Fault> {
+        Err(Fault::unsupported("POSSESSION"))
     }
 
     /// Ends the server half of one binding and queues the device's order, durably. The same name again changes nothing

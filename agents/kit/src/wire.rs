@@ -16,8 +16,8 @@ use farewell_proto::participant::v1 as pb;
 
 use crate::participant::{
     Answer, Blocker, CheckCase, CheckProof, ClearRealName, CodeChannel, CodeSent, Deferred, Done,
-    Inventory, Notice, Order, Outcome, ProofChecked, ProofKind, Retained, SendCode, SetStanding,
-    StartExport, UnbindDevice,
+    Inventory, NotInHand, Notice, Order, Outcome, Possession, PossessionStep, ProofChecked,
+    ProofKind, Retained, SendCode, SetStanding, StartExport, UnbindDevice,
 };
 
 /// Longest id or name; the coordinator's own are at most 128.
@@ -244,6 +244,7 @@ pub(crate) enum Question {
     CheckCase(CheckCase),
     Notify(Notice),
     Letters,
+    Possession(Possession),
     DescribeDevice {
         account: String,
         device: String,
@@ -329,6 +330,22 @@ pub(crate) fn question(query: pb::Query) -> Result<(Question, Duration), Malform
         Some(pb::query::Question::ClearRealName(asked)) => {
             Question::ClearRealName(standing::clear(asked, account)?)
         }
+        Some(pb::query::Question::Possession(asked)) => Question::Possession(Possession {
+            account,
+            device: device::id_of(&asked.device)?,
+            deletion: deletion(asked.deletion)?,
+            step: match asked.step {
+                Some(pb::possession_query::Step::Challenge(pb::PossessionChallenge {})) => {
+                    PossessionStep::Challenge
+                }
+                Some(pb::possession_query::Step::Statement(signed)) if !signed.is_empty() => {
+                    PossessionStep::Check(signed.into())
+                }
+                Some(pb::possession_query::Step::Statement(_)) | None => {
+                    return Err(Malformed("a challenge or a statement must be given"));
+                }
+            },
+        }),
         Some(pb::query::Question::DescribeDevice(asked)) => Question::DescribeDevice {
             account,
             device: device::id_of(&asked.device)?,
@@ -485,6 +502,17 @@ pub(crate) fn proof_checked(checked: ProofChecked) -> pb::reply::Answer {
         result: result.into(),
         tries_left,
         next_try_time: next_try.map(Into::into),
+    })
+}
+
+pub(crate) fn possession(answer: Result<Vec<u8>, NotInHand>) -> pb::reply::Answer {
+    let (refused, challenge) = match answer {
+        Ok(challenge) => (String::new(), challenge),
+        Err(refused) => (refused.word().to_owned(), Vec::new()),
+    };
+    pb::reply::Answer::Possession(pb::PossessionReply {
+        refused,
+        challenge: challenge.into(),
     })
 }
 

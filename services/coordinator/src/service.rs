@@ -14,6 +14,7 @@ mod intervene;
 pub mod operator;
 mod page;
 mod parse;
+mod possession;
 mod present;
 pub mod proof;
 mod replay;

@@ -107,6 +107,8 @@ pub const fn factor(factor: deletion::Factor) -> Option<Factor> {
         deletion::Factor::SmsCode => Some(Factor::SmsCode),
         deletion::Factor::EmailCode => Some(Factor::EmailCode),
         deletion::Factor::Password => Some(Factor::Password),
+        deletion::Factor::Documents => Some(Factor::Documents),
+        deletion::Factor::DeviceInHand => Some(Factor::DeviceInHand),
     }
 }
 
@@ -116,6 +118,8 @@ pub const fn factor_to_wire(factor: Factor) -> deletion::Factor {
         Factor::SmsCode => deletion::Factor::SmsCode,
         Factor::EmailCode => deletion::Factor::EmailCode,
         Factor::Password => deletion::Factor::Password,
+        Factor::Documents => deletion::Factor::Documents,
+        Factor::DeviceInHand => deletion::Factor::DeviceInHand,
     }
 }
 

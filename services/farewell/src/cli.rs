@@ -5,7 +5,9 @@ use futures_util::future::BoxFuture;
 
 use crate::output::{Format, Output};
 use crate::settings::{Line, Name, Source};
-use crate::{account, bench, certs, deletion, demo, device, operator, policy, role, sample};
+use crate::{
+    account, bench, certs, deletion, demo, device, operator, policy, role, sample, support,
+};
 
 const AFTER_HELP: &str = "\
 Results go to standard output, progress and errors to standard error. Tables are drawn on a terminal only; elsewhere a
@@ -58,6 +60,8 @@ enum Command {
     Device(device::Args),
     /// What waits, and for whom.
     Operator(operator::Args),
+    /// The support desk: cases, documents, decisions of two.
+    Support(support::Args),
     /// Policies: what is shipped, and whether another can be used.
     #[command(subcommand)]
     Policy(policy::Command),
@@ -88,6 +92,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<()> {
         Command::Account(args) => account::run(args, output).await,
         Command::Device(args) => device::run(args, output).await,
         Command::Operator(args) => operator::run(args, output).await,
+        Command::Support(args) => support::run(args, output).await,
         Command::Policy(command) => policy::run(command, output),
         Command::Certs(args) => certs::run(args, output),
         Command::Coordinator(source) => role::coordinator::run(&source).await,

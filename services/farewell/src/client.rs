@@ -8,6 +8,7 @@ use clap::Args;
 use farewell_proto::account::v1::account_service_client::AccountServiceClient;
 use farewell_proto::deletion::v1::deletion_service_client::DeletionServiceClient;
 use farewell_proto::operator::v1::operator_service_client::OperatorServiceClient;
+use farewell_proto::support::v1::support_service_client::SupportServiceClient;
 use farewell_runtime::client::endpoint;
 use farewell_runtime::config::Human;
 use farewell_runtime::server::{MESSAGE_BYTES_MAX, Security};
@@ -21,18 +22,20 @@ use crate::language::{self, Language};
 const CALLERS: &str = "127.0.0.1:7400";
 /// Where operators dial by default.
 const OPERATORS: &str = "127.0.0.1:7402";
+/// Where the support desk dials by default.
+const DESK: &str = "127.0.0.1:7420";
 
 /// How the coordinator is reached.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Connection")]
 pub struct Connection {
-    /// host:port of the coordinator [default: 127.0.0.1:7400 for deletions, 127.0.0.1:7402 for operators]
+    /// host:port of the coordinator [default: 127.0.0.1:7400 for deletions, 127.0.0.1:7402 for operators, 127.0.0.1:7420 for the support desk]
     #[arg(long, env = "FAREWELL_ENDPOINT", global = true)]
     pub endpoint: Option<String>,
     /// Folder with ca.pem, NAME.pem and NAME.key
     #[arg(long, env = "FAREWELL_TLS_DIR", global = true, value_name = "DIR")]
     pub tls_dir: Option<PathBuf>,
-    /// Which certificate of the folder to show [default: caller for deletions, operator for operators]
+    /// Which certificate of the folder to show [default: caller for deletions, operator for operators, desk for the support desk]
     #[arg(long, env = "FAREWELL_TLS_NAME", global = true, value_name = "NAME")]
     pub tls_name: Option<String>,
     /// Plain text, to this machine only
@@ -52,6 +55,8 @@ pub type Deletions = DeletionServiceClient<Channel>;
 pub type Accounts = AccountServiceClient<Channel>;
 /// A client of the operators' API.
 pub type Operators = OperatorServiceClient<Channel>;
+/// A client of the support desk's API.
+pub type Desk = SupportServiceClient<Channel>;
 
 impl Connection {
     /// As a caller.
@@ -79,6 +84,14 @@ impl Connection {
     pub async fn operators(&self) -> anyhow::Result<Operators> {
         let security = self.security("operator")?;
         operators(self.endpoint.as_deref().unwrap_or(OPERATORS), &security).await
+    }
+
+    /// As somebody of the support desk.
+    ///
+    /// Errors: no certificate, or nobody there.
+    pub async fn desk(&self) -> anyhow::Result<Desk> {
+        let security = self.security("desk")?;
+        desk(self.endpoint.as_deref().unwrap_or(DESK), &security).await
     }
 
     /// A request with the deadline and the language that were asked for.
@@ -134,6 +147,15 @@ pub async fn deletions(address: &str, security: &Security) -> anyhow::Result<Del
 /// Errors: nobody there.
 pub async fn operators(address: &str, security: &Security) -> anyhow::Result<Operators> {
     Ok(OperatorServiceClient::new(dial(address, security).await?)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX))
+}
+
+/// Dials the support desk's API.
+///
+/// Errors: nobody there.
+pub async fn desk(address: &str, security: &Security) -> anyhow::Result<Desk> {
+    Ok(SupportServiceClient::new(dial(address, security).await?)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX))
 }

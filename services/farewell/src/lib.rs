@@ -21,5 +21,6 @@ pub mod policy;
 pub mod role;
 pub mod sample;
 pub mod settings;
+pub mod support;
 
 pub use cli::{Cli, run};

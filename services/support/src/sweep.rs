@@ -14,8 +14,9 @@ use crate::refusal::Refusal;
 use crate::state::State;
 use crate::{evidence, holding, request};
 
-/// Between two looks, whatever is due: another process may have written, and clocks are set.
-const LOOK_MAX: Duration = Duration::from_secs(60);
+/// Between two looks, whatever is due: something may have become due sooner, by another process, too, and clocks are set. A period
+/// that is over is noticed within this.
+const LOOK_MAX: Duration = Duration::from_secs(10);
 /// Trouble passes slower than this.
 const LOOK_MIN: Duration = Duration::from_millis(500);
 /// Cases of one look; the next one follows at once if there are more.

@@ -72,6 +72,7 @@ pub use delivery::Delivery;
 pub use eligibility::BLOCKERS;
 pub use order::{Order, State};
 pub use participant::{DeviceLine, LeftOver, Line, Terms, left_over};
+pub use possession::OF_A_DELETION as POSSESSION_OF_A_DELETION;
 pub use refusal::Refusal;
 pub use registry::{NewBinding, Registry, Via};
 pub use share::{Role, Share};

@@ -13,12 +13,12 @@ use super::delivery::Settled;
 use super::erasure::{self, Erasure};
 use super::order::State;
 use super::registry::{Registry, Via};
-use super::{eligibility, facts, history, names, share, unbinding};
+use super::{eligibility, facts, history, names, possession, share, unbinding};
 use crate::export::Part;
 use crate::participant::{
     Answer, Blocker, BoundDevice, Category, Deferred, Description, DeviceClass, DeviceResult,
-    DeviceVerb, Done, Fault, INVALID_COMMAND, Inventory, NotUnbound, Order, Outcome, Participant,
-    SetStanding, StandingKept, UnbindDevice, Unbinding,
+    DeviceVerb, Done, Fault, INVALID_COMMAND, Inventory, NotInHand, NotUnbound, Order, Outcome,
+    Participant, Possession, SetStanding, StandingKept, UnbindDevice, Unbinding,
 };
 use crate::seal::{self, Begun};
 use crate::standing;
@@ -323,6 +323,10 @@ impl Participant for DeviceLine {
             binding_epoch: binding.epoch,
             facts: facts::of_binding(&mut connection, &*self.line, &binding).await?,
         }))
+    }
+
+    async fn possession(&self, request: &Possession) -> Result<Result<Vec<u8>, NotInHand>, Fault> {
+        possession::asked(&self.registry, request).await
     }
 
     async fn unbind_device(

@@ -1,4 +1,5 @@
-//! A removal by hand: the device on the table signs what it is asked to, with its own key.
+//! A device on the table signs what it is asked to, with its own key: for a removal by hand, and for a deletion that a service
+//! centre asks for. Neither's statement is good for the other.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,12 +13,14 @@ use super::parting::{self, LogIn, Parting};
 use super::refusal::Refusal;
 use super::registry::{Registry, Via, hex};
 use super::{binding, device, outbox, share};
-use crate::participant::Fault;
+use crate::participant::{Fault, NotInHand, Possession, PossessionStep};
 use crate::seal;
 use crate::store::micros;
 
 /// The message that the device signs.
 const POSSESSION: &str = "farewell.binding.v1.Possession";
+/// The message that it signs for a deletion.
+pub const OF_A_DELETION: &str = "farewell.deletion.v1.Possession";
 /// With 256 bits nobody guesses one.
 const CHALLENGE_BYTES: usize = 32;
 /// How long a device that lies on the table has to sign.
@@ -88,11 +91,72 @@ impl Registry {
     }
 }
 
+/// Makes a challenge for a deletion, or checks what the device made of it. A challenge stays good for its deletion until its time
+/// is up: that the device is in hand is true of the whole of that, and a repeat is answered the same.
+pub(super) async fn asked(
+    registry: &Registry,
+    request: &Possession,
+) -> Result<Result<Vec<u8>, NotInHand>, Fault> {
+    let mut tx = registry.store().pool().begin().await?;
+    let known = device::hold_known(&mut tx, &request.device).await?;
+    let binding = binding::find(&mut tx, &request.device).await?;
+    let own = binding.filter(|binding| binding.account == request.account && !binding.ending);
+    let (Some(known), Some(binding)) = (known, own) else {
+        return Ok(Err(NotInHand::BindingNotFound));
+    };
+    // Whoever stole it has it in hand, too.
+    if known.lost {
+        return Ok(Err(NotInHand::DeviceLost));
+    }
+    let Some(key) = known.answer_key else {
+        return Ok(Err(NotInHand::NoAnswerKey));
+    };
+    match &request.step {
+        PossessionStep::Challenge => {
+            let mut challenge = rand::rng().random::<Challenge>().to_vec();
+            challenge.extend_from_slice(request.deletion.as_bytes());
+            keep(&mut tx, &request.device, binding.epoch, &challenge).await?;
+            tx.commit().await?;
+            Ok(Ok(challenge))
+        }
+        PossessionStep::Check(statement) => {
+            let Ok(challenge) = KeyRing::new([key]).verify(OF_A_DELETION, statement) else {
+                return Ok(Err(NotInHand::NotInHand));
+            };
+            let bound = challenge.get(CHALLENGE_BYTES..) == Some(request.deletion.as_bytes());
+            let named = (request.device.as_str(), binding.epoch);
+            if bound && is_good(&mut tx, named, &challenge).await? {
+                Ok(Ok(Vec::new()))
+            } else {
+                Ok(Err(NotInHand::NotInHand))
+            }
+        }
+    }
+}
+
+/// Whether the challenge is this binding's and its time is not up.
+async fn is_good(
+    tx: &mut AnyConnection,
+    (device, epoch): (&str, u64),
+    challenge: &[u8],
+) -> Result<bool, Fault> {
+    let (good,): (i64,) = sqlx::query_as(
+        "SELECT COUNT(*) FROM challenges WHERE hash = $1 AND device = $2 AND epoch = $3 AND made_at >= $4",
+    )
+    .bind(hash(challenge))
+    .bind(device)
+    .bind(outbox::stored(epoch)?)
+    .bind(micros(SystemTime::now() - CHALLENGE_LIFE))
+    .fetch_one(tx)
+    .await?;
+    Ok(good == 1)
+}
+
 async fn keep(
     tx: &mut AnyConnection,
     device: &str,
     epoch: u64,
-    challenge: &Challenge,
+    challenge: &[u8],
 ) -> Result<(), Fault> {
     let now = SystemTime::now();
     sqlx::query("DELETE FROM challenges WHERE made_at < $1")

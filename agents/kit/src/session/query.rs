@@ -67,6 +67,9 @@ impl Shared {
                 .check_proof(&request)
                 .await
                 .map(wire::proof_checked),
+            Question::Possession(request) => {
+                self.code.possession(&request).await.map(wire::possession)
+            }
             Question::CheckCase(request) => {
                 let standing = self.code.check_case(&request).await;
                 standing.map(wire::case::checked)

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use farewell_core::blocker::Blocker;
-use farewell_core::policy::Factor;
+use farewell_core::policy::{Channel, Factor};
 use farewell_core::{
     AccountId, Deletion, DeletionId, Event, Plan, Reason, RequestId, State, addendum, certificate,
     deletion,
@@ -18,6 +18,7 @@ use farewell_proto::participant::v1::reply::Answer;
 use farewell_runtime::peer::Peer;
 use farewell_runtime::shutdown::Shutdown;
 use farewell_runtime::telemetry;
+use prost::bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -25,7 +26,10 @@ use tonic::{Request, Response, Status};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::{CHANGE_MAX, READ_MAX, page, parse, present, proof, remember, replay, watch, within};
+use super::case::{self, CaseName};
+use super::{
+    CHANGE_MAX, READ_MAX, page, parse, possession, present, proof, remember, replay, watch, within,
+};
 use crate::admission::peer_of;
 use crate::center::Center;
 use crate::error;
@@ -149,6 +153,15 @@ impl DeletionService for Deletions {
         within(CHANGE_MAX, async {
             let deletion = self.read(caller.as_deref(), id).await?;
             awaiting(&deletion, factor)?;
+            if factor == Factor::DeviceInHand {
+                let device = possession::Named::parse(&self.center, &request.device)?;
+                let challenge = possession::challenge(&self.center, &deletion, &device).await?;
+                return Ok(api::SendCodeResponse {
+                    challenge,
+                    ..Default::default()
+                });
+            }
+            empty("device", request.device.is_empty())?;
             let channel = proof::channel(factor)?;
             remember(&self.center, key, parse::digest("SendCode", &request), id).await?;
             let subject = proof::Subject {
@@ -160,6 +173,7 @@ impl DeletionService for Deletions {
             Ok(api::SendCodeResponse {
                 expire_time: reply.expire_time,
                 next_send_time: reply.next_send_time,
+                challenge: Bytes::new(),
             })
         })
         .await
@@ -178,7 +192,14 @@ impl DeletionService for Deletions {
         let key = parse::request_id(&request.request_id)?;
         let id = parse::deletion("name", &request.name)?;
         let factor = parse::factor(request.factor())?;
-        parse::proof(&request.proof)?;
+        if factor == Factor::DeviceInHand {
+            possession::statement(&request.statement)?;
+            empty("proof", request.proof.is_empty())?;
+        } else {
+            parse::proof(&request.proof)?;
+            empty("device", request.device.is_empty())?;
+            empty("statement", request.statement.is_empty())?;
+        }
         let deletion = within(CHANGE_MAX, async {
             let deletion = self.read(caller.as_deref(), id).await?;
             self.verify(key, deletion, factor, &request).await?;
@@ -421,6 +442,7 @@ impl Deletions {
         // The digest leaves the proof out: the coordinator keeps nothing that is derived from it.
         let body = api::VerifyFactorRequest {
             proof: String::new(),
+            statement: Bytes::new(),
             ..request.clone()
         };
         if !deletion.factors_verified.has(factor) {
@@ -428,12 +450,7 @@ impl Deletions {
         }
         remember(&self.center, key, parse::digest("VerifyFactor", &body), id).await?;
         if !deletion.factors_verified.has(factor) {
-            let subject = proof::Subject {
-                account: &deletion.account,
-                name: &request.name,
-                request_id: &request.request_id,
-            };
-            proof::check(&self.center, &subject, factor, &request.proof).await?;
+            self.prove(&deletion, factor, request).await?;
             match steward::turn(&self.center, id, &Event::FactorVerified(factor), false).await {
                 Ok(_) => {}
                 Err(error) => return Err(error.into()),
@@ -455,6 +472,42 @@ impl Deletions {
             Ok(_) | Err(NotTurned::Refused(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Has whoever knows say whether the proof is one.
+    async fn prove(
+        &self,
+        deletion: &Deletion,
+        factor: Factor,
+        request: &api::VerifyFactorRequest,
+    ) -> Result<(), Status> {
+        match factor {
+            Factor::Documents => self.check_case(deletion, &request.proof).await,
+            Factor::DeviceInHand => {
+                let device = possession::Named::parse(&self.center, &request.device)?;
+                let statement = &request.statement;
+                possession::check(&self.center, deletion, &device, statement).await
+            }
+            Factor::SmsCode | Factor::EmailCode | Factor::Password => {
+                let subject = proof::Subject {
+                    account: &deletion.account,
+                    name: &request.name,
+                    request_id: &request.request_id,
+                };
+                proof::check(&self.center, &subject, factor, &request.proof).await
+            }
+        }
+    }
+
+    /// What relatives may ask for and what owners may are approved apart.
+    async fn check_case(&self, deletion: &Deletion, proof: &str) -> Result<(), Status> {
+        let case = CaseName::parse("proof", proof)?;
+        let action = match deletion.channel {
+            Channel::Legacy => case::Action::DeleteLegacy,
+            _ => case::Action::Delete,
+        };
+        let used_for = case::Use::Deletion(deletion.id);
+        case::check(&self.center, &deletion.account, case, action, used_for).await
     }
 }
 
@@ -503,6 +556,15 @@ fn awaiting(deletion: &Deletion, factor: Factor) -> Result<(), Status> {
         ));
     }
     Ok(())
+}
+
+/// What a factor doesn't speak of must be empty.
+fn empty(field: &str, is_empty: bool) -> Result<(), Status> {
+    if is_empty {
+        Ok(())
+    } else {
+        Err(error::invalid(field, "is another factor's"))
+    }
 }
 
 fn filter(request: &api::ListDeletionsRequest) -> Result<Filter, Status> {

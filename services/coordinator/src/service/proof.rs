@@ -30,7 +30,9 @@ pub fn channel(factor: Factor) -> Result<wire::CodeChannel, Status> {
     match factor {
         Factor::SmsCode => Ok(wire::CodeChannel::Sms),
         Factor::EmailCode => Ok(wire::CodeChannel::Email),
-        Factor::Password => Err(error::invalid("factor", "must be proved by a code")),
+        Factor::Password | Factor::Documents | Factor::DeviceInHand => {
+            Err(error::invalid("factor", "must be proved by a code"))
+        }
     }
 }
 
@@ -75,6 +77,10 @@ pub async fn check(
         Factor::SmsCode => wire::ProofKind::SmsCode,
         Factor::EmailCode => wire::ProofKind::EmailCode,
         Factor::Password => wire::ProofKind::Password,
+        // The support desk and the product lines know those.
+        Factor::Documents | Factor::DeviceInHand => {
+            return Err(error::invalid("factor", "must be a code or the password"));
+        }
     };
     let question = Question::CheckProof(wire::CheckProofQuery {
         deletion: subject.name.to_owned(),

@@ -56,17 +56,29 @@ pub enum Factor {
     SmsCode,
     EmailCode,
     Password,
+    /// A case of the support desk that two people have approved.
+    Documents,
+    /// A bound device that signs, and is not reported lost.
+    DeviceInHand,
 }
 
 impl Factor {
     /// Every factor.
-    pub const ALL: [Self; 3] = [Self::SmsCode, Self::EmailCode, Self::Password];
+    pub const ALL: [Self; 5] = [
+        Self::SmsCode,
+        Self::EmailCode,
+        Self::Password,
+        Self::Documents,
+        Self::DeviceInHand,
+    ];
 
     const fn bit(self) -> u8 {
         match self {
             Self::SmsCode => 1,
             Self::EmailCode => 2,
             Self::Password => 4,
+            Self::Documents => 16,
+            Self::DeviceInHand => 32,
         }
     }
 }
@@ -79,7 +91,7 @@ pub struct Factors(u8);
 impl Factors {
     /// From the stored column.
     pub fn from_code(code: i16) -> Self {
-        Self(u8::try_from(code & 7).unwrap_or(0))
+        Self(u8::try_from(code & 63).unwrap_or(0))
     }
 
     /// As stored.

@@ -50,7 +50,7 @@ pub async fn create(
 pub async fn send_code(
     connection: &Connection,
     name: &str,
-    factor: Factor,
+    (factor, device): (Factor, Option<String>),
     id: &Id,
     output: Output,
 ) -> anyhow::Result<()> {
@@ -59,11 +59,18 @@ pub async fn send_code(
         request_id: id.or_new(),
         name: deletion_name(name),
         factor: factor.into(),
+        device: device.unwrap_or_default(),
     };
     let sent = client
         .send_code(connection.request(request))
         .await?
         .into_inner();
+    if !sent.challenge.is_empty() {
+        let challenge = hex(&sent.challenge);
+        let mut rows = Rows::new("", &["the device signs"]);
+        rows.push([challenge.clone()]);
+        return output.write(&json!({"challenge": challenge}), &[rows]);
+    }
     let mut rows = Rows::new("", &["code expires", "next code"]);
     rows.push([
         view::time(sent.expire_time.as_ref()),
@@ -79,7 +86,7 @@ pub async fn send_code(
 pub async fn verify(
     connection: &Connection,
     name: &str,
-    factor: Factor,
+    (factor, device): (Factor, Option<String>),
     id: &Id,
     output: Output,
 ) -> anyhow::Result<()> {
@@ -100,13 +107,38 @@ pub async fn verify(
         request_id: id.or_new(),
         name: deletion_name(name),
         factor: factor.into(),
-        proof,
+        ..of_device(proof, device)?
     };
     let verified = client
         .verify_factor(connection.request(request))
         .await?
         .into_inner();
     show(verified.deletion, output)
+}
+
+/// What a device signed is written in hexadecimal digits; any other proof is sent as it is.
+fn of_device(proof: String, device: Option<String>) -> anyhow::Result<VerifyFactorRequest> {
+    let Some(device) = device else {
+        return Ok(VerifyFactorRequest {
+            proof,
+            ..Default::default()
+        });
+    };
+    let wrong = || Usage("what the device signed is written in hexadecimal digits".to_owned());
+    let byte = |at: usize| {
+        let digits = proof.get(at..at + 2)?;
+        u8::from_str_radix(digits, 16).ok()
+    };
+    let statement: Option<Vec<u8>> = (0..proof.len()).step_by(2).map(byte).collect();
+    Ok(VerifyFactorRequest {
+        device,
+        statement: statement.ok_or_else(wrong)?.into(),
+        ..Default::default()
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub async fn revoke(

@@ -51,23 +51,29 @@ enum Command {
         #[command(flatten)]
         id: request::Id,
     },
-    /// Have the identity service send a verification code.
+    /// Have the identity service send a verification code, or a product line make a challenge for a device in hand.
     SendCode {
         /// The deletion
         name: String,
-        /// sms-code or email-code
+        /// sms-code, email-code or device-in-hand
         #[arg(long, value_parser = request::factor)]
         factor: Factor,
+        /// For device-in-hand: lines/LINE/devices/DEVICE
+        #[arg(long)]
+        device: Option<String>,
         #[command(flatten)]
         id: request::Id,
     },
-    /// Verify one factor. The code or password is read from standard input, so that no process list shows it.
+    /// Verify one factor. The code, the password, the case's name or what the device signed is read from standard input, so that no process list shows it.
     Verify {
         /// The deletion
         name: String,
-        /// sms-code, email-code or password
+        /// sms-code, email-code, password, documents or device-in-hand
         #[arg(long, value_parser = request::factor)]
         factor: Factor,
+        /// For device-in-hand: lines/LINE/devices/DEVICE
+        #[arg(long)]
+        device: Option<String>,
         #[command(flatten)]
         id: request::Id,
     },
@@ -138,12 +144,18 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
             consents,
             id,
         } => ask::create(connection, &account, channel, consents, &id, output).await,
-        Command::SendCode { name, factor, id } => {
-            ask::send_code(connection, &name, factor, &id, output).await
-        }
-        Command::Verify { name, factor, id } => {
-            ask::verify(connection, &name, factor, &id, output).await
-        }
+        Command::SendCode {
+            name,
+            factor,
+            device,
+            id,
+        } => ask::send_code(connection, &name, (factor, device), &id, output).await,
+        Command::Verify {
+            name,
+            factor,
+            device,
+            id,
+        } => ask::verify(connection, &name, (factor, device), &id, output).await,
         Command::Revoke { name, link, id } => {
             ask::revoke(connection, &name, link, &id, output).await
         }

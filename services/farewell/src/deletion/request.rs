@@ -52,7 +52,7 @@ pub fn channel(text: &str) -> Result<Channel, String> {
 
 /// `sms-code` of `FACTOR_SMS_CODE`.
 pub fn factor(text: &str) -> Result<Factor, String> {
-    let choices = "sms-code, email-code, password";
+    let choices = "sms-code, email-code, password, documents, device-in-hand";
     word("FACTOR_", text, Factor::from_str_name, choices)
 }
 
@@ -63,7 +63,7 @@ pub fn state(text: &str) -> Result<State, String> {
     word("STATE_", text, State::from_str_name, choices)
 }
 
-fn word<T>(
+pub(crate) fn word<T>(
     prefix: &str,
     text: &str,
     parse: fn(&str) -> Option<T>,

@@ -101,6 +101,7 @@ impl Caller {
             request_id: Uuid::new_v4().to_string(),
             name: deletion.to_owned(),
             factor: Factor::SmsCode.into(),
+            ..Default::default()
         };
         self.client.send_code(request(asked, PATIENCE)).await?;
         Ok(())
@@ -112,6 +113,7 @@ impl Caller {
             name: deletion.to_owned(),
             factor: Factor::SmsCode.into(),
             proof: code,
+            ..Default::default()
         };
         self.client.verify_factor(request(asked, PATIENCE)).await?;
         Ok(())

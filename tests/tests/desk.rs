@@ -1,0 +1,661 @@
+//! The support desk, told with the real binary and real certificates: what people show, what two of the desk decide on it, and what
+//! becomes of the deletion, the documents and whoever tries to do without.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use farewell_kit::devices::POSSESSION_OF_A_DELETION;
+use farewell_proto::binding::v1::binding_service_client::BindingServiceClient;
+use farewell_proto::binding::v1::{BindRequest, Binding, ReportLostRequest};
+use farewell_proto::support::v1 as api;
+use farewell_proto::support::v1::support_service_client::SupportServiceClient;
+use farewell_runtime::client::endpoint;
+use farewell_runtime::cose::SigningKey;
+use farewell_runtime::server::Security;
+use farewell_runtime::tls::Credentials;
+use farewell_tests::caller::fresh;
+use farewell_tests::process::{Process, free_port, needed};
+use farewell_tests::refusal::bad_field;
+use farewell_tests::wait;
+use serde_json::Value;
+use tempfile::TempDir;
+use tonic::transport::Channel;
+
+/// What nobody may find on the disk.
+const SECRET: &str = "passport number E00000000 of nobody in particular";
+/// Exit codes of the command line.
+const NOT_FOUND: i32 = 3;
+const REFUSED: i32 = 4;
+const NOT_ALLOWED: i32 = 7;
+
+/// A coordinator, the support desk, the store and the phones' agent, each a process with its own certificate.
+struct Town {
+    program: String,
+    folder: TempDir,
+    callers: String,
+    operators: String,
+    desk: String,
+    phones: String,
+    running: Vec<Process>,
+}
+
+impl Town {
+    /// `None` where nobody insists on the binary.
+    async fn open(cooling_off: &str, evidence_kept: &str) -> Result<Option<Self>> {
+        let Some(program) = needed("FAREWELL_BIN") else {
+            return Ok(None);
+        };
+        let address = || anyhow::Ok(format!("127.0.0.1:{}", free_port()?));
+        let mut town = Self {
+            program,
+            folder: TempDir::new()?,
+            callers: address()?,
+            operators: address()?,
+            desk: address()?,
+            phones: address()?,
+            running: Vec::new(),
+        };
+        let certs = town.path("certs").display().to_string();
+        let made = town.run(&[
+            "certs", &certs, "--desk", "ana", "--desk", "bo", "--desk", "chi",
+        ]);
+        ensure!(made?.status.success());
+        let participants = address()?;
+        let Self {
+            callers,
+            operators,
+            desk,
+            phones,
+            ..
+        } = &town;
+        let folder = town.folder.path().display();
+        let key = "5a".repeat(32);
+        let settings = format!(
+            r#"
+[coordinator]
+ledger = "sqlite:{folder}/coordinator.db"
+tls.dir = "{certs}"
+listen = {{ callers = "{callers}", participants = "{participants}", operators = "{operators}" }}
+pace = {{ poll = "100ms", retry = "1s", retry_max = "2s", query = "2s" }}
+[coordinator.policy]
+extends = "cn"
+name = "story"
+cooling_off = "{cooling_off}"
+recheck = "200ms"
+stages = [{{ name = "A", participants = ["phones"] }}, {{ name = "B", participants = ["store", "support"] }}]
+[service.support]
+database = "sqlite:{folder}/support.db"
+coordinators = ["{participants}"]
+tls.dir = "{certs}"
+listen.desk = "{desk}"
+keys = "1:{key}"
+periods.evidence_kept = "{evidence_kept}"
+[service.store]
+database = "sqlite:{folder}/store.db"
+coordinators = ["{participants}"]
+tls.dir = "{certs}"
+[agent.phones]
+database = "sqlite:{folder}/phones.db"
+coordinators = ["{participants}"]
+tls.dir = "{certs}"
+listen.devices = "{phones}"
+"#
+        );
+        fs::write(town.path("farewell.toml"), settings)?;
+        for role in [
+            ["coordinator", ""],
+            ["service", "support"],
+            ["service", "store"],
+            ["agent", "phones"],
+        ] {
+            town.start(&role)?;
+        }
+        wait::until("everybody to come", async || {
+            let seen = town.ask("operator", &["operator", "overview"], "").ok();
+            let Some(seen) = seen.filter(|seen| seen.status.success()) else {
+                return Ok(None);
+            };
+            let seen: Value = serde_json::from_slice(&seen.stdout)?;
+            let all = seen["participants"].as_array().context("participants")?;
+            let there = all.iter().all(|it| it["sessions"] == 1);
+            let open = town.desk_of("ana", &["list"]).is_ok();
+            Ok((there && open).then_some(()))
+        })
+        .await?;
+        Ok(Some(town))
+    }
+
+    fn start(&mut self, role: &[&str]) -> Result<()> {
+        let mut command = Command::new(&self.program);
+        command
+            .args(role.iter().filter(|word| !word.is_empty()))
+            .arg("--config")
+            .arg(self.path("farewell.toml"))
+            .arg("--with-parent");
+        let log = self.path(&format!("{}.log", role.join("-")));
+        self.running.push(Process::start(&mut command, &log)?);
+        Ok(())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Result<Output> {
+        Ok(Command::new(&self.program).args(arguments).output()?)
+    }
+
+    /// A command line as somebody, with the first line of its standard input.
+    fn ask(&self, who: &str, arguments: &[&str], line: &str) -> Result<Output> {
+        let endpoint = match arguments[0] {
+            "operator" => &self.operators,
+            "support" => &self.desk,
+            _ => &self.callers,
+        };
+        let mut child = Command::new(&self.program)
+            .args(["-o", "json"])
+            .args(arguments)
+            .args(["--endpoint", endpoint, "--tls-name", who, "--tls-dir"])
+            .arg(self.path("certs"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut input = child.stdin.take().context("no standard input")?;
+        writeln!(input, "{line}")?;
+        drop(input);
+        Ok(child.wait_with_output()?)
+    }
+
+    /// What it says if it goes well.
+    fn told(&self, who: &str, arguments: &[&str], line: &str) -> Result<Value> {
+        let output = self.ask(who, arguments, line)?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{arguments:?}: {said}");
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// That it ends with this code, and says why with this word.
+    fn refuses(
+        &self,
+        who: &str,
+        (arguments, line): (&[&str], &str),
+        code: i32,
+        word: &str,
+    ) -> Result<()> {
+        let output = self.ask(who, arguments, line)?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.code() == Some(code) && said.contains(word),
+            "{who} {arguments:?} wanted {code} {word}: {:?} {said}",
+            output.status
+        );
+        Ok(())
+    }
+
+    fn desk_of(&self, who: &str, arguments: &[&str]) -> Result<Value> {
+        self.told(who, &[&["support", "case"], arguments].concat(), "")
+    }
+
+    /// A case that ana opened, with these documents.
+    fn case(&self, account: &str, kind: &[&str], documents: &[&str]) -> Result<String> {
+        let case = self.desk_of("ana", &[&["open", account, "--kind"], kind].concat())?;
+        let name = case["name"].as_str().context("a name")?.to_owned();
+        let file = self.path("scan.pdf");
+        fs::write(&file, format!("%PDF-1.7\n{SECRET}\n"))?;
+        let file = file.display().to_string();
+        for kind in documents {
+            self.desk_of("ana", &["add", &name, "--kind", kind, &file])?;
+        }
+        fs::remove_file(file)?;
+        Ok(name)
+    }
+
+    /// The same, approved by two others.
+    fn approved(&self, account: &str, kind: &[&str], documents: &[&str]) -> Result<String> {
+        let name = self.case(account, kind, documents)?;
+        for who in ["bo", "chi"] {
+            self.desk_of(who, &["approve", &name])?;
+        }
+        Ok(name)
+    }
+
+    fn create(&self, account: &str, channel: &str) -> Result<String> {
+        let create = ["deletion", "create", account, "--channel", channel];
+        let created = self.told("caller", &create, "")?;
+        Ok(created["name"].as_str().context("a name")?.to_owned())
+    }
+
+    async fn state(&self, name: &str, state: &str) -> Result<Value> {
+        let mut last = Value::Null;
+        let found = wait::until("a state", async || {
+            last = self.told("caller", &["deletion", "get", name], "")?;
+            Ok((last["state"] == state).then(|| last.clone()))
+        });
+        let found = found.await;
+        found.with_context(|| format!("wanted {state}, last seen {last}"))
+    }
+
+    /// Files of a database that hold these bytes.
+    fn found(&self, database: &str, bytes: &str) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        for file in fs::read_dir(self.folder.path())? {
+            let path: PathBuf = file?.path();
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or("");
+            if name.starts_with(database) && holds(&path, bytes)? {
+                found.push(name.to_owned());
+            }
+        }
+        Ok(found)
+    }
+
+    async fn channel(&self, address: &str, who: &str) -> Result<Channel> {
+        let credentials = Credentials::from_dir(self.path("certs"), who)?;
+        Ok(endpoint(address, &Security::Mutual(credentials))?
+            .connect()
+            .await?)
+    }
+}
+
+fn holds(path: &Path, bytes: &str) -> Result<bool> {
+    let file = fs::read(path)?;
+    Ok(file
+        .windows(bytes.len())
+        .any(|part| part == bytes.as_bytes()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_lost_access_is_deleted_on_documents_that_two_others_approve() -> Result<()> {
+    let Some(mut town) = Town::open("300ms", "30d").await? else {
+        return Ok(());
+    };
+    let case = town.case("a-1", &["lost-access"], &["identity-document"])?;
+    let approve = ["support", "case", "approve", &case];
+    town.refuses("bo", (&approve, ""), REFUSED, "EVIDENCE_MISSING")?;
+    let deletion = town.create("a-1", "support")?;
+    let verify = ["deletion", "verify", &deletion, "--factor", "documents"];
+    town.refuses("caller", (&verify, &case), REFUSED, "CASE_NOT_APPROVED")?;
+    town.refuses("caller", (&verify, "passport"), 6, "INVALID_FIELD")?;
+
+    let file = town.path("invoice.pdf");
+    fs::write(&file, format!("%PDF-1.7\n{SECRET}\n"))?;
+    let file = file.display().to_string();
+    town.desk_of("ana", &["add", &case, "--kind", "purchase-proof", &file])?;
+    town.refuses("ana", (&approve, ""), NOT_ALLOWED, "OWN_CASE")?;
+    town.desk_of("bo", &["approve", &case])?;
+    town.refuses("bo", (&approve, ""), NOT_ALLOWED, "SAME_PERSON")?;
+    town.refuses("caller", (&verify, &case), REFUSED, "CASE_NOT_APPROVED")?;
+    town.refuses("caller", (&approve, ""), NOT_ALLOWED, "NOT_OF_THE_DESK")?;
+
+    // The desk ends without a word, and has forgotten nothing.
+    town.running.remove(1).kill()?;
+    town.start(&["service", "support"])?;
+    wait::until("the desk to be back", async || {
+        Ok(town.desk_of("chi", &["list"]).is_ok().then_some(()))
+    })
+    .await?;
+    let approved = town.desk_of("chi", &["approve", &case])?;
+    assert_eq!(approved["state"], "APPROVED");
+    assert_eq!(town.found("support.db", SECRET)?, [""; 0]);
+    assert_ne!(town.found("support.db", "a-1")?, [""; 0]);
+
+    // Not for another account, and not for another deletion of this one.
+    let other = town.create("b-1", "support")?;
+    let foreign = ["deletion", "verify", &other, "--factor", "documents"];
+    town.refuses("caller", (&foreign, &case), NOT_FOUND, "CASE_NOT_FOUND")?;
+    wait::until("the session of the desk", async || {
+        Ok(town.told("caller", &verify, &case).is_ok().then_some(()))
+    })
+    .await?;
+    town.state(&deletion, "PURGED").await?;
+    let kept = town.desk_of("bo", &["get", &case])?;
+    assert_eq!(kept["account"], "");
+    assert_eq!(kept["used_for"], deletion.as_str());
+    assert_eq!(kept["evidence"].as_array().map(Vec::len), Some(0));
+    assert_eq!(town.found("support.db", "a-1")?, [""; 0], "erased for good");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn relatives_get_a_deletion_only_where_they_asked_for_one() -> Result<()> {
+    let Some(town) = Town::open("1h", "30d").await? else {
+        return Ok(());
+    };
+    let papers = ["death-certificate", "relationship-proof"];
+    let memory = town.approved("a-1", &["legacy"], &papers)?;
+    let owner = town.approved(
+        "a-1",
+        &["lost-access"],
+        &["identity-document", "purchase-proof"],
+    )?;
+    let deletion = town.create("a-1", "legacy")?;
+    let verify = ["deletion", "verify", &deletion, "--factor", "documents"];
+    for case in [&memory, &owner] {
+        town.refuses("caller", (&verify, case), REFUSED, "CASE_NOT_FOR_THIS")?;
+    }
+    // What stands open for the dead is in the way of whoever holds their phone.
+    let check = ["deletion", "eligibility", "a-1"];
+    let told = town.told("caller", &check, "")?.to_string();
+    ensure!(told.contains("LEGACY_CASE_OPEN"), "{told}");
+    town.desk_of("bo", &["withdraw", &memory])?;
+
+    let explicit = town.approved("a-1", &["legacy", "--delete"], &papers)?;
+    town.told("caller", &verify, &explicit)?;
+    town.state(&deletion, "COOLING_OFF").await?;
+    // Taken back, it is used up: the next deletion needs another.
+    town.told("caller", &["deletion", "revoke", &deletion], "")?;
+    town.state(&deletion, "REVOKED").await?;
+    let again = town.create("a-1", "legacy")?;
+    let verify = ["deletion", "verify", &again, "--factor", "documents"];
+    town.refuses("caller", (&verify, &explicit), REFUSED, "CASE_USED")?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn documents_are_looked_at_under_ones_name_and_gone_after_their_period() -> Result<()> {
+    let Some(town) = Town::open("1h", "2s").await? else {
+        return Ok(());
+    };
+    let case = town.case("a-1", &["real-name"], &["identity-document"])?;
+    let shown = town.desk_of("bo", &["get", &case])?;
+    let document = shown["evidence"][0]["name"]
+        .as_str()
+        .context("a name")?
+        .to_owned();
+    let file = town.path("looked.pdf");
+    let to = file.display().to_string();
+    town.desk_of("bo", &["look", &document, "--file", &to])?;
+    ensure!(holds(&file, SECRET)?, "the document itself");
+    let log = town.desk_of("ana", &["get", &case])?["log"].to_string();
+    ensure!(
+        log.contains("EVIDENCE_READ") && log.contains("\"bo\""),
+        "{log}"
+    );
+
+    let reject = ["reject", &case, "--reason", "not-the-owner"];
+    town.desk_of("chi", &reject)?;
+    wait::until("the document to go", async || {
+        let case = town.desk_of("bo", &["get", &case])?;
+        Ok((case["evidence"][0]["delete_time"] != "").then_some(()))
+    })
+    .await?;
+    let look = ["support", "case", "look", &document, "--file", &to];
+    town.refuses("bo", (&look, ""), REFUSED, "EVIDENCE_DELETED")?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_in_hand_deletes_its_account_and_a_thief_with_a_lost_one_does_not() -> Result<()> {
+    let Some(town) = Town::open("1h", "30d").await? else {
+        return Ok(());
+    };
+    let key = SigningKey::from_seed(&[3; 32])?;
+    let mut bindings = BindingServiceClient::new(town.channel(&town.phones, "caller").await?);
+    let binding = Binding {
+        device: "devices/p-1".to_owned(),
+        account: "accounts/a-1".to_owned(),
+        model: "Phone 14".to_owned(),
+        answer_key: key.public().to_vec().into(),
+        ..Default::default()
+    };
+    let bound = bindings.bind(BindRequest {
+        request_id: fresh(),
+        binding: Some(binding),
+    });
+    let epoch = bound.await?.into_inner().binding.context("bound")?.epoch;
+    let mut report = async |lost| {
+        let reported = bindings.report_lost(ReportLostRequest {
+            request_id: fresh(),
+            device: "devices/p-1".to_owned(),
+            epoch,
+            lost,
+        });
+        reported.await.map(drop)
+    };
+
+    let deletion = town.create("a-1", "service-centre")?;
+    let name = "lines/phones/devices/p-1";
+    let factor = ["--factor", "device-in-hand", "--device", name];
+    let send = [&["deletion", "send-code", &deletion][..], &factor].concat();
+    let verify = [&["deletion", "verify", &deletion][..], &factor].concat();
+    let challenge = || -> Result<Vec<u8>> {
+        let told = town.told("caller", &send, "")?;
+        bytes(told["challenge"].as_str().context("a challenge")?)
+    };
+    let sign = |key: &SigningKey, what: &str, challenge: &[u8]| -> String {
+        let signed = key.sign(what, challenge.to_vec());
+        signed.iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    let first = challenge()?;
+    let right = sign(&key, POSSESSION_OF_A_DELETION, &first);
+
+    // Reported lost after it was asked: whoever has it in hand may have stolen it.
+    report(true).await?;
+    town.refuses("caller", (&verify, &right), REFUSED, "DEVICE_LOST")?;
+    town.refuses("caller", (&send, ""), REFUSED, "DEVICE_LOST")?;
+    report(false).await?;
+
+    let thief = SigningKey::from_seed(&[4; 32])?;
+    let other = town.create("b-1", "service-centre")?;
+    for wrong in [
+        sign(&thief, POSSESSION_OF_A_DELETION, &first),
+        sign(&key, "farewell.binding.v1.Possession", &first),
+        sign(&key, POSSESSION_OF_A_DELETION, &first[..32]),
+        sign(&key, POSSESSION_OF_A_DELETION, &[7; 32]),
+    ] {
+        town.refuses("caller", (&verify, &wrong), NOT_ALLOWED, "NOT_IN_HAND")?;
+    }
+    let foreign = [&["deletion", "verify", &other][..], &factor].concat();
+    town.refuses("caller", (&foreign, &right), NOT_FOUND, "BINDING_NOT_FOUND")?;
+    let verified = town.told("caller", &verify, &right)?;
+    assert_eq!(verified["state"], "COOLING_OFF");
+    Ok(())
+}
+
+fn bytes(hex: &str) -> Result<Vec<u8>> {
+    let digits = (0..hex.len()).step_by(2).map(|at| &hex[at..at + 2]);
+    digits
+        .map(|digits| Ok(u8::from_str_radix(digits, 16)?))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_input_is_refused_by_its_field_and_changes_nothing() -> Result<()> {
+    let Some(town) = Town::open("1h", "30d").await? else {
+        return Ok(());
+    };
+    let desk = SupportServiceClient::new(town.channel(&town.desk, "ana").await?);
+    let sound = api::OpenCaseRequest {
+        request_id: fresh(),
+        account: "accounts/a-1".to_owned(),
+        kind: api::CaseKind::Override.into(),
+        codes: vec!["OPEN_DISPUTE".to_owned()],
+        ..Default::default()
+    };
+    type Spoil = fn(&mut api::OpenCaseRequest);
+    let spoilt: [(&str, Spoil); 14] = [
+        ("request_id", |it| it.request_id.clear()),
+        ("account", |it| it.account = "a-1".to_owned()),
+        ("account", |it| it.account = "accounts/".to_owned()),
+        ("kind", |it| {
+            it.kind = 0;
+            it.codes.clear();
+        }),
+        ("kind", |it| {
+            it.kind = 99;
+            it.codes.clear();
+        }),
+        ("codes", |it| it.codes.clear()),
+        ("codes[0]", |it| it.codes = vec!["points".to_owned()]),
+        ("codes", |it| it.codes = vec!["A".to_owned(); 17]),
+        ("codes", |it| it.kind = api::CaseKind::LostAccess.into()),
+        ("to_account", |it| it.to_account = "accounts/b".to_owned()),
+        ("belongings", |it| it.belongings = vec![1]),
+        ("legacy_outcome", |it| it.legacy_outcome = 1),
+        ("to_account", |it| {
+            *it = api::OpenCaseRequest {
+                kind: api::CaseKind::Transfer.into(),
+                codes: Vec::new(),
+                to_account: "accounts/a-1".to_owned(),
+                belongings: vec![1],
+                ..it.clone()
+            };
+        }),
+        ("belongings[1]", |it| {
+            *it = api::OpenCaseRequest {
+                kind: api::CaseKind::Transfer.into(),
+                codes: Vec::new(),
+                to_account: "accounts/b-1".to_owned(),
+                belongings: vec![1, 1],
+                ..it.clone()
+            };
+        }),
+    ];
+    for (field, spoil) in spoilt {
+        let mut request = sound.clone();
+        spoil(&mut request);
+        let opened = desk.clone().open_case(request).await;
+        bad_field(field, opened, "INVALID_FIELD", field);
+    }
+    let everything = api::ListCasesRequest::default();
+    let listed = desk.clone().list_cases(everything).await?;
+    assert!(listed.into_inner().cases.is_empty(), "nothing was opened");
+
+    let case = desk
+        .clone()
+        .open_case(sound.clone())
+        .await?
+        .into_inner()
+        .case;
+    let case = case.context("a case")?.name;
+    let header = api::EvidenceHeader {
+        request_id: fresh(),
+        case: case.clone(),
+        kind: api::EvidenceKind::Other.into(),
+        media_type: "image/png".to_owned(),
+        size_bytes: 12,
+    };
+    use api::add_evidence_request::Part;
+    let upload = async |header: api::EvidenceHeader, bytes: &'static [u8]| {
+        let parts = [Part::Header(header), Part::Chunk(bytes.into())];
+        let parts = parts.map(|part| api::AddEvidenceRequest { part: Some(part) });
+        desk.clone().add_evidence(tokio_stream::iter(parts)).await
+    };
+    type Change = fn(&mut api::EvidenceHeader);
+    let spoilt: [(&str, Change); 6] = [
+        ("header.request_id", |it| it.request_id.clear()),
+        ("header.case", |it| it.case.clear()),
+        ("header.kind", |it| it.kind = 0),
+        ("header.media_type", |it| {
+            it.media_type = "image/svg+xml".to_owned()
+        }),
+        ("header.size_bytes", |it| it.size_bytes = 0),
+        ("header.size_bytes", |it| it.size_bytes = 10_485_761),
+    ];
+    for (field, change) in spoilt {
+        let mut spoilt = header.clone();
+        change(&mut spoilt);
+        let added = upload(spoilt, b"\x89PNG\r\n\x1a\n....").await;
+        bad_field(field, added, "INVALID_FIELD", field);
+    }
+    let disguised = upload(header.clone(), b"%PDF-1.7....").await;
+    bad_field(
+        "a disguise",
+        disguised,
+        "INVALID_FIELD",
+        "header.media_type",
+    );
+    for (bytes, word) in [
+        (&b"\x89PNG\r\n\x1a\n..."[..], "EVIDENCE_INCOMPLETE_UPLOAD"),
+        (b"\x89PNG\r\n\x1a\n.....", "EVIDENCE_TOO_LARGE"),
+    ] {
+        let refused = upload(header.clone(), bytes).await.err().context(word)?;
+        farewell_tests::refusal::refused(
+            word,
+            Err::<(), _>(refused),
+            tonic::Code::InvalidArgument,
+            word,
+        );
+    }
+    for name in [
+        "",
+        "cases/",
+        "deletions/1",
+        "cases/00000000-0000-0000-0000-00000000000g",
+    ] {
+        let (name, request_id) = (name.to_owned(), fresh());
+        let approve = api::ApproveCaseRequest {
+            request_id: request_id.clone(),
+            name: name.clone(),
+        };
+        let answer = desk.clone().approve_case(approve).await;
+        bad_field("approve", answer, "INVALID_FIELD", "name");
+        let withdraw = api::WithdrawCaseRequest {
+            request_id: request_id.clone(),
+            name: name.clone(),
+        };
+        let answer = desk.clone().withdraw_case(withdraw).await;
+        bad_field("withdraw", answer, "INVALID_FIELD", "name");
+        let get = api::GetCaseRequest { name: name.clone() };
+        bad_field(
+            "get",
+            desk.clone().get_case(get).await,
+            "INVALID_FIELD",
+            "name",
+        );
+        let look = api::GetEvidenceRequest { name };
+        bad_field(
+            "look",
+            desk.clone().get_evidence(look).await,
+            "INVALID_FIELD",
+            "name",
+        );
+    }
+    let unreasoned = api::RejectCaseRequest {
+        request_id: fresh(),
+        name: case.clone(),
+        reason: 0,
+    };
+    let answer = desk.clone().reject_case(unreasoned).await;
+    bad_field("no reason", answer, "INVALID_FIELD", "reason");
+    for (field, request) in [
+        (
+            "page_size",
+            api::ListCasesRequest {
+                page_size: 501,
+                ..Default::default()
+            },
+        ),
+        (
+            "states[0]",
+            api::ListCasesRequest {
+                states: vec![0],
+                ..Default::default()
+            },
+        ),
+        (
+            "page_token",
+            api::ListCasesRequest {
+                page_token: "x".to_owned(),
+                ..Default::default()
+            },
+        ),
+    ] {
+        let answer = desk.clone().list_cases(request).await;
+        bad_field(field, answer, "INVALID_FIELD", field);
+    }
+    let get = api::GetCaseRequest { name: case };
+    let after = desk.clone().get_case(get).await?;
+    let after = after.into_inner().case.context("the case")?;
+    assert_eq!(
+        (after.state(), after.log.len()),
+        (api::CaseState::Opened, 1)
+    );
+    Ok(())
+}

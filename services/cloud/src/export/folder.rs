@@ -175,14 +175,13 @@ impl Folder {
 
     /// A name in a folder is durable once the folder is.
     fn sync(&self) -> io::Result<()> {
-        for folder in [
+        let folders = [
             Some(self.path.as_path()),
             self.path.parent(),
             Some(&self.root),
-        ] {
-            if let Some(folder) = folder {
-                File::open(folder)?.sync_all()?;
-            }
+        ];
+        for folder in folders.into_iter().flatten() {
+            File::open(folder)?.sync_all()?;
         }
         Ok(())
     }

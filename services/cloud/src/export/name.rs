@@ -83,7 +83,7 @@ fn is_reserved(name: &str) -> bool {
         let rest = stem.strip_prefix(*word);
         rest.is_some_and(|rest| rest.chars().count() == 1 && rest.chars().all(char::is_numeric))
     };
-    RESERVED.contains(&stem.as_str()) || RESERVED_NUMBERED.iter().any(|word| numbered(&word))
+    RESERVED.contains(&stem.as_str()) || RESERVED_NUMBERED.iter().any(numbered)
 }
 
 /// Stem and extension, with its point.

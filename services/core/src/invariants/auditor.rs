@@ -306,7 +306,7 @@ impl<'a, F: Fn(u32) -> Option<&'a Plan>> Auditor<F> {
         let extended = before.rare.extended.is_none()
             && after.rare.extended.is_some()
             && self.plan(after).is_some_and(|plan| {
-                let due = after.due(&plan).at.max(before.deadline);
+                let due = after.due(plan).at.max(before.deadline);
                 plan.policy().extension.is_some() && after.deadline == due
             });
         self.held_to(

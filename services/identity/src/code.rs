@@ -168,7 +168,7 @@ impl Kept {
 /// What the database says about sending.
 enum Decision {
     Answer(CodeSent),
-    Carry(Envelope, CodeSent),
+    Carry(Box<Envelope>, CodeSent),
 }
 
 /// Sends a code. The same request id sends no second one, unless the first never reached its courier.
@@ -190,7 +190,7 @@ pub(crate) async fn send(
         Decision::Carry(envelope, answer) => (envelope, answer),
     };
     tx.commit().await?;
-    room.carry(store.clone(), couriers.clone(), envelope);
+    room.carry(store.clone(), couriers.clone(), *envelope);
     tokio::time::sleep(HEAD_START).await;
     Ok(answer)
 }
@@ -356,7 +356,7 @@ async fn decide(
         request: request.clone(),
     };
     Ok(Decision::Carry(
-        envelope,
+        Box::new(envelope),
         CodeSent::Sent { expires, next_send },
     ))
 }

@@ -182,7 +182,7 @@ async fn story(place: &Place) -> Result<()> {
     }
 
     // Again does no harm, and what was purged before the time isn't touched.
-    let mut count = async |since: Timestamp| -> Result<usize> {
+    let count = async |since: Timestamp| -> Result<usize> {
         let request = ReplayPurgedRequest {
             participant: "store".to_owned(),
             since_time: Some(since),

@@ -2,7 +2,7 @@
 use prost::Message as _;
 use std::{env, fs, path::PathBuf};
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "farewell/account/v1/account_service.proto",
     "farewell/deletion/v1/deletion.proto",
     "farewell/deletion/v1/deletion_service.proto",
@@ -12,6 +12,7 @@ const FILES: [&str; 9] = [
     "farewell/binding/v1/binding_service.proto",
     "farewell/operator/v1/operator_service.proto",
     "farewell/support/v1/support_service.proto",
+    "farewell/identifier/v1/identifier_service.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -36,6 +36,11 @@ pub mod device {
         tonic::include_proto!("farewell.device.v1");
     }
 }
+pub mod identifier {
+    pub mod v1 {
+        tonic::include_proto!("farewell.identifier.v1");
+    }
+}
 pub mod operator {
     pub mod v1 {
         tonic::include_proto!("farewell.operator.v1");

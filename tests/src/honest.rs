@@ -158,7 +158,9 @@ fn reply(query: &Query, manners: &mut Manners) -> Option<Reply> {
             Question::CheckProof(_) => Answer::CheckProof(manners.proofs.pop_front()?),
             // It holds nothing that anybody would take along.
             Question::ExportPart(_) => Answer::ExportPart(ExportPartReply::default()),
-            Question::DescribeDevice(_)
+            Question::CheckIdentifier(_)
+            | Question::ReleaseIdentifier(_)
+            | Question::DescribeDevice(_)
             | Question::DescribeAccount(_)
             | Question::SetStanding(_)
             | Question::ClearRealName(_)

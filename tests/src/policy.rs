@@ -39,6 +39,8 @@ pub fn straight(stages: &[&[&str]]) -> Policy {
         recent_contact: None,
         extension: None,
         real_name_review: false,
+        retention: Some(BTreeMap::new()),
+        quarantine: None,
     }
 }
 

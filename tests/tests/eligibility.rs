@@ -29,7 +29,7 @@ use farewell_proto::deletion::v1::{
 use farewell_runtime::client::endpoint;
 use farewell_runtime::server::Security;
 use farewell_runtime::shutdown::Shutdown;
-use farewell_store::{NewOrder, Retention, SupportCase};
+use farewell_store::{NewOrder, SupportCase};
 use farewell_tests::caller::{Caller, conditions, fresh, request};
 use farewell_tests::coordinator::Coordinator;
 use farewell_tests::policy;
@@ -86,7 +86,7 @@ impl Town {
             shutdown.clone(),
         ));
         let store = farewell_store::open(&url("store.db")).await?;
-        let shop = farewell_store::Shop::new(store.clone(), Retention::default());
+        let shop = farewell_store::Shop::new(store.clone());
         shutdown.spawn(service::run(
             store.clone(),
             Arc::new(shop),

@@ -70,6 +70,7 @@ fn kept(class: &str, basis: &str, count: i64, until: i64) -> Retained {
             seconds: until,
             nanos: 0,
         }),
+        next_time: None,
     }
 }
 

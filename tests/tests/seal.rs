@@ -11,7 +11,7 @@ use farewell_identity::credential::Hasher;
 use farewell_identity::{Identity, Rules, code::Pepper, courier};
 use farewell_kit::store::Store;
 use farewell_kit::{Answer, Order, Participant};
-use farewell_store::{Retention, Shop};
+use farewell_store::Shop;
 use farewell_tests::process::needed;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tempfile::TempDir;
@@ -82,6 +82,8 @@ fn order(verb: &str, name: &str) -> Order {
         deadline: None,
         devices: Vec::new(),
         horizon: None,
+        retention: Vec::new(),
+        ended_by: None,
         traceparent: String::new(),
     }
 }
@@ -164,8 +166,7 @@ async fn what_is_sealed_and_unsealed_is_as_it_was_to_the_byte() -> Result<()> {
 
         let store = farewell_store::open(&url("store")).await?;
         farewell_store::sample(&store, ACCOUNT).await?;
-        let service: Arc<dyn Participant> =
-            Arc::new(Shop::new(store.clone(), Retention::default()));
+        let service: Arc<dyn Participant> = Arc::new(Shop::new(store.clone()));
         let [before, _, after] = sealed_and_lifted("store", &store, &*service).await?;
         assert_eq!(before, after);
 

@@ -31,6 +31,11 @@ pub trait Holder: Send + Sync + 'static {
     /// is done in several ([`Work::pause`]), each of which may be the last before a crash.
     async fn erase(&self, work: Work, order: &Order) -> Result<Answer, Fault>;
 
+    /// Erases what was kept under law and has ended, and finishes `work`. Nobody is asked who keeps nothing.
+    async fn expire(&self, _work: Work, _order: &Order) -> Result<Answer, Fault> {
+        Err(Fault::unsupported("EXPIRE"))
+    }
+
     /// What is kept under law by the deletion of `order`. Nothing, unless said otherwise.
     async fn retained(
         &self,
@@ -101,6 +106,13 @@ impl<H: Holder> Participant for H {
         let held = self.held(work.tx(), &order.account).await?;
         let retained = self.retained(work.tx(), order).await?;
         work.finish(seal::found(&held, retained)).await
+    }
+
+    async fn expire(&self, order: &Order) -> Result<Answer, Fault> {
+        match seal::expire(self.store(), order).await? {
+            Begun::Answered(answer) => Ok(answer),
+            Begun::Open(work) => Holder::expire(self, work, order).await,
+        }
     }
 
     async fn eligibility(&self, account: &str) -> Result<Vec<Blocker>, Fault> {
@@ -228,6 +240,8 @@ mod tests {
     fn order(command: &str) -> Order {
         Order {
             horizon: None,
+            retention: Vec::new(),
+            ended_by: None,
             command: format!("deletions/d1/commands/{command}"),
             account: ACCOUNT.to_owned(),
             deadline: None,

@@ -142,6 +142,7 @@ mod tests {
             legal_basis: "E-Commerce Law Art. 31".to_owned(),
             count: 1,
             until: SystemTime::UNIX_EPOCH + Duration::new(1_900_000_000, 123_456_789),
+            next: None,
         }];
         done
     }

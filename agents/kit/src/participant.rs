@@ -14,6 +14,7 @@ mod custodian;
 mod device;
 mod notice;
 mod possession;
+mod retention;
 mod standing;
 
 pub use case::{CaseAction, CaseStanding, CheckCase};
@@ -64,6 +65,12 @@ pub trait Participant: Send + Sync + 'static {
     /// Look, without trusting earlier answers, what is still held.
     async fn probe(&self, order: &Order) -> Result<Answer, Fault>;
 
+    /// Erase what was kept under law and has ended by `order.ended_by`, irreversibly, and say what is kept on. Comes long after
+    /// `act`, and only to those who said then that they keep something.
+    async fn expire(&self, _order: &Order) -> Result<Answer, Fault> {
+        Err(Fault::unsupported("EXPIRE"))
+    }
+
     /// Everything that is in the way of deleting the account, or to be known before; empty means nothing is. No side
     /// effects.
     async fn eligibility(&self, account: &str) -> Result<Vec<Blocker>, Fault>;
@@ -106,6 +113,24 @@ pub trait Participant: Send + Sync + 'static {
     /// How many letters wait. Only the identity service can.
     async fn letters(&self) -> Result<Letters, Fault> {
         Err(Fault::unsupported("LETTERS"))
+    }
+
+    /// Where an identifier stands. Only the identity service can. No side effects.
+    async fn check_identifier(
+        &self,
+        _kind: IdentifierKind,
+        _value: &str,
+    ) -> Result<IdentifierStanding, Fault> {
+        Err(Fault::unsupported("CHECK_IDENTIFIER"))
+    }
+
+    /// Holds an identifier back no longer, whose present holder has shown that it is theirs. Only the identity service can.
+    async fn release_identifier(
+        &self,
+        _kind: IdentifierKind,
+        _value: &str,
+    ) -> Result<IdentifierStanding, Fault> {
+        Err(Fault::unsupported("RELEASE_IDENTIFIER"))
     }
 
     /// What the account's device is, and what decides what it is told; `None` if the account has no such device. Only
@@ -158,6 +183,10 @@ pub trait Participant: Send + Sync + 'static {
     }
 }
 
+pub use retention::{
+    IdentifierKind, IdentifierStanding, RetentionRule, Starting, StartingPoint, Term,
+};
+
 /// `REFUSED`: the command is empty, zero, unknown or somebody else's, or its name stands for another command.
 pub const INVALID_COMMAND: &str = "INVALID_COMMAND";
 
@@ -172,6 +201,10 @@ pub struct Order {
     pub deadline: Option<SystemTime>,
     /// For agents, on `act`: the sealed roster.
     pub devices: Vec<DeviceTask>,
+    /// On `act`: what is to be kept under law, and how long. Nothing else may be.
+    pub retention: Vec<RetentionRule>,
+    /// On `expire`: whatever ends by then is to be erased, if it has ended by the participant's clock as well.
+    pub ended_by: Option<SystemTime>,
     /// For agents, on `act`: how long a device that is away is waited for at most, if the policy says so.
     pub horizon: Option<Duration>,
     /// W3C trace context of the delivery; may be empty.
@@ -261,6 +294,9 @@ pub struct Retained {
     pub count: i64,
     /// When the last record must be erased.
     pub until: SystemTime,
+    /// When the first one must be, if that is earlier: the coordinator asks for it then.
+    #[serde(default)]
+    pub next: Option<SystemTime>,
 }
 
 /// "Ask again later."

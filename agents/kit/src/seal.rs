@@ -10,11 +10,13 @@
 //! What is absent: account ids. Rows name an account by its [`mark`], and so does the journal for work begun here. A
 //! mark is a pseudonym, not an anonymous value: whoever knows an id can compute it, but a stolen database names nobody.
 
+use std::time::{Duration, SystemTime};
+
 use sha2::{Digest, Sha256};
 use sqlx::{Any, AnyConnection, Transaction};
 
 use crate::journal;
-use crate::participant::{Answer, Done, Fault, Inventory, Order, Outcome, Retained};
+use crate::participant::{Answer, Deferred, Done, Fault, Inventory, Order, Outcome, Retained};
 use crate::store::Store;
 
 /// Schema of seals and fences, to be put after the journal's. A deletion that was lifted keeps its row, so that a late
@@ -26,6 +28,11 @@ pub const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS standing (account TEXT PRIMARY KEY, generation BIGINT NOT NULL CHECK (generation >= 1), \
         word TEXT NOT NULL CHECK (word IN ('ACTIVE', 'FROZEN', 'MEMORIALIZED')))";
 
+/// Why an expiry is put off: by this participant's clock nothing has ended.
+const NOT_ENDED_HERE: &str = "NOT_ENDED_HERE";
+/// A clock that is further behind is looked at again meanwhile.
+const EARLY_MAX: Duration = Duration::from_secs(60 * 60);
+
 /// What the driver calls it.
 const SQLITE: &str = "SQLite";
 
@@ -33,6 +40,8 @@ const SQLITE: &str = "SQLite";
 pub const SEAL_LIFTED: &str = "SEAL_LIFTED";
 /// `REFUSED`: there is nothing left that an UNSEAL could bring back.
 pub const ALREADY_ERASED: &str = "ALREADY_ERASED";
+/// `REFUSED`: what law keeps of an account can't end while the account is there.
+pub const NOT_ERASED: &str = "NOT_ERASED";
 /// `REFUSED`: the command's name does not say which deletion it belongs to.
 pub const COMMAND_MALFORMED: &str = "COMMAND_MALFORMED";
 
@@ -221,6 +230,25 @@ pub async fn erase(store: &Store, order: &Order) -> Result<Begun, Fault> {
     Ok(Begun::Open(work))
 }
 
+/// Begins EXPIRE: takes place where an account was, of which only what law keeps is left.
+///
+/// `REFUSED NOT_ERASED` where the account is still there: nothing of it has been set aside.
+pub async fn expire(store: &Store, order: &Order) -> Result<Begun, Fault> {
+    let (mut work, _, erased) = match begin(store, order).await? {
+        Ok(begun) => begun,
+        Err(answer) => return Ok(Begun::Answered(answer)),
+    };
+    if !erased {
+        return Ok(Begun::Answered(refused(
+            NOT_ERASED,
+            "the account was never erased here",
+        )));
+    }
+    work.erases = true;
+    delete_for_good(&mut work.tx).await?;
+    Ok(Begun::Open(work))
+}
+
 /// Begins PROBE: only looks, and keeps the answer under the command's name.
 ///
 /// Errors: also if the write-ahead log can't be cleared, because it may hold what was erased.
@@ -268,6 +296,36 @@ pub fn erased(
         (true, true) => Outcome::NotFound,
     };
     done
+}
+
+/// The answer to an expiry that erased `counts`, by class, and keeps `retained`.
+pub fn expired(counts: impl IntoIterator<Item = (String, u64)>, retained: Vec<Retained>) -> Done {
+    let counts = counts.into_iter().filter(|(_, items)| *items > 0);
+    let mut done = counts.fold(Done::new(Outcome::Erased), |done, (class, items)| {
+        done.count(&class, i64::try_from(items).unwrap_or(i64::MAX))
+    });
+    if done.counts.is_empty() {
+        done.outcome = Outcome::NotFound;
+    }
+    done.retained = retained;
+    done
+}
+
+/// By when what is kept has ended, for an expiry that came at `now`: by both clocks, so that neither alone erases what law still
+/// keeps. `Err` is the answer while the coordinator's is ahead.
+pub fn ended_by(order: &Order, now: SystemTime) -> Result<SystemTime, Answer> {
+    let Some(ended_by) = order.ended_by else {
+        return Err(refused(COMMAND_MALFORMED, "an expiry says what has ended"));
+    };
+    match ended_by.duration_since(now) {
+        Ok(early) if !early.is_zero() => Err(Answer::Deferred(Deferred {
+            retry_after: early.min(EARLY_MAX),
+            reason: NOT_ENDED_HERE.to_owned(),
+            done: 0,
+            total: 0,
+        })),
+        Ok(_) | Err(_) => Ok(ended_by),
+    }
 }
 
 impl Begun {
@@ -434,6 +492,8 @@ mod tests {
     fn order(command: &str) -> Order {
         Order {
             horizon: None,
+            retention: Vec::new(),
+            ended_by: None,
             command: format!("deletions/d1/commands/{command}"),
             account: ACCOUNT.to_owned(),
             deadline: None,
@@ -520,7 +580,7 @@ mod tests {
                 let store = store.clone();
                 async move { done(close(&store, &order("1-seal-x")).await, Outcome::Sealed).await }
             });
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
             assert!(!sealing.is_finished());
             tx.commit().await.unwrap();
             sealing.await.unwrap();

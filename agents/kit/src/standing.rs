@@ -127,6 +127,8 @@ mod tests {
     fn order(command: &str) -> Order {
         Order {
             horizon: None,
+            retention: Vec::new(),
+            ended_by: None,
             command: format!("deletions/d1/commands/{command}"),
             account: ACCOUNT.to_owned(),
             deadline: None,

@@ -7,6 +7,7 @@ pub(crate) mod case;
 pub(crate) mod device;
 pub(crate) mod export;
 pub(crate) mod notice;
+pub(crate) mod retention;
 pub(crate) mod standing;
 
 use std::mem;
@@ -16,8 +17,8 @@ use farewell_proto::participant::v1 as pb;
 
 use crate::participant::{
     Answer, Blocker, CheckCase, CheckProof, ClearRealName, CodeChannel, CodeSent, Deferred, Done,
-    Inventory, NotInHand, Notice, Order, Outcome, Possession, PossessionStep, ProofChecked,
-    ProofKind, Retained, SendCode, SetStanding, StartExport, UnbindDevice,
+    IdentifierKind, Inventory, NotInHand, Notice, Order, Outcome, Possession, PossessionStep,
+    ProofChecked, ProofKind, Retained, SendCode, SetStanding, StartExport, UnbindDevice,
 };
 
 /// Longest id or name; the coordinator's own are at most 128.
@@ -44,6 +45,7 @@ pub(crate) enum Verb {
     Unseal,
     Erase,
     Probe,
+    Expire,
 }
 
 impl Verb {
@@ -53,6 +55,7 @@ impl Verb {
             Ok(pb::Verb::Unseal) => Ok(Self::Unseal),
             Ok(pb::Verb::Erase) => Ok(Self::Erase),
             Ok(pb::Verb::Probe) => Ok(Self::Probe),
+            Ok(pb::Verb::Expire) => Ok(Self::Expire),
             Ok(pb::Verb::Unspecified) => Err(Malformed("verb is not specified")),
             Err(_) => Err(Malformed("verb is unknown to this version of the kit")),
         }
@@ -65,6 +68,7 @@ impl Verb {
             Self::Unseal => "unseal",
             Self::Erase => "erase",
             Self::Probe => "probe",
+            Self::Expire => "expire",
         }
     }
 }
@@ -92,6 +96,8 @@ pub(crate) fn order(
         deadline,
         devices: device::tasks(&mut command.devices)?,
         horizon: horizon(command.device_horizon)?,
+        retention: retention::rules(&mut command.retention)?,
+        ended_by: retention::ended_by(verb, command.ended_by_time)?,
         command: mem::take(&mut command.name),
         traceparent: mem::take(&mut command.traceparent),
     };
@@ -228,6 +234,7 @@ fn retained(retained: Retained) -> pb::Retained {
         legal_basis: retained.legal_basis,
         count: retained.count,
         until_time: Some(retained.until.into()),
+        next_time: retained.next.map(Into::into),
     }
 }
 
@@ -277,6 +284,8 @@ pub(crate) enum Question {
         export: String,
         offset: u64,
     },
+    CheckIdentifier(IdentifierKind, String),
+    ReleaseIdentifier(IdentifierKind, String),
 }
 
 /// A question and how long its answer is of use.
@@ -288,12 +297,18 @@ pub(crate) fn question(query: pb::Query) -> Result<(Question, Duration), Malform
     if let Some(pb::query::Question::Letters(pb::LettersQuery {})) = query.question {
         return Ok((Question::Letters, timeout));
     }
-    let account = id(
-        &query.account,
-        ACCOUNTS,
-        "account must be accounts/{account}",
-    )?
-    .to_owned();
+    let account = match &query.question {
+        // Asked for nobody: there is no account yet.
+        Some(
+            pb::query::Question::CheckIdentifier(_) | pb::query::Question::ReleaseIdentifier(_),
+        ) => String::new(),
+        _ => id(
+            &query.account,
+            ACCOUNTS,
+            "account must be accounts/{account}",
+        )?
+        .to_owned(),
+    };
     let question = match query.question {
         Some(pb::query::Question::Eligibility(pb::EligibilityQuery {})) => {
             Question::Eligibility { account }
@@ -346,6 +361,14 @@ pub(crate) fn question(query: pb::Query) -> Result<(Question, Duration), Malform
                 }
             },
         }),
+        Some(pb::query::Question::CheckIdentifier(asked)) => Question::CheckIdentifier(
+            retention::identifier_kind(asked.kind)?,
+            retention::identifier(asked.value)?,
+        ),
+        Some(pb::query::Question::ReleaseIdentifier(asked)) => Question::ReleaseIdentifier(
+            retention::identifier_kind(asked.kind)?,
+            retention::identifier(asked.value)?,
+        ),
         Some(pb::query::Question::DescribeDevice(asked)) => Question::DescribeDevice {
             account,
             device: device::id_of(&asked.device)?,
@@ -524,6 +547,8 @@ mod tests {
     fn command() -> pb::Command {
         pb::Command {
             device_horizon: None,
+            retention: Vec::new(),
+            ended_by_time: None,
             name: "deletions/d1/commands/1-erase-notes".to_owned(),
             verb: pb::Verb::Erase.into(),
             account: "accounts/a1".to_owned(),

@@ -15,7 +15,7 @@ use farewell_core::report::{self, Answer, Verdict};
 use farewell_core::retry::Backoff;
 use farewell_core::{
     AccountId, CommandName, Deletion, DeletionId, LegIndex, Mask, ParticipantId, Plan, Reason,
-    Slot, Verb,
+    Slot, Time, Verb, obligation,
 };
 use farewell_ledger::Owed;
 use farewell_proto::participant::v1 as wire;
@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 use self::desk::Desks;
 pub use self::desk::{DeskView, Frame, Lines, SESSION_FRAMES_MAX, SessionId, WINDOW_COMMANDS_MAX};
 use crate::dispatch::LINKS_MAX;
+use crate::obligation::rules;
 use crate::orders::Orders;
 use crate::timers::Timers;
 use crate::wire::verb_to_wire;
@@ -88,6 +89,26 @@ pub enum Stage {
 pub struct Heard {
     pub verdict: Verdict,
     pub deletion: DeletionId,
+    /// Whoever says in it that something is kept under law.
+    pub keeps: Mask,
+}
+
+impl Heard {
+    /// What is to be made durable of a deletion with this plan.
+    pub fn new(verdict: Verdict, deletion: DeletionId, plan: &Plan) -> Self {
+        let receipt = match &verdict {
+            Verdict::Settle(receipt) | Verdict::Residue { probe: receipt, .. } => Some(receipt),
+            Verdict::Progress(_)
+            | Verdict::Defer(..)
+            | Verdict::NeedsPerson(_)
+            | Verdict::Compare(_) => None,
+        };
+        Self {
+            keeps: obligation::keepers(plan, receipt),
+            verdict,
+            deletion,
+        }
+    }
 }
 
 impl Board {
@@ -391,7 +412,7 @@ impl Board {
         name: &CommandName,
         account: &AccountId,
         answer: &Answer,
-        now: Instant,
+        (now, time): (Instant, Time),
     ) -> Result<Option<Heard>, Reason> {
         if name.participant != *sender {
             return Err(Reason::NotYourLeg);
@@ -413,6 +434,7 @@ impl Board {
             &entry.deletion,
             &entry.plan,
             roster,
+            time,
         )?;
         let (leg, stage) = match &verdict {
             Verdict::Progress(leg) if matches!(answer, Answer::Received) => (*leg, Stage::Received),
@@ -423,10 +445,7 @@ impl Board {
             }
             Verdict::NeedsPerson(leg) => (*leg, Stage::Settling),
             Verdict::Compare(_) => {
-                return Ok(Some(Heard {
-                    verdict,
-                    deletion: name.deletion,
-                }));
+                return Ok(Some(Heard::new(verdict, name.deletion, &entry.plan)));
             }
         };
         if entry.deletion.done.has(leg) {
@@ -460,22 +479,20 @@ impl Board {
         self.desks
             .defer(sender, was_deferred, stage == Stage::Deferred);
         let keep = !matches!(verdict, Verdict::Progress(_) | Verdict::Defer(..));
-        Ok(keep.then_some(Heard {
-            verdict,
-            deletion: name.deletion,
-        }))
+        Ok(keep.then(|| Heard::new(verdict, name.deletion, &entry.plan)))
     }
 
     /// What the deletion would be after these legs are settled, if that moves it.
     pub fn advance(
         &self,
         id: DeletionId,
-        legs: Mask,
-        now: farewell_core::Time,
+        (legs, keeps): (Mask, Mask),
+        now: Time,
     ) -> Option<Deletion> {
         let entry = self.entries.get(&id)?;
         let next = entry
             .deletion
+            .keeping(keeps)
             .step(&farewell_core::Event::Settled(legs), &entry.plan, now)
             .ok()?;
         next.moved_from(&entry.deletion).then_some(next)
@@ -488,7 +505,7 @@ impl Board {
         &mut self,
         id: DeletionId,
         revision: i32,
-        done: Mask,
+        (done, keeps): (Mask, Mask),
         moved: Option<Deletion>,
         seals: Vec<Roster>,
     ) -> bool {
@@ -510,6 +527,7 @@ impl Board {
         if current {
             entry.deletion.refused = entry.deletion.refused & !done;
             entry.deletion.done = entry.deletion.done | done;
+            entry.deletion = entry.deletion.keeping(keeps);
             self.refresh(id);
         }
         current
@@ -609,6 +627,16 @@ impl Entry {
             device_horizon: (leg.verb == Verb::Erase && !devices.is_empty())
                 .then(|| self.plan.policy().devices.horizon.try_into().ok())
                 .flatten(),
+            retention: if leg.verb == Verb::Erase {
+                rules(&self.plan, &leg.participant)
+            } else {
+                Vec::new()
+            },
+            ended_by_time: self
+                .deletion
+                .attention_at
+                .filter(|_| leg.verb == Verb::Expire)
+                .map(crate::wire::timestamp),
             devices,
         })
     }

@@ -108,7 +108,11 @@ impl Center {
                 match duty::next(&owed.deletion, &plan, now) {
                     Duty::Send(_) | Duty::NeedsPerson => board.admit(owed, plan),
                     Duty::Wait(_) | Duty::Nothing => board.leave(&owed.deletion),
-                    duty @ (Duty::Expire | Duty::AskEligibility | Duty::Begin | Duty::Advance) => {
+                    duty @ (Duty::Expire
+                    | Duty::AskEligibility
+                    | Duty::Begin
+                    | Duty::Advance
+                    | Duty::Oblige) => {
                         board.leave(&owed.deletion);
                         self.errands.run(Errand {
                             deletion: owed.deletion,

@@ -17,6 +17,7 @@ mod error;
 mod event;
 mod lane;
 mod language;
+mod obligation;
 mod orders;
 mod owner;
 mod plans;

@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::board::{self, SessionId};
 use crate::center::Center;
+use crate::obligation::rules;
 use crate::wire::{timestamp, verb_to_wire};
 
 /// Answers to one command that may wait: it has arrived, it is being worked on, it is done.
@@ -239,6 +240,13 @@ fn command(
         device_horizon: (!devices.is_empty())
             .then(|| plan.policy().devices.horizon.try_into().ok())
             .flatten(),
+        // What law keeps is kept once more, from a backup as from the original.
+        retention: if name.verb == Verb::Erase {
+            rules(plan, &name.participant)
+        } else {
+            Vec::new()
+        },
+        ended_by_time: None,
         devices,
     }
 }

@@ -236,7 +236,7 @@ impl Session {
         let mut absent = Vec::new();
         let mut refusals = Vec::new();
         {
-            let now = Instant::now();
+            let now = (Instant::now(), self.center.clock.now());
             let mut board = self.center.board();
             for report in frame.reports {
                 let (command, account) = (report.command, report.account);
@@ -304,6 +304,7 @@ impl Session {
         let sender = (self.lines.words.clone(), command);
         Some(SettleJob {
             deletion: heard.deletion,
+            keeps: heard.keeps,
             work,
             sender,
             participant: Arc::clone(participant),
@@ -339,14 +340,12 @@ impl Session {
             &stored.deletion,
             &plan,
             devices,
+            self.center.clock.now(),
         );
         let verdict = judged?;
         let ours = self.center.board().owns(name.deletion);
         // Another coordinator's deletion is settled by its owner, who asks on its own stream.
-        Ok(ours.then_some(Heard {
-            verdict,
-            deletion: name.deletion,
-        }))
+        Ok(ours.then(|| Heard::new(verdict, name.deletion, &plan)))
     }
 
     async fn refuse(

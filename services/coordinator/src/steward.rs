@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use crate::center::Center;
 use crate::errand::{Errand, Open, Task};
 use crate::lane::{Failed, TurnJob};
+use crate::obligation;
 use crate::telling;
 
 /// Deletions that are looked after at a time.
@@ -67,6 +68,7 @@ async fn attend(center: &Center, errand: &Errand) -> Result<(), NotTurned> {
         Duty::Begin => Event::Eligible,
         Duty::Advance => Event::Settled(Mask::EMPTY),
         Duty::AskEligibility => eligibility(center, deletion, plan).await,
+        Duty::Oblige => return obligation::oblige(center, deletion, plan).await.map(drop),
         Duty::Wait(_) | Duty::Send(_) | Duty::NeedsPerson | Duty::Nothing => return Ok(()),
     };
     turn_from(center, deletion, plan, &event, true)
@@ -121,7 +123,8 @@ pub async fn turn_from(
     write(center, turn, fenced).await
 }
 
-async fn write(center: &Center, turn: Turn, fenced: bool) -> Result<Turned, NotTurned> {
+/// Has a decided turn written.
+pub async fn write(center: &Center, turn: Turn, fenced: bool) -> Result<Turned, NotTurned> {
     let (answer, answered) = oneshot::channel();
     let job = TurnJob {
         turn,
@@ -156,7 +159,7 @@ pub async fn read(center: &Center, id: DeletionId) -> Result<(Deletion, Arc<Plan
 }
 
 /// The turn of `event` on the deletion as stored.
-fn decide(deletion: &Deletion, plan: &Plan, event: &Event, now: Time) -> Result<Turn, Refusal> {
+pub fn decide(deletion: &Deletion, plan: &Plan, event: &Event, now: Time) -> Result<Turn, Refusal> {
     let after = deletion.step(event, plan, now)?;
     let sealed = matches!(after.state, State::CoolingOff { .. })
         && !matches!(deletion.state, State::CoolingOff { .. });
@@ -165,6 +168,7 @@ fn decide(deletion: &Deletion, plan: &Plan, event: &Event, now: Time) -> Result<
         sealed_at: sealed.then_some(now),
         clear: after.clears(deletion, plan),
         after,
+        recycled: Vec::new(),
         note: note(event),
     })
 }
@@ -186,6 +190,8 @@ const fn note(event: &Event) -> &'static str {
         Event::Hold => "HELD",
         Event::Release => "RELEASED",
         Event::Retry(_) => "LEG_RETRIED",
+        Event::Kept { .. } => "KEPT_UNDER_LAW",
+        Event::Ended(_) => "RETENTION_ENDED",
         Event::Recounted => "DEADLINE_RECOUNTED",
         Event::Raised => "RAISED",
         Event::Extended(_) => "DEADLINE_EXTENDED",

@@ -52,6 +52,7 @@ pub const fn verb_to_wire(verb: Verb) -> wire::Verb {
         Verb::Unseal => wire::Verb::Unseal,
         Verb::Erase => wire::Verb::Erase,
         Verb::Probe => wire::Verb::Probe,
+        Verb::Expire => wire::Verb::Expire,
     }
 }
 
@@ -196,7 +197,12 @@ fn retention(retained: wire::Retained) -> Result<Retention, Reason> {
     if retained.class.len() > DETAIL_BYTES_MAX || retained.legal_basis.len() > DETAIL_BYTES_MAX {
         return Err(Reason::RetentionIncomplete);
     }
+    // Unset is not the same as no time.
+    let next = retained
+        .next_time
+        .map(|next| time(next).ok_or(Reason::RetentionIncomplete));
     Ok(Retention {
+        next: next.transpose()?,
         class: retained.class,
         legal_basis: retained.legal_basis,
         count: retained.count,

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::deletion::{Deletion, State};
 use crate::device::DeviceOutcome;
+use crate::leg::Verb;
 use crate::plan::Plan;
 use crate::receipt::{Evidence, Kept};
 use crate::refusal::{Reason, Refusal};
@@ -69,6 +70,10 @@ pub fn issue(deletion: &Deletion, plan: &Plan, receipts: &[Kept]) -> Result<Stri
     let mut legs = Vec::with_capacity(receipts.len());
     for kept in receipts {
         let leg = plan.leg(kept.receipt.leg).ok_or(Reason::EvidenceConflict)?;
+        // What ends later stands beside it: `obligation::addenda`.
+        if leg.verb == Verb::Expire {
+            continue;
+        }
         legs.push((
             (kept.receipt.round, kept.receipt.leg),
             SettledLeg {
@@ -142,7 +147,6 @@ mod tests {
     use super::*;
     use crate::device::Device;
     use crate::fixture::*;
-    use crate::leg::Verb;
     use crate::receipt::{Outcome, Receipt};
 
     fn receipts(plan: &Plan) -> Vec<Kept> {

@@ -81,7 +81,8 @@ pub fn of(
     if deletion.conflicts > 0 {
         say(Kind::Conflict, "EVIDENCE_CONFLICT", "", phase_start);
     }
-    let since = phase_start.max(progress_at.unwrap_or(deletion.requested_at));
+    let owed_since = deletion.owed_since(plan);
+    let since = owed_since.max(progress_at.unwrap_or(deletion.requested_at));
     let patient = now.since(since) < plan.policy().stalled_after;
     let who = |leg: LegIndex| plan.leg(leg).map_or("", |leg| leg.participant.as_str());
     for leg in deletion.refusals(plan).iter() {

@@ -50,6 +50,10 @@ pub struct Deletion {
     pub need: Mask,
     /// Legs that their participant refuses to do: a person must look.
     pub refused: Mask,
+    /// Expiries ([`Plan::expires`]) of those who said that they keep something under law.
+    pub retains: Mask,
+    /// Those of them that are asked for in this round, because something has ended. Empty before the purge.
+    pub expiring: Mask,
     /// What stops the deletion, as last asked.
     pub blockers: Vec<Blocker>,
     /// A legal hold.
@@ -189,6 +193,11 @@ pub enum Event {
     Release,
     /// A person has cleared the cause of a refusal: the leg is asked again.
     Retry(LegIndex),
+    /// What the receipts say that is still kept after the purge: by whom, and when something of it ends; nobody and never once
+    /// everything has ended. See [`crate::obligation`].
+    Kept { owing: Mask, next: Option<Time> },
+    /// Something has ended that these keep: they are asked to erase it.
+    Ended(Mask),
     /// Public holidays were published: the deadline is another by the calendar of today ([`Deletion::due_again`]).
     Recounted,
     /// A person with that right moves the deadline, once, for a reason that the owner is told.
@@ -239,6 +248,8 @@ impl Deletion {
             done: Mask::EMPTY,
             need: Mask::EMPTY,
             refused: Mask::EMPTY,
+            retains: Mask::EMPTY,
+            expiring: Mask::EMPTY,
             blockers: Vec::new(),
             held: false,
             conflicts: 0,
@@ -304,12 +315,22 @@ impl Deletion {
         }
     }
 
+    /// The same with what these are known to keep: what is settled together is seen together.
+    #[must_use]
+    pub fn keeping(&self, retains: Mask) -> Self {
+        Self {
+            retains: self.retains | retains,
+            ..self.clone()
+        }
+    }
+
     /// Whether a ledger must move the deletion from `before` to this, because more changed than the done-mask: otherwise
     /// merging receipts says it all. A refusal that a receipt overtook needs no move either, as `done` outranks it.
     pub fn moved_from(&self, before: &Self) -> bool {
         let same_but_mask = Self {
             done: self.done,
             refused: self.refused,
+            retains: self.retains,
             revision: self.revision,
             ..before.clone()
         };
@@ -321,6 +342,9 @@ impl Deletion {
     pub fn clears(&self, before: &Self, plan: &Plan) -> Mask {
         if self.round == before.round {
             return Mask::EMPTY;
+        }
+        if matches!(before.state, State::Purged { .. }) {
+            return self.expiring;
         }
         (plan.erases() & !self.done) | plan.probes()
     }
@@ -345,9 +369,8 @@ impl Deletion {
             return Mask::EMPTY;
         }
         let legs = match &self.state {
-            State::AwaitingVerification { .. } | State::Purged { .. } | State::Expired { .. } => {
-                Mask::EMPTY
-            }
+            State::AwaitingVerification { .. } | State::Expired { .. } => Mask::EMPTY,
+            State::Purged { .. } => self.expiring,
             State::CoolingOff { .. } => plan.seals(),
             State::Erasing(_) => plan.open_stage(self.done),
             State::Verifying(_) => plan.probes(),
@@ -374,12 +397,27 @@ impl Deletion {
                 let earlier = self.done & plan.erases();
                 plan.seals() | earlier | plan.open_stage(self.done)
             }
-            State::Verifying(_) | State::Purged { .. } => plan.seals() | plan.required(),
+            State::Verifying(_) => plan.seals() | plan.required(),
+            State::Purged { .. } => plan.seals() | plan.required() | self.expiring,
             // A seal may have been on its way when the request was taken back.
             State::Revoked { sealed: true, .. } | State::Denied { sealed: true, .. } => {
                 plan.seals() | plan.unseals()
             }
             State::Revoked { .. } | State::Denied { .. } => Mask::EMPTY,
+        }
+    }
+
+    /// Whether it is purged and something is still kept under law, or nobody has looked yet.
+    pub(crate) const fn keeps(&self) -> bool {
+        matches!(self.state, State::Purged { .. }) && self.closed_at.is_none()
+    }
+
+    /// Since when somebody owes what is owed now, as far as it is on record.
+    pub(crate) fn owed_since(&self, plan: &Plan) -> Time {
+        let start = self.phase_start(plan);
+        match self.attention_at {
+            Some(ended) if !self.expiring.is_empty() => start.max(ended),
+            _ => start,
         }
     }
 

@@ -22,6 +22,9 @@ pub enum Duty {
     /// Everything is settled and the state hasn't followed, because the last receipts were merged without a move: step
     /// [`crate::Event::Settled`] without legs.
     Advance,
+    /// Read from the receipts what law still keeps: step [`crate::Event::Kept`], or [`crate::Event::Ended`] if something of it
+    /// has ended.
+    Oblige,
     /// Nothing goes on without a person: a participant refused, evidence contradicts itself, or a legal hold stands.
     /// [`crate::condition::of`] says which.
     NeedsPerson,
@@ -62,6 +65,13 @@ pub fn next(deletion: &Deletion, plan: &Plan, now: Time) -> Duty {
         State::Revoked { .. } | State::Denied { .. } if deletion.closed_at.is_none() => {
             if deletion.done.covers(plan.unseals()) {
                 Duty::Advance
+            } else {
+                Duty::NeedsPerson
+            }
+        }
+        State::Purged { .. } if deletion.keeps() => {
+            if deletion.refusals(plan).is_empty() {
+                wait_or(deletion, now, Duty::Oblige)
             } else {
                 Duty::NeedsPerson
             }

@@ -124,7 +124,7 @@ pub fn command(deletion: &Deletion, verb: Verb, name: &str) -> CommandName {
         deletion: deletion.id,
         round: match verb {
             Verb::Seal | Verb::Unseal => 1,
-            Verb::Erase | Verb::Probe => deletion.round,
+            Verb::Erase | Verb::Probe | Verb::Expire => deletion.round,
         },
         verb,
         participant: who(name),
@@ -143,4 +143,15 @@ pub fn blocker() -> Blocker {
         remedy: "Wait for it.".to_owned(),
         ..Blocker::named("OPEN_ORDER", &who("store"), &Policy::cn())
     }
+}
+
+/// Erases stage after stage until it is this participant's turn.
+pub fn erase_until(plan: &Plan, name: &str) -> Deletion {
+    let mut deletion = erasing(plan);
+    let own = leg(plan, Verb::Erase, name);
+    while !plan.open_stage(deletion.done).has(own) {
+        let stage = plan.open_stage(deletion.done);
+        deletion = settle(&deletion, stage, plan, over()).unwrap();
+    }
+    deletion
 }

@@ -44,11 +44,12 @@ pub enum Invariant {
     S17,
     S22,
     S23,
+    S24,
 }
 
 impl Invariant {
     /// Every invariant.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::S1,
         Self::S2,
         Self::S3,
@@ -68,6 +69,7 @@ impl Invariant {
         Self::S17,
         Self::S22,
         Self::S23,
+        Self::S24,
     ];
 
     /// The invariant as a sentence.
@@ -80,7 +82,9 @@ impl Invariant {
                 "no leg is waived without two people; there are no waivers yet, so nothing replaces a receipt"
             }
             Self::S3 => "an account has one live deletion",
-            Self::S4 => "what has ended never changes again",
+            Self::S4 => {
+                "what has ended never changes again, but for what law kept and is then erased"
+            }
             Self::S5 => {
                 "nothing destructive is asked or done before the point of no return, or before its stage"
             }
@@ -108,6 +112,9 @@ impl Invariant {
                 "under a legal hold nothing is purged and the point of no return is not passed"
             }
             Self::S23 => "evidence that contradicts itself blocks",
+            Self::S24 => {
+                "what law keeps is erased once its time is over, not before, and nothing is closed while anything is kept"
+            }
         }
     }
 }

@@ -20,11 +20,19 @@ pub enum Verb {
     Erase,
     /// Look what is still held.
     Probe,
+    /// Erase what law kept and has ended, irreversibly. Long after the purge.
+    Expire,
 }
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Self; 4] = [Self::Seal, Self::Unseal, Self::Erase, Self::Probe];
+    pub const ALL: [Self; 5] = [
+        Self::Seal,
+        Self::Unseal,
+        Self::Erase,
+        Self::Probe,
+        Self::Expire,
+    ];
 
     /// The word in a command name.
     pub const fn word(self) -> &'static str {
@@ -33,6 +41,7 @@ impl Verb {
             Self::Unseal => "unseal",
             Self::Erase => "erase",
             Self::Probe => "probe",
+            Self::Expire => "expire",
         }
     }
 
@@ -43,7 +52,7 @@ impl Verb {
 
     /// Whether nothing undoes it. Never sent before the point of no return.
     pub const fn destructive(self) -> bool {
-        matches!(self, Self::Erase)
+        matches!(self, Self::Erase | Self::Expire)
     }
 }
 

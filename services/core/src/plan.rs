@@ -2,7 +2,7 @@
 
 use crate::id::ParticipantId;
 use crate::leg::{LegIndex, Mask, Verb};
-use crate::policy::{Policy, Problem};
+use crate::policy::{Policy, Problem, Retention};
 
 /// What one participant owes in one stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +15,8 @@ pub struct Leg {
     pub stage: String,
 }
 
-/// Legs in the order of the plan: seals, the erasing stages, probes, and the unseals that only a revoke needs.
+/// Legs in the order of the plan: seals, the erasing stages, probes, the unseals that only a revoke needs, and the expiries that
+/// follow years after the purge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     version: u32,
@@ -26,6 +27,8 @@ pub struct Plan {
     erases: Mask,
     probes: Mask,
     unseals: Mask,
+    expires: Mask,
+    retention: Retention,
 }
 
 impl Plan {
@@ -73,6 +76,14 @@ impl Plan {
             Verb::Unseal,
             "UNSEAL",
         );
+        // After all others: the legs of plans that are older than expiries stay where they were.
+        let retention = policy.kept();
+        let custodians: Vec<_> = everyone
+            .iter()
+            .filter(|participant| retention.keeps(participant))
+            .cloned()
+            .collect();
+        let expires = add(&custodians, Verb::Expire, "EXPIRE");
         let erases = stages.iter().fold(Mask::EMPTY, |all, stage| all | *stage);
         Ok(Self {
             version,
@@ -83,6 +94,8 @@ impl Plan {
             erases,
             probes,
             unseals,
+            expires,
+            retention,
         })
     }
 
@@ -134,6 +147,16 @@ impl Plan {
     /// Unseals, owed after a revoke.
     pub const fn unseals(&self) -> Mask {
         self.unseals
+    }
+
+    /// Expiries, each owed when something ends that its participant keeps under law.
+    pub const fn expires(&self) -> Mask {
+        self.expires
+    }
+
+    /// What participants may keep.
+    pub const fn retention(&self) -> &Retention {
+        &self.retention
     }
 
     /// What must be settled before the account may be purged: never empty.

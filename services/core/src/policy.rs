@@ -7,6 +7,7 @@ mod document;
 mod factor;
 mod length;
 mod problem;
+pub mod retention;
 mod telling;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,7 @@ pub use self::document::{
 pub use self::factor::{Channel, Factor, Factors};
 pub use self::length::{Length, NotALength};
 pub use self::problem::Problem;
+pub use self::retention::{Quarantine, Retention};
 pub use self::telling::{Extension, Notices, RecentContact};
 
 use crate::blocker::{self, Class};
@@ -93,6 +95,12 @@ pub struct Policy {
     /// Whether the support desk must agree before a real name is cleared.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub real_name_review: bool,
+    /// What law keeps, by class. `None`: stored before policies said it, so that what participants keep is theirs to say.
+    #[serde(default)]
+    pub retention: Option<BTreeMap<String, retention::Class>>,
+    /// How long identifiers are held back. `None`: they are free at once.
+    #[serde(default)]
+    pub quarantine: Option<Quarantine>,
 }
 
 /// What is shipped, by name.
@@ -269,6 +277,11 @@ impl Policy {
                 "names a factor twice",
             );
         }
+        let classes = self.retention.as_ref();
+        problems.extend(retention::problems(
+            classes.unwrap_or(&BTreeMap::new()),
+            self.quarantine.as_ref(),
+        ));
         problems.extend(self.stage_problems());
         problems
     }
@@ -287,7 +300,8 @@ impl Policy {
             if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(of_name) {
                 wrong(format!("`{name}` is not a name of A-Z and _"));
             }
-            if ["SEAL", "PROBE", "UNSEAL"].contains(&name.as_str()) || !names.insert(name) {
+            if ["SEAL", "PROBE", "UNSEAL", "EXPIRE"].contains(&name.as_str()) || !names.insert(name)
+            {
                 wrong(format!("the name {name} is taken"));
             }
             if stage.participants.is_empty() {
@@ -302,11 +316,11 @@ impl Policy {
             }
         }
         let phases = 1 + usize::from(self.probe) + 2 * usize::from(self.seal);
-        if seen.len() * phases > LEGS_MAX {
-            wrong(format!(
-                "{} legs are more than {LEGS_MAX}",
-                seen.len() * phases
-            ));
+        let retention = self.kept();
+        let custodians = seen.iter().filter(|name| retention.keeps(name)).count();
+        let legs = seen.len() * phases + custodians;
+        if legs > LEGS_MAX {
+            wrong(format!("{legs} legs are more than {LEGS_MAX}"));
         }
         problems
     }
@@ -359,7 +373,25 @@ impl Policy {
                 cautions.push(Problem::new("recent_contact.cooling_off", odd));
             }
         }
+        let mut absent = |key: &str, custodian: &ParticipantId| {
+            if !self.participants().any(|known| known == custodian) {
+                let message = format!("is kept by {custodian}, who stands in no stage");
+                cautions.push(Problem::new(key, message));
+            }
+        };
+        for (name, class) in self.retention.iter().flatten() {
+            absent(&format!("retention.{name}"), &class.custodian);
+        }
+        if let Some(quarantine) = &self.quarantine {
+            absent("quarantine", &quarantine.custodian);
+        }
+        let held_back = self.quarantine.as_ref();
         for (key, on, message) in [
+            (
+                "quarantine",
+                held_back.is_some_and(|held_back| held_back.periods().next().is_some()),
+                "whoever comes next gets the names of who has gone at once",
+            ),
             ("seal", self.seal, "accounts stay in use while they wait"),
             ("probe", self.probe, "nobody is asked what was left over"),
             (
@@ -388,6 +420,14 @@ impl Policy {
             }
         }
         cautions
+    }
+
+    /// What participants may keep, held-back identifiers among it.
+    pub fn kept(&self) -> Retention {
+        match &self.retention {
+            Some(classes) => Retention::new(classes.clone(), self.quarantine.as_ref()),
+            None => Retention::before_policies(),
+        }
     }
 
     /// How strongly a code stands in the way. A changed contact that asks for more to be shown doesn't also stop.

@@ -58,6 +58,7 @@ impl Outcome {
                     | Self::Transferred
             ),
             Verb::Probe => matches!(self, Self::Clean | Self::Residue | Self::NotFound),
+            Verb::Expire => matches!(self, Self::Erased | Self::NotFound),
         }
     }
 }
@@ -68,7 +69,18 @@ pub struct Retention {
     pub class: String,
     pub legal_basis: String,
     pub count: i64,
+    /// When the last record must be erased.
     pub until: Time,
+    /// When the first one must be, if that is earlier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Time>,
+}
+
+impl Retention {
+    /// When something of it must be erased next.
+    pub fn ends_next(&self) -> Time {
+        self.next.unwrap_or(self.until).min(self.until)
+    }
 }
 
 /// What a participant says it did: the content of a receipt, in one canonical form.

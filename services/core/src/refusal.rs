@@ -35,6 +35,9 @@ pub enum Reason {
     OutcomeEmpty,
     OutcomeConflict,
     RetentionIncomplete,
+    RetentionUnknown,
+    RetentionTooLong,
+    RetentionOver,
     DeviceMissing,
     DeviceUnknown,
     DeviceFactsMissing,
@@ -47,7 +50,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 38] = [
         Self::AccountHasLiveDeletion,
         Self::RequestIdReused,
         Self::DeletionNotFound,
@@ -75,6 +78,9 @@ impl Reason {
         Self::OutcomeEmpty,
         Self::OutcomeConflict,
         Self::RetentionIncomplete,
+        Self::RetentionUnknown,
+        Self::RetentionTooLong,
+        Self::RetentionOver,
         Self::DeviceMissing,
         Self::DeviceUnknown,
         Self::DeviceFactsMissing,
@@ -165,6 +171,18 @@ impl Reason {
             Self::RetentionIncomplete => (
                 "RETENTION_INCOMPLETE",
                 "what is retained needs a class, a legal basis, a count and an end",
+            ),
+            Self::RetentionUnknown => (
+                "RETENTION_UNKNOWN",
+                "the policy lets this participant keep nothing of this class under this law",
+            ),
+            Self::RetentionTooLong => (
+                "RETENTION_TOO_LONG",
+                "the class is kept no longer than the policy's period",
+            ),
+            Self::RetentionOver => (
+                "RETENTION_OVER",
+                "what has ended is erased before the expiry is answered",
             ),
             Self::DeviceMissing => ("DEVICE_MISSING", "a device of the roster has no result"),
             Self::DeviceUnknown => (

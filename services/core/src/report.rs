@@ -3,18 +3,22 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use crate::deletion::Deletion;
+use crate::deletion::{Deletion, State};
 use crate::device::Device;
 use crate::id::{AccountId, CommandName, ParticipantId};
 use crate::leg::{LegIndex, Verb};
 use crate::plan::Plan;
 use crate::receipt::{Evidence, Outcome, Receipt, Retention};
 use crate::refusal::Reason;
+use crate::time::Time;
 
 /// Longest deferral.
 pub const DEFERRAL_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Longest machine word from a participant.
 pub const REASON_BYTES_MAX: usize = 64;
+
+/// How far a participant's clock may be ahead of ours when it counts a period.
+const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a participant answered to a command, already well-formed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +57,8 @@ pub enum Verdict {
     Compare(Receipt),
 }
 
-/// Judges one report of `sender` for the command `name`, given the deletion that it names and the sealed roster.
+/// Judges one report of `sender` for the command `name`, given the deletion that it names and the sealed roster; `now` is the
+/// database's clock.
 ///
 /// Errors: a reason to refuse it; then nothing changes. Source: design invariants S7, S16, S17, S23.
 pub fn judge(
@@ -64,6 +69,7 @@ pub fn judge(
     deletion: &Deletion,
     plan: &Plan,
     roster: &[Device],
+    now: Time,
 ) -> Result<Verdict, Reason> {
     if name.participant != *sender {
         return Err(Reason::NotYourLeg);
@@ -74,7 +80,7 @@ pub fn judge(
     // Sealing and unsealing happen once; only erasing and probing have rounds.
     let rounds = match name.verb {
         Verb::Seal | Verb::Unseal => 1,
-        Verb::Erase | Verb::Probe => deletion.round,
+        Verb::Erase | Verb::Probe | Verb::Expire => deletion.round,
     };
     if name.deletion != deletion.id || name.round == 0 || name.round > rounds {
         return Err(Reason::UnknownCommand);
@@ -92,6 +98,7 @@ pub fn judge(
     match answer {
         Answer::Done(evidence) => {
             check(name.verb, evidence, roster)?;
+            check_retention((name, earlier), evidence, deletion, plan, now)?;
             let receipt = Receipt::new(leg, name.round, evidence.clone());
             Ok(if earlier {
                 Verdict::Compare(receipt)
@@ -173,8 +180,53 @@ pub(crate) fn check(verb: Verb, evidence: &Evidence, roster: &[Device]) -> Resul
     match verb {
         Verb::Seal => check_roster(&evidence.devices),
         Verb::Erase => check_devices(&evidence.devices, roster),
-        Verb::Unseal | Verb::Probe => Ok(()),
+        Verb::Unseal | Verb::Probe | Verb::Expire => Ok(()),
     }
+}
+
+/// A certificate says nothing is kept that no law allows: each class is the policy's, under its law, with the participant that
+/// it names, and ends in time; and what has ended when an expiry was asked for is there no longer.
+fn check_retention(
+    (name, earlier): (&CommandName, bool),
+    evidence: &Evidence,
+    deletion: &Deletion,
+    plan: &Plan,
+    now: Time,
+) -> Result<(), Reason> {
+    let policy = plan.policy();
+    // No record is younger than the purge.
+    let latest = match deletion.state {
+        State::Purged { at, .. } => at.min(now),
+        _ => now,
+    };
+    let mut classes = HashSet::new();
+    for kept in &evidence.retained {
+        if !classes.insert(&kept.class) || kept.next.is_some_and(|next| next > kept.until) {
+            return Err(Reason::RetentionIncomplete);
+        }
+        let asked_at = deletion
+            .attention_at
+            .filter(|_| name.verb == Verb::Expire && !earlier);
+        if asked_at.is_some_and(|asked_at| kept.ends_next() <= asked_at) {
+            return Err(Reason::RetentionOver);
+        }
+        // Stored before policies said it: what was agreed on then is not known here.
+        if policy.retention.is_none() {
+            continue;
+        }
+        let class = plan.retention().class(&kept.class);
+        let class = class
+            .filter(|class| class.custodian == name.participant)
+            .filter(|class| class.legal_basis == kept.legal_basis)
+            .ok_or(Reason::RetentionUnknown)?;
+        let end = class
+            .period
+            .end(latest + CLOCK_AHEAD_MAX, class.from, &policy.time_zone);
+        if kept.until > end {
+            return Err(Reason::RetentionTooLong);
+        }
+    }
+    Ok(())
 }
 
 /// Every device of a roster stands there once, with what decides what becomes of it. A child's hub is of the same roster:

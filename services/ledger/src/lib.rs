@@ -23,6 +23,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use farewell_core::addendum::{self, Addendum};
 use farewell_core::policy::Policy;
+use farewell_core::policy::retention::Identifier;
 use farewell_core::receipt::{Kept, Receipt};
 use farewell_core::replay::{self, Replayed};
 use farewell_core::{AccountId, Deletion, DeletionId, Mask, RequestId, Slot, Time};
@@ -202,6 +203,8 @@ pub struct Turn {
     pub note: &'static str,
     /// When the account was sealed, if this turn does it: others are told. (That a deletion ends they are told anyway.)
     pub sealed_at: Option<Time>,
+    /// Identifiers that are held back no longer, and since when: others are told of each once.
+    pub recycled: Vec<(Identifier, Time)>,
 }
 
 /// What became of a turn.
@@ -230,9 +233,12 @@ pub struct Settlement {
     pub round: u16,
     /// Legs to merge into the done-mask: usually those of the receipts.
     pub legs: Mask,
+    /// Who says in these receipts that something is kept under law ([`farewell_core::obligation::keepers`]), to merge with those
+    /// who did before, whatever round it is.
+    pub retains: Mask,
     /// The deletion after these receipts, if they move it. Taken only if the stored revision is `advance.revision - 1` and
-    /// the merged mask covers `advance.done`; for `PURGED` also not held, without conflicts, and without one in these very
-    /// receipts. Of it, what a settlement can move is written: state, round, need, blockers, attention, closing. Times in it that mean
+    /// the merged mask covers `advance.done`; for `PURGED` also not held, without conflicts, without one in these very
+    /// receipts, and if it knows of everybody who keeps something. Of it, what a settlement can move is written: state, round, need, blockers, attention, closing. Times in it that mean
     /// "now" are the caller's copy of the database's clock.
     pub advance: Option<Deletion>,
 }
@@ -365,7 +371,7 @@ pub struct Coordinator {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announcement {
     pub deletion: DeletionId,
-    /// State code.
+    /// State code, or that of an identifier which is held back no longer ([`Identifier::code`]).
     pub state: i16,
     pub at: Time,
 }

@@ -204,6 +204,7 @@ fn settlement(deletion: &Deletion, legs: &[LegIndex], plan: &Plan) -> Settlement
             .collect(),
         round: deletion.round,
         legs: merged,
+        retains: Mask::EMPTY,
         advance: moved,
     }
 }

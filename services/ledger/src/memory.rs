@@ -144,7 +144,10 @@ impl Tables {
     }
 
     fn tell(&mut self, deletion: &Deletion, at: Time) {
-        let state = deletion.state.code();
+        self.tell_of(deletion, deletion.state.code(), at);
+    }
+
+    fn tell_of(&mut self, deletion: &Deletion, state: i16, at: Time) {
         let told = Announcement {
             deletion: deletion.id,
             state,
@@ -294,6 +297,9 @@ impl Ledger for Memory {
             if let Turned::Done(after) = turned {
                 if let Some(at) = turn.sealed_at {
                     tables.tell(after, at);
+                }
+                for (kind, at) in &turn.recycled {
+                    tables.tell_of(after, kind.code(), *at);
                 }
                 tables.put(after.clone(), turn.note, now);
             }

@@ -16,6 +16,19 @@ pub(crate) struct Stored {
     pub done: Mask,
     pub held: bool,
     pub conflicts: u32,
+    pub retains: Mask,
+    pub closed: bool,
+}
+
+impl Stored {
+    /// Who keeps something after a settlement. Of what is closed nobody does: whatever comes later speaks of what was settled.
+    pub fn keeping(self, settlement: &Settlement) -> Mask {
+        if self.closed {
+            self.retains
+        } else {
+            self.retains | settlement.retains
+        }
+    }
 }
 
 impl From<&Deletion> for Stored {
@@ -26,6 +39,8 @@ impl From<&Deletion> for Stored {
             done: deletion.done,
             held: deletion.held,
             conflicts: deletion.conflicts,
+            retains: deletion.retains,
+            closed: deletion.closed_at.is_some(),
         }
     }
 }
@@ -115,7 +130,11 @@ pub(crate) fn advances(stored: Stored, settlement: &Settlement, conflicts: &[Rec
         advance.revision.checked_sub(1) == Some(stored.revision)
             && stored.round == settlement.round
             && (stored.done | settlement.legs).covers(advance.done)
-            && !(purges && (stored.held || stored.conflicts > 0 || !conflicts.is_empty()))
+            && !(purges
+                && (stored.held
+                    || stored.conflicts > 0
+                    || !conflicts.is_empty()
+                    || !advance.retains.covers(stored.retains | settlement.retains)))
     })
 }
 
@@ -130,6 +149,7 @@ pub(crate) fn settled(stored: &Deletion, settlement: &Settlement, advanced: bool
     let legs = legs(stored.round, settlement);
     let done = stored.done | legs;
     let refused = stored.refused & !legs;
+    let retains = Stored::from(stored).keeping(settlement);
     match &settlement.advance {
         Some(advance) if advanced => Deletion {
             state: advance.state,
@@ -141,11 +161,13 @@ pub(crate) fn settled(stored: &Deletion, settlement: &Settlement, advanced: bool
             revision: advance.revision,
             done,
             refused,
+            retains,
             ..stored.clone()
         },
         _ => Deletion {
             done,
             refused,
+            retains,
             ..stored.clone()
         },
     }
@@ -170,7 +192,9 @@ pub(crate) fn sealed_at_once(opened: &Deletion) -> Option<Time> {
 /// The CHECK of the gate.
 pub(crate) fn sound(deletion: &Deletion) -> bool {
     !matches!(deletion.state, State::Purged { .. })
-        || (!deletion.need.is_empty() && deletion.done.covers(deletion.need))
+        || (!deletion.need.is_empty()
+            && deletion.done.covers(deletion.need)
+            && (deletion.closed_at.is_none() || deletion.retains.is_empty()))
 }
 
 /// Whether a receipt is a seal that names devices: those are read with what is owed.

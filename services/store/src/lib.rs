@@ -1,7 +1,7 @@
 //! The store: orders, what an account has left to spend, and subscriptions.
 //!
-//! Completed orders outlive the account as law demands, and only as law demands: under a pseudonym, without name and
-//! address, for three years from the completion of each order. So do six months of the access log.
+//! Completed orders and the access log outlive the account as law demands, and only as law demands: under a pseudonym, without name
+//! and address, for as long as the policy says with each command to erase.
 
 mod access;
 mod campaign;
@@ -38,7 +38,7 @@ pub use self::holding::left_over;
 pub use self::order::{NewOrder, close_dispute, complete_order, open_dispute, place_order};
 pub use self::participant::Shop;
 pub use self::points::{credit_points, forfeit_points};
-pub use self::retention::{Period, Retention, kept};
+pub use self::retention::kept;
 pub use self::sample::sample;
 pub use self::subscription::{cancel_subscriptions, subscribe};
 pub use self::support::{SupportCase, close_support_case, open_support_case};
@@ -72,8 +72,6 @@ pub struct Config {
     pub database: String,
     /// How coordinators are reached.
     pub session: session::Config,
-    /// What is kept under law, and how long.
-    pub retention: Retention,
 }
 
 /// Opens the database and puts the schema in place.
@@ -90,7 +88,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let store = open(&config.database)
         .await
         .context("opening the store's database")?;
-    let shop = Arc::new(Shop::new(store.clone(), config.retention));
+    let shop = Arc::new(Shop::new(store.clone()));
     service::run(store, shop, config.session, shutdown).await;
     Ok(())
 }

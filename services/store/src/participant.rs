@@ -13,7 +13,6 @@ use farewell_kit::{
 };
 use sqlx::AnyConnection;
 
-use crate::retention::Retention;
 use crate::{
     access, campaign, coupon, credit, eligibility, entitlement, holding, order, points, retention,
     subscription, support, wallet,
@@ -34,13 +33,12 @@ const EXPORTED: &[&Table] = &[
 #[derive(Clone, Debug)]
 pub struct Shop {
     store: Store,
-    retention: Retention,
 }
 
 impl Shop {
     /// On an open database.
-    pub fn new(store: Store, retention: Retention) -> Self {
-        Self { store, retention }
+    pub fn new(store: Store) -> Self {
+        Self { store }
     }
 
     /// Erases at a time: what is past its period then is not retained, and what was retained before is erased.
@@ -57,8 +55,28 @@ impl Shop {
                 detail: "a report or claim is open: close it, then ask again".to_owned(),
             });
         }
-        let done = erase(work.tx(), &self.retention, order, now).await?;
+        if let Err(refused) = retention::countable(&order.retention) {
+            return Ok(refused);
+        }
+        let done = erase(work.tx(), order, now).await?;
         work.finish(done).await
+    }
+
+    /// Erases what has ended by then.
+    async fn expire_at(
+        &self,
+        mut work: Work,
+        order: &Order,
+        now: SystemTime,
+    ) -> Result<Answer, Fault> {
+        let ended_by = match seal::ended_by(order, now) {
+            Ok(ended_by) => ended_by,
+            Err(not_yet) => return Ok(not_yet),
+        };
+        let deletion = deletion(order);
+        let ended = retention::expire(work.tx(), deletion, ended_by).await?;
+        let retained = retention::retained(work.tx(), deletion).await?;
+        work.finish(seal::expired(ended.classes(), retained)).await
     }
 }
 
@@ -85,7 +103,11 @@ impl Holder for Shop {
         connection: &mut AnyConnection,
         order: &Order,
     ) -> Result<Vec<Retained>, Fault> {
-        Ok(retention::retained(connection, &self.retention, deletion(order)).await?)
+        Ok(retention::retained(connection, deletion(order)).await?)
+    }
+
+    async fn expire(&self, work: Work, order: &Order) -> Result<Answer, Fault> {
+        self.expire_at(work, order, SystemTime::now()).await
     }
 
     async fn export(&self, account: &str, after: &str) -> Result<Part, Fault> {
@@ -114,12 +136,11 @@ impl Holder for Shop {
 /// gone for good: a retained record stands in `retained` and nowhere else.
 async fn erase(
     connection: &mut AnyConnection,
-    retention: &Retention,
     order: &Order,
     now: SystemTime,
 ) -> Result<Done, Fault> {
     let (account, deletion) = (order.account.as_str(), deletion(order));
-    let moved = retention::keep(connection, retention, deletion, account, now).await?;
+    let moved = retention::keep(connection, &order.retention, deletion, account, now).await?;
     let ended = retention::expire(connection, deletion, now).await?;
     let counts = [
         (
@@ -149,7 +170,7 @@ async fn erase(
     ];
     Ok(seal::erased(
         counts,
-        retention::retained(connection, retention, deletion).await?,
+        retention::retained(connection, deletion).await?,
     ))
 }
 

@@ -1,14 +1,13 @@
 //! What the law makes the store keep of an account that is gone: under a pseudonym, restricted, and not a day longer.
 //!
-//! Periods run from the event itself, never from the deletion: three years from the completion of each order, six months
-//! from each log entry. What is past its period when the account is erased is erased with it.
+//! How long is said with the command, by the policy. Periods run from the event itself, never from the deletion: from the
+//! completion of each order, and from each log entry. What is past its period when the account is erased is erased with it.
+//! Nothing else reads these tables, so that what is in them is stored and nothing more.
 
 use std::time::SystemTime;
 
 use farewell_kit::store::{Store, micros, time};
-use farewell_kit::{Fault, Retained};
-use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan as _};
+use farewell_kit::{Answer, Fault, Retained, RetentionRule, Starting, StartingPoint};
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
@@ -22,53 +21,34 @@ pub(crate) const SCHEMA: &str = "\
     CREATE INDEX IF NOT EXISTS retained_order_by_pseudonym ON retained_order (pseudonym); \
     CREATE TABLE IF NOT EXISTS retained_log (id TEXT PRIMARY KEY, pseudonym TEXT NOT NULL, path TEXT NOT NULL, \
         accessed_at BIGINT NOT NULL, until BIGINT NOT NULL); \
-    CREATE INDEX IF NOT EXISTS retained_log_by_pseudonym ON retained_log (pseudonym)";
+    CREATE INDEX IF NOT EXISTS retained_log_by_pseudonym ON retained_log (pseudonym); \
+    CREATE TABLE IF NOT EXISTS retention_class (deletion TEXT NOT NULL, class TEXT NOT NULL, legal_basis TEXT NOT NULL, \
+        PRIMARY KEY (deletion, class))";
 
-/// What is kept, how long and by which law.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Retention {
-    /// Completed orders, class `transactions`, from each order's completion.
-    pub transactions: Period,
-    /// The access log, class `server_logs`, from each entry.
-    pub server_logs: Period,
-}
+/// Completed orders, from each order's completion.
+const TRANSACTIONS: &str = "transactions";
+/// The access log, from each entry.
+const SERVER_LOGS: &str = "server_logs";
+/// `REFUSED`: a rule counts from a moment that these records don't have. Erasing them would be as wrong as keeping them.
+const RULE_UNKNOWN: &str = "RETENTION_RULE_UNKNOWN";
 
-/// How long, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Period {
-    /// Calendar months; 0 keeps nothing.
-    pub months: u16,
-    /// The law, as it is to stand on the certificate.
-    pub legal_basis: String,
-}
-
-/// The `cn` policy: E-Commerce Law, Art. 31, and Cybersecurity Law, Art. 21 (3) in the counting of 2017.
-impl Default for Retention {
-    fn default() -> Self {
-        Self {
-            transactions: Period {
-                months: 36,
-                legal_basis: "E-Commerce Law of the PRC, Art. 31".to_owned(),
-            },
-            server_logs: Period {
-                months: 6,
-                legal_basis: "Cybersecurity Law of the PRC, Art. 21(3)".to_owned(),
-            },
-        }
-    }
-}
-
-impl Period {
-    /// When something that happened `at` must be erased, both in microseconds since 1970, by the calendar in UTC.
-    fn until(&self, at: i64) -> Result<i64, Fault> {
-        let ends = Timestamp::from_microsecond(at).and_then(|at| {
-            at.to_zoned(TimeZone::UTC)
-                .checked_add(i64::from(self.months).months())
-        });
-        Ok(ends
-            .map_err(|error| Fault::new("the end of a retention period", error))?
-            .timestamp()
-            .as_microsecond())
+/// Whether the store can tell the moments from which these rules count. `Err` is the answer if it can't.
+pub(crate) fn countable(rules: &[RetentionRule]) -> Result<(), Answer> {
+    let known = |rule: &RetentionRule| match rule.class.as_str() {
+        TRANSACTIONS => matches!(
+            rule.from,
+            StartingPoint::Completion | StartingPoint::YearEnd
+        ),
+        SERVER_LOGS => rule.from == StartingPoint::Entry,
+        // Of what isn't here nothing is kept.
+        _ => true,
+    };
+    match rules.iter().find(|rule| !known(rule)) {
+        None => Ok(()),
+        Some(rule) => Err(Answer::Refused {
+            reason: RULE_UNKNOWN.to_owned(),
+            detail: format!("{} can't be counted from there", rule.class),
+        }),
     }
 }
 
@@ -79,40 +59,51 @@ pub(crate) struct Moved {
     pub entries: u64,
 }
 
+impl Moved {
+    /// By class.
+    pub fn classes(self) -> [(String, u64); 2] {
+        [
+            (TRANSACTIONS.to_owned(), self.orders),
+            (SERVER_LOGS.to_owned(), self.entries),
+        ]
+    }
+}
+
 /// Copies what must be kept, without name, address or account. The caller erases the live rows in the same transaction.
 pub(crate) async fn keep(
     connection: &mut AnyConnection,
-    retention: &Retention,
+    rules: &[RetentionRule],
     deletion: &str,
     account: &str,
     now: SystemTime,
 ) -> Result<Moved, Fault> {
     let now = micros(now);
     let mut moved = Moved::default();
-    let orders = order::completed(connection, account).await?;
-    let entries = access::entries(connection, account).await?;
-    if orders.is_empty() && entries.is_empty() {
-        return Ok(moved);
-    }
-    let pseudonym = pseudonym(connection, deletion).await?;
-    for order in orders {
-        let until = retention.transactions.until(order.completed_at)?;
-        if until > now {
-            insert_order(connection, &pseudonym, &order, until).await?;
-            moved.orders += 1;
+    let rule = |class: &str| rules.iter().find(|rule| rule.class == class);
+    if let Some(rule) = rule(TRANSACTIONS) {
+        for order in order::completed(connection, account).await? {
+            let until = micros(rule.until(Starting::Completed(time(order.completed_at)))?);
+            if until > now {
+                let pseudonym = pseudonym(connection, deletion, rule).await?;
+                insert_order(connection, &pseudonym, &order, until).await?;
+                moved.orders += 1;
+            }
         }
     }
-    for entry in entries {
-        let until = retention.server_logs.until(entry.accessed_at)?;
-        if until > now {
-            insert_entry(connection, &pseudonym, &entry, until).await?;
-            moved.entries += 1;
+    if let Some(rule) = rule(SERVER_LOGS) {
+        for entry in access::entries(connection, account).await? {
+            let until = micros(rule.until(Starting::Entered(time(entry.accessed_at)))?);
+            if until > now {
+                let pseudonym = pseudonym(connection, deletion, rule).await?;
+                insert_entry(connection, &pseudonym, &entry, until).await?;
+                moved.entries += 1;
+            }
         }
     }
     Ok(moved)
 }
 
-/// Really erases what was kept for the deletion and is past its period. Gives the numbers of orders and log entries.
+/// Really erases what was kept for the deletion and has ended by then. Gives the numbers of orders and log entries.
 pub(crate) async fn expire(
     connection: &mut AnyConnection,
     deletion: &str,
@@ -134,68 +125,77 @@ pub(crate) async fn expire(
     .bind(micros(now))
     .execute(&mut *connection)
     .await?;
-    sqlx::query(
+    for statement in [
         "DELETE FROM retention WHERE deletion = $1 \
          AND NOT EXISTS (SELECT 1 FROM retained_order WHERE retained_order.pseudonym = retention.pseudonym) \
          AND NOT EXISTS (SELECT 1 FROM retained_log WHERE retained_log.pseudonym = retention.pseudonym)",
-    )
-    .bind(deletion)
-    .execute(connection)
-    .await?;
+        "DELETE FROM retention_class WHERE deletion = $1 \
+         AND NOT EXISTS (SELECT 1 FROM retention WHERE retention.deletion = retention_class.deletion)",
+    ] {
+        sqlx::query(statement)
+            .bind(deletion)
+            .execute(&mut *connection)
+            .await?;
+    }
     Ok(Moved {
         orders: orders.rows_affected(),
         entries: entries.rows_affected(),
     })
 }
 
-/// What is kept for the deletion, by class, each until the last of its records ends.
+/// What is kept for the deletion, by class: until the last of its records ends, and when the first does. By which law was said
+/// when it was kept; what is older than that was kept by those of mainland China.
 pub(crate) async fn retained(
     connection: &mut AnyConnection,
-    retention: &Retention,
     deletion: &str,
 ) -> Result<Vec<Retained>, sqlx::Error> {
-    let rows: Vec<(String, i64, i64)> = sqlx::query_as(
-        "SELECT 'transactions', COUNT(*), COALESCE(MAX(until), 0) FROM retained_order \
-             WHERE pseudonym = (SELECT pseudonym FROM retention WHERE deletion = $1) \
-         UNION ALL SELECT 'server_logs', COUNT(*), COALESCE(MAX(until), 0) FROM retained_log \
-             WHERE pseudonym = (SELECT pseudonym FROM retention WHERE deletion = $1)",
+    let rows: Vec<(String, String, i64, i64, i64)> = sqlx::query_as(
+        "SELECT kept.class, COALESCE(MAX(retention_class.legal_basis), CASE kept.class \
+             WHEN 'transactions' THEN 'E-Commerce Law of the PRC, Art. 31' \
+             ELSE 'Cybersecurity Law of the PRC, Art. 21(3)' END), COUNT(*), MIN(kept.until), MAX(kept.until) \
+         FROM (SELECT retention.deletion, 'transactions' AS class, retained_order.until \
+             FROM retention JOIN retained_order ON retained_order.pseudonym = retention.pseudonym \
+         UNION ALL SELECT retention.deletion, 'server_logs', retained_log.until \
+             FROM retention JOIN retained_log ON retained_log.pseudonym = retention.pseudonym) AS kept LEFT JOIN retention_class \
+             ON retention_class.deletion = kept.deletion AND retention_class.class = kept.class \
+         WHERE kept.deletion = $1 GROUP BY kept.class ORDER BY kept.class",
     )
     .bind(deletion)
     .fetch_all(connection)
     .await?;
-    Ok(rows
-        .into_iter()
-        .filter(|(_, count, _)| *count > 0)
-        .map(|(class, count, until)| {
-            let period = if class == "transactions" {
-                &retention.transactions
-            } else {
-                &retention.server_logs
-            };
-            Retained {
-                class,
-                legal_basis: period.legal_basis.clone(),
-                count,
-                until: time(until),
-            }
-        })
-        .collect())
+    let retained = |(class, legal_basis, count, next, until)| Retained {
+        class,
+        legal_basis,
+        count,
+        until: time(until),
+        next: (next < until).then(|| time(next)),
+    };
+    Ok(rows.into_iter().map(retained).collect())
 }
 
 /// What is kept for a deletion (its id, without `deletions/`): for the demo's last look and for tests.
 ///
 /// Errors: the database is away.
-pub async fn kept(
-    store: &Store,
-    retention: &Retention,
-    deletion: &str,
-) -> anyhow::Result<Vec<Retained>> {
+pub async fn kept(store: &Store, deletion: &str) -> anyhow::Result<Vec<Retained>> {
     let mut connection = store.pool().acquire().await?;
-    Ok(retained(&mut connection, retention, deletion).await?)
+    Ok(retained(&mut connection, deletion).await?)
 }
 
-/// The deletion's own pseudonym: random, so that nothing can be computed back from it.
-async fn pseudonym(connection: &mut AnyConnection, deletion: &str) -> Result<String, sqlx::Error> {
+/// The deletion's own pseudonym: random, so that nothing can be computed back from it. With it, the law of the class.
+async fn pseudonym(
+    connection: &mut AnyConnection,
+    deletion: &str,
+    rule: &RetentionRule,
+) -> Result<String, sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO retention_class (deletion, class, legal_basis) VALUES ($1, $2, $3) \
+         ON CONFLICT (deletion, class) DO NOTHING",
+    )
+    .bind(deletion)
+    .bind(&rule.class)
+    .bind(&rule.legal_basis)
+    .execute(&mut *connection)
+    .await?;
     sqlx::query("INSERT INTO retention (deletion, pseudonym) VALUES ($1, $2) ON CONFLICT (deletion) DO NOTHING")
         .bind(deletion)
         .bind(Uuid::new_v4().to_string())
@@ -247,23 +247,4 @@ async fn insert_entry(
     .execute(connection)
     .await
     .map(drop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn three_years_end_on_the_same_day_of_the_calendar_and_not_after_1095_days() {
-        let at = |text: &str| text.parse::<Timestamp>().unwrap().as_microsecond();
-        let period = Retention::default().transactions;
-        assert_eq!(
-            period.until(at("2023-05-06T07:08:09Z")).unwrap(),
-            at("2026-05-06T07:08:09Z")
-        );
-        assert_eq!(
-            period.until(at("2024-02-29T00:00:00Z")).unwrap(),
-            at("2027-02-28T00:00:00Z")
-        );
-    }
 }

@@ -11,6 +11,9 @@ use crate::case;
 use crate::evidence;
 use crate::periods::Periods;
 
+/// The class of what remains.
+pub(crate) const DECISIONS: &str = "support_decisions";
+
 /// What is held, by category; sizes are bytes. Categories without items are left out, and so is what is retained: it is no longer
 /// the account's.
 ///
@@ -118,22 +121,42 @@ pub(crate) async fn forget(tx: &mut AnyConnection, id: &str) -> Result<(), sqlx:
     Ok(())
 }
 
+/// Erases the decisions that were kept of a deletion and have ended by then. Gives how many.
+pub(crate) async fn expire(
+    tx: &mut AnyConnection,
+    deletion: &str,
+    ended_by: SystemTime,
+) -> Result<u64, sqlx::Error> {
+    let ended: Vec<(String,)> =
+        sqlx::query_as("SELECT id FROM desk_case WHERE erased_by = $1 AND due_at <= $2")
+            .bind(deletion)
+            .bind(micros(ended_by))
+            .fetch_all(&mut *tx)
+            .await?;
+    for (id,) in &ended {
+        forget(tx, id).await?;
+    }
+    Ok(ended.len() as u64)
+}
+
 pub(crate) async fn retained(
     tx: &mut AnyConnection,
     periods: &Periods,
     deletion: &str,
 ) -> Result<Vec<Retained>, sqlx::Error> {
-    let (count, until): (i64, Option<i64>) =
-        sqlx::query_as("SELECT COUNT(*), MAX(due_at) FROM desk_case WHERE erased_by = $1")
-            .bind(deletion)
-            .fetch_one(tx)
-            .await?;
+    let (count, next, until): (i64, Option<i64>, Option<i64>) = sqlx::query_as(
+        "SELECT COUNT(*), MIN(due_at), MAX(due_at) FROM desk_case WHERE erased_by = $1",
+    )
+    .bind(deletion)
+    .fetch_one(tx)
+    .await?;
     Ok(until
         .map(|until| Retained {
-            class: "support_decisions".to_owned(),
+            class: DECISIONS.to_owned(),
             legal_basis: periods.decisions_basis.clone(),
             count,
             until: time(until),
+            next: next.filter(|next| *next < until).map(time),
         })
         .into_iter()
         .collect())

@@ -55,6 +55,18 @@ impl Holder for Desk {
         work.finish(seal::erased(counts, retained)).await
     }
 
+    async fn expire(&self, mut work: Work, order: &Order) -> Result<Answer, Fault> {
+        let ended_by = match seal::ended_by(order, SystemTime::now()) {
+            Ok(ended_by) => ended_by,
+            Err(not_yet) => return Ok(not_yet),
+        };
+        let deletion = seal::deletion_of(&order.command).unwrap_or_default();
+        let ended = holding::expire(work.tx(), deletion, ended_by).await?;
+        let retained = holding::retained(work.tx(), &self.periods, deletion).await?;
+        let counts = [(holding::DECISIONS.to_owned(), ended)];
+        work.finish(seal::expired(counts, retained)).await
+    }
+
     async fn retained(
         &self,
         connection: &mut AnyConnection,

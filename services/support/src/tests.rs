@@ -115,6 +115,8 @@ impl Bench {
 fn order(verb: &str) -> Order {
     Order {
         horizon: None,
+        retention: Vec::new(),
+        ended_by: None,
         command: format!("deletions/d1/commands/1-{verb}-support"),
         account: ACCOUNT.to_owned(),
         deadline: None,

@@ -389,6 +389,8 @@ pub fn answer_to(
 pub fn command(name: &str) -> Order {
     Order {
         horizon: None,
+        retention: Vec::new(),
+        ended_by: None,
         command: format!("deletions/d1/commands/{name}"),
         account: ACCOUNT.to_owned(),
         deadline: None,

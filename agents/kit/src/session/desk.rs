@@ -259,6 +259,8 @@ mod tests {
     fn job(command: &str, account: &str) -> Arc<Job> {
         let order = Order {
             horizon: None,
+            retention: Vec::new(),
+            ended_by: None,
             command: command.to_owned(),
             account: account.to_owned(),
             deadline: None,

@@ -88,6 +88,14 @@ impl Shared {
                 let cleared = self.code.clear_real_name(&request).await;
                 cleared.map(wire::standing::cleared)
             }
+            Question::CheckIdentifier(kind, value) => {
+                let standing = self.code.check_identifier(kind, &value).await;
+                standing.map(wire::retention::standing)
+            }
+            Question::ReleaseIdentifier(kind, value) => {
+                let standing = self.code.release_identifier(kind, &value).await;
+                standing.map(wire::retention::standing)
+            }
             Question::DescribeDevice { account, device } => {
                 let described = self.code.describe_device(&account, &device).await;
                 described.map(wire::device::described)

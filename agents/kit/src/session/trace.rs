@@ -165,6 +165,8 @@ mod tests {
     fn order(command: &Command) -> Order {
         Order {
             horizon: None,
+            retention: Vec::new(),
+            ended_by: None,
             command: command.name.clone(),
             account: "ann".to_owned(),
             deadline: None,

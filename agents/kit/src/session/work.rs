@@ -92,6 +92,7 @@ impl Shared {
             Verb::Unseal => self.code.unseal(&job.order).await,
             Verb::Erase => self.code.act(&job.order).await,
             Verb::Probe => self.code.probe(&job.order).await,
+            Verb::Expire => self.code.expire(&job.order).await,
         }
     }
 

@@ -211,6 +211,8 @@ fn unpacked(archive: Vec<u8>) -> BTreeMap<String, Vec<u8>> {
 fn order(command: &str) -> Order {
     Order {
         horizon: None,
+        retention: Vec::new(),
+        ended_by: None,
         command: format!("deletions/d1/commands/{command}"),
         account: ACCOUNT.to_owned(),
         deadline: None,

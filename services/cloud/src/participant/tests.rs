@@ -11,6 +11,8 @@ const ACCOUNT: &str = "a-4711";
 fn order(command: &str) -> Order {
     Order {
         horizon: None,
+        retention: Vec::new(),
+        ended_by: None,
         command: format!("deletions/d1/commands/{command}"),
         account: ACCOUNT.to_owned(),
         deadline: None,

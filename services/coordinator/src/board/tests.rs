@@ -112,7 +112,13 @@ fn hear(board: &mut Board, deletion: &Deletion, answer: &Answer) {
     };
     let account = &deletion.account;
     board
-        .hear(&who("cloud"), &name, account, answer, Instant::now())
+        .hear(
+            &who("cloud"),
+            &name,
+            account,
+            answer,
+            (Instant::now(), farewell_core::Time::default()),
+        )
         .unwrap();
 }
 
@@ -156,7 +162,13 @@ fn a_done_mask_of_an_earlier_revision_is_not_taken_for_that_of_a_later_round() {
     board.admit(owed(&again), Arc::clone(&plan));
     // What was committed before the second round is heard of after it.
     let done = verifying.done | plan.probes();
-    assert!(!board.settled(first.id, verifying.revision, done, None, Vec::new()));
+    assert!(!board.settled(
+        first.id,
+        verifying.revision,
+        (done, Mask::EMPTY),
+        None,
+        Vec::new()
+    ));
     assert_eq!(board.deletion(first.id).unwrap().0.done, again.done);
 }
 
@@ -231,7 +243,13 @@ fn commands_with_long_rosters_are_spread_so_that_no_frame_ends_the_stream() {
         };
         board.admit(owed(&deletion), Arc::clone(&plan));
         let (revision, done) = (deletion.revision, deletion.done);
-        assert!(board.settled(deletion.id, revision, done, None, vec![roster]));
+        assert!(board.settled(
+            deletion.id,
+            revision,
+            (done, Mask::EMPTY),
+            None,
+            vec![roster]
+        ));
     }
     let mut queue = seat(&mut board, SESSION);
     assert_eq!(dispatch(&mut board, Instant::now()), 40);

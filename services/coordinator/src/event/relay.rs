@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use farewell_core::DeletionId;
+use farewell_core::policy::retention::Identifier;
 use farewell_ledger::{Announcement, BATCH_ROWS_MAX, Error, Event};
 use farewell_runtime::shutdown::Shutdown;
 use tokio::time::sleep;
@@ -43,7 +44,15 @@ async fn relay(center: &Center) -> Result<usize, Error> {
         return Ok(0);
     }
     for told in &batch {
-        tracing::info!(target: "farewell::announce", deletion = %told.deletion, state = told.state, at = %told.at, "told");
+        match Identifier::from_code(told.state) {
+            // Not which: nobody here knows it.
+            Some(kind) => {
+                tracing::info!(target: "farewell::announce", deletion = %told.deletion, kind = kind.word(), at = %told.at, "identifier-recycled");
+            }
+            None => {
+                tracing::info!(target: "farewell::announce", deletion = %told.deletion, state = told.state, at = %told.at, "told");
+            }
+        }
     }
     let events = events(center, &batch).await?;
     center.ledger.announced(&fence, &batch, &events).await?;

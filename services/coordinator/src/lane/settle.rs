@@ -30,6 +30,8 @@ const GATHER_JOBS_MAX: usize = 16;
 pub struct SettleJob {
     pub deletion: DeletionId,
     pub work: Work,
+    /// Whoever says in it that something is kept under law.
+    pub keeps: Mask,
     /// For the refusal, if its evidence contradicts what is kept: the session's queue and the command's name.
     pub sender: (mpsc::Sender<Frame>, String),
     /// The participant, for counting.
@@ -54,6 +56,7 @@ struct Group {
     /// The latest round that is answered, and the legs that were asked in it.
     round: u16,
     legs: Mask,
+    keeps: Mask,
     /// Legs that count as being settled until this group is done with.
     heard: Mask,
     /// Turns that follow from it.
@@ -106,7 +109,7 @@ async fn flush(center: &Arc<Center>, jobs: impl Iterator<Item = SettleJob>) {
                 // Whoever contradicts itself, finds residue or refuses moves nothing forward in this batch.
                 let calm = group.events.is_empty();
                 let advance = if calm {
-                    board.advance(*id, group.legs, now)
+                    board.advance(*id, (group.legs, group.keeps), now)
                 } else {
                     None
                 };
@@ -117,6 +120,7 @@ async fn flush(center: &Arc<Center>, jobs: impl Iterator<Item = SettleJob>) {
                     receipts,
                     round: group.round,
                     legs,
+                    retains: group.keeps,
                     advance,
                 }
             })
@@ -171,7 +175,8 @@ async fn flush(center: &Arc<Center>, jobs: impl Iterator<Item = SettleJob>) {
                 landed.push(moved.clone());
             }
             let moves = moved.is_some();
-            if !board.settled(id, revision, done, moved, seals) && !stale.contains(&id) {
+            let merged = (done, settlement.retains);
+            if !board.settled(id, revision, merged, moved, seals) && !stale.contains(&id) {
                 stale.push(id);
             } else if !moves && let Some(deletion) = board.idle(id) {
                 idle.push(deletion.clone());
@@ -200,6 +205,7 @@ async fn flush(center: &Arc<Center>, jobs: impl Iterator<Item = SettleJob>) {
 
 impl Group {
     fn add(&mut self, job: SettleJob, center: &Center) {
+        self.keeps = self.keeps | job.keeps;
         match &job.work {
             Work::Settle(receipt) => {
                 self.heard = self.heard | Mask::of(receipt.leg);

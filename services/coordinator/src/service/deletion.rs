@@ -7,7 +7,7 @@ use farewell_core::blocker::Blocker;
 use farewell_core::policy::{Channel, Factor};
 use farewell_core::{
     AccountId, Deletion, DeletionId, Event, Plan, Reason, RequestId, State, addendum, certificate,
-    deletion,
+    deletion, obligation,
 };
 use farewell_ledger::{Filter, Opened, Remembered};
 use farewell_proto::deletion::v1 as api;
@@ -372,9 +372,12 @@ impl DeletionService for Deletions {
                 certificate::issue(&deletion, &plan, &receipts).map_err(error::refused)?;
             let addenda = ledger.addenda(id).await.map_err(unread)?;
             let addenda = addenda.iter().map(|kept| addendum::issue(&plan, kept));
+            let mut addenda: Vec<_> = addenda.collect::<Result<_, _>>().map_err(error::refused)?;
+            let expiries = obligation::addenda(&deletion, &plan, &receipts);
+            addenda.extend(expiries.map_err(error::refused)?);
             Ok(api::GetCertificateResponse {
                 document: document.into(),
-                addenda: addenda.collect::<Result<_, _>>().map_err(error::refused)?,
+                addenda,
             })
         });
         Ok(Response::new(certified.await?))

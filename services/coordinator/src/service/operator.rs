@@ -23,7 +23,7 @@ use crate::telling::IDENTITY;
 use crate::wire::timestamp;
 
 /// State codes of deletions that somebody may owe something to: all but those awaiting verification, purged or expired.
-const UNFINISHED: [i16; 5] = [2, 3, 4, 6, 7];
+const UNFINISHED: [i16; 6] = [2, 3, 4, 5, 6, 7];
 
 /// How long an overview waits for identity.
 const LETTERS_MAX: Duration = Duration::from_secs(1);

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use farewell_core::blocker::{self, Blocker, Class, Overrider};
 use farewell_core::condition::{self, Condition, Kind};
-use farewell_core::receipt::{Evidence, Kept};
-use farewell_core::{CommandName, Deletion, Mask, Plan, State, Time, Verb};
+use farewell_core::receipt::{Evidence, Kept, Retention};
+use farewell_core::{CommandName, Deletion, Mask, Plan, State, Time, Verb, obligation};
 use farewell_proto::deletion::v1 as api;
 
 use crate::board::{LegProgress, Stage};
@@ -63,6 +63,7 @@ pub fn brief(deletion: &Deletion) -> api::Deletion {
             .map_or_else(Vec::new, |overdue| overdue.reasons.clone()),
         conditions: Vec::new(),
         legs: Vec::new(),
+        obligations: Vec::new(),
     }
 }
 
@@ -88,6 +89,7 @@ pub fn full(
         // Another than ours was counted by a program that knows more holidays, or less.
         deadline_provisional: under_way && (due.provisional || due.at != deletion.deadline),
         legs: legs(deletion, plan, receipts, &progress),
+        obligations: obligations(deletion, plan, receipts),
         conditions: conditions
             .into_iter()
             .map(|condition| present_condition(condition, language))
@@ -111,10 +113,11 @@ fn legs(
         deletion.state,
         State::Revoked { sealed: true, .. } | State::Denied { sealed: true, .. }
     );
+    let expiries = plan.expires() & (deletion.expiring | deletion.done);
     let shown = if sealed {
         plan.seals() | plan.unseals()
     } else {
-        plan.seals() | plan.required()
+        plan.seals() | plan.required() | expiries
     };
     let owed = deletion.owes(plan);
     plan.legs()
@@ -189,15 +192,7 @@ fn leg_state(
 }
 
 fn with_evidence(leg: api::Leg, settled_at: Time, evidence: Evidence) -> api::Leg {
-    let retained = evidence
-        .retained
-        .into_iter()
-        .map(|retention| api::Retention {
-            class: retention.class,
-            legal_basis: retention.legal_basis,
-            count: retention.count,
-            until_time: Some(timestamp(retention.until)),
-        });
+    let retained = evidence.retained.into_iter().map(present_retention);
     let devices = evidence.devices.into_iter().map(|device| api::LegDevice {
         device: format!("devices/{}", device.device.as_str()),
         binding_epoch: device.binding_epoch,
@@ -216,6 +211,30 @@ fn with_evidence(leg: api::Leg, settled_at: Time, evidence: Evidence) -> api::Le
         progress: String::new(),
         ..leg
     }
+}
+
+fn present_retention(kept: Retention) -> api::Retention {
+    api::Retention {
+        class: kept.class,
+        legal_basis: kept.legal_basis,
+        count: kept.count,
+        until_time: Some(timestamp(kept.until)),
+    }
+}
+
+/// What law still keeps. Nothing before the purge: it may yet change.
+fn obligations(deletion: &Deletion, plan: &Plan, receipts: &[Kept]) -> Vec<api::Obligation> {
+    let open = matches!(deletion.state, State::Purged { .. }) && deletion.closed_at.is_none();
+    let owed = open.then(|| obligation::of(plan, receipts).ok()).flatten();
+    let owed = owed.into_iter().flatten().map(|owed| {
+        let leg = plan.leg(owed.leg);
+        api::Obligation {
+            participant: leg.map_or_else(String::new, |leg| leg.participant.to_string()),
+            next_time: Some(timestamp(owed.kept.ends_next())),
+            retention: Some(present_retention(owed.kept)),
+        }
+    });
+    owed.collect()
 }
 
 /// Something in the way of a deletion.

@@ -27,7 +27,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// What a watcher gets.
 pub type Watch = Pin<Box<dyn Stream<Item = Result<WatchDeletionResponse, Status>> + Send>>;
 
-/// One deletion at once and at every change, until it is closed.
+/// One deletion at once and at every change, until it is closed or purged.
 pub fn one(
     center: Arc<Center>,
     (id, language): (DeletionId, Language),
@@ -52,7 +52,8 @@ pub fn one(
             {
                 return;
             }
-            if shown.close_time.is_some() {
+            // What law keeps on is owed for years: nobody waits for that here.
+            if shown.close_time.is_some() || shown.purge_time.is_some() {
                 return;
             }
             // Any change may be ours: looking is cheaper than searching the batch.

@@ -132,6 +132,30 @@ impl Deletion {
                 next.held = false;
                 next.follow(plan, now);
             }
+            (State::Purged { .. }, Event::Kept { owing, next: ends })
+                if self.keeps() && self.done.covers(self.expiring) =>
+            {
+                next.expiring = Mask::EMPTY;
+                next.retains = *owing;
+                (next.attention_at, next.closed_at) = match ends {
+                    Some(ends) if !owing.is_empty() => (Some(*ends), None),
+                    Some(_) | None => (None, Some(now)),
+                };
+            }
+            // Whoever is asked twice at a time would be asked under two names.
+            (State::Purged { .. }, Event::Ended(legs))
+                if self.keeps()
+                    && self.done.covers(self.expiring)
+                    && !legs.is_empty()
+                    && plan.expires().covers(*legs)
+                    && self.attention_at.is_some_and(|at| at <= now) =>
+            {
+                next.expiring = *legs;
+                next.round = self.round.checked_add(1).ok_or(Reason::IllegalState)?;
+                next.done = self.done & !*legs;
+                next.refused = self.refused & !*legs;
+                next.attention_at = Some(now);
+            }
             (_, Event::Recounted) if self.due_again(plan) => {
                 next.deadline = self.due(plan).at;
             }
@@ -316,7 +340,8 @@ impl Deletion {
             state,
             State::Revoked { sealed: true, .. } | State::Denied { sealed: true, .. }
         );
-        (self.attention_at, self.closed_at) = if unsealing {
+        let keeping = matches!(state, State::Purged { .. }) && !self.retains.is_empty();
+        (self.attention_at, self.closed_at) = if unsealing || keeping {
             (Some(now), None)
         } else {
             (None, Some(now))

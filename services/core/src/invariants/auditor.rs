@@ -322,11 +322,26 @@ impl<'a, F: Fn(u32) -> Option<&'a Plan>> Auditor<F> {
         self.held_to(after.round >= before.round, Invariant::S9, || {
             format!("{id} went back to an earlier round")
         });
+        // A round of expiries begins where something has ended, and none before.
+        let expires = after.round == before.round + 1
+            && !after.expiring.is_empty()
+            && matches!(before.state, State::Purged { .. });
         let kept = !before.state.terminal()
-            || (same && before.need == after.need && before.round == after.round);
+            || (same && before.need == after.need && (before.round == after.round || expires));
         self.held_to(kept, Invariant::S4, || {
             format!("{id} had ended in {}", before.state.word())
         });
+        let reopened = before.closed_at.is_some() && after.closed_at != before.closed_at;
+        self.held_to(!reopened, Invariant::S4, || format!("{id} was closed"));
+        if expires
+            && !before
+                .attention_at
+                .is_some_and(|at| after.attention_at >= Some(at))
+        {
+            self.held_to(false, Invariant::S24, || {
+                format!("{id}: somebody is asked before anything has ended")
+            });
+        }
         let back = before.state.begun().is_some() && after.state.begun().is_none();
         self.held_to(!back, Invariant::S5, || {
             format!("{id} came back over the point of no return")
@@ -464,6 +479,10 @@ impl<'a, F: Fn(u32) -> Option<&'a Plan>> Auditor<F> {
         let opens = name.verb == Verb::Unseal && !lifting;
         self.held_to(!opens, Invariant::S6, || {
             format!("{name} in {}", row.state.word())
+        });
+        let early = name.verb == Verb::Expire && !row.expiring.has(leg);
+        self.held_to(!early, Invariant::S24, || {
+            format!("{name} and nothing has ended")
         });
         let hasty = name.verb == Verb::Seal && !row.verified();
         self.held_to(!hasty, Invariant::S17, || {

@@ -27,6 +27,7 @@ pub fn check_ledger(deletion: &Deletion, plan: &Plan, receipts: &[Kept]) -> Vec<
     look.verified_first();
     look.times_ascend();
     look.end_is_an_end();
+    look.keeps_what_it_says();
     look.violations
 }
 
@@ -154,12 +155,19 @@ impl Look<'_> {
     /// The receipt that settles a leg: the newest, and for a probe of the present round and clean.
     fn settled(&self, index: LegIndex) -> bool {
         let verb = self.plan.leg(index).map(|leg| leg.verb);
+        // Rounds that follow the purge are of expiries: nobody is probed again.
+        let erasing = |kept: &&Kept| !self.plan.expires().has(kept.receipt.leg);
+        let last = self.receipts.iter().filter(erasing);
+        let round = match self.deletion.state {
+            State::Purged { .. } => last.map(|kept| kept.receipt.round).max().unwrap_or(0),
+            _ => self.deletion.round,
+        };
         self.receipts
             .iter()
             .map(|kept| &kept.receipt)
             .any(|receipt| {
                 let fits = verb != Some(Verb::Probe)
-                    || (receipt.round == self.deletion.round
+                    || (receipt.round == round
                         && receipt
                             .read()
                             .is_ok_and(|evidence| evidence.outcome != Outcome::Residue));
@@ -204,6 +212,55 @@ impl Look<'_> {
             !past || self.deletion.verified(),
             Invariant::S17,
             "it went on without being verified",
+        );
+    }
+
+    /// Who keeps something is on record, and is asked; who kept something says that it is gone before the end.
+    fn keeps_what_it_says(&mut self) {
+        let (deletion, plan) = (self.deletion, self.plan);
+        let purged = matches!(deletion.state, State::Purged { .. });
+        self.held_to(
+            plan.expires().covers(deletion.retains | deletion.expiring),
+            Invariant::S7,
+            "somebody keeps what nobody may",
+        );
+        self.held_to(
+            purged || deletion.expiring.is_empty(),
+            Invariant::S5,
+            "what law keeps is asked for before the purge",
+        );
+        let mut last: Vec<(LegIndex, bool)> = Vec::new();
+        for kept in self.receipts {
+            let leg = plan.leg(kept.receipt.leg);
+            let Some(leg) = leg.filter(|leg| leg.verb != Verb::Seal) else {
+                continue;
+            };
+            let Some(expiry) = plan.find(&leg.participant, Verb::Expire) else {
+                continue;
+            };
+            let keeps = kept
+                .receipt
+                .read()
+                .is_ok_and(|evidence| !evidence.retained.is_empty());
+            // Only an expiry unsays what was said before it.
+            if keeps || leg.verb == Verb::Expire {
+                last.retain(|(known, _)| *known != expiry);
+                last.push((expiry, keeps));
+            }
+        }
+        let keeping: Mask = last
+            .into_iter()
+            .filter_map(|(leg, keeps)| keeps.then_some(leg))
+            .collect();
+        self.held_to(
+            deletion.closed_at.is_none() || !purged || keeping.is_empty(),
+            Invariant::S24,
+            "it is closed and something is kept",
+        );
+        self.held_to(
+            deletion.closed_at.is_some() || deletion.retains.covers(keeping),
+            Invariant::S24,
+            "something is kept and nobody would ask for it",
         );
     }
 

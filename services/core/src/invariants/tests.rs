@@ -23,6 +23,7 @@ fn answer(verb: Verb) -> Evidence {
         Verb::Unseal => Evidence::of(Outcome::Unsealed),
         Verb::Erase => counted(Outcome::Erased, 2),
         Verb::Probe => Evidence::of(Outcome::Clean),
+        Verb::Expire => counted(Outcome::Erased, 1),
     }
 }
 
@@ -70,6 +71,32 @@ impl Story {
             deletion: story.row.id,
             state: 5,
         });
+        story
+    }
+
+    /// Purged, and the store keeps something.
+    fn keeping() -> Self {
+        let mut story = Self::verifying();
+        let store = leg(&story.plan, Verb::Probe, "store");
+        let legs = story.plan.probes();
+        let mut receipts = story.receipts(legs);
+        let evidence = Evidence {
+            retained: vec![crate::receipt::Retention {
+                class: "transactions".to_owned(),
+                legal_basis: "E-Commerce Law of the PRC, Art. 31".to_owned(),
+                count: 1,
+                until: over() + DAY,
+                next: None,
+            }],
+            ..answer(Verb::Probe)
+        };
+        for kept in receipts.iter_mut().filter(|kept| kept.receipt.leg == store) {
+            kept.receipt = Receipt::new(store, 1, evidence.clone());
+        }
+        let retains =
+            crate::obligation::keepers(&story.plan, receipts.iter().map(|kept| &kept.receipt));
+        story.row = settle(&story.row.keeping(retains), legs, &story.plan, over()).unwrap();
+        story.write(1, receipts, legs);
         story
     }
 
@@ -652,7 +679,59 @@ const BREAKS: &[Break] = &[
             story
         },
     ),
+    (Invariant::S24, "asked to erase what has not ended", || {
+        let mut story = Story::keeping();
+        story.turn(&kept_until(over() + DAY), over());
+        story.send(Verb::Expire, "store");
+        story
+    }),
+    (Invariant::S24, "closed while something is kept", || {
+        let mut story = Story::keeping();
+        story.force(Some(1), |row| {
+            row.attention_at = None;
+            row.closed_at = Some(over());
+        });
+        story
+    }),
+    (Invariant::S24, "kept and owed by nobody", || {
+        let mut story = Story::keeping();
+        story.force(Some(1), |row| row.retains = Mask::EMPTY);
+        story
+    }),
+    (Invariant::S4, "opened again after the end", || {
+        let mut story = Story::purged();
+        story.force(Some(1), |row| {
+            row.attention_at = Some(over());
+            row.closed_at = None;
+        });
+        story
+    }),
 ];
+
+fn kept_until(ends: Time) -> Event {
+    Event::Kept {
+        owing: Mask::of(leg(&cn(), Verb::Expire, "store")),
+        next: Some(ends),
+    }
+}
+
+#[test]
+fn what_law_kept_may_be_erased_after_the_end() {
+    let mut story = Story::keeping();
+    story.turn(&kept_until(over() + DAY), over());
+    let store = Mask::of(leg(&story.plan, Verb::Expire, "store"));
+    story.turn(&Event::Ended(store), over() + DAY);
+    story.send(Verb::Expire, "store");
+    story.act(Verb::Expire, "store", None);
+    story.settle(store);
+    let gone = Event::Kept {
+        owing: Mask::EMPTY,
+        next: None,
+    };
+    story.turn(&gone, over() + DAY);
+    assert_eq!(story.row.closed_at, Some(over() + DAY));
+    assert_eq!(story.check(), Ok(()));
+}
 
 #[test]
 fn every_history_that_may_never_be_seen_is_caught() {

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::retention;
 use super::{
-    Channel, Deadline, Extension, Factor, Length, Notices, Policy, Problem, RecentContact, Stage,
+    Channel, Deadline, Extension, Factor, Length, Notices, Policy, Problem, Quarantine,
+    RecentContact, Stage,
 };
 use crate::blocker::Class;
 use crate::calendar::Zone;
@@ -39,6 +41,9 @@ pub struct Document {
     pub extension: ExtensionDocument,
     /// `false`, unless said otherwise.
     pub real_name_review: Option<bool>,
+    /// All classes, or none: who names one names them all.
+    pub retention: Option<BTreeMap<String, retention::Class>>,
+    pub quarantine: Option<Quarantine>,
     pub stages: Option<Vec<Stage>>,
 }
 
@@ -122,6 +127,8 @@ impl Document {
                 deadline: self.extension.deadline.or(base.extension.deadline),
             },
             real_name_review: self.real_name_review.or(base.real_name_review),
+            retention: self.retention.or(base.retention),
+            quarantine: self.quarantine.or(base.quarantine),
             stages: self.stages.or(base.stages),
         }
     }
@@ -132,6 +139,7 @@ impl Document {
         // What is missing hides nothing of what is wrong.
         let filler = Self {
             blockers: BTreeMap::new(),
+            quarantine: None,
             ..Self::shipped("default").unwrap_or_default()
         };
         let filled = self.clone().over(filler);
@@ -192,6 +200,7 @@ impl Document {
                 "extension.deadline",
                 self.extension.allowed == Some(true) && self.extension.deadline.is_none(),
             ),
+            ("retention", self.retention.is_none()),
             ("stages", self.stages.is_none()),
         ]
         .into_iter()
@@ -243,6 +252,8 @@ impl Document {
                 order_life: devices.order_life?.0,
             },
             real_name_review: self.real_name_review.unwrap_or(false),
+            retention: Some(self.retention?),
+            quarantine: self.quarantine,
         })
     }
 }
@@ -301,6 +312,8 @@ impl From<&Policy> for Document {
                     .map(|extension| extension.deadline),
             },
             real_name_review: Some(policy.real_name_review),
+            retention: policy.retention.clone(),
+            quarantine: policy.quarantine.clone(),
             stages: Some(policy.stages.clone()),
         }
     }

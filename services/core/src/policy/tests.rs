@@ -59,7 +59,7 @@ fn what_a_document_says_wins_over_what_it_extends() {
 #[test]
 fn everything_that_is_missing_is_named_at_once() {
     let problems = Document::default().policy().unwrap_err();
-    assert_eq!(problems.len(), 24);
+    assert_eq!(problems.len(), 25);
     assert!(problems.iter().all(|it| it.message == "is required"));
     // And what is wrong, with it.
     let own: Document = toml::from_str("name = 'OURS'\ncooling_off = '400 days'").unwrap();
@@ -108,6 +108,23 @@ fn everything_that_is_wrong_is_named_at_once() {
             reset_consent: Some("Wipe it!".to_owned()),
             ..cn.devices.clone()
         },
+        retention: cn.retention.clone().map(|mut classes| {
+            let class = classes.remove("transactions").unwrap();
+            classes.insert("quarantined_fax".to_owned(), class.clone());
+            let lawless = String::new();
+            classes.insert(
+                "Orders".to_owned(),
+                retention::Class {
+                    legal_basis: lawless,
+                    ..class
+                },
+            );
+            classes
+        }),
+        quarantine: cn.quarantine.clone().map(|held| Quarantine {
+            legal_basis: "x".repeat(257),
+            ..held
+        }),
         stages: cn.stages.iter().take(1).flat_map(twice).collect(),
         ..cn
     };
@@ -137,6 +154,10 @@ fn everything_that_is_wrong_is_named_at_once() {
             "blockers.PARTICIPANT_UNREACHABLE",
             "blockers.points left",
             "channels.web",
+            "retention.Orders",
+            "retention.Orders",
+            "retention.quarantined_fax",
+            "quarantine.legal_basis",
             "stages",
             "stages"
         ]
@@ -156,6 +177,16 @@ fn a_plan_without_participants_is_refused() {
 fn what_somebody_should_have_thought_about_is_allowed_and_said() {
     let bold = Policy {
         channels: BTreeMap::from([(Channel::Phone, vec![])]),
+        retention: Some(BTreeMap::from([(
+            "letters".to_owned(),
+            retention::Class {
+                legal_basis: "a law".to_owned(),
+                from: retention::StartingPoint::Entry,
+                period: "6 years".parse().unwrap(),
+                custodian: "archive".parse().unwrap(),
+            },
+        )])),
+        quarantine: None,
         seal: false,
         probe: false,
         eligibility: false,
@@ -186,6 +217,8 @@ fn what_somebody_should_have_thought_about_is_allowed_and_said() {
             "blockers.PARTICIPANT_UNREACHABLE",
             "blockers.WALLET_BALANCE",
             "recent_contact.cooling_off",
+            "retention.letters",
+            "quarantine",
             "seal",
             "probe",
             "eligibility",
@@ -212,6 +245,8 @@ fn a_policy_that_was_stored_before_there_were_calendars_is_still_read() {
         "notices",
         "recent_contact",
         "extension",
+        "retention",
+        "quarantine",
     ] {
         assert!(fields.remove(younger).is_some(), "{younger}");
     }
@@ -225,8 +260,14 @@ fn a_policy_that_was_stored_before_there_were_calendars_is_still_read() {
         notices: Notices::default(),
         recent_contact: None,
         extension: None,
+        retention: None,
+        quarantine: None,
         ..Policy::cn()
     };
+    // What stores kept then they still keep, and nothing else is held back.
+    let store = "store".parse().unwrap();
+    assert_eq!(read.kept().of(&store).count(), 2);
+    assert!(!read.kept().keeps(&"identity".parse().unwrap()));
     assert_eq!(read, expected);
     assert_eq!(read.problems(), []);
 }

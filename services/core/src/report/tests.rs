@@ -35,6 +35,7 @@ fn answer(deletion: &Deletion, verb: Verb, name: &str, answer: &Answer) -> Resul
         deletion,
         &cn(),
         &[],
+        over(),
     )
 }
 
@@ -77,7 +78,16 @@ fn an_acknowledgement_is_never_matched_by_name_only() {
     let name = command(&deletion, Verb::Erase, "wearables");
     let answer = Answer::Done(counted(Outcome::Erased, 3));
     let hear = |sender: &str, name: &CommandName, account: &AccountId| {
-        judge(&who(sender), name, account, &answer, &deletion, &plan, &[])
+        judge(
+            &who(sender),
+            name,
+            account,
+            &answer,
+            &deletion,
+            &plan,
+            &[],
+            over(),
+        )
     };
     assert_eq!(
         hear("cloud", &name, &deletion.account),
@@ -108,6 +118,7 @@ fn an_acknowledgement_is_never_matched_by_name_only() {
         &deletion,
         &later,
         &[],
+        over(),
     );
     assert_eq!(verdict, Err(Reason::UnknownCommand));
 }
@@ -130,6 +141,7 @@ fn a_round_that_never_was_has_no_commands() {
             &deletion,
             &plan,
             &[],
+            over(),
         );
         assert_eq!(verdict, Err(Reason::UnknownCommand), "{name}");
     }
@@ -148,6 +160,7 @@ fn a_round_that_never_was_has_no_commands() {
         &second,
         &plan,
         &[],
+        over(),
     );
     assert_eq!(
         verdict,
@@ -345,6 +358,7 @@ fn residue_of_an_earlier_round_is_compared_and_reopens_nothing() {
         &second,
         &plan,
         &[],
+        over(),
     );
     assert!(matches!(verdict, Ok(Verdict::Compare(_))));
     assert!(matches!(second.state, State::Erasing(_)));
@@ -355,17 +369,19 @@ fn what_is_retained_names_its_class_its_law_and_its_end() {
     let plan = cn();
     let until = over() + 1000 * DAY;
     let invoice = Retention {
-        class: "invoice".to_owned(),
-        legal_basis: "tax".to_owned(),
+        class: "transactions".to_owned(),
+        legal_basis: "E-Commerce Law of the PRC, Art. 31".to_owned(),
         count: 2,
         until,
+        next: None,
     };
+    let open = erase_until(&plan, "store");
     let say = |retained: Vec<Retention>| {
         let evidence = Evidence {
             retained,
             ..Evidence::of(Outcome::Retained)
         };
-        done(&erasing(&plan), Verb::Erase, "wearables", evidence)
+        done(&open, Verb::Erase, "store", evidence)
     };
     assert!(matches!(say(vec![invoice.clone()]), Ok(Verdict::Settle(_))));
     let bad = [
@@ -410,6 +426,7 @@ fn every_device_of_the_roster_has_one_result_of_its_own_epoch() {
             &deletion,
             &plan,
             &roster(),
+            over(),
         )
     };
     assert!(matches!(say(wiped()), Ok(Verdict::Settle(_))));
@@ -521,6 +538,7 @@ fn a_participant_with_devices_cannot_say_that_it_found_nothing() {
         &deletion,
         &plan,
         &roster(),
+        over(),
     );
     assert_eq!(verdict, Err(Reason::DeviceMissing));
 }

@@ -66,6 +66,7 @@ impl Run {
             Verb::Seal | Verb::Unseal => self.policy.seal,
             Verb::Probe => self.policy.probe,
             Verb::Erase => true,
+            Verb::Expire => false,
         };
         let owed = |name: &farewell_core::ParticipantId| (verb, name.as_str().to_owned());
         self.policy

@@ -451,7 +451,8 @@ impl World {
                 ),
                 Duty::AskEligibility => Event::Eligible,
                 Duty::Advance => Event::Settled(Mask::EMPTY),
-                Duty::Wait(_) | Duty::NeedsPerson | Duty::Nothing => continue,
+                // Nothing is retained in these histories.
+                Duty::Oblige | Duty::Wait(_) | Duty::NeedsPerson | Duty::Nothing => continue,
             };
             let next = row.step(&event, plan, self.now).unwrap();
             let epoch = self.coordinators[place].epoch;
@@ -490,7 +491,7 @@ impl World {
         for leg in legs.iter().filter_map(|leg| plan(row).leg(leg)) {
             let round = match leg.verb {
                 Verb::Seal | Verb::Unseal => 1,
-                Verb::Erase | Verb::Probe => row.round,
+                Verb::Erase | Verb::Probe | Verb::Expire => row.round,
             };
             let name = CommandName {
                 deletion: row.id,
@@ -568,6 +569,8 @@ impl World {
                 }
                 _ => Evidence::of(Outcome::Clean),
             },
+            // Nothing is retained in these histories.
+            Verb::Expire => Evidence::of(Outcome::NotFound),
         };
         let evidence = self.answers.entry(key).or_insert(evidence).clone();
         let binding = evidence
@@ -682,14 +685,15 @@ impl World {
         let (id, plan, epoch) = (row.id, plan(row), self.coordinators[place].epoch);
         let roster = self.roster(row, sender);
         let stale = row.revision != self.store.rows[&id].revision;
-        let verdict = match report::judge(sender, name, account, answer, row, plan, &roster) {
-            Ok(verdict) => verdict,
-            Err(_) if stale => return Ok(None),
-            Err(_) => {
-                self.tally.refused += 1;
-                return Ok(Some(None));
-            }
-        };
+        let verdict =
+            match report::judge(sender, name, account, answer, row, plan, &roster, self.now) {
+                Ok(verdict) => verdict,
+                Err(_) if stale => return Ok(None),
+                Err(_) => {
+                    self.tally.refused += 1;
+                    return Ok(Some(None));
+                }
+            };
         match verdict {
             Verdict::Progress(_) | Verdict::Defer(..) => Ok(Some(None)),
             Verdict::NeedsPerson(leg) => {

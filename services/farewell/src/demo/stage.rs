@@ -232,11 +232,6 @@ impl Stage {
         self.database(line.name())
     }
 
-    /// What the store keeps.
-    pub fn retention(&self) -> farewell_store::Retention {
-        Service::default().retention()
-    }
-
     /// The certificate of a peer.
     ///
     /// Errors: it can't be read.

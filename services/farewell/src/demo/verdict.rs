@@ -51,7 +51,7 @@ impl Verdict {
             let kept = match service {
                 Name::Store => {
                     let id = deletion.name.trim_start_matches("deletions/");
-                    farewell_store::kept(&store, &stage.retention(), id).await?
+                    farewell_store::kept(&store, id).await?
                 }
                 Name::Identity | Name::Cloud | Name::Community | Name::Support => Vec::new(),
             };

@@ -12,7 +12,6 @@ use farewell_identity::{Rules, courier};
 use farewell_kit::session::Config as SessionConfig;
 use farewell_runtime::config::{Human, Problem, Problems, Validate, nested};
 use farewell_runtime::telemetry;
-use farewell_store::{Period, Retention};
 use farewell_support::{Periods, Vault, vault};
 use serde::Deserialize;
 
@@ -101,8 +100,6 @@ pub struct Service {
     pub rules: RulesChoice,
     /// Identity only: how notices are written.
     pub notices: NoticesChoice,
-    /// Store only: what law keeps.
-    pub retention: RetentionChoice,
     /// Support only: ports.
     pub listen: Listen,
     /// Support only: `VERSION:KEY`, or several of them with commas between; a key is 64 hexadecimal digits. Documents' keys lie
@@ -204,18 +201,6 @@ impl Validate for NoticesChoice {
     }
 }
 
-/// See [`Retention`].
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RetentionChoice {
-    /// Calendar months from each order's completion; 0 keeps nothing.
-    pub transactions_months: u16,
-    pub transactions_basis: String,
-    /// Calendar months from each log entry; 0 keeps nothing.
-    pub server_logs_months: u16,
-    pub server_logs_basis: String,
-}
-
 impl Default for Service {
     fn default() -> Self {
         Self {
@@ -232,7 +217,6 @@ impl Default for Service {
             pepper: Secret::default(),
             rules: RulesChoice::default(),
             notices: NoticesChoice::default(),
-            retention: RetentionChoice::default(),
             listen: Listen::default(),
             keys: Secret::default(),
             periods: PeriodsChoice::default(),
@@ -282,24 +266,11 @@ impl Default for RulesChoice {
     }
 }
 
-impl Default for RetentionChoice {
-    fn default() -> Self {
-        let kept = Retention::default();
-        Self {
-            transactions_months: kept.transactions.months,
-            transactions_basis: kept.transactions.legal_basis,
-            server_logs_months: kept.server_logs.months,
-            server_logs_basis: kept.server_logs.legal_basis,
-        }
-    }
-}
-
 impl Validate for Service {
     fn problems(&self, out: &mut Vec<Problem>) {
         database("database", &self.database, out);
         reach(&self.coordinators, self.window, out);
         self.tls.problems(self.plain, out);
-        nested("retention", &self.retention, out);
         nested("exports", &self.exports, out);
         nested("telemetry", &self.telemetry, out);
     }
@@ -349,27 +320,6 @@ impl Validate for RulesChoice {
             positive(key, duration, out);
             if duration.get() > CODE_LIFE_MAX {
                 out.push(Problem::new(key, "must be at most 1d"));
-            }
-        }
-    }
-}
-
-impl Validate for RetentionChoice {
-    fn problems(&self, out: &mut Vec<Problem>) {
-        for (key, months, basis) in [
-            (
-                "transactions_basis",
-                self.transactions_months,
-                &self.transactions_basis,
-            ),
-            (
-                "server_logs_basis",
-                self.server_logs_months,
-                &self.server_logs_basis,
-            ),
-        ] {
-            if months > 0 && basis.is_empty() {
-                out.push(Problem::new(key, "what is kept needs a law"));
             }
         }
     }
@@ -503,7 +453,6 @@ impl Service {
         Ok(farewell_store::Config {
             database: self.database(Name::Store),
             session: self.session(Name::Store)?,
-            retention: self.retention(),
         })
     }
 
@@ -558,19 +507,6 @@ impl Service {
             Ok((version, vault::key(key)?))
         });
         Vault::new(keys.collect::<Result<Vec<_>, vault::Error>>()?)
-    }
-
-    /// What law keeps.
-    pub fn retention(&self) -> Retention {
-        let kept = &self.retention;
-        let period = |months, basis: &String| Period {
-            months,
-            legal_basis: basis.clone(),
-        };
-        Retention {
-            transactions: period(kept.transactions_months, &kept.transactions_basis),
-            server_logs: period(kept.server_logs_months, &kept.server_logs_basis),
-        }
     }
 
     fn session(&self, service: Name) -> anyhow::Result<SessionConfig> {

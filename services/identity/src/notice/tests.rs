@@ -282,6 +282,8 @@ fn order(verb: &str) -> Order {
         deadline: None,
         devices: Vec::new(),
         horizon: None,
+        retention: Vec::new(),
+        ended_by: None,
         traceparent: String::new(),
     }
 }

@@ -137,6 +137,8 @@ async fn cases(name: &str, failures: usize) -> Vec<Case> {
 fn order(command: &str) -> Order {
     Order {
         horizon: None,
+        retention: Vec::new(),
+        ended_by: None,
         command: format!("deletions/d1/commands/{command}"),
         account: ACCOUNT.to_owned(),
         deadline: None,

@@ -45,7 +45,7 @@ pub const LANE_STATEMENTS: [(&str, &str); 3] = [
     ("settle", settle::SETTLE),
 ];
 
-const MIGRATIONS: [Step; 5] = [
+const MIGRATIONS: [Step; 6] = [
     (
         1,
         "ledger",
@@ -55,6 +55,11 @@ const MIGRATIONS: [Step; 5] = [
         2,
         "replay",
         include_str!("../../migrations/postgres/0002_replay.sql"),
+    ),
+    (
+        3,
+        "retention",
+        include_str!("../../migrations/postgres/0003_retention.sql"),
     ),
     (
         5,

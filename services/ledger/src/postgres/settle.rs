@@ -30,27 +30,27 @@ WITH fence AS MATERIALIZED (
          AS g(deletion, round, leg, fingerprint, sealed_devices, evidence)
 ), advanced AS (
     UPDATE deletion d
-    SET done = d.done | a.legs, refused = d.refused & ~a.legs, need = a.need, attention_at = a.attention_at,
+    SET done = d.done | a.legs, refused = d.refused & ~a.legs, retains = d.retains | CASE WHEN d.closed_at IS NULL THEN a.keeps ELSE 0 END, need = a.need, attention_at = a.attention_at,
         closed_at = a.closed_at, expires_at = a.expires_at, cooling_off_end = a.cooling_off_end,
         erase_at = a.erase_at, end_at = a.end_at, revision = a.revision, round = a.round, state = a.state,
         sealed = a.sealed, blockers = a.blockers
     FROM unnest($11::uuid[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[],
                 $17::bigint[], $18::bigint[], $19::bigint[], $20::bigint[], $21::integer[], $22::integer[],
-                $23::smallint[], $24::boolean[], $25::text[], $26::text[], $28::integer[])
+                $23::smallint[], $24::boolean[], $25::text[], $26::text[], $28::integer[], $30::bigint[], $31::bigint[])
          AS a(id, legs, done, need, attention_at, closed_at,
               expires_at, cooling_off_end, erase_at, end_at, revision, round,
-              state, sealed, blockers, word, asked)
+              state, sealed, blockers, word, asked, keeps, retains)
     WHERE (SELECT stands FROM fence) AND d.id = a.id AND d.revision = a.revision - 1 AND d.round = a.asked
       AND ((d.done | a.legs) & a.done) = a.done
       AND (a.state <> 5
-           OR (NOT d.held AND d.conflicts = 0
+           OR (NOT d.held AND d.conflicts = 0 AND ((d.retains | a.keeps) & ~a.retains) = 0
                AND a.id NOT IN (SELECT deletion FROM given WHERE kept <> fingerprint)))
     RETURNING d.id, d.done, d.revision, d.slot, d.account, d.state, d.end_at, a.word
 ), merged AS (
     UPDATE deletion d
     SET done = d.done | CASE WHEN d.round = s.round THEN s.legs ELSE 0 END,
-        refused = d.refused & ~CASE WHEN d.round = s.round THEN s.legs ELSE 0 END
-    FROM unnest($9::uuid[], $10::bigint[], $27::integer[]) AS s(id, legs, round)
+        refused = d.refused & ~CASE WHEN d.round = s.round THEN s.legs ELSE 0 END, retains = d.retains | CASE WHEN d.closed_at IS NULL THEN s.keeps ELSE 0 END
+    FROM unnest($9::uuid[], $10::bigint[], $27::integer[], $32::bigint[]) AS s(id, legs, round, keeps)
     WHERE (SELECT stands FROM fence) AND d.id = s.id AND s.id NOT IN (SELECT id FROM advanced)
     RETURNING d.id, d.done, d.revision
 ), appended AS (
@@ -159,6 +159,7 @@ struct Merges {
     id: Vec<Uuid>,
     legs: Vec<i64>,
     round: Vec<i32>,
+    keeps: Vec<i64>,
 }
 
 #[derive(Default)]
@@ -180,6 +181,8 @@ struct Advances {
     blockers: Vec<String>,
     word: Vec<&'static str>,
     asked: Vec<i32>,
+    keeps: Vec<i64>,
+    retains: Vec<i64>,
 }
 
 impl Set {
@@ -196,6 +199,7 @@ impl Set {
             set.merges.id.push(settlement.deletion.0);
             set.merges.legs.push(settlement.legs.bits());
             set.merges.round.push(settlement.round.into());
+            set.merges.keeps.push(settlement.retains.bits());
             if let Some(advance) = merge::advance(settlement) {
                 set.advances.push(settlement, advance);
             }
@@ -246,6 +250,9 @@ impl Set {
             .bind(&self.merges.round)
             .bind(&advances.asked)
             .bind(self.at)
+            .bind(&advances.keeps)
+            .bind(&advances.retains)
+            .bind(&self.merges.keeps)
     }
 }
 
@@ -270,5 +277,7 @@ impl Advances {
         self.blockers.push(columns::text(&advance.blockers));
         self.word.push(advance.state.word());
         self.asked.push(settlement.round.into());
+        self.keeps.push(settlement.retains.bits());
+        self.retains.push(advance.retains.bits());
     }
 }

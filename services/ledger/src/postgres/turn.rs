@@ -26,15 +26,17 @@ WITH fence AS MATERIALIZED (
         cooling_off_end = t.cooling_off_end, erase_at = t.erase_at, end_at = t.end_at,
         policy_version = t.policy_version, revision = t.revision, conflicts = t.conflicts, round = t.round,
         state = t.state, factors_required = t.factors_required, factors_verified = t.factors_verified,
-        sealed = t.sealed, held = t.held, blockers = t.blockers, rare = t.rare
+        sealed = t.sealed, held = t.held, blockers = t.blockers, rare = t.rare, retains = t.retains, expiring = t.expiring
     FROM unnest($3::uuid[], $4::integer[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
                 $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[],
                 $15::integer[], $16::integer[], $17::integer[], $18::integer[], $19::smallint[],
-                $20::smallint[], $21::smallint[], $22::boolean[], $23::boolean[], $24::text[], $25::text[], $26::bigint[], $27::text[])
+                $20::smallint[], $21::smallint[], $22::boolean[], $23::boolean[], $24::text[], $25::text[], $26::bigint[],
+                $27::text[], $28::bigint[], $29::bigint[])
          AS t(id, before, clear, refused, need, deadline,
               attention_at, closed_at, expires_at, cooling_off_end, erase_at, end_at,
               policy_version, revision, conflicts, round, state,
-              factors_required, factors_verified, sealed, held, blockers, note, sealed_at, rare)
+              factors_required, factors_verified, sealed, held, blockers, note, sealed_at,
+              rare, retains, expiring)
     WHERE ($1::text IS NULL OR (SELECT stands FROM fence)) AND d.id = t.id AND d.revision = t.before
     RETURNING d.id, d.done, d.refused, d.revision, d.slot, d.account, d.state, d.end_at, t.note, t.sealed_at
 ), ended AS (
@@ -45,6 +47,8 @@ WITH fence AS MATERIALIZED (
     INSERT INTO outbox (slot, deletion, state, at)
     SELECT slot, id, state, end_at FROM ended
     UNION ALL SELECT slot, id, state, sealed_at FROM turned WHERE sealed_at IS NOT NULL
+    UNION ALL SELECT t.slot, t.id, r.told, r.at
+              FROM turned t JOIN unnest($30::uuid[], $31::smallint[], $32::bigint[]) AS r(id, told, at) USING (id)
     ON CONFLICT DO NOTHING
 ), noted AS (
     INSERT INTO history (deletion, at, revision, state, note)
@@ -131,6 +135,17 @@ struct Set {
     note: Vec<&'static str>,
     sealed_at: Vec<Option<i64>>,
     rare: Vec<String>,
+    retains: Vec<i64>,
+    expiring: Vec<i64>,
+    recycled: Recycled,
+}
+
+/// Identifiers that are held back no longer.
+#[derive(Default)]
+struct Recycled {
+    id: Vec<Uuid>,
+    told: Vec<i16>,
+    at: Vec<i64>,
 }
 
 impl Set {
@@ -178,6 +193,13 @@ impl Set {
         self.note.push(turn.note);
         self.sealed_at.push(columns::micros(turn.sealed_at));
         self.rare.push(columns::rare(&after.rare));
+        self.retains.push(after.retains.bits());
+        self.expiring.push(after.expiring.bits());
+        for (kind, at) in &turn.recycled {
+            self.recycled.id.push(after.id.0);
+            self.recycled.told.push(kind.code());
+            self.recycled.at.push(at.micros());
+        }
     }
 
     fn statement(&self, fence: Option<&Fence>) -> Statement {
@@ -209,5 +231,10 @@ impl Set {
             .bind(&self.note)
             .bind(&self.sealed_at)
             .bind(&self.rare)
+            .bind(&self.retains)
+            .bind(&self.expiring)
+            .bind(&self.recycled.id)
+            .bind(&self.recycled.told)
+            .bind(&self.recycled.at)
     }
 }

@@ -38,7 +38,7 @@ use crate::{
 };
 use connection::Writer;
 
-const MIGRATIONS: [Step; 5] = [
+const MIGRATIONS: [Step; 6] = [
     (
         1,
         "ledger",
@@ -48,6 +48,11 @@ const MIGRATIONS: [Step; 5] = [
         2,
         "replay",
         include_str!("../../migrations/sqlite/0002_replay.sql"),
+    ),
+    (
+        3,
+        "retention",
+        include_str!("../../migrations/sqlite/0003_retention.sql"),
     ),
     (
         5,

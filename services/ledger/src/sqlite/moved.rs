@@ -1,5 +1,6 @@
 //! What is written with every change of a deletion: a step of its history, and what others are told of it.
 
+use farewell_core::policy::retention::Identifier;
 use farewell_core::{Deletion, Time};
 use serde::Serialize;
 use uuid::Uuid;
@@ -51,6 +52,12 @@ impl<'a> Moved<'a> {
         let (slot, id) = (after.id.slot().number(), after.id.0);
         self.told
             .push((slot, id, after.state.code(), at.micros(), None));
+    }
+
+    /// Others are told that an identifier is held back no longer.
+    pub fn push_recycled(&mut self, after: &Deletion, kind: Identifier, at: Time) {
+        let (slot, id) = (after.id.slot().number(), after.id.0);
+        self.told.push((slot, id, kind.code(), at.micros(), None));
     }
 
     pub fn bind(&self, statements: Statement, now: Time) -> Statement {

@@ -18,14 +18,14 @@ use crate::{Error, Fence, Settled, Settlement, clock, named_once};
 const BEGIN: &str = concat!(
     begin!(),
     "
-SELECT id, revision, round, done, refused, held, conflicts, state < 5
+SELECT id, revision, round, done, refused, retains, closed_at IS NOT NULL, held, conflicts, state < 5
 FROM deletion WHERE id IN (SELECT unhex(value, '-') FROM json_each($3));
 SELECT r.deletion, r.round, r.leg, r.fingerprint
 FROM jsonb_each($4) AS g CROSS JOIN receipt AS r
 WHERE r.deletion = unhex(g.value ->> 0, '-') AND r.round = g.value ->> 1 AND r.leg = g.value ->> 2"
 );
 /// Columns of the first of them.
-const STORED_COLUMNS: usize = 8;
+const STORED_COLUMNS: usize = 10;
 
 const SETTLE: &str = concat!(
     moved!(),
@@ -34,10 +34,10 @@ INSERT INTO receipt (deletion, round, leg, fingerprint, sealed_devices, evidence
 SELECT unhex(value ->> 0, '-'), value ->> 1, value ->> 2, unhex(value ->> 3, '-'), value ->> 4, value ->> 5, $7
 FROM jsonb_each($4);
 UPDATE deletion
-SET done = value ->> 1, refused = value ->> 2
+SET done = value ->> 1, refused = value ->> 2, retains = value ->> 3
 FROM jsonb_each($5) WHERE deletion.id = unhex(value ->> 0, '-');
 UPDATE deletion
-SET done = value ->> 'done', refused = value ->> 'refused', need = value ->> 'need',
+SET done = value ->> 'done', refused = value ->> 'refused', retains = value ->> 'retains', need = value ->> 'need',
     attention_at = value ->> 'attention_at', closed_at = value ->> 'closed_at', expires_at = value ->> 'expires_at',
     cooling_off_end = value ->> 'cooling_off_end', erase_at = value ->> 'erase_at', end_at = value ->> 'end_at',
     revision = value ->> 'revision', round = value ->> 'round', state = value ->> 'state',
@@ -114,12 +114,14 @@ struct StoredRow {
 }
 
 fn stored_row(row: &SqliteRow) -> Result<(DeletionId, StoredRow), Error> {
-    let (id, revision, round, done, refused, is_held, conflicts, live): (
+    let (id, revision, round, done, refused, retains, closed, is_held, conflicts, live): (
         Uuid,
         i32,
         u16,
         i64,
         i64,
+        i64,
+        bool,
         bool,
         u32,
         bool,
@@ -131,6 +133,8 @@ fn stored_row(row: &SqliteRow) -> Result<(DeletionId, StoredRow), Error> {
             done: Mask::from_bits(done),
             held: is_held,
             conflicts,
+            retains: Mask::from_bits(retains),
+            closed,
         },
         refused: Mask::from_bits(refused),
         live,
@@ -155,7 +159,7 @@ fn keys(batch: &[Settlement]) -> Vec<(Uuid, u16, i16)> {
 struct Set<'a> {
     moved: Moved<'a>,
     receipts: Vec<(Uuid, u16, i16, Uuid, bool, &'a str)>,
-    merges: Vec<(Uuid, Mask, Mask)>,
+    merges: Vec<(Uuid, Mask, Mask, Mask)>,
     advances: Vec<Advance>,
 }
 
@@ -184,12 +188,14 @@ impl<'a> Set<'a> {
         let legs = merge::legs(row.stored.round, settlement);
         let done = row.stored.done | legs;
         let refused = row.refused & !legs;
+        let retains = row.stored.keeping(settlement);
         match &settlement.advance {
             Some(advance) if advanced => {
                 self.moved.push(row.live, advance, advance.state.word());
-                self.advances.push(Advance::new(advance, done, refused));
+                self.advances
+                    .push(Advance::new(advance, [done, refused, retains]));
             }
-            _ => self.merges.push((id.0, done, refused)),
+            _ => self.merges.push((id.0, done, refused, retains)),
         }
     }
 }
@@ -200,6 +206,7 @@ struct Advance {
     id: Uuid,
     done: Mask,
     refused: Mask,
+    retains: Mask,
     need: Mask,
     attention_at: Option<i64>,
     closed_at: Option<i64>,
@@ -215,12 +222,13 @@ struct Advance {
 }
 
 impl Advance {
-    fn new(advance: &Deletion, done: Mask, refused: Mask) -> Self {
+    fn new(advance: &Deletion, [done, refused, retains]: [Mask; 3]) -> Self {
         let times = Times::from(&advance.state);
         Self {
             id: advance.id.0,
             done,
             refused,
+            retains,
             need: advance.need,
             attention_at: columns::micros(advance.attention_at),
             closed_at: columns::micros(advance.closed_at),

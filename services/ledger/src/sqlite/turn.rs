@@ -23,7 +23,8 @@ const TURN: &str = concat!(
     moved!(),
     "
 UPDATE deletion
-SET done = value ->> 'done', refused = value ->> 'refused', need = value ->> 'need', deadline = value ->> 'deadline',
+SET done = value ->> 'done', refused = value ->> 'refused', retains = value ->> 'retains',
+    expiring = value ->> 'expiring', need = value ->> 'need', deadline = value ->> 'deadline',
     attention_at = value ->> 'attention_at', closed_at = value ->> 'closed_at', expires_at = value ->> 'expires_at',
     cooling_off_end = value ->> 'cooling_off_end', erase_at = value ->> 'erase_at', end_at = value ->> 'end_at',
     policy_version = value ->> 'policy_version', revision = value ->> 'revision', conflicts = value ->> 'conflicts',
@@ -73,6 +74,9 @@ pub(super) async fn turn(
             if let Some(at) = turn.sealed_at {
                 moved.push_sealed(after, at);
             }
+            for (kind, at) in &turn.recycled {
+                moved.push_recycled(after, *kind, *at);
+            }
             given.push(Given::from(after));
         }
     }
@@ -90,6 +94,8 @@ struct Given {
     id: Uuid,
     done: Mask,
     refused: Mask,
+    retains: Mask,
+    expiring: Mask,
     need: Mask,
     deadline: i64,
     attention_at: Option<i64>,
@@ -118,6 +124,8 @@ impl From<&Deletion> for Given {
             id: after.id.0,
             done: after.done,
             refused: after.refused,
+            retains: after.retains,
+            expiring: after.expiring,
             need: after.need,
             deadline: after.deadline.micros(),
             attention_at: columns::micros(after.attention_at),

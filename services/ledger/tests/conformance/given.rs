@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use farewell_core::deletion::Request;
 use farewell_core::device::Device;
+use farewell_core::obligation::keepers;
 use farewell_core::policy::{Channel, Stage};
 use farewell_core::{
     Deletion, DeletionId, Event, Evidence, LegIndex, Mask, Outcome, Plan, Policy, Receipt,
@@ -108,7 +109,11 @@ pub fn sealed_with_devices(place: usize) -> Receipt {
 /// Receipts and where they lead by the plan.
 pub fn settlement(deletion: &Deletion, receipts: Vec<Receipt>, plan: &Plan) -> Settlement {
     let legs: Mask = receipts.iter().map(|receipt| receipt.leg).collect();
-    let next = deletion.step(&Event::Settled(legs), plan, now()).unwrap();
+    let retains = keepers(plan, &receipts);
+    let next = deletion
+        .keeping(retains)
+        .step(&Event::Settled(legs), plan, now())
+        .unwrap();
     let moves = next.moved_from(deletion);
     Settlement {
         deletion: deletion.id,
@@ -116,6 +121,7 @@ pub fn settlement(deletion: &Deletion, receipts: Vec<Receipt>, plan: &Plan) -> S
         receipts,
         round: deletion.round,
         legs,
+        retains,
         advance: moves.then_some(next),
     }
 }
@@ -133,6 +139,7 @@ pub fn event(deletion: &Deletion, event: &Event, plan: &Plan) -> Turn {
         clear: Mask::EMPTY,
         note: "TEST",
         sealed_at: None,
+        recycled: Vec::new(),
     }
 }
 

@@ -255,6 +255,7 @@ fn turn(stored: Deletion, change: &Change) -> Turn {
         clear,
         note: "TEST",
         sealed_at,
+        recycled: Vec::new(),
     }
 }
 
@@ -280,6 +281,13 @@ fn settle(stored: &Deletion, report: &Report) -> Settlement {
     } else {
         stored.clone()
     };
+    // Who knows the most keeps something, too.
+    let retains = if report.bold {
+        plan.expires()
+    } else {
+        Mask::EMPTY
+    };
+    let believed = believed.keeping(retains);
     let next = believed.step(&Event::Settled(legs), &plan, now()).unwrap();
     let moves = next.state != stored.state || next.attention_at != stored.attention_at;
     Settlement {
@@ -288,6 +296,7 @@ fn settle(stored: &Deletion, report: &Report) -> Settlement {
         receipts,
         round: stored.round + u16::from(report.late),
         legs,
+        retains,
         advance: moves.then_some(next),
     }
 }

@@ -14,6 +14,7 @@ mod reads;
 mod receipts;
 mod replays;
 mod requests;
+mod retention;
 mod turns;
 
 /// Runs cases on every ledger.

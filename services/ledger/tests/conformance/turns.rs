@@ -198,6 +198,7 @@ async fn a_batch_with_one_unsound_row_changes_nothing(bed: &Bed) {
             clear: Mask::EMPTY,
             note: "TEST",
             sealed_at: None,
+            recycled: Vec::new(),
         },
     ];
     let refused = bed.ledger.turn(None, turns).await;
@@ -212,6 +213,7 @@ async fn a_batch_with_one_unsound_row_changes_nothing(bed: &Bed) {
             receipts: vec![erased(0, 1)],
             round: 1,
             legs: Mask::of(leg(0)),
+            retains: Mask::EMPTY,
             advance: Some(purged.clone()),
         },
     ];

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use farewell_kit::seal::Begun;
-use farewell_kit::{Outcome, Participant as _};
+use farewell_kit::{Outcome, Participant, RetentionRule, StartingPoint, Term};
+use jiff::tz::TimeZone;
 
 use super::*;
 use crate::order::NewOrder;
@@ -21,9 +22,24 @@ const LAMP: NewOrder<'static> = NewOrder {
     address: "1 Lake Street",
 };
 
+fn rule(class: &str, from: StartingPoint, term: Term) -> RetentionRule {
+    RetentionRule {
+        class: class.to_owned(),
+        legal_basis: format!("the law of {class}"),
+        from,
+        term,
+        time_zone: TimeZone::get("Asia/Shanghai").unwrap(),
+    }
+}
+
 fn command(name: &str) -> Order {
     Order {
         horizon: None,
+        retention: vec![
+            rule("transactions", StartingPoint::Completion, Term::Months(36)),
+            rule("server_logs", StartingPoint::Entry, Term::Months(6)),
+        ],
+        ended_by: None,
         command: format!("deletions/d1/commands/{name}"),
         account: ACCOUNT.to_owned(),
         deadline: None,
@@ -36,9 +52,16 @@ async fn shops(name: &str) -> Vec<(Store, Shop)> {
     let mut all = Vec::new();
     for store in scratch::stores(name).await {
         sample(&store, ACCOUNT).await.unwrap();
-        all.push((store.clone(), Shop::new(store, Retention::default())));
+        all.push((store.clone(), Shop::new(store)));
     }
     all
+}
+
+async fn expire_at(shop: &Shop, order: &Order, now: SystemTime) -> Answer {
+    match seal::expire(&shop.store, order).await.unwrap() {
+        Begun::Answered(answer) => answer,
+        Begun::Open(work) => shop.expire_at(work, order, now).await.unwrap(),
+    }
 }
 
 async fn act_at(shop: &Shop, order: &Order, now: SystemTime) -> Answer {
@@ -248,7 +271,7 @@ async fn completed_orders_are_retained_without_the_person() {
             .iter()
             .map(|kept| (kept.class.as_str(), kept.count))
             .collect();
-        assert_eq!(classes, [("transactions", 3), ("server_logs", 2)]);
+        assert_eq!(classes, [("server_logs", 2), ("transactions", 3)]);
         assert!(
             left_over(&store, ACCOUNT)
                 .await
@@ -289,24 +312,105 @@ async fn completed_orders_are_retained_without_the_person() {
 async fn retention_runs_from_the_last_orders_completion_and_then_really_ends() {
     for (store, shop) in shops("ends").await {
         let answer = done(shop.act(&command("1-erase-store")).await.unwrap());
-        let until = answer.retained[0].until;
+        let orders = answer.retained.iter();
+        let orders = orders.clone().find(|kept| kept.class == "transactions");
+        let (next, until) = orders.map(|kept| (kept.next.unwrap(), kept.until)).unwrap();
         let now = SystemTime::now();
         // Three years less the 40 days since the last order, give or take leap days.
-        assert!(until > now + DAY * (1095 - 41) && until < now + DAY * (1097 - 39));
+        assert!(until > now + DAY * (1095 - 41) && until < now + DAY * (1097 - 38));
+        assert!(next < until);
+        let expire = |name: &str, at: SystemTime| Order {
+            ended_by: Some(at),
+            ..command(name)
+        };
 
-        let early = done(act_at(&shop, &command("2-erase-store"), until - DAY).await);
-        assert_eq!(early.retained[0].count, 1, "the older two ended before");
-        let late = done(act_at(&shop, &command("3-erase-store"), until).await);
-        assert_eq!(
-            (late.outcome, late.counts["retained_transactions"]),
-            (Outcome::Erased, 1)
+        // By neither clock has anything ended before its end.
+        let order = expire("2-expire-store", next);
+        let answer = expire_at(&shop, &order, next - DAY).await;
+        assert!(matches!(answer, Answer::Deferred(_)), "{answer:?}");
+        let logs = done(expire_at(&shop, &order, until).await);
+        assert!(!logs.counts.contains_key("transactions") || logs.counts["transactions"] == 1);
+        assert!(
+            logs.retained
+                .iter()
+                .all(|kept| kept.next.unwrap_or(kept.until) > next)
         );
+        // Told again, it is the same, whatever time it is.
+        assert_eq!(shop.recall(&order).await.unwrap(), Some(Answer::Done(logs)));
+
+        let order = expire("3-expire-store", until - Duration::from_secs(1));
+        let early = done(expire_at(&shop, &order, until).await);
+        assert_eq!(early.retained.len(), 1);
+        assert_eq!((early.retained[0].count, early.retained[0].next), (1, None));
+        let order = expire("4-expire-store", until);
+        let late = done(expire_at(&shop, &order, until).await);
         assert_eq!(
-            kept(&store, &Retention::default(), "d1").await.unwrap(),
-            Vec::new()
+            (
+                late.outcome,
+                late.counts["transactions"],
+                late.retained.len()
+            ),
+            (Outcome::Erased, 1, 0)
         );
-        let never = done(act_at(&shop, &command("4-erase-store"), until).await);
+        assert_eq!(kept(&store, "d1").await.unwrap(), Vec::new());
+        let rows: (i64,) = sqlx::query_as(
+            "SELECT (SELECT COUNT(*) FROM retention) + (SELECT COUNT(*) FROM retention_class)",
+        )
+        .fetch_one(store.pool())
+        .await
+        .unwrap();
+        assert_eq!(rows.0, 0, "nothing leads anywhere any more");
+        let order = expire("5-expire-store", until);
+        let never = done(expire_at(&shop, &order, until).await);
         assert_eq!(never.outcome, Outcome::NotFound);
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_kept_that_the_policy_does_not_name() {
+    for (store, shop) in shops("lawless").await {
+        let order = Order {
+            retention: Vec::new(),
+            ..command("1-erase-store")
+        };
+        let answer = done(shop.act(&order).await.unwrap());
+        assert_eq!(answer.retained, Vec::new());
+        assert_eq!(answer.counts["orders"], 4);
+        assert_eq!(kept(&store, "d1").await.unwrap(), Vec::new());
+    }
+}
+
+#[tokio::test]
+async fn what_can_not_be_counted_is_neither_erased_nor_kept() {
+    for (store, shop) in shops("uncounted").await {
+        let before = left_over(&store, ACCOUNT).await.unwrap();
+        let order = Order {
+            retention: vec![rule("transactions", StartingPoint::Entry, Term::Days(1))],
+            ..command("1-erase-store")
+        };
+        let answer = shop.act(&order).await.unwrap();
+        assert!(
+            matches!(&answer, Answer::Refused { reason, .. } if reason == "RETENTION_RULE_UNKNOWN"),
+            "{answer:?}"
+        );
+        assert_eq!(left_over(&store, ACCOUNT).await.unwrap(), before);
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_is_still_there_has_nothing_that_could_end() {
+    for (store, shop) in shops("present").await {
+        let before = left_over(&store, ACCOUNT).await.unwrap();
+        let order = Order {
+            ended_by: Some(SystemTime::now()),
+            ..command("1-expire-store")
+        };
+        let answer = Participant::expire(&shop, &order).await.unwrap();
+        assert!(
+            matches!(&answer, Answer::Refused { reason, .. } if reason == seal::NOT_ERASED),
+            "{answer:?}"
+        );
+        assert_eq!(left_over(&store, ACCOUNT).await.unwrap(), before);
     }
 }
 
@@ -331,15 +435,10 @@ async fn a_crash_before_the_answer_is_kept_changes_nothing() {
         let Begun::Open(mut work) = seal::erase(&store, &order).await.unwrap() else {
             panic!("never answered before");
         };
-        let lost = erase(work.tx(), &shop.retention, &order, now)
-            .await
-            .unwrap();
+        let lost = erase(work.tx(), &order, now).await.unwrap();
         drop(work);
         assert_eq!(left_over(&store, ACCOUNT).await.unwrap(), before);
-        assert_eq!(
-            kept(&store, &shop.retention, "d1").await.unwrap(),
-            Vec::new()
-        );
+        assert_eq!(kept(&store, "d1").await.unwrap(), Vec::new());
 
         let first = act_at(&shop, &order, now).await;
         assert_eq!(first, Answer::Done(lost));
@@ -360,7 +459,7 @@ async fn a_sample_made_twice_is_made_once() {
 #[tokio::test]
 async fn nobody_was_here() {
     for store in scratch::stores("nobody").await {
-        let shop = Shop::new(store, Retention::default());
+        let shop = Shop::new(store);
         assert_eq!(
             done(shop.act(&command("1-erase-store")).await.unwrap()).outcome,
             Outcome::NotFound

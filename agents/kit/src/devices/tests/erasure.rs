@@ -197,6 +197,8 @@ async fn a_device_is_waited_for_as_long_as_both_policy_and_agent_would() {
             let epoch = bench.bind("phone-1", None).await;
             let order = Order {
                 horizon: Some(policy),
+                retention: Vec::new(),
+                ended_by: None,
                 ..erase(&[("phone-1", epoch)])
             };
             deferred(bench.act(&order).await);

@@ -208,10 +208,13 @@ pub fn command(n: usize, verb: Verb) -> Command {
         Verb::Unseal => "unseal",
         Verb::Erase => "erase",
         Verb::Probe => "probe",
+        Verb::Expire => "expire",
         Verb::Unspecified => "unspecified",
     };
     Command {
         device_horizon: None,
+        retention: Vec::new(),
+        ended_by_time: None,
         name: format!("deletions/d{n}/commands/1-{word}-notes"),
         verb: verb.into(),
         account: format!("accounts/a{n}"),

@@ -678,7 +678,7 @@ async fn a_real_name_goes_with_what_is_tied_to_it_and_the_rest_stays() -> Result
         Code::ResourceExhausted,
         "CODE_TOO_SOON",
     );
-    sqlx::query("UPDATE code SET issued_at = issued_at - 3600000000")
+    sqlx::query("UPDATE code SET issued_at = issued_at - 3600000000, next_send_at = next_send_at - 3600000000")
         .execute(town.identity.pool())
         .await?;
     town.prove(&change.name).await?;

@@ -168,10 +168,7 @@ async fn work(center: &Center, mut account: Account) -> Account {
         .filter(|change| !change.state.is_over());
     let open: Vec<_> = open.map(|change| change.id).collect();
     for id in open {
-        loop {
-            let Some(change) = account.change(id) else {
-                break;
-            };
+        while let Some(change) = account.change(id) {
             let events = events(center, &account, change).await;
             let before = account.revision;
             for event in events {

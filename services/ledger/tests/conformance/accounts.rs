@@ -141,7 +141,7 @@ async fn answers_leave_an_account_where_it_stands_in_the_order(bed: &Bed) {
     assert_eq!(Place::of(&next), Place::of(&account));
     assert!(bed.ledger.keep_account(&next).await.unwrap());
     let owed = bed.ledger.accounts_owed(&slots(), None, 10).await.unwrap();
-    assert_eq!(owed, [next.clone()]);
+    assert_eq!(owed, std::slice::from_ref(&next));
     assert!(
         bed.ledger
             .keep_account(&told(&next, "store"))

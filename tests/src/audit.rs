@@ -23,7 +23,11 @@ pub async fn sound(kept: &dyn Ledger) -> Result<usize> {
         wrong.extend(found.iter().map(ToString::to_string));
 
         if let State::Purged { at, .. } = deletion.state {
-            let late = receipts.iter().filter(|kept| kept.settled_at > at).count();
+            let of_an_expiry = |leg| plan.expires().has(leg);
+            let late = receipts
+                .iter()
+                .filter(|kept| kept.settled_at > at && !of_an_expiry(kept.receipt.leg))
+                .count();
             ensure!(late == 0, "{}: purged before {late} receipts", deletion.id);
         }
 
@@ -41,10 +45,10 @@ pub async fn sound(kept: &dyn Ledger) -> Result<usize> {
         }
         let ends = |code: i16| history.iter().filter(|entry| entry.state == code).count();
         let purged = State::code(&deletion.state) == PURGED;
-        // One entry speaks of the purge; a contradiction that comes later is a fact of its own.
+        // One entry speaks of the purge; what comes later is a fact of its own.
         let purges = history
             .iter()
-            .filter(|entry| entry.state == PURGED && entry.note != "CONTRADICTED")
+            .filter(|entry| entry.state == PURGED && !AFTERWARDS.contains(&entry.note.as_str()))
             .count();
         if purges != usize::from(purged) {
             wrong.push(format!(
@@ -68,3 +72,5 @@ pub async fn sound(kept: &dyn Ledger) -> Result<usize> {
 
 const ERASING: i16 = 3;
 const PURGED: i16 = 5;
+/// What can happen to a purged deletion.
+const AFTERWARDS: [&str; 3] = ["CONTRADICTED", "KEPT_UNDER_LAW", "RETENTION_ENDED"];

@@ -28,7 +28,7 @@ use farewell_proto::deletion::v1::{Channel as Door, Factor, State};
 use farewell_runtime::client::endpoint;
 use farewell_runtime::server::Security;
 use farewell_runtime::shutdown::Shutdown;
-use farewell_store::{Retention, Shop, entitlements, grant_entitlement};
+use farewell_store::{Shop, entitlements, grant_entitlement};
 use farewell_tests::caller::{Caller, fresh};
 use farewell_tests::ledger::Place;
 use farewell_tests::process::{CoordinatorSite, Process, Told as Settings, needed};
@@ -161,10 +161,7 @@ impl Town {
             }
             "store" => {
                 let store = farewell_store::open(&url).await?;
-                (
-                    store.clone(),
-                    Arc::new(Shop::new(store, Retention::default())),
-                )
+                (store.clone(), Arc::new(Shop::new(store)))
             }
             "community" => {
                 let store = farewell_community::open(&url).await?;

@@ -431,8 +431,7 @@ impl Board {
             name,
             account,
             answer,
-            &entry.deletion,
-            &entry.plan,
+            (&entry.deletion, &entry.plan),
             roster,
             time,
         )?;

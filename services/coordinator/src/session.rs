@@ -337,8 +337,7 @@ impl Session {
             name,
             account,
             answer,
-            &stored.deletion,
-            &plan,
+            (&stored.deletion, &plan),
             devices,
             self.center.clock.now(),
         );

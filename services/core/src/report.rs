@@ -66,8 +66,7 @@ pub fn judge(
     name: &CommandName,
     account: &AccountId,
     answer: &Answer,
-    deletion: &Deletion,
-    plan: &Plan,
+    (deletion, plan): (&Deletion, &Plan),
     roster: &[Device],
     now: Time,
 ) -> Result<Verdict, Reason> {

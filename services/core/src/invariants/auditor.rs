@@ -333,15 +333,10 @@ impl<'a, F: Fn(u32) -> Option<&'a Plan>> Auditor<F> {
         });
         let reopened = before.closed_at.is_some() && after.closed_at != before.closed_at;
         self.held_to(!reopened, Invariant::S4, || format!("{id} was closed"));
-        if expires
-            && !before
-                .attention_at
-                .is_some_and(|at| after.attention_at >= Some(at))
-        {
-            self.held_to(false, Invariant::S24, || {
-                format!("{id}: somebody is asked before anything has ended")
-            });
-        }
+        let ended = before.attention_at.is_some() && after.attention_at >= before.attention_at;
+        self.held_to(ended || !expires, Invariant::S24, || {
+            format!("{id}: somebody is asked before anything has ended")
+        });
         let back = before.state.begun().is_some() && after.state.begun().is_none();
         self.held_to(!back, Invariant::S5, || {
             format!("{id} came back over the point of no return")

@@ -104,8 +104,7 @@ fn say(
         &command,
         account,
         &answer,
-        deletion,
-        plan,
+        (deletion, plan),
         &[],
         now,
     )
@@ -247,8 +246,7 @@ fn no_certificate_says_that_something_is_kept_that_no_law_allows() {
             &name,
             account,
             &answer,
-            &erasing,
-            &plan,
+            (&erasing, &plan),
             &[],
             over(),
         )

@@ -32,8 +32,7 @@ fn answer(deletion: &Deletion, verb: Verb, name: &str, answer: &Answer) -> Resul
         &command,
         &deletion.account,
         answer,
-        deletion,
-        &cn(),
+        (deletion, &cn()),
         &[],
         over(),
     )
@@ -83,8 +82,7 @@ fn an_acknowledgement_is_never_matched_by_name_only() {
             name,
             account,
             &answer,
-            &deletion,
-            &plan,
+            (&deletion, &plan),
             &[],
             over(),
         )
@@ -115,8 +113,7 @@ fn an_acknowledgement_is_never_matched_by_name_only() {
         &name,
         &deletion.account,
         &answer,
-        &deletion,
-        &later,
+        (&deletion, &later),
         &[],
         over(),
     );
@@ -138,8 +135,7 @@ fn a_round_that_never_was_has_no_commands() {
             &name,
             &deletion.account,
             &answer,
-            &deletion,
-            &plan,
+            (&deletion, &plan),
             &[],
             over(),
         );
@@ -157,8 +153,7 @@ fn a_round_that_never_was_has_no_commands() {
         &name,
         &second.account,
         &answer,
-        &second,
-        &plan,
+        (&second, &plan),
         &[],
         over(),
     );
@@ -355,8 +350,7 @@ fn residue_of_an_earlier_round_is_compared_and_reopens_nothing() {
         &name,
         &second.account,
         &late,
-        &second,
-        &plan,
+        (&second, &plan),
         &[],
         over(),
     );
@@ -423,8 +417,7 @@ fn every_device_of_the_roster_has_one_result_of_its_own_epoch() {
             &name,
             &deletion.account,
             &answer,
-            &deletion,
-            &plan,
+            (&deletion, &plan),
             &roster(),
             over(),
         )
@@ -535,8 +528,7 @@ fn a_participant_with_devices_cannot_say_that_it_found_nothing() {
         &name,
         &deletion.account,
         &answer,
-        &deletion,
-        &plan,
+        (&deletion, &plan),
         &roster(),
         over(),
     );

@@ -685,15 +685,22 @@ impl World {
         let (id, plan, epoch) = (row.id, plan(row), self.coordinators[place].epoch);
         let roster = self.roster(row, sender);
         let stale = row.revision != self.store.rows[&id].revision;
-        let verdict =
-            match report::judge(sender, name, account, answer, row, plan, &roster, self.now) {
-                Ok(verdict) => verdict,
-                Err(_) if stale => return Ok(None),
-                Err(_) => {
-                    self.tally.refused += 1;
-                    return Ok(Some(None));
-                }
-            };
+        let verdict = match report::judge(
+            sender,
+            name,
+            account,
+            answer,
+            (row, plan),
+            &roster,
+            self.now,
+        ) {
+            Ok(verdict) => verdict,
+            Err(_) if stale => return Ok(None),
+            Err(_) => {
+                self.tally.refused += 1;
+                return Ok(Some(None));
+            }
+        };
         match verdict {
             Verdict::Progress(_) | Verdict::Defer(..) => Ok(Some(None)),
             Verdict::NeedsPerson(leg) => {

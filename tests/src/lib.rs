@@ -20,4 +20,5 @@ pub mod policy;
 pub mod process;
 pub mod refusal;
 pub mod scripted;
+pub mod time_machine;
 pub mod wait;

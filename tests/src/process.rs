@@ -117,6 +117,8 @@ pub struct CoordinatorSite {
     pub operators: String,
     /// Whether it ends when the story does, however that ends. Not so in production.
     pub with_parent: bool,
+    /// Variables of the process, beside the story's own.
+    pub env: Vec<(String, String)>,
 }
 
 /// What differs between the stories.
@@ -197,6 +199,7 @@ log = "info"
             participants,
             operators,
             with_parent: true,
+            env: Vec::new(),
         })
     }
 
@@ -204,6 +207,7 @@ log = "info"
     pub fn launch(&self) -> Result<Process> {
         let mut command = Command::new(&self.program);
         command.arg("coordinator").arg("--config").arg(&self.config);
+        command.envs(self.env.iter().cloned());
         if self.with_parent {
             command.arg("--with-parent");
         }

@@ -1,0 +1,53 @@
+//! A clock of their own for processes of the product, that a story sets: they live through years in seconds.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Result;
+
+use crate::process::needed;
+
+/// What the clock is set by: libfaketime, loaded into the process. Clocks that only measure how long something took are left
+/// alone.
+#[derive(Debug)]
+pub struct TimeMachine {
+    library: String,
+    dial: PathBuf,
+}
+
+impl TimeMachine {
+    /// At the present time. `None` if the story is to be skipped.
+    pub fn new(folder: &Path) -> Result<Option<Self>> {
+        let Some(library) = needed("FAREWELL_TEST_FAKETIME") else {
+            return Ok(None);
+        };
+        let dial = folder.join("dial");
+        fs::write(&dial, "+0")?;
+        Ok(Some(Self { library, dial }))
+    }
+
+    /// What a process needs to know to travel along.
+    pub fn env(&self) -> Vec<(String, String)> {
+        [
+            ("LD_PRELOAD", self.library.clone()),
+            ("FAKETIME_TIMESTAMP_FILE", self.dial.display().to_string()),
+            // How long, in seconds, a process may go by what it read from the dial.
+            ("FAKETIME_CACHE_DURATION", "1".to_owned()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .to_vec()
+    }
+
+    /// Sets every process's clock to that time, from where it goes on. They notice within a second.
+    pub fn travel(&self, to: SystemTime) -> Result<()> {
+        let ahead = to
+            .duration_since(SystemTime::now())
+            .unwrap_or(Duration::ZERO);
+        // In one piece: a process may read while we write.
+        let next = self.dial.with_extension("next");
+        fs::write(&next, format!("+{}", ahead.as_secs()))?;
+        Ok(fs::rename(next, &self.dial)?)
+    }
+}

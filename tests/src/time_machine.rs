@@ -32,15 +32,15 @@ impl TimeMachine {
         [
             ("LD_PRELOAD", self.library.clone()),
             ("FAKETIME_TIMESTAMP_FILE", self.dial.display().to_string()),
-            // How long, in seconds, a process may go by what it read from the dial.
-            ("FAKETIME_CACHE_DURATION", "1".to_owned()),
+            // Everybody notices at once: a participant whose clock is behind would rightly put things off.
+            ("FAKETIME_NO_CACHE", "1".to_owned()),
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .to_vec()
     }
 
-    /// Sets every process's clock to that time, from where it goes on. They notice within a second.
+    /// Sets every process's clock to that time, from where it goes on.
     pub fn travel(&self, to: SystemTime) -> Result<()> {
         let ahead = to
             .duration_since(SystemTime::now())

@@ -68,10 +68,10 @@ fn a_demo_that_is_killed_takes_its_processes_with_it() -> Result<()> {
         .stderr(Stdio::null())
         .spawn()?;
     let settings = fs::canonicalize(dir.path())?.join("farewell.toml");
-    let came = until(|| Ok(roles_of(&settings)?.len() == 8));
+    let came = until(|| Ok(roles_of(&settings)?.len() == 9));
     demo.kill()?;
     demo.wait()?;
-    came.context("eight roles should run")?;
+    came.context("nine roles should run")?;
     until(|| Ok(roles_of(&settings)?.is_empty())).context("they should end with the demo")
 }
 

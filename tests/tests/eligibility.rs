@@ -359,6 +359,8 @@ async fn everything_is_told_at_once_in_the_callers_language_and_goes_with_its_re
     left.remove("PARTICIPANT_UNREACHABLE");
     left.remove("UNKNOWN_ACCOUNT");
     left.remove("DELETION_ALREADY_RUNNING");
+    // Its people open cases, and each has a certificate: its own tests do.
+    left.retain(|code| !farewell_support::BLOCKERS.contains(code));
     let (english, tag) = check(&caller, "fr, en;q=0.9").await?;
     assert_eq!((codes(&english), tag.as_str()), (left.clone(), "en"));
     let (chinese, tag) = check(&caller, "zh").await?;

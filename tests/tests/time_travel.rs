@@ -1,33 +1,54 @@
-//! The same deletion lives through three years, in three time zones: what law kept ends record by record, each on its day, each
-//! once, and the processes are killed on the way.
+//! The same deletion lives through three years, in three time zones: what law kept ends record by record, and names and numbers
+//! are held back no longer, each on its day, each once; and the processes are killed on the way.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use farewell_proto::deletion::v1::{Deletion, GetCertificateRequest, State};
+use farewell_proto::identifier::v1::identifier_service_client::IdentifierServiceClient;
+use farewell_proto::identifier::v1::{CheckIdentifierRequest, IdentifierKind, IdentifierStanding};
 use farewell_tests::caller::Caller;
 use farewell_tests::process::{CoordinatorSite, Process, Told, database, needed};
 use farewell_tests::time_machine::TimeMachine;
 use farewell_tests::{audit, wait};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::sleep;
+use tonic::Code;
+use tonic::transport::Endpoint;
+
+/// By class.
+type Counts = BTreeMap<String, i64>;
 
 const ACCOUNT: &str = "a-1";
 const ZONES: [&str; 3] = ["Asia/Shanghai", "Europe/Berlin", "America/Los_Angeles"];
 /// What [`farewell_store::sample`] leaves to be kept: orders for three years, entries of the access log for six months, each from
 /// so many days ago.
-const KEPT: [(&str, u32, i64); 5] = [
+const KEPT: [(&str, i64, i64); 5] = [
     ("server_logs", 6, 60),
     ("server_logs", 6, 3),
     ("transactions", 36, 700),
     ("transactions", 36, 300),
     ("transactions", 36, 40),
+];
+/// What is held back, for so many days from now.
+const HELD_BACK: [(&str, i64); 3] = [
+    ("quarantined_email", 30),
+    ("quarantined_phone", 30),
+    ("quarantined_user_name", 180),
+];
+const PHONE: &str = "+86 138 0000 0000";
+const MAIL: &str = "li.na@example.com";
+/// In the same order, and not as they were written then.
+const IDENTIFIERS: [(IdentifierKind, &str); 3] = [
+    (IdentifierKind::Email, "Li.Na@Example.com"),
+    (IdentifierKind::Phone, "+86-138-0000-0000"),
+    (IdentifierKind::UserName, "Lina_In_The_Hills"),
 ];
 /// Nothing may happen so shortly before its time, and must have happened so shortly after.
 const BEFORE: Duration = Duration::from_secs(120);
@@ -53,7 +74,7 @@ impl Town {
         let ledger = database(folder.path(), "ledger");
         let told = Told {
             instance: "one",
-            stages: &[&["store"]],
+            stages: &[&["store"], &["identity"]],
             ledger: &ledger,
             lease: "2s",
             cooling_off: "300ms",
@@ -71,54 +92,120 @@ impl Town {
         }))
     }
 
-    fn store(&self) -> Result<Process> {
-        let config = self.folder.path().join("store.toml");
+    fn service(&self, name: &str) -> Result<Process> {
+        let config = self.folder.path().join(format!("{name}.toml"));
+        let codes = self.folder.path().join("codes").display().to_string();
+        let own = match name {
+            "identity" => format!(
+                "pepper = \"0123456789abcdef\"\n[service.identity.courier]\n\
+                 sms = {{ kind = \"file\", path = \"{codes}\" }}\nemail = {{ kind = \"file\", path = \"{codes}\" }}\n"
+            ),
+            _ => String::new(),
+        };
         let text = format!(
-            "[service.store]\nplain = true\ndrain = \"2s\"\ncoordinators = [\"{}\"]\ndatabase = \"{}\"\n",
+            "[service.{name}]\nplain = true\ndrain = \"2s\"\ncoordinators = [\"{}\"]\ndatabase = \"{}\"\n{own}",
             self.site.participants,
-            database(self.folder.path(), "store")
+            database(self.folder.path(), name)
         );
         std::fs::write(&config, text)?;
         let mut command = Command::new(&self.program);
-        command.args(["service", "store", "--with-parent", "--config"]);
+        command.args(["service", name, "--with-parent", "--config"]);
         command.arg(&config).envs(self.machine.env());
-        Process::start(&mut command, &self.folder.path().join("store.log"))
+        Process::start(&mut command, &self.log(name))
+    }
+
+    /// Where an identifier stands, once identity answers.
+    async fn standing(
+        &self,
+        kind: IdentifierKind,
+        value: &str,
+    ) -> Result<(IdentifierStanding, Option<SystemTime>)> {
+        let channel = Endpoint::from_shared(format!("http://{}", self.site.callers))?;
+        let mut api = IdentifierServiceClient::new(channel.connect().await?);
+        let request = CheckIdentifierRequest {
+            kind: kind.into(),
+            value: value.to_owned(),
+        };
+        wait::until("identity to answer", async || {
+            match api.check_identifier(request.clone()).await {
+                Ok(answer) => {
+                    let answer = answer.into_inner();
+                    let until = answer.until_time.map(SystemTime::try_from).transpose()?;
+                    Ok(Some((answer.standing(), until)))
+                }
+                Err(status) if status.code() == Code::Unavailable => Ok(None),
+                Err(status) => Err(anyhow!("{status:?}")),
+            }
+        })
+        .await
+    }
+
+    /// Whether each identifier is held back until its day, and no longer.
+    async fn judge(&self, ends: &BTreeMap<SystemTime, Counts>, now: SystemTime) -> Result<()> {
+        for ((kind, value), (class, _)) in IDENTIFIERS.into_iter().zip(HELD_BACK) {
+            let end = ends.iter().find(|(_, ending)| ending.contains_key(class));
+            let (end, _) = end.context("its end")?;
+            let expected = if *end > now {
+                (IdentifierStanding::Quarantined, Some(*end))
+            } else {
+                (IdentifierStanding::Free, None)
+            };
+            let standing = self.standing(kind, value).await?;
+            ensure!(standing == expected, "{class}: {standing:?}");
+        }
+        Ok(())
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.log"))
     }
 
     fn words(&self) -> String {
-        let store = std::fs::read_to_string(self.folder.path().join("store.log"));
-        self.site.words() + &store.unwrap_or_default()
+        let services = ["store", "identity"].map(|name| std::fs::read_to_string(self.log(name)));
+        services.into_iter().flatten().collect::<String>() + &self.site.words()
     }
 }
 
-/// When each of them ends: with the day, in that zone, that the calendar gives. In order.
-fn ends(zone: &str, began: SystemTime) -> Result<Vec<(SystemTime, &'static str)>> {
+/// What ends when, by class: with the day, in that zone, that the calendar gives.
+fn ends(zone: &str, began: SystemTime) -> Result<BTreeMap<SystemTime, Counts>> {
     let zone = TimeZone::get(zone)?;
-    let mut ends = Vec::new();
+    let began = Timestamp::try_from(began)?;
+    let day = |at: Timestamp| at.to_zoned(zone.clone()).date();
+    let mut last = Vec::new();
     for (class, months, days) in KEPT {
-        let at = Timestamp::try_from(began)? - (days * 24).hours();
-        let last = at
-            .to_zoned(zone.clone())
-            .date()
-            .checked_add(i64::from(months).months())?;
-        let end = last.tomorrow()?.to_zoned(zone.clone())?;
-        ends.push((SystemTime::from(end.timestamp()), class));
+        let completed = day(began - (days * 24).hours());
+        last.push((class, completed.checked_add(months.months())?));
     }
-    ends.sort();
+    for (class, days) in HELD_BACK {
+        last.push((class, day(began).checked_add(days.days())?));
+    }
+    let mut ends = BTreeMap::<_, Counts>::new();
+    for (class, last) in last {
+        let end = last.tomorrow()?.to_zoned(zone.clone())?.timestamp();
+        let ending = ends.entry(SystemTime::from(end)).or_default();
+        *ending.entry(class.to_owned()).or_default() += 1;
+    }
     Ok(ends)
 }
 
-async fn addenda(caller: &Caller, name: &str) -> Result<Vec<Value>> {
+/// Everything that has ended so far, by class, and when the last of it was recorded.
+async fn ended(caller: &Caller, name: &str) -> Result<(Counts, Option<SystemTime>)> {
     let request = GetCertificateRequest {
         name: name.to_owned(),
     };
     let answer = caller.api.clone().get_certificate(request).await;
     let answer = answer.map_err(|status| anyhow!("{status:?}"))?.into_inner();
-    let read = answer
-        .addenda
-        .iter()
-        .map(|it| Ok(serde_json::from_str(it)?));
-    read.collect()
+    let (mut ended, mut last) = (Counts::new(), None);
+    for addendum in &answer.addenda {
+        let addendum: Value = serde_json::from_str(addendum)?;
+        let expired: Counts = serde_json::from_value(addendum["expired"].clone())?;
+        for (class, count) in expired {
+            *ended.entry(class).or_default() += count;
+        }
+        let recorded: Timestamp = addendum["recorded"].as_str().context("a time")?.parse()?;
+        last = last.max(Some(recorded.into()));
+    }
+    Ok((ended, last))
 }
 
 /// What is still owed, by class.
@@ -154,48 +241,58 @@ async fn years(town: &Town, zone: &str) -> Result<()> {
     let began = SystemTime::now();
     farewell_store::sample(&store, ACCOUNT).await?;
     store.pool().close().await;
+    let identity = farewell_identity::open(&database(folder, "identity")).await?;
+    farewell_identity::sample(&identity, ACCOUNT, PHONE, MAIL, "a long password").await?;
+    identity.pool().close().await;
 
     let mut coordinator = town.site.start().await?;
-    let mut shop = town.store()?;
+    let mut services = [town.service("store")?, town.service("identity")?];
     let caller = town.site.caller()?;
+    for (kind, value) in IDENTIFIERS {
+        let standing = town.standing(kind, value).await?;
+        ensure!(standing == (IdentifierStanding::InUse, None), "{value}");
+    }
     let name = caller.delete(ACCOUNT).await?;
     caller.until(&name, State::Purged).await?;
-    let all = BTreeMap::from([("server_logs", 2), ("transactions", 3)]);
-    caller
-        .until_true(&name, "what is kept", |it| Ok(owed(it) == all))
-        .await?;
-    ensure!(held(folder, &name).await? == 5);
+    let mut all = BTreeMap::from([("server_logs", 2), ("transactions", 3)]);
+    all.extend(HELD_BACK.map(|(class, _)| (class, 1)));
+    let kept = |it: &Deletion| Ok(owed(it) == all);
+    caller.until_true(&name, "what is kept", kept).await?;
+    let ends = ends(zone, began)?;
 
-    for (place, (end, class)) in ends(zone, began)?.into_iter().enumerate() {
-        town.machine.travel(end - BEFORE)?;
+    let mut so_far = Counts::new();
+    for (place, (end, ending)) in ends.iter().enumerate() {
+        town.machine.travel(*end - BEFORE)?;
         sleep(LOOKS).await;
-        ensure!(
-            addenda(&caller, &name).await?.len() == place,
-            "{class} ended before its day"
-        );
-        ensure!(held(folder, &name).await? == 5 - i64::try_from(place)?);
+        let (early, _) = ended(&caller, &name).await?;
+        ensure!(early == so_far, "before {ending:?}: {early:?}");
+        town.judge(&ends, *end - BEFORE).await?;
         // Whoever is dead on the day does it when it lives again.
         if place == 2 {
             coordinator.kill()?;
-            shop.kill()?;
-            town.machine.travel(end + AFTER)?;
+            for service in services {
+                service.kill()?;
+            }
+            town.machine.travel(*end + AFTER)?;
             coordinator = town.site.start().await?;
-            shop = town.store()?;
+            services = [town.service("store")?, town.service("identity")?];
         } else {
-            town.machine.travel(end + AFTER)?;
+            town.machine.travel(*end + AFTER)?;
         }
-        let told = wait::until("an end", async || {
-            let told = addenda(&caller, &name).await?;
-            Ok((told.len() > place).then_some(told))
+        for (class, count) in ending {
+            *so_far.entry(class.clone()).or_default() += count;
+        }
+        let last = wait::until("an end", async || {
+            let (now, last) = ended(&caller, &name).await?;
+            Ok((now == so_far).then_some(last))
         })
-        .await?;
-        ensure!(told.len() == place + 1, "{told:?}");
-        let last = &told[place];
-        ensure!(last["expired"] == json!({class: 1}), "{last}");
-        let recorded: Timestamp = last["recorded"].as_str().context("a time")?.parse()?;
-        let late = SystemTime::from(recorded).duration_since(end)?;
-        ensure!(late < BEFORE, "{class} ended {late:?} late");
-        ensure!(held(folder, &name).await? == 4 - i64::try_from(place)?);
+        .await
+        .with_context(|| format!("{ending:?}"))?;
+        let late = last.context("a time")?.duration_since(*end)?;
+        ensure!(late < BEFORE, "{ending:?} {late:?} late");
+        let left = ORDERS_AND_ENTRIES - of_the_store(&so_far);
+        ensure!(held(folder, &name).await? == left, "the store's file");
+        town.judge(&ends, *end + AFTER).await?;
     }
     let closed = |it: &Deletion| Ok(it.close_time.is_some() && it.obligations.is_empty());
     caller
@@ -206,14 +303,34 @@ async fn years(town: &Town, zone: &str) -> Result<()> {
         .travel(began + Duration::from_secs(5 * 365 * 24 * 3_600))?;
     sleep(LOOKS).await;
     ensure!(
-        addenda(&caller, &name).await?.len() == 5,
+        ended(&caller, &name).await?.0 == so_far,
         "an end came twice"
     );
-    shop.end().await?;
+    for service in services {
+        service.end().await?;
+    }
     coordinator.end().await?;
     let ledger = farewell_ledger::connect(&database(folder, "ledger")).await?;
     ensure!(audit::sound(&*ledger).await? == 1);
+    // Of each that was held back, others were told once.
+    let words = town.site.words();
+    for kind in ["user_name", "phone", "email"] {
+        let told = words.lines().filter(|line| {
+            line.contains("identifier-recycled") && line.contains(&format!("kind=\"{kind}\""))
+        });
+        ensure!(told.count() == 1, "{kind}");
+    }
     Ok(())
+}
+
+/// Orders and entries that the store keeps at first, and how many of what has ended were its own.
+const ORDERS_AND_ENTRIES: i64 = 5;
+
+fn of_the_store(ended: &Counts) -> i64 {
+    let own = ended
+        .iter()
+        .filter(|(class, _)| !class.starts_with("quarantined"));
+    own.map(|(_, count)| count).sum()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

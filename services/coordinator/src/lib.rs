@@ -41,6 +41,7 @@ use std::time::Duration;
 use anyhow::Context;
 use farewell_proto::account::v1::account_service_server::AccountServiceServer;
 use farewell_proto::deletion::v1::deletion_service_server::DeletionServiceServer;
+use farewell_proto::identifier::v1::identifier_service_server::IdentifierServiceServer;
 use farewell_proto::operator::v1::operator_service_server::OperatorServiceServer;
 use farewell_proto::participant::v1::participant_service_server::ParticipantServiceServer;
 use farewell_runtime::server::{self, MESSAGE_BYTES_MAX};
@@ -64,6 +65,7 @@ use crate::query::Queries;
 use crate::replay::Replays;
 use crate::service::account::Accounts;
 use crate::service::deletion::Deletions;
+use crate::service::identifier::Identifiers;
 use crate::service::operator::Operators;
 use crate::session::Sessions;
 use crate::throttle::Throttle;
@@ -171,6 +173,10 @@ async fn open(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let accounts = InterceptedService::new(accounts, Admission::callers());
+    let identifiers = IdentifierServiceServer::new(Identifiers::new(Arc::clone(&center)))
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let identifiers = InterceptedService::new(identifiers, Admission::callers());
     let sessions =
         ParticipantServiceServer::new(Sessions::new(Arc::clone(&center), streams.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -182,6 +188,9 @@ async fn open(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
     let operators = InterceptedService::new(operators, Admission::operators());
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<AccountServiceServer<Accounts>>().await;
+    health
+        .set_serving::<IdentifierServiceServer<Identifiers>>()
+        .await;
     health
         .set_serving::<DeletionServiceServer<Deletions>>()
         .await;
@@ -198,6 +207,7 @@ async fn open(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
             .add_service(health_service.clone())
             .add_service(reflection()?)
             .add_service(accounts)
+            .add_service(identifiers)
             .add_service(deletions))
     })
     .await
@@ -266,6 +276,9 @@ struct Draining<const N: usize> {
 async fn drain<const N: usize>(center: Arc<Center>, health: HealthReporter, parts: Draining<N>) {
     health
         .set_not_serving::<AccountServiceServer<Accounts>>()
+        .await;
+    health
+        .set_not_serving::<IdentifierServiceServer<Identifiers>>()
         .await;
     health
         .set_not_serving::<DeletionServiceServer<Deletions>>()

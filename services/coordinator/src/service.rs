@@ -10,6 +10,7 @@ mod change;
 pub mod deletion;
 mod download;
 mod export;
+pub mod identifier;
 mod intervene;
 pub mod operator;
 mod page;

@@ -6,7 +6,8 @@ use futures_util::future::BoxFuture;
 use crate::output::{Format, Output};
 use crate::settings::{Line, Name, Source};
 use crate::{
-    account, bench, certs, deletion, demo, device, operator, policy, role, sample, support,
+    account, bench, certs, deletion, demo, device, identifier, operator, policy, role, sample,
+    support,
 };
 
 const AFTER_HELP: &str = "\
@@ -58,6 +59,8 @@ enum Command {
     Account(account::Args),
     /// Unbind one device; the account stays.
     Device(device::Args),
+    /// Whether a name, number or address may be given to a new account.
+    Identifier(identifier::Args),
     /// What waits, and for whom.
     Operator(operator::Args),
     /// The support desk: cases, documents, decisions of two.
@@ -91,6 +94,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<()> {
         Command::Deletion(args) => deletion::run(args, output).await,
         Command::Account(args) => account::run(args, output).await,
         Command::Device(args) => device::run(args, output).await,
+        Command::Identifier(args) => identifier::run(args, output).await,
         Command::Operator(args) => operator::run(args, output).await,
         Command::Support(args) => support::run(args, output).await,
         Command::Policy(command) => policy::run(command, output),

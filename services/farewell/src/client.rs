@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 use farewell_proto::account::v1::account_service_client::AccountServiceClient;
 use farewell_proto::deletion::v1::deletion_service_client::DeletionServiceClient;
+use farewell_proto::identifier::v1::identifier_service_client::IdentifierServiceClient;
 use farewell_proto::operator::v1::operator_service_client::OperatorServiceClient;
 use farewell_proto::support::v1::support_service_client::SupportServiceClient;
 use farewell_runtime::client::endpoint;
@@ -54,7 +55,8 @@ pub type Deletions = DeletionServiceClient<Channel>;
 /// A client of the callers' API for accounts.
 pub type Accounts = AccountServiceClient<Channel>;
 /// A client of the operators' API.
-pub type Operators = OperatorServiceClient<Channel>;
+pub type Identifiers = IdentifierServiceClient<Channel>;
+type Operators = OperatorServiceClient<Channel>;
 /// A client of the support desk's API.
 pub type Desk = SupportServiceClient<Channel>;
 
@@ -76,6 +78,17 @@ impl Connection {
         Ok(AccountServiceClient::new(dial(address, &security).await?)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX))
+    }
+
+    /// As a caller, for what may be given to a new account.
+    ///
+    /// Errors: no certificate, or nobody there.
+    pub async fn identifiers(&self) -> anyhow::Result<Identifiers> {
+        let security = self.security("caller")?;
+        let address = self.endpoint.as_deref().unwrap_or(CALLERS);
+        Ok(IdentifierServiceClient::new(
+            dial(address, &security).await?,
+        ))
     }
 
     /// As an operator.

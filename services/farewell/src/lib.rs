@@ -14,6 +14,7 @@ pub mod demo;
 pub mod device;
 pub mod failure;
 pub mod fleet;
+pub mod identifier;
 pub mod language;
 pub mod operator;
 pub mod output;

@@ -108,6 +108,12 @@ impl Pepper {
         Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
+    /// The keyed hash of an identifier that is held back, in hexadecimal digits.
+    pub(crate) fn identifier(&self, class: &str, normal: &str) -> Result<String, Fault> {
+        let hash = self.keyed(&["farewell identifier", class, normal])?;
+        Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// The keyed hash of where a code goes, bound to its channel, in hexadecimal digits. An account without an address has a
     /// destination of its own, so that the same is counted.
     fn destination(

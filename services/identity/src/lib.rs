@@ -1,7 +1,7 @@
 //! Identity: who an account is, how it proves that, and what it let others do in its name.
 //!
 //! Codes and passwords are never stored or logged as they are: a code as a keyed hash, a password as a slow one. Identity
-//! is erased last, because until then it answers for the person; nothing is retained.
+//! is erased last, because until then it answers for the person. Nothing is retained but hashes of names and numbers that are held back.
 
 mod account;
 mod attempt;
@@ -22,6 +22,7 @@ mod login;
 pub mod notice;
 mod participant;
 mod proof;
+mod quarantine;
 mod realname;
 mod rules;
 mod sample;
@@ -72,12 +73,13 @@ pub const SCHEMA: &[&str] = &[
     language::SCHEMA,
     link::SCHEMA,
     notice::SCHEMA,
+    quarantine::SCHEMA,
 ];
 
 /// The name space in a PostgreSQL that services share.
 pub const NAMESPACE: &str = "farewell_identity";
 
-/// What identity needs to run. There are no retention periods: nothing is retained.
+/// What identity needs to run.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `sqlite:path` or `postgres://…`.

@@ -10,8 +10,8 @@ use farewell_kit::standing::{self, Kept};
 use farewell_kit::store::Store;
 use farewell_kit::{
     AccountDescription, Answer, Blocker, CheckProof, ClearRealName, CodeSent, Done, Fault,
-    Inventory, Letters, Notice, Order, Outcome, Participant, ProofChecked, ProofKind,
-    RealNameCleared, SendCode, SetStanding, Standing, StandingKept,
+    IdentifierKind, IdentifierStanding, Inventory, Letters, Notice, Order, Outcome, Participant,
+    ProofChecked, ProofKind, RealNameCleared, SendCode, SetStanding, Standing, StandingKept,
 };
 use farewell_runtime::shutdown::Shutdown;
 use sqlx::AnyConnection;
@@ -23,7 +23,7 @@ use crate::credential::{self, Hasher};
 use crate::rules::Rules;
 use crate::{
     account, case, contact, eligibility, grant, guardian, holding, language, link, login, notice,
-    proof, realname,
+    proof, quarantine, realname,
 };
 
 /// What an account's owner may take along, in this order. What proves who somebody is stays, also hashed: passwords, codes,
@@ -148,8 +148,13 @@ impl Participant for Identity {
                 detail: "a case about the account is open: close it, then ask again".to_owned(),
             });
         }
+        let deletion = deletion(order);
+        let whose = (deletion, order.account.as_str());
+        let now = SystemTime::now();
+        quarantine::keep(work.tx(), &self.pepper, &order.retention, whose, now).await?;
         let counts = erase(work.tx(), &order.account).await?;
-        work.finish(seal::erased(counts, Vec::new())).await
+        let retained = quarantine::retained(work.tx(), deletion).await?;
+        work.finish(seal::erased(counts, retained)).await
     }
 
     async fn probe(&self, order: &Order) -> Result<Answer, Fault> {
@@ -158,7 +163,22 @@ impl Participant for Identity {
             Begun::Open(work) => work,
         };
         let held = holding::held(work.tx(), &order.account).await?;
-        work.finish(seal::found(&held, Vec::new())).await
+        let retained = quarantine::retained(work.tx(), deletion(order)).await?;
+        work.finish(seal::found(&held, retained)).await
+    }
+
+    async fn expire(&self, order: &Order) -> Result<Answer, Fault> {
+        let mut work = match seal::expire(&self.store, order).await? {
+            Begun::Answered(answer) => return Ok(answer),
+            Begun::Open(work) => work,
+        };
+        let ended_by = match seal::ended_by(order, SystemTime::now()) {
+            Ok(ended_by) => ended_by,
+            Err(not_yet) => return Ok(not_yet),
+        };
+        let ended = quarantine::expire(work.tx(), deletion(order), ended_by).await?;
+        let retained = quarantine::retained(work.tx(), deletion(order)).await?;
+        work.finish(seal::expired(ended, retained)).await
     }
 
     async fn eligibility(&self, account: &str) -> Result<Vec<Blocker>, Fault> {
@@ -219,12 +239,33 @@ impl Participant for Identity {
         Ok(())
     }
 
+    async fn check_identifier(
+        &self,
+        kind: IdentifierKind,
+        value: &str,
+    ) -> Result<IdentifierStanding, Fault> {
+        quarantine::check(&self.store, &self.pepper, kind, value, SystemTime::now()).await
+    }
+
+    async fn release_identifier(
+        &self,
+        kind: IdentifierKind,
+        value: &str,
+    ) -> Result<IdentifierStanding, Fault> {
+        quarantine::release(&self.store, &self.pepper, kind, value, SystemTime::now()).await
+    }
+
     async fn letters(&self) -> Result<Letters, Fault> {
         Ok(Letters {
             last_failure: self.carrying.delivery().last_failure(),
             ..notice::count(&self.store).await?
         })
     }
+}
+
+/// Work is only begun for commands that say their deletion.
+fn deletion(order: &Order) -> &str {
+    seal::deletion_of(&order.command).unwrap_or_default()
 }
 
 /// The account's own row goes last.

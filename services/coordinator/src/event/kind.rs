@@ -1,6 +1,8 @@
 //! What can be told of an account: event types of the OpenID RISC Profile 1.0.
 
+use farewell_core::policy::retention::Identifier;
 use farewell_core::{Deletion, Plan, State};
+use serde_json::{Value, json};
 
 /// What happened to an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,10 +13,19 @@ pub enum Kind {
     Enabled,
     /// It is gone for good.
     Purged,
+    /// A name, number or address that it had may be another's from now on. Which, nobody here knows.
+    Recycled(Identifier),
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Disabled, Self::Enabled, Self::Purged];
+    const ALL: [Self; 6] = [
+        Self::Disabled,
+        Self::Enabled,
+        Self::Purged,
+        Self::Recycled(Identifier::UserName),
+        Self::Recycled(Identifier::Phone),
+        Self::Recycled(Identifier::Email),
+    ];
 
     /// What an announcement of this state means to others. `None`: nothing happened that they could have noticed.
     pub fn of(announced: i16, deletion: &Deletion, plan: &Plan) -> Option<Self> {
@@ -28,7 +39,7 @@ impl Kind {
                 }
                 _ => None,
             },
-            _ => None,
+            code => Identifier::from_code(code).map(Self::Recycled),
         }
     }
 
@@ -38,6 +49,7 @@ impl Kind {
             Self::Disabled => 1,
             Self::Enabled => 2,
             Self::Purged => 3,
+            Self::Recycled(kind) => kind.code(),
         }
     }
 
@@ -46,25 +58,30 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.code() == code)
     }
 
-    /// The last part of the event's type.
+    /// In the name of a token.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Disabled => "account-disabled",
             Self::Enabled => "account-enabled",
             Self::Purged => "account-purged",
+            Self::Recycled(Identifier::UserName) => "user-name-recycled",
+            Self::Recycled(Identifier::Phone) => "phone-recycled",
+            Self::Recycled(Identifier::Email) => "email-recycled",
         }
     }
 
-    /// From the last part of the event's type.
+    /// From the name of a token.
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.word() == word)
     }
 
-    /// The event's type.
-    pub fn uri(self) -> String {
-        format!(
-            "https://schemas.openid.net/secevent/risc/event-type/{}",
-            self.word()
-        )
+    /// The event's type, and what it says beside its subject.
+    pub fn event(self) -> (String, Value) {
+        let (event, says) = match self {
+            Self::Disabled | Self::Enabled | Self::Purged => (self.word(), json!({})),
+            Self::Recycled(kind) => ("identifier-recycled", json!({"identifier": kind.word()})),
+        };
+        let uri = format!("https://schemas.openid.net/secevent/risc/event-type/{event}");
+        (uri, says)
     }
 }

@@ -33,6 +33,7 @@ impl Token {
         now: Time,
     ) -> Self {
         let jti = jti(event.deletion, kind);
+        let (uri, says) = kind.event();
         let claims = json!({
             "iss": events.issuer,
             "jti": jti,
@@ -41,7 +42,7 @@ impl Token {
             "toe": seconds(event.at),
             "txn": format!("deletions/{}", event.deletion),
             "sub_id": {"format": "iss_sub", "iss": events.issuer, "sub": account.as_str()},
-            "events": {kind.uri(): {}},
+            "events": {uri: says},
         });
         Self {
             deletion: event.deletion,

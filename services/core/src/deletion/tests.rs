@@ -43,8 +43,11 @@ fn an_opened_deletion_has_verified_nothing_and_has_sealed_nobody() {
 
 #[test]
 fn a_channel_that_the_policy_does_not_name_takes_no_request() {
+    let mut policy = Policy::cn();
+    policy.channels.remove(&Channel::Legacy);
+    let plan = Plan::new(1, policy).unwrap();
     let request = request(1, "alice", Channel::Legacy);
-    let refusal = Deletion::open(request, &cn(), start()).unwrap_err();
+    let refusal = Deletion::open(request, &plan, start()).unwrap_err();
     assert_eq!(refusal.reason, Reason::IllegalState);
 }
 

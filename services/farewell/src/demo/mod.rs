@@ -120,7 +120,7 @@ async fn play(
 ) -> anyhow::Result<Devices> {
     let began = Instant::now();
     say(&format!(
-        "A coordinator, four services and three agents, {}, on {}, with mutual TLS",
+        "A coordinator, five services and three agents, {}, on {}, with mutual TLS",
         if args.processes {
             "each a process of its own"
         } else {

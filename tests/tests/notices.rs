@@ -330,20 +330,28 @@ async fn who_reads_of_it_takes_it_back_by_the_link_without_a_log_in() -> Result<
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reminder_comes_before_the_end_and_the_last_word_before_the_contact_is_gone() -> Result<()>
 {
+    // Time enough for a gateway of moods to take one letter, and for that letter to be seen before the other.
     let policy = Policy {
-        cooling_off: Duration::from_secs(9),
+        cooling_off: Duration::from_secs(24),
+        notices: Notices {
+            send: true,
+            reminders: vec![Duration::from_secs(9)],
+        },
         ..telling()
     };
     let town = Town::start(policy).await?;
     let deletion = town.verified().await?;
     town.gateway.until("SEALED", &[PHONE, OLD_MAIL]).await?;
     assert_eq!(town.gateway.of("REMINDER").len(), 0);
+    wait::until("a reminder", async || {
+        Ok((!town.gateway.of("REMINDER").is_empty()).then_some(()))
+    })
+    .await?;
     wait::until("PURGED", async || {
         let state = town.caller.get(&deletion.name).await?.state();
         Ok((state == State::Purged).then_some(()))
     })
     .await?;
-    assert!(!town.gateway.of("REMINDER").is_empty());
     let left = farewell_identity::left_over(&town.identity, ACCOUNT).await?;
     assert_eq!(left.categories, []);
     town.stop().await

@@ -339,6 +339,14 @@ impl Begun {
 }
 
 impl Work {
+    /// Whether nothing keeps the account closed any more: no seal, and no freeze.
+    ///
+    /// Errors: the database is away.
+    pub async fn is_free(&mut self) -> Result<bool, Fault> {
+        let (sealed, frozen) = closed(&mut self.tx, &self.account).await?;
+        Ok(!sealed && !frozen)
+    }
+
     /// The transaction to work in.
     pub fn tx(&mut self) -> &mut AnyConnection {
         &mut self.tx

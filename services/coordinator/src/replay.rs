@@ -240,9 +240,12 @@ fn command(
         device_horizon: (!devices.is_empty())
             .then(|| plan.policy().devices.horizon.try_into().ok())
             .flatten(),
-        // What law keeps is kept once more, from a backup as from the original.
+        // What law keeps is kept once more, from a backup as from the original: but for what would be counted from this second
+        // erasure, and so be kept longer than the certificate says.
         retention: if name.verb == Verb::Erase {
-            rules(plan, &name.participant)
+            let mut rules = rules(plan, &name.participant);
+            rules.retain(|rule| rule.from() != wire::StartingPoint::Erasure);
+            rules
         } else {
             Vec::new()
         },

@@ -49,6 +49,7 @@ pub use self::holding::left_over;
 pub use self::language::{Language, set_language};
 pub use self::login::{LoginError, is_logged_in, log_in};
 pub use self::participant::Identity;
+pub use self::quarantine::kept;
 pub use self::realname::set_real_name;
 pub use self::rules::Rules;
 pub use self::sample::sample;

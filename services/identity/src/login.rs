@@ -160,6 +160,19 @@ pub(crate) async fn resume(
     Ok(())
 }
 
+/// Ends every session of the account for good, those also that a seal has ended: nobody is logged in again by lifting it.
+pub(crate) async fn end_for_good(
+    connection: &mut AnyConnection,
+    account: &str,
+) -> Result<(), sqlx::Error> {
+    end(connection, account).await?;
+    sqlx::query("DELETE FROM login_sealed WHERE account = $1")
+        .bind(account)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
 /// Ends every session of the account, and remembers which lived.
 pub(crate) async fn end(connection: &mut AnyConnection, account: &str) -> Result<(), sqlx::Error> {
     sqlx::query(

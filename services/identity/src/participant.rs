@@ -132,7 +132,10 @@ impl Participant for Identity {
             Begun::Answered(answer) => return Ok(answer),
             Begun::Open(work) => work,
         };
-        login::resume(work.tx(), &order.account).await?;
+        // Another seal brings them back when it is lifted, and a freeze has ended them for good.
+        if work.is_free().await? {
+            login::resume(work.tx(), &order.account).await?;
+        }
         work.finish(Done::new(Outcome::Unsealed)).await
     }
 
@@ -203,7 +206,7 @@ impl Participant for Identity {
         let kept = standing::keep_in(&mut tx, request).await?;
         // One that comes late says nothing about who is logged in now.
         if kept == Kept::Now && request.standing != Standing::Active {
-            login::end(&mut tx, &request.account).await?;
+            login::end_for_good(&mut tx, &request.account).await?;
         }
         tx.commit().await?;
         Ok(kept.into())

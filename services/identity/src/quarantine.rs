@@ -150,6 +150,14 @@ pub(crate) async fn retained(
     Ok(rows.into_iter().map(retained).collect())
 }
 
+/// What is held back for a deletion (its id, without `deletions/`): for the demo's last look and for tests.
+///
+/// Errors: the database is away.
+pub async fn kept(store: &Store, deletion: &str) -> anyhow::Result<Vec<Retained>> {
+    let mut connection = store.pool().acquire().await?;
+    Ok(retained(&mut connection, deletion).await?)
+}
+
 /// Where an identifier stands.
 pub(crate) async fn check(
     store: &Store,

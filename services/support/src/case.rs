@@ -20,7 +20,7 @@ pub(crate) const SCHEMA: &str = "\
             ('OPENED', 'APPROVED_ONCE', 'APPROVED', 'REJECTED', 'WITHDRAWN', 'EXPIRED')), \
         first_by TEXT NOT NULL, second_by TEXT NOT NULL, rejection TEXT NOT NULL, used_for TEXT NOT NULL, \
         moved_at BIGINT NOT NULL, due_at BIGINT NOT NULL, key_version BIGINT NOT NULL, data_key BLOB NOT NULL, \
-        erased_by TEXT NOT NULL, \
+        erased_by TEXT NOT NULL, legal_basis TEXT NOT NULL DEFAULT '', \
         CHECK (state <> 'APPROVED' OR (first_by <> second_by AND first_by <> opened_by AND second_by <> opened_by))); \
     CREATE INDEX IF NOT EXISTS desk_case_by_account ON desk_case (account, id); \
     CREATE INDEX IF NOT EXISTS desk_case_by_recipient ON desk_case (to_account) WHERE to_account <> ''; \

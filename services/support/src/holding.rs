@@ -4,7 +4,7 @@
 use std::time::SystemTime;
 
 use farewell_kit::store::{Store, micros, time};
-use farewell_kit::{Fault, Inventory, Retained, holder};
+use farewell_kit::{Fault, Inventory, Retained, RetentionRule, Starting, holder};
 use sqlx::AnyConnection;
 
 use crate::case;
@@ -60,7 +60,7 @@ pub(crate) struct Erased {
 /// Erases every document and key, and the account's name. Decisions within their period stay, under their own names.
 pub(crate) async fn erase(
     tx: &mut AnyConnection,
-    periods: &Periods,
+    (rules, periods): (&[RetentionRule], &Periods),
     (account, deletion): (&str, &str),
     now: SystemTime,
 ) -> Result<Erased, Fault> {
@@ -69,11 +69,17 @@ pub(crate) async fn erase(
         documents: 0,
         named: 0,
     };
+    // What the policy says counts; the desk's own period is for a command that says none.
+    let rule = rules.iter().find(|rule| rule.class == DECISIONS);
+    let basis = rule.map_or(&periods.decisions_basis, |rule| &rule.legal_basis);
     for case in case::of_account(tx, account).await? {
         erased.documents += evidence::erase(tx, &case.id).await?;
-        let until = periods.decision_until(case.moved_at)?;
+        let until = match rule {
+            Some(rule) => rule.until(Starting::Completed(case.moved_at))?,
+            None => periods.decision_until(case.moved_at)?,
+        };
         if until > now {
-            keep(tx, &case.id, deletion, until).await?;
+            keep(tx, &case.id, (deletion, basis), until).await?;
         } else {
             forget(tx, &case.id).await?;
             erased.cases += 1;
@@ -91,12 +97,12 @@ pub(crate) async fn erase(
 async fn keep(
     tx: &mut AnyConnection,
     id: &str,
-    deletion: &str,
+    (deletion, basis): (&str, &str),
     until: SystemTime,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "UPDATE desk_case SET account = '', to_account = '', data_key = $2, erased_by = $3, due_at = $4, \
-             state = CASE WHEN used_for = '' AND state IN ('OPENED', 'APPROVED_ONCE', 'APPROVED') \
+             legal_basis = $5, state = CASE WHEN used_for = '' AND state IN ('OPENED', 'APPROVED_ONCE', 'APPROVED') \
                  THEN 'EXPIRED' ELSE state END \
          WHERE id = $1",
     )
@@ -104,6 +110,7 @@ async fn keep(
     .bind(Vec::new())
     .bind(deletion)
     .bind(micros(until))
+    .bind(basis)
     .execute(tx)
     .await
     .map(drop)
@@ -144,8 +151,8 @@ pub(crate) async fn retained(
     periods: &Periods,
     deletion: &str,
 ) -> Result<Vec<Retained>, sqlx::Error> {
-    let (count, next, until): (i64, Option<i64>, Option<i64>) = sqlx::query_as(
-        "SELECT COUNT(*), MIN(due_at), MAX(due_at) FROM desk_case WHERE erased_by = $1",
+    let (count, next, until, basis): (i64, Option<i64>, Option<i64>, Option<String>) = sqlx::query_as(
+        "SELECT COUNT(*), MIN(due_at), MAX(due_at), MAX(legal_basis) FROM desk_case WHERE erased_by = $1",
     )
     .bind(deletion)
     .fetch_one(tx)
@@ -153,7 +160,9 @@ pub(crate) async fn retained(
     Ok(until
         .map(|until| Retained {
             class: DECISIONS.to_owned(),
-            legal_basis: periods.decisions_basis.clone(),
+            legal_basis: basis
+                .filter(|basis| !basis.is_empty())
+                .unwrap_or_else(|| periods.decisions_basis.clone()),
             count,
             until: time(until),
             next: next.filter(|next| *next < until).map(time),

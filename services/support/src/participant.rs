@@ -41,7 +41,7 @@ impl Holder for Desk {
         let deletion = seal::deletion_of(&order.command).unwrap_or_default();
         let erased = holding::erase(
             work.tx(),
-            &self.periods,
+            (&order.retention, &self.periods),
             (&order.account, deletion),
             SystemTime::now(),
         )

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use farewell_core::DeletionId;
+use farewell_core::AccountId;
 use farewell_ledger::{Error, Heard};
 use farewell_runtime::shutdown::Shutdown;
 use farewell_runtime::tls;
@@ -97,6 +97,7 @@ impl Push {
                 Ok(Told {
                     more: true,
                     trouble: None,
+                    ..
                 }) => {
                     failed = 0;
                     continue;
@@ -107,9 +108,11 @@ impl Push {
                 }
                 Ok(Told {
                     trouble: Some(trouble),
+                    some,
                     ..
                 }) => {
-                    failed = failed.saturating_add(1);
+                    // One token that is not taken makes the others wait no longer than they must.
+                    failed = if some { 1 } else { failed.saturating_add(1) };
                     tracing::warn!(
                         receiver = self.receiver.name,
                         trouble,
@@ -138,9 +141,12 @@ impl Push {
             .events(name, Some(&slots), BATCH_EVENTS)
             .await?;
         let tokens = super::tokens(center, &self.receiver, &waiting).await?;
-        let mut accounts = BTreeMap::<DeletionId, Vec<Token>>::new();
+        let mut accounts = BTreeMap::<AccountId, Vec<Token>>::new();
         for token in tokens {
-            accounts.entry(token.deletion).or_default().push(token);
+            accounts
+                .entry(token.account.clone())
+                .or_default()
+                .push(token);
         }
         let mut answers = stream::iter(accounts.into_values().map(|tokens| self.account(tokens)))
             .buffer_unordered(AT_ONCE_MAX);
@@ -155,6 +161,7 @@ impl Push {
         }
         Ok(Told {
             more: waiting.len() >= BATCH_EVENTS as usize && !heard.is_empty(),
+            some: !heard.is_empty(),
             trouble,
         })
     }
@@ -216,5 +223,7 @@ impl Push {
 struct Told {
     /// There may be more right now.
     more: bool,
+    /// Some were taken.
+    some: bool,
     trouble: Option<String>,
 }

@@ -16,6 +16,7 @@ const TYP: &str = "secevent+jwt";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     pub deletion: DeletionId,
+    pub account: AccountId,
     pub kind: Kind,
     /// The same each time that the event is told to a receiver: by this it knows a repeat.
     pub jti: String,
@@ -46,6 +47,7 @@ impl Token {
         });
         Self {
             deletion: event.deletion,
+            account: account.clone(),
             kind,
             jti,
             jwt: jws::sign(&events.key, TYP, &claims),

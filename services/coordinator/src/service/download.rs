@@ -1,10 +1,12 @@
 //! An archive on its way to a caller: a piece is asked for when there is room for it, so that a slow reader costs no memory.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use farewell_core::AccountId;
 use farewell_proto::account::v1::DownloadExportResponse;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::timeout;
 use tonic::{Code, Status};
 
 use super::export::{self, Name};
@@ -19,7 +21,9 @@ const PIECES_MAX: usize = 2;
 /// How often the custodian is asked again for a piece that it gave no answer about.
 const TRIES_MAX: u32 = 10;
 /// Between two of these.
-const TRY_AGAIN: std::time::Duration = std::time::Duration::from_millis(500);
+const TRY_AGAIN: Duration = Duration::from_millis(500);
+/// How long a reader may take to read on.
+const READ_ON_MAX: Duration = Duration::from_secs(60);
 
 /// Room for downloads.
 #[derive(Debug)]
@@ -88,7 +92,9 @@ impl Download {
             let sent = i64::try_from(piece.content.len()).unwrap_or(i64::MAX);
             let (end, size) = (piece.offset.saturating_add(sent), piece.size_bytes);
             // An empty piece is sent, too: it says size and digest to whoever has everything.
-            if self.pieces.send(Ok(piece)).await.is_err() || end >= size || sent == 0 {
+            // Whoever reads no more gives the place to others, and can go on later.
+            let taken = timeout(READ_ON_MAX, self.pieces.send(Ok(piece))).await;
+            if !matches!(taken, Ok(Ok(()))) || end >= size || sent == 0 {
                 return;
             }
             next = patient(center, &self.name, &self.account, end).await;

@@ -7,6 +7,7 @@ use crate::gate;
 use crate::leg::Mask;
 use crate::notice::{self, Notice};
 use crate::plan::Plan;
+use crate::policy::Channel;
 use crate::rare::{Extended, Overdue, Raised};
 use crate::refusal::{Reason, Refusal};
 use crate::time::Time;
@@ -210,9 +211,11 @@ impl Deletion {
         matches!(self.state, State::CoolingOff { .. }) && !plan.seals().is_empty()
     }
 
-    /// Whether a changed contact would ask for more than it does already.
+    /// Whether a changed contact would ask for more than it does already. Not where people look at documents or at the device:
+    /// who has lost access, or has died, knows no password.
     pub(super) fn raisable(&self, plan: &Plan) -> bool {
         matches!(self.state, State::AwaitingVerification { .. })
+            && matches!(self.channel, Channel::Phone | Channel::Web)
             && self.verified()
             && self.rare.raised.is_none()
             && plan.policy().recent_contact.is_some()

@@ -48,12 +48,11 @@ impl Verdict {
                 .await
                 .with_context(|| format!("opening {service}"))?;
             let held = held(stage, service, &store, &account.id).await?;
+            let id = deletion.name.trim_start_matches("deletions/");
             let kept = match service {
-                Name::Store => {
-                    let id = deletion.name.trim_start_matches("deletions/");
-                    farewell_store::kept(&store, id).await?
-                }
-                Name::Identity | Name::Cloud | Name::Community | Name::Support => Vec::new(),
+                Name::Store => farewell_store::kept(&store, id).await?,
+                Name::Identity => farewell_identity::kept(&store, id).await?,
+                Name::Cloud | Name::Community | Name::Support => Vec::new(),
             };
             store.pool().close().await;
             verdict.service(service.name(), deletion, &held, &kept);

@@ -105,11 +105,14 @@ pub(crate) async fn carry_due(
         if !claim(store, due, now).await? {
             return Ok(());
         }
-        let letter = due.letter(store, pepper, config).await?;
-        let carried = match couriers.by(letter.way) {
-            Some(courier) => courier::in_time(courier, &letter).await,
-            // Nobody carries to devices here.
-            None => Ok(()),
+        // One that can't be written is put off like one that isn't carried, and given up in the end.
+        let carried = match due.letter(store, pepper, config).await {
+            Err(fault) => Err(fault),
+            Ok(letter) => match couriers.by(letter.way) {
+                Some(courier) => courier::in_time(courier, &letter).await,
+                // Nobody carries to devices here.
+                None => Ok(()),
+            },
         };
         match carried {
             Ok(()) => forget(store, due).await,

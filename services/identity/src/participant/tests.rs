@@ -135,11 +135,15 @@ async fn cases(name: &str, failures: usize) -> Vec<Case> {
 }
 
 fn order(command: &str) -> Order {
+    order_of("d1", command)
+}
+
+fn order_of(deletion: &str, command: &str) -> Order {
     Order {
         horizon: None,
         retention: Vec::new(),
         ended_by: None,
-        command: format!("deletions/d1/commands/{command}"),
+        command: format!("deletions/{deletion}/commands/{command}"),
         account: ACCOUNT.to_owned(),
         deadline: None,
         devices: Vec::new(),
@@ -209,6 +213,44 @@ async fn a_sealed_account_logs_in_no_more_and_its_sessions_end() {
         log_in(&case.store, &hasher(), ACCOUNT, PASSWORD, "test")
             .await
             .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_a_freeze_ended_stays_ended_whatever_is_lifted_afterwards() {
+    for case in cases("frozen-sessions", 0).await {
+        let seal = |deletion: &str| order_of(deletion, "1-seal-identity");
+        let unseal = |deletion: &str| order_of(deletion, "1-unseal-identity");
+        let log_in = async || {
+            log_in(&case.store, &hasher(), ACCOUNT, PASSWORD, "test")
+                .await
+                .unwrap()
+        };
+
+        // Frozen because the phone was stolen; much later a deletion is taken back.
+        let thief = log_in().await;
+        stand(&case, 1, Standing::Frozen).await;
+        stand(&case, 2, Standing::Active).await;
+        let owner = log_in().await;
+        done(case.identity.seal(&seal("d1")).await.unwrap());
+        done(case.identity.unseal(&unseal("d1")).await.unwrap());
+        assert!(is_logged_in(&case.store, &owner).await.unwrap());
+        assert!(!is_logged_in(&case.store, &thief).await.unwrap());
+
+        // The seal is lifted late, when the account is sealed for another deletion.
+        done(case.identity.seal(&seal("d2")).await.unwrap());
+        done(case.identity.seal(&seal("d3")).await.unwrap());
+        done(case.identity.unseal(&unseal("d2")).await.unwrap());
+        assert!(!is_logged_in(&case.store, &owner).await.unwrap());
+        done(case.identity.unseal(&unseal("d3")).await.unwrap());
+        assert!(is_logged_in(&case.store, &owner).await.unwrap());
+
+        // Frozen while it is sealed: nobody is logged in when the seal is lifted.
+        done(case.identity.seal(&seal("d4")).await.unwrap());
+        stand(&case, 3, Standing::Frozen).await;
+        done(case.identity.unseal(&unseal("d4")).await.unwrap());
+        stand(&case, 4, Standing::Active).await;
+        assert!(!is_logged_in(&case.store, &owner).await.unwrap());
     }
 }
 

@@ -13,7 +13,7 @@ mod token;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use farewell_core::DeletionId;
+use farewell_core::{Deletion, DeletionId};
 use farewell_ledger::{Error, Event};
 use farewell_runtime::cose::SigningKey;
 use farewell_runtime::shutdown::Shutdown;
@@ -88,21 +88,27 @@ pub fn start(center: &Arc<Center>, work: &Shutdown) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// These deletions, each read once however often it is named.
+async fn deletions(
+    center: &Center,
+    named: impl Iterator<Item = DeletionId>,
+) -> Result<HashMap<DeletionId, Deletion>, Error> {
+    let mut ids: Vec<DeletionId> = named.collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let found = center.ledger.get(&ids).await?;
+    let found = found.into_iter().map(|owed| owed.deletion);
+    Ok(found.map(|deletion| (deletion.id, deletion)).collect())
+}
+
 /// The tokens of these events, in their order. What this program can't tell of is left out: a newer one put it there.
 async fn tokens(center: &Center, receiver: &Receiver, of: &[Event]) -> Result<Vec<Token>, Error> {
     let Some(events) = &center.events else {
         return Ok(Vec::new());
     };
-    let mut ids: Vec<DeletionId> = of.iter().map(|event| event.deletion).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let found = center.ledger.get(&ids).await?;
-    let accounts: HashMap<_, _> = found
-        .into_iter()
-        .map(|owed| (owed.deletion.id, owed.deletion.account))
-        .collect();
+    let deletions = deletions(center, of.iter().map(|event| event.deletion)).await?;
     let token = |event: &Event| {
-        let account = accounts.get(&event.deletion)?;
+        let account = &deletions.get(&event.deletion)?.account;
         let kind = Kind::from_code(event.kind)?;
         Some(Token::new(
             events,

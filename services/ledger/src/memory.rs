@@ -621,7 +621,7 @@ impl Ledger for Memory {
             .filter(|told| slots.contains(&told.deletion.slot()))
             .cloned()
             .collect();
-        waiting.sort_by_key(|told| (told.at, told.deletion));
+        waiting.sort_by_key(|told| (told.at, told.deletion, told.state));
         waiting.truncate(crate::rows(limit));
         Ok(waiting)
     }

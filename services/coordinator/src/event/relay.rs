@@ -1,9 +1,7 @@
 //! Takes what has happened from the outbox: at least once each, in the order of their slots.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use farewell_core::DeletionId;
 use farewell_core::policy::retention::Identifier;
 use farewell_ledger::{Announcement, BATCH_ROWS_MAX, Error, Event};
 use farewell_runtime::shutdown::Shutdown;
@@ -64,21 +62,11 @@ async fn events(center: &Center, batch: &[Announcement]) -> Result<Vec<Event>, E
     let Some(to) = center.events.as_ref().filter(|to| !to.receivers.is_empty()) else {
         return Ok(Vec::new());
     };
-    let mut ids: Vec<DeletionId> = batch.iter().map(|told| told.deletion).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let found = center.ledger.get(&ids).await?;
+    let deletions = super::deletions(center, batch.iter().map(|told| told.deletion)).await?;
     let unknown = |version| center.plans.get(version).is_none();
-    if found
-        .iter()
-        .any(|owed| unknown(owed.deletion.policy_version))
-    {
+    if deletions.values().any(|it| unknown(it.policy_version)) {
         center.plans.reload(&*center.ledger).await?;
     }
-    let deletions: HashMap<_, _> = found
-        .into_iter()
-        .map(|owed| (owed.deletion.id, owed.deletion))
-        .collect();
     let kinds = batch.iter().filter_map(|told| {
         let deletion = deletions.get(&told.deletion)?;
         let plan = center.plans.get(deletion.policy_version)?;

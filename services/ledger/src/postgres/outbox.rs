@@ -9,7 +9,7 @@ use crate::columns::{self, EventRow, OutboxRow};
 use crate::{Announcement, Error, Event, Fence, Heard, rows};
 
 const WAITING: &str = "
-SELECT deletion, state, at FROM outbox WHERE slot = ANY($1) ORDER BY at, deletion LIMIT $2";
+SELECT deletion, state, at FROM outbox WHERE slot = ANY($1) ORDER BY at, deletion, state LIMIT $2";
 
 const ANNOUNCED: &str = "
 WITH fence AS MATERIALIZED (

@@ -11,7 +11,7 @@ use crate::{Announcement, Error, Event, Fence, Heard, rows};
 
 const WAITING: &str = "
 SELECT deletion, state, at FROM outbox
-WHERE slot IN (SELECT value FROM json_each($1)) ORDER BY at, deletion LIMIT $2";
+WHERE slot IN (SELECT value FROM json_each($1)) ORDER BY at, deletion, state LIMIT $2";
 
 const ANNOUNCED: &str = "
 DELETE FROM outbox

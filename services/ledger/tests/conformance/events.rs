@@ -1,5 +1,6 @@
 //! What others are told of: once of each seal and each end, and by each receiver until it says that it has it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use farewell_core::{Event, Slot, State};
@@ -14,6 +15,7 @@ use crate::given::{
 crate::on_every_ledger! {
     a_seal_and_an_end_are_told_once_each
     a_seal_by_a_turn_is_told_once
+    what_happens_in_one_instant_is_told_in_its_order
     what_happens_meanwhile_is_not_forgotten_with_what_was_told
     each_receiver_hears_for_itself_and_what_it_refuses_is_kept
     events_are_read_oldest_first_by_slots_and_in_pages
@@ -92,6 +94,27 @@ async fn a_seal_by_a_turn_is_told_once(bed: &Bed) {
     let told = bed.ledger.outbox(&everywhere(), 10).await.unwrap();
     assert_eq!(told.len(), 1);
     assert_eq!((told[0].state, told[0].at), (2, now()));
+}
+
+async fn what_happens_in_one_instant_is_told_in_its_order(bed: &Bed) {
+    let plan = sealed();
+    for number in 0..20 {
+        let opened = account(&format!("alice-{number}"), &plan);
+        assert_eq!(opened.requested_at, now());
+        bed.ledger.open(vec![opened.clone()]).await.unwrap();
+        turn_one(&*bed.ledger, event(&opened, &Event::Revoke, &plan)).await;
+    }
+    // A page and not all of them: a database sorts what it cuts off in another way.
+    let told = bed.ledger.outbox(&everywhere(), 15).await.unwrap();
+    let mut states = HashMap::<_, Vec<i16>>::new();
+    for told in &told {
+        states.entry(told.deletion).or_default().push(told.state);
+    }
+    assert_eq!(told.len(), 15);
+    assert!(
+        states.values().all(|states| [2, 6].starts_with(states)),
+        "{told:?}"
+    );
 }
 
 async fn what_happens_meanwhile_is_not_forgotten_with_what_was_told(bed: &Bed) {

@@ -3,6 +3,7 @@
 use crate::deletion::{Deletion, State};
 use crate::gate;
 use crate::leg::Mask;
+use crate::notice;
 use crate::plan::Plan;
 use crate::time::Time;
 
@@ -19,8 +20,8 @@ pub enum Duty {
     Begin,
     /// Send the commands of these legs, and go on sending until they are settled.
     Send(Mask),
-    /// Everything is settled and the state hasn't followed, because the last receipts were merged without a move: step
-    /// [`crate::Event::Settled`] without legs.
+    /// Everything is settled and the state or the time of the next look hasn't followed, because the last receipts were merged
+    /// without a move: step [`crate::Event::Settled`] without legs.
     Advance,
     /// Read from the receipts what law still keeps: step [`crate::Event::Kept`], or [`crate::Event::Ended`] if something of it
     /// has ended.
@@ -49,7 +50,15 @@ pub fn next(deletion: &Deletion, plan: &Plan, now: Time) -> Duty {
             }
         }
         State::CoolingOff { .. } if !deletion.refusals(plan).is_empty() => Duty::NeedsPerson,
-        State::CoolingOff { ends_at } if now < ends_at => Duty::Wait(ends_at),
+        State::CoolingOff { ends_at } if now < ends_at => {
+            // A notice that was told while the last seal came in knew nothing of that: nobody would look again in time.
+            let look = notice::attention(deletion, plan, ends_at);
+            if deletion.attention_at.is_some_and(|at| at < look) {
+                Duty::Advance
+            } else {
+                Duty::Wait(ends_at)
+            }
+        }
         State::CoolingOff { .. } if deletion.held || deletion.conflicts > 0 => Duty::NeedsPerson,
         State::CoolingOff { .. } if plan.policy().eligibility => {
             wait_or(deletion, now, Duty::AskEligibility)
@@ -96,6 +105,7 @@ mod tests {
     use super::*;
     use crate::Event;
     use crate::fixture::*;
+    use crate::notice::Notice;
 
     #[test]
     fn an_unverified_request_waits_until_it_expires() {
@@ -112,6 +122,25 @@ mod tests {
         assert_eq!(next(&verified(&plan), &plan, start()), Duty::AskEligibility);
         assert_eq!(next(&sealed(&plan), &plan, start()), Duty::Wait(over()));
         assert_eq!(next(&sealed(&plan), &plan, over()), Duty::AskEligibility);
+    }
+
+    #[test]
+    fn a_seal_that_is_settled_beside_a_notice_is_looked_at_again_when_the_wait_is_over() {
+        let plan = cn();
+        let cooling = cooling(&plan);
+        let told = Event::Told([Notice::Sealed].into_iter().collect());
+        let told = cooling.step(&told, &plan, start()).unwrap();
+        // The receipts are merged into what the notice wrote.
+        let merged = Deletion {
+            done: plan.seals(),
+            ..told
+        };
+        assert_eq!(next(&merged, &plan, start()), Duty::Advance);
+        let followed = merged
+            .step(&Event::Settled(Mask::EMPTY), &plan, start())
+            .unwrap();
+        assert!(followed.attention_at > Some(start()));
+        assert_eq!(next(&followed, &plan, start()), Duty::Wait(over()));
     }
 
     #[test]

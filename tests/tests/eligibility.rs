@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use farewell_cloud::Cloud;
 use farewell_core::Policy;
 use farewell_core::blocker::{self, CATALOGUE, Class, Owner};
+use farewell_core::order::DevicePolicy;
 use farewell_core::policy::Channel as Door;
 use farewell_identity::credential::Hasher;
 use farewell_identity::{Case, Identity, Rules, code::Pepper, courier};
@@ -18,13 +19,15 @@ use farewell_kit::store::Store;
 use farewell_kit::{
     CodeChannel, Custodian as _, SetStanding, Standing, StartExport, service, session,
 };
+use farewell_proto::account::v1::UnbindDeviceRequest;
+use farewell_proto::account::v1::account_service_client::AccountServiceClient;
 use farewell_proto::binding::v1::binding_service_client::BindingServiceClient;
 use farewell_proto::binding::v1::{
     BindRequest, Binding, ReportLostRequest, Role, Share, ShareBindingRequest,
 };
 use farewell_proto::deletion::v1::{
-    Blocker, BlockerClass, CheckEligibilityRequest, CheckEligibilityResponse, Consent,
-    GetDeletionRequest, Overrider, State, WatchDeletionRequest,
+    Blocker, BlockerClass, Channel as Desk, CheckEligibilityRequest, CheckEligibilityResponse,
+    Consent, GetDeletionRequest, Overrider, State, WatchDeletionRequest,
 };
 use farewell_runtime::client::endpoint;
 use farewell_runtime::server::Security;
@@ -34,9 +37,11 @@ use farewell_tests::caller::{Caller, conditions, fresh, request};
 use farewell_tests::coordinator::Coordinator;
 use farewell_tests::policy;
 use farewell_tests::process::needed;
+use farewell_tests::refusal::{bad_field, refused};
 use farewell_tests::wait;
 use prost_types::Timestamp;
 use tempfile::TempDir;
+use tonic::Code;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
 
@@ -58,6 +63,7 @@ struct Town {
     community: Store,
     cloud: Cloud,
     homes: BindingServiceClient<Channel>,
+    community_session: Shutdown,
     shutdown: Shutdown,
     _folder: TempDir,
 }
@@ -95,11 +101,12 @@ impl Town {
         ));
         let community = farewell_community::open(&url("community.db")).await?;
         let members = farewell_community::Community::new(community.clone());
+        let community_session = shutdown.child();
         shutdown.spawn(service::run(
             community.clone(),
             Arc::new(members),
             session("community"),
-            shutdown.clone(),
+            community_session.clone(),
         ));
         let cloud = farewell_cloud::open(&url("cloud.db")).await?;
         let keeper = Cloud::new(cloud.clone(), folder.path().join("files"));
@@ -135,6 +142,7 @@ impl Town {
             community,
             cloud: keeper,
             homes: BindingServiceClient::new(homes),
+            community_session,
             shutdown,
             _folder: folder,
         })
@@ -489,6 +497,83 @@ fn reviewed(told: &Blocker) -> Result<()> {
     let forfeitable = class == BlockerClass::Forfeitable;
     assert_eq!(!told.forfeit_consent.is_empty(), forfeitable, "{told:?}");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ban_leaves_the_unbinding_of_a_device_to_the_desk() -> Result<()> {
+    let devices = DevicePolicy {
+        self_service_closed_by: vec!["COMMUNITY_BANNED".to_owned()],
+        ..DevicePolicy::default()
+    };
+    let banning = Policy {
+        devices,
+        ..policy::whole(STAGES)
+    };
+    let coordinator = Coordinator::start(banning, "memory:").await?;
+    let caller = coordinator.caller()?;
+    let town = Town::start(&coordinator).await?;
+    until_only(&caller, &BTreeSet::new()).await?;
+    let epoch = town.bind_a_lost_hub().await?;
+    town.report(epoch, false).await?;
+    let tomorrow = SystemTime::now() + DAY;
+    farewell_community::ban(&town.community, ACCOUNT, "spam", tomorrow).await?;
+
+    let callers = endpoint(&coordinator.callers, &Security::PlainLoopback)?;
+    let accounts = AccountServiceClient::new(callers.connect_lazy());
+    let unbind = async |channel: i32| {
+        let request = UnbindDeviceRequest {
+            request_id: fresh(),
+            account: format!("accounts/{ACCOUNT}"),
+            line: "lines/smarthome".to_owned(),
+            device: "devices/hub-1".to_owned(),
+            epoch,
+            wipe: false,
+            channel,
+        };
+        accounts.clone().unbind_device(request).await
+    };
+    bad_field(
+        "an unknown channel",
+        unbind(99).await,
+        "INVALID_FIELD",
+        "channel",
+    );
+    for door in [Desk::Unspecified, Desk::Phone, Desk::Web] {
+        let closed = unbind(door.into()).await;
+        let what = door.as_str_name();
+        let refusal = refused(
+            what,
+            closed,
+            Code::FailedPrecondition,
+            "SELF_SERVICE_CLOSED",
+        );
+        assert_eq!(refusal.metadata["blocker"], "COMMUNITY_BANNED");
+    }
+    let (checked, _) = check(&caller, "en").await?;
+    assert!(
+        checked.eligible,
+        "a ban is no reason to keep anybody's data: {checked:?}"
+    );
+
+    // Who should say it and gives no answer has not said that it is open.
+    town.community_session.trigger();
+    let away = wait::until("the community to be away", async || {
+        let answer = unbind(Desk::Phone.into()).await;
+        let away = answer
+            .as_ref()
+            .is_err_and(|status| status.code() == Code::Unavailable);
+        Ok(away.then_some(answer))
+    });
+    refused(
+        "silence",
+        away.await?,
+        Code::Unavailable,
+        "PARTICIPANT_UNREACHABLE",
+    );
+
+    let unbound = unbind(Desk::Support.into()).await?.into_inner();
+    assert!(unbound.device_unbinding.is_some());
+    town.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

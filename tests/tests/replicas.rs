@@ -172,6 +172,7 @@ impl Replicas {
             device: binding.device.clone(),
             epoch: binding.epoch,
             wipe: true,
+            channel: 0,
         };
         let begun = accounts.unbind_device(request).await;
         let begun = begun.map_err(|status| anyhow!("{status:?}"))?.into_inner();

@@ -23,6 +23,7 @@ fn request(line: &str, binding: &Binding) -> UnbindDeviceRequest {
         device: binding.device.clone(),
         epoch: binding.epoch,
         wipe: false,
+        channel: 0,
     }
 }
 

@@ -113,16 +113,35 @@ impl Queries {
         account: &AccountId,
     ) -> Vec<Blocker> {
         let question = Question::Eligibility(wire::EligibilityQuery {});
-        let mut blockers = Vec::new();
-        for (participant, answer) in self.ask_all(center, plan, account, question).await {
-            match answer {
-                Some(Answer::Eligibility(reply)) => {
-                    blockers.extend(named(reply.blockers, &participant, plan.policy()));
-                }
-                _ => blockers.push(Blocker::unreachable(&participant, plan.policy())),
-            }
-        }
-        blockers
+        let answers = self.ask_all(center, plan, account, question).await;
+        let said = answers
+            .into_iter()
+            .map(|(participant, answer)| said(answer, &participant, plan));
+        said.flatten().collect()
+    }
+
+    /// What one of them names.
+    pub async fn eligibility_of(
+        &self,
+        center: &Center,
+        participant: &ParticipantId,
+        plan: &Plan,
+        account: &AccountId,
+    ) -> Vec<Blocker> {
+        let question = Question::Eligibility(wire::EligibilityQuery {});
+        let patience = center.pace.query;
+        let answer = self
+            .ask(center, participant, account, question, patience)
+            .await;
+        said(answer, participant, plan)
+    }
+}
+
+/// What a participant said is in the way. No answer is, too.
+fn said(answer: Option<Answer>, participant: &ParticipantId, plan: &Plan) -> Vec<Blocker> {
+    match answer {
+        Some(Answer::Eligibility(reply)) => named(reply.blockers, participant, plan.policy()),
+        _ => vec![Blocker::unreachable(participant, plan.policy())],
     }
 }
 

@@ -41,6 +41,10 @@ pub struct DevicePolicy {
     pub horizon: Duration,
     /// How long an order may be carried out. A device that returns later is not wiped on a forgotten wish.
     pub order_life: Duration,
+    /// Codes of [`crate::blocker::CATALOGUE`] that leave the unbinding of a single device to the desk and to repair shops. They
+    /// say nothing of deletions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub self_service_closed_by: Vec<String>,
 }
 
 impl Default for DevicePolicy {
@@ -51,6 +55,7 @@ impl Default for DevicePolicy {
             reset_consent: Some("device-reset".to_owned()),
             horizon: week(),
             order_life: Duration::from_secs(400 * 24 * 60 * 60),
+            self_service_closed_by: Vec::new(),
         }
     }
 }

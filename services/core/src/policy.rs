@@ -25,7 +25,7 @@ pub use self::problem::Problem;
 pub use self::retention::{Quarantine, Retention};
 pub use self::telling::{Extension, Notices, RecentContact};
 
-use crate::blocker::{self, Class};
+use crate::blocker::{self, Class, Owner};
 use crate::calendar::{self, Calendar, Zone};
 use crate::id::ParticipantId;
 use crate::leg::LEGS_MAX;
@@ -211,6 +211,20 @@ impl Policy {
             text.is_some_and(|text| !is_name(text)),
             "devices.reset_consent",
             "must be the name of a text, 1 to 64 of a-z, 0-9 and -, or empty",
+        );
+        let closed_by = &self.devices.self_service_closed_by;
+        let asked = |code: &String| {
+            blocker::known(code).is_some_and(|known| matches!(known.owner, Owner::Service(_)))
+        };
+        wrong(
+            !closed_by.iter().all(asked),
+            "devices.self_service_closed_by",
+            "names a code that no service says",
+        );
+        wrong(
+            closed_by.iter().collect::<BTreeSet<_>>().len() < closed_by.len(),
+            "devices.self_service_closed_by",
+            "names a code twice",
         );
         let reminders = &self.notices.reminders;
         wrong(

@@ -6,10 +6,11 @@ use farewell_proto::account::v1::{
     DeviceUnbinding, DeviceUnbindingState, GetDeviceUnbindingRequest, UnbindDeviceRequest,
     WatchDeviceUnbindingRequest,
 };
+use farewell_proto::deletion::v1::Channel;
 use serde_json::json;
 
 use crate::client::Connection;
-use crate::deletion::request::Id;
+use crate::deletion::request::{self, Id};
 use crate::deletion::{account_name, prefixed, view};
 use crate::output::{Output, Rows};
 
@@ -38,6 +39,9 @@ enum Command {
         /// Wipe local data, too
         #[arg(long)]
         wipe: bool,
+        /// Where the person asks: phone or web, by themselves; support or service-centre, with somebody who looks at it
+        #[arg(long, default_value = "phone", value_parser = request::channel)]
+        channel: Channel,
         #[command(flatten)]
         id: Id,
     },
@@ -72,6 +76,7 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
             device,
             epoch,
             wipe,
+            channel,
             id,
         } => {
             let request = UnbindDeviceRequest {
@@ -81,6 +86,7 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
                 device: prefixed("devices/", &device),
                 epoch,
                 wipe,
+                channel: channel.into(),
             };
             let answer = client.unbind_device(connection.request(request)).await?;
             show(answer.into_inner().device_unbinding, output)

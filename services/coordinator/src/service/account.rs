@@ -6,6 +6,7 @@ use std::sync::Arc;
 use farewell_core::order::Disposal;
 use farewell_proto::account::v1 as api;
 use farewell_proto::account::v1::account_service_server::AccountService;
+use farewell_proto::deletion::v1 as deletion;
 use farewell_runtime::shutdown::Shutdown;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::Stream;
@@ -479,7 +480,23 @@ fn wish(request: &api::UnbindDeviceRequest) -> Result<Wish, Status> {
         } else {
             Disposal::Unbind
         },
+        self_service: self_service(request.channel)?,
     })
+}
+
+/// Whether the person asks without anybody who looks at it.
+fn self_service(channel: i32) -> Result<bool, Status> {
+    match deletion::Channel::try_from(channel) {
+        Ok(deletion::Channel::Unspecified | deletion::Channel::Phone | deletion::Channel::Web) => {
+            Ok(true)
+        }
+        Ok(
+            deletion::Channel::Support
+            | deletion::Channel::ServiceCentre
+            | deletion::Channel::Legacy,
+        ) => Ok(false),
+        Err(_) => Err(error::invalid("channel", "must be a known channel")),
+    }
 }
 
 fn name(text: &str) -> Result<Name, Status> {

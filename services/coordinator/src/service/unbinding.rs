@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use farewell_core::blocker::{self, Blocker, Owner};
 use farewell_core::device::Device;
 use farewell_core::order::{self, Disposal, Occasion};
 use farewell_core::{AccountId, DeviceId, ParticipantId, Reason, RequestId, Time};
@@ -53,6 +54,8 @@ pub struct Wish {
     pub device: DeviceId,
     pub epoch: u64,
     pub disposal: Disposal,
+    /// Whether nobody but the person has a part in it.
+    pub self_service: bool,
 }
 
 /// Unbinds the device, or says how far that is. A device that refused is asked again.
@@ -69,6 +72,9 @@ pub async fn unbind(center: &Center, wish: Wish) -> Result<api::DeviceUnbinding,
         Err(status) => return Err(status),
     }
     let found = describe(center, &wish).await?;
+    if wish.self_service {
+        is_open(center, &wish.account).await?;
+    }
     let name = wish.name.to_string();
     let verb = found
         .facts
@@ -88,6 +94,42 @@ pub async fn unbind(center: &Center, wish: Wish) -> Result<api::DeviceUnbinding,
     });
     let known = ask(center, &wish.name, &wish.account, question).await?;
     same(known, &wish)
+}
+
+/// Whether the policy leaves it to the person to unbind a device. Who should say so and gives no answer has not said so.
+async fn is_open(center: &Center, account: &AccountId) -> Result<(), Status> {
+    let plan = center.plans.current();
+    let policy = plan.policy();
+    let closing = &policy.devices.self_service_closed_by;
+    let says_one = |participant: &&ParticipantId| {
+        let known = closing.iter().filter_map(|code| blocker::known(code));
+        known.into_iter().any(
+            |known| matches!(known.owner, Owner::Service(owner) if owner == participant.as_str()),
+        )
+    };
+    for participant in policy.participants().filter(says_one) {
+        let blockers = center
+            .queries
+            .eligibility_of(center, participant, plan, account)
+            .await;
+        if blockers.iter().any(Blocker::is_silence) {
+            return Err(error::unavailable(
+                "PARTICIPANT_UNREACHABLE",
+                &format!("{participant} gives no answer; the same request may be sent again"),
+            ));
+        }
+        if let Some(blocker) = blockers
+            .iter()
+            .find(|blocker| closing.contains(&blocker.code))
+        {
+            return Err(error::precondition(
+                "SELF_SERVICE_CLOSED",
+                "the support desk or a repair shop unbinds devices of this account",
+                HashMap::from([("blocker".to_owned(), blocker.code.clone())]),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The line has the signed order: it needs no other.

@@ -82,6 +82,8 @@ pub struct Devices {
     pub reset_consent: Option<String>,
     pub horizon: Option<Length>,
     pub order_life: Option<Length>,
+    /// Missing: nothing does.
+    pub self_service_closed_by: Option<Vec<String>>,
 }
 
 impl Document {
@@ -110,6 +112,10 @@ impl Document {
                 reset_consent: self.devices.reset_consent.or(base.devices.reset_consent),
                 horizon: self.devices.horizon.or(base.devices.horizon),
                 order_life: self.devices.order_life.or(base.devices.order_life),
+                self_service_closed_by: self
+                    .devices
+                    .self_service_closed_by
+                    .or(base.devices.self_service_closed_by),
             },
             notices: NoticesDocument {
                 send: self.notices.send.or(base.notices.send),
@@ -250,6 +256,7 @@ impl Document {
                 reset_consent: devices.reset_consent.filter(|text| !text.is_empty()),
                 horizon: devices.horizon?.0,
                 order_life: devices.order_life?.0,
+                self_service_closed_by: devices.self_service_closed_by.unwrap_or_default(),
             },
             real_name_review: self.real_name_review.unwrap_or(false),
             retention: Some(self.retention?),
@@ -285,6 +292,7 @@ impl From<&Policy> for Document {
                 reset_consent: Some(devices.reset_consent.clone().unwrap_or_default()),
                 horizon: Some(Length(devices.horizon)),
                 order_life: Some(Length(devices.order_life)),
+                self_service_closed_by: Some(devices.self_service_closed_by.clone()),
             },
             notices: NoticesDocument {
                 send: Some(policy.notices.send),

@@ -2,7 +2,7 @@
 
 It checks each token with PyJWT against the published keys, and writes what it got as one line of JSON each. The first answers
 can be wrong ones: --answers 503,drop,400:access_denied,slow is a server that fails, hangs up, refuses and delays before it
-comes to its senses.
+comes to its senses. --never old- doesn't take events of accounts whose ids begin so, as one whose keys are not known yet.
 """
 
 import argparse
@@ -31,6 +31,7 @@ class Receiver(http.server.BaseHTTPRequestHandler):
     answers: list = []
     audience = ""
     bearer = ""
+    never = ""
     keys = None
 
     def do_POST(self):
@@ -41,6 +42,8 @@ class Receiver(http.server.BaseHTTPRequestHandler):
             assert self.headers["content-type"] == "application/secevent+jwt", "content-type"
             assert self.headers["authorization"] == f"Bearer {self.bearer}", "authorization"
             seen["claims"] = checked(token, self.audience, self.keys)
+            if self.never and seen["claims"]["sub_id"]["sub"].startswith(self.never):
+                answer = seen["answer"] = "400:invalid_audience"
         except Exception as error:  # whatever it is, the story must see it
             seen["wrong"] = repr(error)
         sys.stdout.write(json.dumps(seen) + "\n")  # in one piece: there are several threads
@@ -73,6 +76,7 @@ def main():
     parser.add_argument("--audience", required=True)
     parser.add_argument("--bearer", default="")
     parser.add_argument("--answers", default="")
+    parser.add_argument("--never", default="")
     args = parser.parse_args()
     with open(args.keys) as file:
         keys = jwt.PyJWKSet.from_json(file.read())
@@ -80,6 +84,7 @@ def main():
         json.dump(checked(sys.stdin.read().strip(), args.audience, keys), sys.stdout)
         return
     Receiver.keys, Receiver.audience, Receiver.bearer = keys, args.audience, args.bearer
+    Receiver.never = args.never
     Receiver.answers = [answer for answer in args.answers.split(",") if answer]
     http.server.ThreadingHTTPServer(("127.0.0.1", args.port), Receiver).serve_forever()
 

@@ -8,7 +8,10 @@ use farewell_proto::deletion::v1::{
     VerifyFactorRequest,
 };
 use farewell_proto::operator::v1::operator_service_client::OperatorServiceClient;
-use farewell_proto::operator::v1::{GetOverviewRequest, GetOverviewResponse, ListStalledRequest};
+use farewell_proto::operator::v1::{
+    GetOverviewRequest, GetOverviewResponse, ListRefusedEventsRequest, ListStalledRequest,
+    RefusedEvent,
+};
 use farewell_runtime::client::endpoint;
 use farewell_runtime::server::{MESSAGE_BYTES_MAX, Security};
 use prost_types::Timestamp;
@@ -243,6 +246,16 @@ impl Operator {
         };
         let answer = self.api.clone().list_stalled(request).await?;
         Ok(answer.into_inner().deletions)
+    }
+
+    /// What this receiver of events refused, the first page.
+    pub async fn refused_events(&self, receiver: &str) -> Result<Vec<RefusedEvent>, Status> {
+        let request = ListRefusedEventsRequest {
+            receiver: receiver.to_owned(),
+            ..Default::default()
+        };
+        let answer = self.api.clone().list_refused_events(request).await?;
+        Ok(answer.into_inner().events)
     }
 
     /// How many reports of this participant were refused for this reason.

@@ -2,19 +2,24 @@
 //! (RFC 8935) or fetched (RFC 8936), to each receiver at least once and of each account in order.
 //!
 //! [`relay`] keeps what each receiver is to be told of, in the transaction that forgets the announcement; [`push`] and
-//! [`poll`] tell it until the receiver says that it has it. A receiver that is away keeps nobody else waiting.
+//! [`poll`] tell it until the receiver says that it has it. A receiver that is away keeps nobody else waiting, and a token that
+//! it doesn't take no other account's. What it refuses for good is kept for a while ([`refused`]).
+//!
+//! Of one account the coordinator of its slot tells, one event after the other, whichever coordinators had its deletions: the
+//! ledger's order ([`farewell_ledger::Event::seq`]) is that of what happened. When a slot passes on, the one before may still
+//! be telling what the next one tells, too: a repeat, with the same `jti`.
 
 mod kind;
 pub mod poll;
 mod push;
+pub mod refused;
 pub mod relay;
 mod token;
 
-use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use farewell_core::{Deletion, DeletionId};
-use farewell_ledger::{Error, Event};
+use farewell_ledger::Event;
 use farewell_runtime::cose::SigningKey;
 use farewell_runtime::shutdown::Shutdown;
 
@@ -34,6 +39,8 @@ pub struct Events {
     pub receivers: Vec<Receiver>,
     /// Where those who fetch come.
     pub listener: Option<Listener>,
+    /// How long a refused event is kept for somebody to have it told again.
+    pub refused_kept: Duration,
 }
 
 /// Who is told.
@@ -85,38 +92,19 @@ pub fn start(center: &Arc<Center>, work: &Shutdown) -> anyhow::Result<()> {
             work.spawn(push.run(work.clone()));
         }
     }
+    work.spawn(refused::run(Arc::clone(center), work.clone()));
     Ok(())
 }
 
-/// These deletions, each read once however often it is named.
-async fn deletions(
-    center: &Center,
-    named: impl Iterator<Item = DeletionId>,
-) -> Result<HashMap<DeletionId, Deletion>, Error> {
-    let mut ids: Vec<DeletionId> = named.collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let found = center.ledger.get(&ids).await?;
-    let found = found.into_iter().map(|owed| owed.deletion);
-    Ok(found.map(|deletion| (deletion.id, deletion)).collect())
-}
-
-/// The tokens of these events, in their order. What this program can't tell of is left out: a newer one put it there.
-async fn tokens(center: &Center, receiver: &Receiver, of: &[Event]) -> Result<Vec<Token>, Error> {
+/// The tokens of these events, in their order.
+fn tokens(center: &Center, receiver: &Receiver, of: &[Event]) -> Vec<Token> {
     let Some(events) = &center.events else {
-        return Ok(Vec::new());
+        return Vec::new();
     };
-    let deletions = deletions(center, of.iter().map(|event| event.deletion)).await?;
+    let now = center.clock.now();
     let token = |event: &Event| {
-        let account = &deletions.get(&event.deletion)?.account;
         let kind = Kind::from_code(event.kind)?;
-        Some(Token::new(
-            events,
-            &receiver.audience,
-            (event, kind),
-            account,
-            center.clock.now(),
-        ))
+        Some(Token::new(events, &receiver.audience, (event, kind), now))
     };
-    Ok(of.iter().filter_map(token).collect())
+    of.iter().filter_map(token).collect()
 }

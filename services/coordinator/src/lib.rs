@@ -33,6 +33,7 @@ mod throttle;
 mod timers;
 mod wire;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,15 +45,17 @@ use farewell_proto::deletion::v1::deletion_service_server::DeletionServiceServer
 use farewell_proto::identifier::v1::identifier_service_server::IdentifierServiceServer;
 use farewell_proto::operator::v1::operator_service_server::OperatorServiceServer;
 use farewell_proto::participant::v1::participant_service_server::ParticipantServiceServer;
-use farewell_runtime::server::{self, MESSAGE_BYTES_MAX};
+use farewell_runtime::handshake;
+use farewell_runtime::server::{self, MESSAGE_BYTES_MAX, Security};
 use farewell_runtime::shutdown::Shutdown;
+use futures_util::Stream;
 use futures_util::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::Server;
-use tonic::transport::server::Router;
+use tonic::transport::server::{Connected, Router};
 use tonic_health::server::HealthReporter;
 
 use crate::admission::Admission;
@@ -230,11 +233,7 @@ async fn open(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
     let events = match center.events.as_ref().and_then(|it| it.listener.clone()) {
         Some(listener) => {
             let routes = Routes::from(event::poll::routes(Arc::clone(&center), streams.clone()));
-            // Other systems speak HTTP, of whichever version.
-            let builder = server::builder().accept_http1(true);
-            let served = listen(&listener, &close, builder, |mut builder| {
-                Ok(builder.add_routes(routes))
-            });
+            let served = serve_http(&listener, &close, routes);
             Some(served.await.context("listening for receivers of events")?)
         }
         None => None,
@@ -318,30 +317,46 @@ async fn serve(
     close: &Shutdown,
     add: impl FnOnce(Router) -> anyhow::Result<Router>,
 ) -> anyhow::Result<SocketAddr> {
-    listen(listener, close, server::builder(), |mut builder| {
-        add(builder.add_routes(Routes::default()))
-    })
-    .await
+    let bound = server::bind(listener.address).await?;
+    let mut builder = listener.security.apply(server::builder())?;
+    let router = add(builder.add_routes(Routes::default()))?;
+    until_closed(router, bound.incoming, close);
+    Ok(bound.addr)
 }
 
-/// Serves on a port until `close`.
-async fn listen(
+/// Serves HTTP on a port until `close`, of whichever version other systems speak.
+async fn serve_http(
     listener: &Listener,
     close: &Shutdown,
-    builder: Server,
-    add: impl FnOnce(Server) -> anyhow::Result<Router>,
+    routes: Routes,
 ) -> anyhow::Result<SocketAddr> {
     let bound = server::bind(listener.address).await?;
-    let router = add(listener.security.apply(builder)?)?;
-    let address = bound.addr;
+    let router = server::builder().accept_http1(true).add_routes(routes);
+    match &listener.security {
+        Security::Mutual(credentials) => {
+            let incoming = handshake::mutual(bound.incoming, credentials)?;
+            until_closed(router, incoming, close);
+        }
+        Security::PlainLoopback => until_closed(router, bound.incoming, close),
+    }
+    Ok(bound.addr)
+}
+
+fn until_closed<I>(
+    router: Router,
+    incoming: impl Stream<Item = io::Result<I>> + Send + 'static,
+    close: &Shutdown,
+) where
+    I: Connected + AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    I::ConnectInfo: Clone + Send + Sync + 'static,
+{
     let closing = close.clone();
     close.spawn(async move {
         let served = router
-            .serve_with_incoming_shutdown(bound.incoming, async move { closing.wait().await })
+            .serve_with_incoming_shutdown(incoming, async move { closing.wait().await })
             .await;
         if let Err(error) = served {
             tracing::error!(error = %lane::chain(&error), "a listener failed");
         }
     });
-    Ok(address)
 }

@@ -18,6 +18,7 @@ mod parse;
 mod possession;
 mod present;
 pub mod proof;
+mod refused;
 mod replay;
 mod unbinding;
 mod watch;

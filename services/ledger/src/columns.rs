@@ -18,7 +18,10 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::{Announcement, Coordinator, Cursor, Entry, Error, Event, Owed, Receiver};
+use crate::{
+    Announcement, Answer, Coordinator, Cursor, Entry, Error, Event, Heard, Owed, Receiver,
+    RefusedEvent,
+};
 
 /// As most deletions have it.
 const NOTHING_RARE: &str = "{}";
@@ -324,6 +327,7 @@ pub(crate) struct OutboxRow {
     deletion: Uuid,
     state: i16,
     at: i64,
+    seq: i64,
 }
 
 impl From<OutboxRow> for Announcement {
@@ -332,25 +336,91 @@ impl From<OutboxRow> for Announcement {
             deletion: DeletionId(row.deletion),
             state: row.state,
             at: Time::from_micros(row.at),
+            seq: row.seq,
         }
     }
 }
 
+/// A row of `event`.
 #[derive(sqlx::FromRow)]
 pub(crate) struct EventRow {
+    account: String,
     deletion: Uuid,
     kind: i16,
     at: i64,
+    seq: i64,
+    tries: i32,
 }
 
 impl EventRow {
-    pub fn of(self, receiver: &str) -> Event {
-        Event {
+    pub fn of(self, receiver: &str) -> Result<Event, Error> {
+        let account = self.account.parse();
+        Ok(Event {
             receiver: receiver.to_owned(),
+            account: account.map_err(|_| Error::Corrupt { what: "account" })?,
             deletion: DeletionId(self.deletion),
             kind: self.kind,
             at: Time::from_micros(self.at),
+            seq: self.seq,
+            tries: u32::try_from(self.tries).unwrap_or(0),
+        })
+    }
+}
+
+/// A row of `event` that was refused.
+#[derive(sqlx::FromRow)]
+pub(crate) struct RefusedRow {
+    #[sqlx(flatten)]
+    event: EventRow,
+    refused: String,
+    refused_at: i64,
+}
+
+impl RefusedRow {
+    pub fn of(self, receiver: &str) -> Result<RefusedEvent, Error> {
+        Ok(RefusedEvent {
+            event: self.event.of(receiver)?,
+            word: self.refused,
+            at: Time::from_micros(self.refused_at),
+        })
+    }
+}
+
+/// What a receiver said, by column: taken is what has neither a word nor a time.
+#[derive(Default)]
+pub(crate) struct HeardRows<'a> {
+    pub deletions: Vec<Uuid>,
+    pub kinds: Vec<i16>,
+    pub words: Vec<Option<&'a str>>,
+    pub later: Vec<Option<i64>>,
+}
+
+impl<'a> HeardRows<'a> {
+    pub fn of(heard: &'a [Heard]) -> Self {
+        let mut set = Self::default();
+        for heard in heard {
+            let (word, later) = match &heard.answer {
+                Answer::Taken => (None, None),
+                Answer::Refused(word) => (Some(word.as_str()), None),
+                Answer::Later(time) => (None, Some(time.micros())),
+            };
+            set.deletions.push(heard.deletion.0);
+            set.kinds.push(heard.kind);
+            set.words.push(word);
+            set.later.push(later);
         }
+        set
+    }
+
+    /// The same by row.
+    pub fn zipped(&self) -> Vec<(Uuid, i16, Option<&'a str>, Option<i64>)> {
+        let ids = self.deletions.iter().zip(&self.kinds);
+        let said = self.words.iter().zip(&self.later);
+        let row =
+            |((id, kind), (word, later)): ((&Uuid, &i16), (&Option<&'a str>, &Option<i64>))| {
+                (*id, *kind, *word, *later)
+            };
+        ids.zip(said).map(row).collect()
     }
 }
 

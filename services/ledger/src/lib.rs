@@ -9,6 +9,7 @@
 
 pub mod account;
 mod columns;
+mod event;
 pub mod limit;
 pub mod memory;
 mod merge;
@@ -30,6 +31,7 @@ use farewell_core::{AccountId, Deletion, DeletionId, Mask, RequestId, Slot, Time
 use futures_util::future::BoxFuture;
 
 pub use account::Accounts;
+pub use event::{Announcement, Answer, Event, Events, Heard, RefusedEvent};
 
 /// Rows in one batch: more gains nothing and delays whoever comes next.
 pub const BATCH_ROWS_MAX: usize = 1_000;
@@ -55,7 +57,7 @@ pub fn connect(url: &str) -> BoxFuture<'_, Result<Arc<dyn Ledger>, Error>> {
 /// Errors: [`Error::Unknown`] means that the answer to COMMIT was lost: read by key, then decide. After any other error
 /// nothing was changed.
 #[async_trait]
-pub trait Ledger: Accounts + Send + Sync + 'static {
+pub trait Ledger: Accounts + Events + Send + Sync + 'static {
     /// The database's clock.
     async fn now(&self) -> Result<Time, Error>;
 
@@ -150,29 +152,6 @@ pub trait Ledger: Accounts + Send + Sync + 'static {
     /// Counts by state, the oldest unfinished deletion, who holds the slots, what is not announced, and what is late or will be
     /// within `warning`.
     async fn overview(&self, warning: Duration) -> Result<Overview, Error>;
-
-    /// Changes of state of these slots that are not announced, oldest first.
-    async fn outbox(&self, slots: &[Slot], limit: u32) -> Result<Vec<Announcement>, Error>;
-
-    /// Forgets what has been announced, and keeps what receivers are to be told of it. Of a repeat the first stands. Fenced.
-    async fn announced(
-        &self,
-        fence: &Fence,
-        told: &[Announcement],
-        events: &[Event],
-    ) -> Result<(), Error>;
-
-    /// What a receiver is still to be told of, oldest first: of these slots, or of all.
-    async fn events(
-        &self,
-        receiver: &str,
-        slots: Option<&[Slot]>,
-        limit: u32,
-    ) -> Result<Vec<Event>, Error>;
-
-    /// Forgets what a receiver says that it has, and remembers what it refused, with its word for why. What is not there is no
-    /// error: it may say so twice. Not fenced.
-    async fn heard(&self, receiver: &str, heard: &[Heard]) -> Result<(), Error>;
 }
 
 /// What became of a request to open a deletion.
@@ -364,35 +343,6 @@ pub struct Coordinator {
     pub holder: String,
     pub slots: u32,
     pub lease_until: Time,
-}
-
-/// A change of state that others want to know of: an account was sealed, or a deletion has ended. Written with the change,
-/// forgotten when told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Announcement {
-    pub deletion: DeletionId,
-    /// State code, or that of an identifier which is held back no longer ([`Identifier::code`]).
-    pub state: i16,
-    pub at: Time,
-}
-
-/// What one receiver is to be told of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    pub receiver: String,
-    pub deletion: DeletionId,
-    /// What happened, in the words of whoever tells it: each is told once of a deletion.
-    pub kind: i16,
-    pub at: Time,
-}
-
-/// What a receiver says of an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heard {
-    pub deletion: DeletionId,
-    pub kind: i16,
-    /// Its word for not taking it, ever. `None`: it has it.
-    pub refused: Option<String>,
 }
 
 impl Settled {

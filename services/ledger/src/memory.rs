@@ -14,9 +14,11 @@ use farewell_core::{AccountId, Deletion, DeletionId, LegIndex, RequestId, Slot, 
 
 use crate::account::{Accounts, Place};
 use crate::{
-    Announcement, Coordinator, Cursor, Entry, Error, Event, Fence, Filter, Heard, Leases, Ledger,
-    Opened, Overview, Owed, Receiver, Remembered, Settled, Settlement, Turn, Turned, clock, merge,
+    Announcement, Coordinator, Cursor, Entry, Error, Fence, Filter, Leases, Ledger, Opened,
+    Overview, Owed, Remembered, Settled, Settlement, Turn, Turned, clock, merge,
 };
+
+mod events;
 
 /// A ledger in memory. Its transactions are one lock.
 #[derive(Debug, Default)]
@@ -43,8 +45,9 @@ struct Tables {
     live: BTreeMap<AccountId, DeletionId>,
     requests: BTreeMap<RequestId, ([u8; 16], DeletionId)>,
     outbox: BTreeMap<(DeletionId, i16), Announcement>,
-    /// With the receiver's word for not taking it.
-    events: BTreeMap<(String, DeletionId, i16), (Time, Option<String>)>,
+    /// Announcements that were ever written.
+    announcements: i64,
+    events: BTreeMap<(String, DeletionId, i16), events::Kept>,
     coordinators: BTreeMap<String, Lease>,
     slots: BTreeMap<Slot, String>,
     policies: Vec<Policy>,
@@ -124,36 +127,23 @@ impl Tables {
         self.deletions.insert(id, deletion);
     }
 
-    fn receivers(&self) -> Vec<Receiver> {
-        let mut receivers = BTreeMap::<&str, Receiver>::new();
-        for ((name, _, _), (at, refused)) in &self.events {
-            let receiver = receivers.entry(name).or_insert_with(|| Receiver {
-                receiver: name.clone(),
-                waiting: 0,
-                oldest: None,
-                refused: 0,
-            });
-            if refused.is_some() {
-                receiver.refused += 1;
-            } else {
-                receiver.waiting += 1;
-                receiver.oldest = Some(receiver.oldest.map_or(*at, |oldest| oldest.min(*at)));
-            }
-        }
-        receivers.into_values().collect()
-    }
-
     fn tell(&mut self, deletion: &Deletion, at: Time) {
         self.tell_of(deletion, deletion.state.code(), at);
     }
 
     fn tell_of(&mut self, deletion: &Deletion, state: i16, at: Time) {
+        let key = (deletion.id, state);
+        if self.outbox.contains_key(&key) {
+            return;
+        }
+        self.announcements += 1;
         let told = Announcement {
             deletion: deletion.id,
             state,
             at,
+            seq: self.announcements,
         };
-        self.outbox.entry((deletion.id, state)).or_insert(told);
+        self.outbox.insert(key, told);
     }
 
     fn writable(&self, deletion: &Deletion) -> Result<(), Error> {
@@ -611,84 +601,6 @@ impl Ledger for Memory {
             overdue,
             overdue_soon: late(now + warning) - overdue,
         })
-    }
-
-    async fn outbox(&self, slots: &[Slot], limit: u32) -> Result<Vec<Announcement>, Error> {
-        let mut waiting: Vec<Announcement> = self
-            .tables()
-            .outbox
-            .values()
-            .filter(|told| slots.contains(&told.deletion.slot()))
-            .cloned()
-            .collect();
-        waiting.sort_by_key(|told| (told.at, told.deletion, told.state));
-        waiting.truncate(crate::rows(limit));
-        Ok(waiting)
-    }
-
-    async fn announced(
-        &self,
-        fence: &Fence,
-        told: &[Announcement],
-        events: &[Event],
-    ) -> Result<(), Error> {
-        let mut tables = self.tables();
-        tables.stands(fence)?;
-        for told in told {
-            tables.outbox.remove(&(told.deletion, told.state));
-        }
-        for event in events {
-            tables
-                .events
-                .entry((event.receiver.clone(), event.deletion, event.kind))
-                .or_insert((event.at, None));
-        }
-        Ok(())
-    }
-
-    async fn events(
-        &self,
-        receiver: &str,
-        slots: Option<&[Slot]>,
-        limit: u32,
-    ) -> Result<Vec<Event>, Error> {
-        let mut waiting: Vec<Event> = self
-            .tables()
-            .events
-            .iter()
-            .filter(|((to, deletion, _), (_, refused))| {
-                to == receiver
-                    && refused.is_none()
-                    && slots.is_none_or(|slots| slots.contains(&deletion.slot()))
-            })
-            .map(|((receiver, deletion, kind), (at, _))| Event {
-                receiver: receiver.clone(),
-                deletion: *deletion,
-                kind: *kind,
-                at: *at,
-            })
-            .collect();
-        waiting.sort_by_key(|event| (event.at, event.deletion, event.kind));
-        waiting.truncate(crate::rows(limit));
-        Ok(waiting)
-    }
-
-    async fn heard(&self, receiver: &str, heard: &[Heard]) -> Result<(), Error> {
-        let mut tables = self.tables();
-        for heard in heard {
-            let key = (receiver.to_owned(), heard.deletion, heard.kind);
-            match &heard.refused {
-                None => {
-                    tables.events.remove(&key);
-                }
-                Some(word) => {
-                    if let Some((_, refused)) = tables.events.get_mut(&key) {
-                        *refused = Some(word.clone());
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 }
 

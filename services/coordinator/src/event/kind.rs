@@ -43,6 +43,11 @@ impl Kind {
         }
     }
 
+    /// The codes of all that can be told.
+    pub fn codes() -> [i16; 6] {
+        Self::ALL.map(Self::code)
+    }
+
     /// As stored.
     pub const fn code(self) -> i16 {
         match self {

@@ -1,5 +1,8 @@
 //! Lets a receiver fetch its tokens (RFC 8936): `POST /events/{receiver}`, and the keys that they are signed with at
 //! `GET /.well-known/jwks.json`.
+//!
+//! An answer's tokens have no order of their own, as they stand in a JSON object, so that there is never more than one of an
+//! account in it: the next comes once the receiver has said something of this one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,6 +14,7 @@ use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{Extensions, Response, StatusCode};
 use axum::routing::{get, post};
+use farewell_ledger::Answer as Said;
 use farewell_runtime::jws;
 use farewell_runtime::peer::{self, Peer, Role};
 use farewell_runtime::shutdown::Shutdown;
@@ -19,6 +23,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
+use super::kind::Kind;
 use super::{Delivery, Receiver, token};
 use crate::center::Center;
 use crate::lane::chain;
@@ -137,10 +142,13 @@ impl Polls {
         request: Request,
     ) -> Result<Value, farewell_ledger::Error> {
         let center = &*self.center;
-        let taken = request.ack.iter().filter_map(|jti| token::heard(jti, None));
+        let taken = request
+            .ack
+            .iter()
+            .filter_map(|jti| token::heard(jti, Said::Taken));
         let refused = request.set_errs.iter().filter_map(|(jti, error)| {
             tracing::warn!(receiver = receiver.name, token = jti, "an event is refused");
-            token::heard(jti, Some(token::refusal(&error.err)))
+            token::heard(jti, Said::Refused(token::refusal(&error.err)))
         });
         let heard: Vec<_> = taken.chain(refused).collect();
         if !heard.is_empty() {
@@ -156,7 +164,7 @@ impl Polls {
             // One more than is wanted says whether there are more.
             let mut waiting = center
                 .ledger
-                .events(&receiver.name, None, wanted + 1)
+                .events(&receiver.name, None, &Kind::codes(), wanted + 1)
                 .await?;
             let more = waiting.len() > wanted as usize;
             waiting.truncate(wanted as usize);
@@ -168,7 +176,7 @@ impl Polls {
                 }
                 continue;
             }
-            let tokens = super::tokens(center, receiver, &waiting).await?;
+            let tokens = super::tokens(center, receiver, &waiting);
             let sets: BTreeMap<_, _> = tokens.into_iter().map(|it| (it.jti, it.jwt)).collect();
             return Ok(json!({"sets": sets, "moreAvailable": more}));
         }

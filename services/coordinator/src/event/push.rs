@@ -1,12 +1,11 @@
 //! Posts tokens to a receiver (RFC 8935).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use farewell_core::AccountId;
-use farewell_ledger::{Error, Heard};
+use farewell_core::Time;
+use farewell_ledger::{Answer as Said, Error, Heard};
 use farewell_runtime::shutdown::Shutdown;
 use farewell_runtime::tls;
 use futures_util::StreamExt as _;
@@ -16,12 +15,13 @@ use reqwest::{Certificate, Client, StatusCode, Url, redirect};
 use serde::Deserialize;
 use tokio::time::sleep;
 
+use super::kind::Kind;
 use super::token::{self, Token};
 use super::{Delivery, Receiver};
 use crate::center::Center;
 use crate::lane::chain;
 
-/// Events read at a time.
+/// Events read at a time: of each account the next.
 const BATCH_EVENTS: u32 = 256;
 /// Tokens on their way to one receiver at a time; of one account never more than one.
 const AT_ONCE_MAX: usize = 8;
@@ -52,7 +52,9 @@ struct Refusal {
 enum Answer {
     Taken,
     Refused(String),
-    /// It is told again. What was wrong, without the URL.
+    /// The receiver is there and would not take this one: its word. It is told again.
+    NotYet(String),
+    /// There was no answer to believe, and it is told again. What was wrong, without the URL.
     Trouble(String),
 }
 
@@ -85,7 +87,7 @@ impl Push {
         })
     }
 
-    /// Runs until the shutdown: what waits for our slots, oldest first.
+    /// Runs until the shutdown: what accounts of our slots wait for, longest due first.
     pub async fn run(self, shutdown: Shutdown) {
         let mut failed = 0_u32;
         while !shutdown.is_triggered() {
@@ -94,25 +96,16 @@ impl Push {
                 () = shutdown.wait() => return,
             };
             let wait = match told {
-                Ok(Told {
-                    more: true,
-                    trouble: None,
-                    ..
-                }) => {
+                Ok(Told::Some) => {
                     failed = 0;
                     continue;
                 }
-                Ok(Told { trouble: None, .. }) => {
+                Ok(Told::Nothing) => {
                     failed = 0;
                     self.center.pace.poll
                 }
-                Ok(Told {
-                    trouble: Some(trouble),
-                    some,
-                    ..
-                }) => {
-                    // One token that is not taken makes the others wait no longer than they must.
-                    failed = if some { 1 } else { failed.saturating_add(1) };
+                Ok(Told::Away(trouble)) => {
+                    failed = failed.saturating_add(1);
                     tracing::warn!(
                         receiver = self.receiver.name,
                         trouble,
@@ -138,53 +131,49 @@ impl Push {
         let slots = center.board().slots();
         let waiting = center
             .ledger
-            .events(name, Some(&slots), BATCH_EVENTS)
+            .events(name, Some(&slots), &Kind::codes(), BATCH_EVENTS)
             .await?;
-        let tokens = super::tokens(center, &self.receiver, &waiting).await?;
-        let mut accounts = BTreeMap::<AccountId, Vec<Token>>::new();
-        for token in tokens {
-            accounts
-                .entry(token.account.clone())
-                .or_default()
-                .push(token);
-        }
-        let mut answers = stream::iter(accounts.into_values().map(|tokens| self.account(tokens)))
-            .buffer_unordered(AT_ONCE_MAX);
-        let (mut heard, mut trouble) = (Vec::new(), None);
-        while let Some((of_one, trouble_of_one)) = answers.next().await {
-            heard.extend(of_one);
-            trouble = trouble.or(trouble_of_one);
+        let tokens = super::tokens(center, &self.receiver, &waiting);
+        let post = |token: Token| async {
+            let answer = self.post(&token).await;
+            (token, answer)
+        };
+        let mut answers = stream::iter(tokens.into_iter().map(post)).buffer_unordered(AT_ONCE_MAX);
+        let mut round = Round::default();
+        // One that answers nobody is away: the others of the batch would only wait for it in vain.
+        while !round.is_in_vain()
+            && let Some((token, answer)) = answers.next().await
+        {
+            let said = round.hear(answer, || self.again(token.tries));
+            if let Said::Refused(word) = &said {
+                tracing::warn!(
+                    receiver = name,
+                    token = token.jti,
+                    word,
+                    "an event is refused"
+                );
+            }
+            round.heard.push(token.heard(said));
         }
         drop(answers);
-        if !heard.is_empty() {
-            center.ledger.heard(name, &heard).await?;
+        if !round.heard.is_empty() {
+            center.ledger.heard(name, &round.heard).await?;
         }
-        Ok(Told {
-            more: waiting.len() >= BATCH_EVENTS as usize && !heard.is_empty(),
-            some: !heard.is_empty(),
-            trouble,
-        })
+        if round.put_off > 0 {
+            let (tokens, word) = (round.put_off, round.word.as_str());
+            tracing::warn!(receiver = name, tokens, word, "events are not taken yet");
+        }
+        Ok(round.told())
     }
 
-    /// In order: what follows waits until the receiver has what came before.
-    async fn account(&self, tokens: Vec<Token>) -> (Vec<Heard>, Option<String>) {
-        let mut heard = Vec::new();
-        for token in tokens {
-            match self.post(&token).await {
-                Answer::Taken => heard.push(token.heard(None)),
-                Answer::Refused(word) => {
-                    tracing::warn!(
-                        receiver = self.receiver.name,
-                        token = token.jti,
-                        word,
-                        "an event is refused"
-                    );
-                    heard.push(token.heard(Some(word)));
-                }
-                Answer::Trouble(trouble) => return (heard, Some(trouble)),
-            }
-        }
-        (heard, None)
+    /// When a token is told again that was told so often before.
+    fn again(&self, tries: u32) -> Time {
+        let center = &*self.center;
+        let wait = center
+            .pace
+            .retry
+            .after(tries.saturating_add(1), rand::random());
+        center.clock.now() + wait
     }
 
     async fn post(&self, token: &Token) -> Answer {
@@ -211,7 +200,7 @@ impl Push {
             {
                 match answer.json::<Refusal>().await {
                     Ok(refusal) if refusal.err == FOR_GOOD => Answer::Refused(refusal.err),
-                    Ok(refusal) => Answer::Trouble(token::refusal(&refusal.err)),
+                    Ok(refusal) => Answer::NotYet(token::refusal(&refusal.err)),
                     Err(_) => Answer::Trouble("400 without a word".to_owned()),
                 }
             }
@@ -220,10 +209,67 @@ impl Push {
     }
 }
 
-struct Told {
-    /// There may be more right now.
-    more: bool,
-    /// Some were taken.
-    some: bool,
-    trouble: Option<String>,
+/// How a round of telling went.
+enum Told {
+    /// Something was taken or refused for good, so that there may be more right now.
+    Some,
+    Nothing,
+    /// The receiver gave no answer to anything; what was wrong.
+    Away(String),
+}
+
+#[derive(Default)]
+struct Round {
+    heard: Vec<Heard>,
+    /// Whether anything is behind the receiver now.
+    progress: bool,
+    /// Tokens that it would not take yet, and its last word for why.
+    put_off: usize,
+    word: String,
+    /// Posts that found nobody there.
+    away: usize,
+    trouble: String,
+}
+
+impl Round {
+    fn hear(&mut self, answer: Answer, again: impl FnOnce() -> Time) -> Said {
+        match answer {
+            Answer::Taken => {
+                self.progress = true;
+                Said::Taken
+            }
+            Answer::Refused(word) => {
+                self.progress = true;
+                Said::Refused(word)
+            }
+            Answer::NotYet(word) => {
+                self.put_off += 1;
+                self.word = word;
+                Said::Later(again())
+            }
+            Answer::Trouble(trouble) => {
+                self.away += 1;
+                self.trouble = trouble;
+                Said::Later(again())
+            }
+        }
+    }
+
+    fn is_there(&self) -> bool {
+        self.progress || self.put_off > 0
+    }
+
+    fn is_in_vain(&self) -> bool {
+        self.away >= AT_ONCE_MAX && !self.is_there()
+    }
+
+    fn told(self) -> Told {
+        if self.progress {
+            Told::Some
+        } else if self.away > 0 && !self.is_there() {
+            Told::Away(self.trouble)
+        } else {
+            Told::Nothing
+        }
+    }
 }

@@ -1,8 +1,10 @@
-//! Takes what has happened from the outbox: at least once each, in the order of their slots.
+//! Takes what has happened from the outbox, in the order in which it was written: of an account, in that in which it happened.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use farewell_core::policy::retention::Identifier;
+use farewell_core::{Deletion, DeletionId};
 use farewell_ledger::{Announcement, BATCH_ROWS_MAX, Error, Event};
 use farewell_runtime::shutdown::Shutdown;
 use tokio::time::sleep;
@@ -62,7 +64,7 @@ async fn events(center: &Center, batch: &[Announcement]) -> Result<Vec<Event>, E
     let Some(to) = center.events.as_ref().filter(|to| !to.receivers.is_empty()) else {
         return Ok(Vec::new());
     };
-    let deletions = super::deletions(center, batch.iter().map(|told| told.deletion)).await?;
+    let deletions = deletions(center, batch).await?;
     let unknown = |version| center.plans.get(version).is_none();
     if deletions.values().any(|it| unknown(it.policy_version)) {
         center.plans.reload(&*center.ledger).await?;
@@ -70,15 +72,34 @@ async fn events(center: &Center, batch: &[Announcement]) -> Result<Vec<Event>, E
     let kinds = batch.iter().filter_map(|told| {
         let deletion = deletions.get(&told.deletion)?;
         let plan = center.plans.get(deletion.policy_version)?;
-        Some((told, Kind::of(told.state, deletion, &plan)?))
+        Some((
+            told,
+            &deletion.account,
+            Kind::of(told.state, deletion, &plan)?,
+        ))
     });
-    let events = kinds.flat_map(|(told, kind)| {
+    let events = kinds.flat_map(|(told, account, kind)| {
         to.receivers.iter().map(move |receiver| Event {
             receiver: receiver.name.clone(),
+            account: account.clone(),
             deletion: told.deletion,
             kind: kind.code(),
             at: told.at,
+            seq: told.seq,
+            tries: 0,
         })
     });
     Ok(events.collect())
+}
+
+/// The deletions of a batch, each read once however often it is named.
+async fn deletions(
+    center: &Center,
+    batch: &[Announcement],
+) -> Result<HashMap<DeletionId, Deletion>, Error> {
+    let ids: BTreeSet<DeletionId> = batch.iter().map(|told| told.deletion).collect();
+    let ids: Vec<DeletionId> = ids.into_iter().collect();
+    let found = center.ledger.get(&ids).await?;
+    let found = found.into_iter().map(|owed| owed.deletion);
+    Ok(found.map(|deletion| (deletion.id, deletion)).collect())
 }

@@ -1,7 +1,7 @@
 //! One Security Event Token (RFC 8417).
 
-use farewell_core::{AccountId, DeletionId, Time};
-use farewell_ledger::{Event, Heard};
+use farewell_core::{DeletionId, Time};
+use farewell_ledger::{Answer, Event, Heard};
 use farewell_runtime::jws;
 use serde_json::json;
 use uuid::Uuid;
@@ -16,8 +16,9 @@ const TYP: &str = "secevent+jwt";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     pub deletion: DeletionId,
-    pub account: AccountId,
     pub kind: Kind,
+    /// How often it was told and not taken.
+    pub tries: u32,
     /// The same each time that the event is told to a receiver: by this it knows a repeat.
     pub jti: String,
     pub jwt: String,
@@ -26,13 +27,7 @@ pub struct Token {
 impl Token {
     /// The account is named as issuer and subject (RFC 9493, 3.2.3), by the id that callers gave it, and by nothing else of
     /// the person.
-    pub fn new(
-        events: &Events,
-        audience: &str,
-        (event, kind): (&Event, Kind),
-        account: &AccountId,
-        now: Time,
-    ) -> Self {
+    pub fn new(events: &Events, audience: &str, (event, kind): (&Event, Kind), now: Time) -> Self {
         let jti = jti(event.deletion, kind);
         let (uri, says) = kind.event();
         let claims = json!({
@@ -42,40 +37,48 @@ impl Token {
             "aud": audience,
             "toe": seconds(event.at),
             "txn": format!("deletions/{}", event.deletion),
-            "sub_id": {"format": "iss_sub", "iss": events.issuer, "sub": account.as_str()},
+            "sub_id": {"format": "iss_sub", "iss": events.issuer, "sub": event.account.as_str()},
             "events": {uri: says},
         });
         Self {
             deletion: event.deletion,
-            account: account.clone(),
             kind,
+            tries: event.tries,
             jti,
             jwt: jws::sign(&events.key, TYP, &claims),
         }
     }
 
-    /// That the receiver has it, or never takes it.
-    pub fn heard(&self, refused: Option<String>) -> Heard {
+    /// What became of it.
+    pub fn heard(&self, answer: Answer) -> Heard {
         Heard {
             deletion: self.deletion,
             kind: self.kind.code(),
-            refused,
+            answer,
         }
     }
 }
 
-fn jti(deletion: DeletionId, kind: Kind) -> String {
+/// The name of the token that tells of this.
+pub fn jti(deletion: DeletionId, kind: Kind) -> String {
     format!("{deletion}.{}", kind.word())
 }
 
 /// What a receiver's word about a token is about. `None`: no token of ours.
-pub fn heard(jti: &str, refused: Option<String>) -> Option<Heard> {
-    let (deletion, kind) = jti.split_once('.')?;
+pub fn heard(jti: &str, answer: Answer) -> Option<Heard> {
+    let (deletion, kind) = of_jti(jti)?;
     Some(Heard {
-        deletion: DeletionId(Uuid::try_parse(deletion).ok()?),
-        kind: Kind::from_word(kind)?.code(),
-        refused,
+        deletion,
+        kind: kind.code(),
+        answer,
     })
+}
+
+/// What the token of this name tells of. `None`: no token of ours.
+pub fn of_jti(jti: &str) -> Option<(DeletionId, Kind)> {
+    let (deletion, kind) = jti.split_once('.')?;
+    let deletion = Uuid::try_parse(deletion).ok()?;
+    Some((DeletionId(deletion), Kind::from_word(kind)?))
 }
 
 /// The word with which a receiver refuses, if it looks like one of RFC 8935's.
@@ -99,7 +102,7 @@ mod tests {
     #[test]
     fn a_word_about_a_token_finds_what_it_tells_of() {
         let deletion = DeletionId(Uuid::now_v7());
-        let found = heard(&jti(deletion, Kind::Purged), None).unwrap();
+        let found = heard(&jti(deletion, Kind::Purged), Answer::Taken).unwrap();
         assert_eq!(
             (found.deletion, found.kind),
             (deletion, Kind::Purged.code())
@@ -110,7 +113,7 @@ mod tests {
             "x.account-purged",
             &format!("{deletion}.account-born"),
         ] {
-            assert_eq!(heard(other, None), None, "{other}");
+            assert_eq!(heard(other, Answer::Taken), None, "{other}");
         }
     }
 

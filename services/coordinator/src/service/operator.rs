@@ -15,6 +15,7 @@ use tonic::{Request, Response, Status};
 
 use super::deletion::load;
 use super::intervene::{self, Decision, What};
+use super::refused::{self, Resend};
 use super::{READ_MAX, page, parse, within};
 use crate::center::Center;
 use crate::error;
@@ -103,7 +104,7 @@ impl OperatorService for Operators {
                     refused: center.board().refused(participant),
                 }
             });
-        let refused = center
+        let refused_reports = center
             .refused
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
@@ -135,7 +136,7 @@ impl OperatorService for Operators {
             participants: participants.collect(),
             coordinators: overview.coordinators.into_iter().map(coordinator).collect(),
             oldest_unfinished_time: overview.oldest_unfinished.map(timestamp),
-            refused_reports: refused.iter().map(refusal).collect(),
+            refused_reports: refused_reports.iter().map(refusal).collect(),
             outbox_backlog: overview.outbox,
             letters,
             overdue: overview.overdue,
@@ -303,5 +304,33 @@ impl OperatorService for Operators {
         Ok(language.respond(api::ExtendDeadlineResponse {
             deletion: Some(deletion),
         }))
+    }
+
+    async fn list_refused_events(
+        &self,
+        request: Request<api::ListRefusedEventsRequest>,
+    ) -> Result<Response<api::ListRefusedEventsResponse>, Status> {
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let listed = refused::list(&self.center, request).await?;
+        Ok(Response::new(listed))
+    }
+
+    async fn resend_event(
+        &self,
+        request: Request<api::ResendEventRequest>,
+    ) -> Result<Response<api::ResendEventResponse>, Status> {
+        let operator = intervene::operator(&request)?;
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let wish = Resend {
+            request: parse::request_id(&request.request_id)?,
+            digest: parse::digest("ResendEvent", &request),
+            receiver: parse::receiver("receiver", &request.receiver)?.to_owned(),
+            event: parse::event("event", &request.event)?,
+            operator,
+        };
+        refused::resend(&self.center, wish).await?;
+        Ok(Response::new(api::ResendEventResponse {}))
     }
 }

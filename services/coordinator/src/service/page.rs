@@ -23,13 +23,24 @@ pub fn size(page_size: i32) -> Result<u32, Status> {
 
 /// The token of the page after `last`.
 pub fn token(last: DeletionId, query: &str) -> String {
-    let mut bytes = last.0.as_bytes().to_vec();
+    token_at(last.0.as_u128(), query)
+}
+
+/// The token of the page after this place in an order of the query's own.
+pub fn token_at(place: u128, query: &str) -> String {
+    let mut bytes = place.to_be_bytes().to_vec();
     bytes.extend(binding(query));
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Where the page of this token starts.
 pub fn start(token: &str, query: &str) -> Result<Option<DeletionId>, Status> {
+    let place = start_at(token, query)?;
+    Ok(place.map(|place| DeletionId(Uuid::from_u128(place))))
+}
+
+/// The place of [`token_at`].
+pub fn start_at(token: &str, query: &str) -> Result<Option<u128>, Status> {
     if token.is_empty() {
         return Ok(None);
     }
@@ -40,20 +51,15 @@ pub fn start(token: &str, query: &str) -> Result<Option<DeletionId>, Status> {
             "must come from a response to the same query",
         )
     };
-    let bytes: Option<Vec<u8>> = (token.len() == 48 && token.is_ascii())
-        .then(|| {
-            (0..24)
-                .map(|i| u8::from_str_radix(&token[2 * i..2 * i + 2], 16).ok())
-                .collect()
-        })
-        .flatten();
-    let bytes = bytes.ok_or_else(mismatch)?;
-    if bytes[16..] != binding(query) {
+    let (place, bound) = (token.len() == 48 && token.is_ascii())
+        .then(|| token.split_at(32))
+        .ok_or_else(mismatch)?;
+    let of_query = binding(query).into_iter().map(|byte| format!("{byte:02x}"));
+    if bound != of_query.collect::<String>() {
         return Err(mismatch());
     }
-    Uuid::from_slice(&bytes[..16])
-        .map(|id| Some(DeletionId(id)))
-        .map_err(|_| mismatch())
+    let place = u128::from_str_radix(place, 16).map_err(|_| mismatch())?;
+    Ok(Some(place))
 }
 
 fn binding(query: &str) -> [u8; 8] {

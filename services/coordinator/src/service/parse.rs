@@ -10,12 +10,15 @@ use sha2::{Digest, Sha256};
 use tonic::Status;
 
 use super::REQUEST_BYTES_MAX;
+use crate::event::refused;
 use crate::{error, wire};
 
 /// Consents in one request.
 const CONSENTS_MAX: usize = 32;
 /// Longest name of a consent's text.
 const CONSENT_BYTES_MAX: usize = 64;
+/// Longest name of a receiver of events.
+const RECEIVER_BYTES_MAX: usize = 64;
 /// Longest proof.
 const PROOF_BYTES_MAX: usize = 256;
 
@@ -53,6 +56,21 @@ pub fn deletion(field: &str, name: &str) -> Result<DeletionId, Status> {
 pub fn participant(field: &str, name: &str) -> Result<ParticipantId, Status> {
     name.parse()
         .map_err(|bad: farewell_core::id::BadId| error::invalid(field, bad.0))
+}
+
+/// The name of a receiver of events, as settings have it.
+pub fn receiver<'a>(field: &str, name: &'a str) -> Result<&'a str, Status> {
+    let of_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if (1..=RECEIVER_BYTES_MAX).contains(&name.len()) && name.bytes().all(of_name) {
+        Ok(name)
+    } else {
+        Err(error::invalid(field, "must be 1 to 64 of a-z, 0-9 and -"))
+    }
+}
+
+/// The name of an event: its deletion, and the code of what happened.
+pub fn event(field: &str, name: &str) -> Result<(DeletionId, i16), Status> {
+    refused::named(name).ok_or_else(|| error::invalid(field, "must be the jti of an event's token"))
 }
 
 /// The caller's request id.

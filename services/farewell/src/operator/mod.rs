@@ -1,5 +1,7 @@
 //! `farewell operator …`: what waits, and for whom.
 
+mod events;
+
 use clap::Subcommand;
 use farewell_proto::deletion::v1::ExtensionReason;
 use farewell_proto::operator::v1::{
@@ -66,6 +68,11 @@ enum Command {
         reason: Why,
         #[command(flatten)]
         id: Id,
+    },
+    /// Look after events that a receiver refused for good
+    Events {
+        #[command(subcommand)]
+        command: events::Command,
     },
     /// Lift a legal hold
     Release {
@@ -157,6 +164,7 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
             let answer = client.resolve_conflict(request).await?;
             show(answer.into_inner().deletion, output)
         }
+        Command::Events { command } => events::run(command, connection, client, output).await,
         Command::Hold { name, id } => {
             let request = connection.request(HoldDeletionRequest {
                 request_id: id.or_new(),

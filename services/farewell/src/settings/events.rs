@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use farewell_coordinator as coordinator;
 use farewell_coordinator::{Delivery, Listener};
-use farewell_runtime::config::{Problem, Validate};
+use farewell_runtime::config::{Human, Problem, Validate};
 use farewell_runtime::cose::SigningKey;
 use farewell_runtime::server::Security;
 use serde::Deserialize;
+
+use super::positive;
 
 /// Receivers of one coordinator.
 const RECEIVERS_MAX: usize = 64;
@@ -18,7 +20,7 @@ const RECEIVERS_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 64;
 
 /// Nobody is told unless there are receivers.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Events {
     /// The `iss` of every token.
@@ -27,6 +29,19 @@ pub struct Events {
     pub key: Option<PathBuf>,
     /// By name.
     pub receivers: BTreeMap<String, Receiver>,
+    /// How long an event is kept that a receiver refused for good, for an operator to have it told again.
+    pub refused_kept: Human,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self {
+            issuer: String::new(),
+            key: None,
+            receivers: BTreeMap::new(),
+            refused_kept: Human(std::time::Duration::from_secs(30 * 24 * 60 * 60)),
+        }
+    }
 }
 
 /// Either `push` or `poll`.
@@ -56,6 +71,7 @@ impl std::fmt::Debug for Receiver {
 
 impl Validate for Events {
     fn problems(&self, out: &mut Vec<Problem>) {
+        positive("refused_kept", self.refused_kept, out);
         let mut wrong = |is_wrong: bool, key: &str, message: &str| {
             if is_wrong {
                 out.push(Problem::new(key, message));
@@ -146,6 +162,7 @@ impl Events {
             issuer: self.issuer.clone(),
             key,
             receivers: receivers.collect::<anyhow::Result<_>>()?,
+            refused_kept: self.refused_kept.get(),
             listener: self.polled().then(|| Listener {
                 address,
                 security: security.clone(),

@@ -32,8 +32,8 @@ use sqlx::postgres::PgConnectOptions;
 use crate::account::{Accounts, Place};
 use crate::migrations::{Step, migrator};
 use crate::{
-    Announcement, Cursor, Entry, Error, Event, Fence, Filter, Heard, Leases, Ledger, Opened,
-    Overview, Owed, Remembered, Settled, Settlement, Turn, Turned,
+    Announcement, Cursor, Entry, Error, Event, Events, Fence, Filter, Heard, Leases, Ledger,
+    Opened, Overview, Owed, RefusedEvent, Remembered, Settled, Settlement, Turn, Turned,
 };
 use connection::Lane;
 
@@ -45,7 +45,7 @@ pub const LANE_STATEMENTS: [(&str, &str); 3] = [
     ("settle", settle::SETTLE),
 ];
 
-const MIGRATIONS: [Step; 6] = [
+const MIGRATIONS: [Step; 7] = [
     (
         1,
         "ledger",
@@ -75,6 +75,11 @@ const MIGRATIONS: [Step; 6] = [
         8,
         "events",
         include_str!("../../migrations/postgres/0008_events.sql"),
+    ),
+    (
+        10,
+        "events in order",
+        include_str!("../../migrations/postgres/0010_events_in_order.sql"),
     ),
 ];
 
@@ -241,7 +246,10 @@ impl Ledger for Postgres {
     async fn overview(&self, warning: Duration) -> Result<Overview, Error> {
         read::overview(&self.pool, warning).await
     }
+}
 
+#[async_trait]
+impl Events for Postgres {
     async fn outbox(&self, slots: &[Slot], limit: u32) -> Result<Vec<Announcement>, Error> {
         outbox::outbox(&self.pool, slots, limit).await
     }
@@ -259,12 +267,30 @@ impl Ledger for Postgres {
         &self,
         receiver: &str,
         slots: Option<&[Slot]>,
+        kinds: &[i16],
         limit: u32,
     ) -> Result<Vec<Event>, Error> {
-        outbox::events(&self.pool, receiver, slots, limit).await
+        outbox::events(&self.pool, receiver, slots, kinds, limit).await
     }
 
     async fn heard(&self, receiver: &str, heard: &[Heard]) -> Result<(), Error> {
         outbox::heard(&self.pool, receiver, heard).await
+    }
+
+    async fn refused(
+        &self,
+        receiver: &str,
+        after: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<RefusedEvent>, Error> {
+        outbox::refused(&self.pool, receiver, after, limit).await
+    }
+
+    async fn resend(&self, receiver: &str, deletion: DeletionId, kind: i16) -> Result<bool, Error> {
+        outbox::resend(&self.pool, receiver, deletion, kind).await
+    }
+
+    async fn forget_refused(&self, until: Time) -> Result<u64, Error> {
+        outbox::forget_refused(&self.pool, until).await
     }
 }

@@ -38,7 +38,7 @@ WITH given AS MATERIALIZED (
     SELECT account, id FROM given WHERE first IS NULL AND live IS NULL AND state < 5
 ), told AS (
     INSERT INTO outbox (slot, deletion, state, at)
-    SELECT slot, id, state, coalesce(end_at, requested_at)
+    SELECT get_byte(sha256(convert_to(account, 'UTF8')), 0) % 64, id, state, coalesce(end_at, requested_at)
     FROM given WHERE first IS NULL AND live IS NULL AND (state >= 5 OR state = 2)
 ), noted AS (
     INSERT INTO history (deletion, at, revision, state, note)

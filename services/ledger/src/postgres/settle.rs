@@ -45,7 +45,7 @@ WITH fence AS MATERIALIZED (
       AND (a.state <> 5
            OR (NOT d.held AND d.conflicts = 0 AND ((d.retains | a.keeps) & ~a.retains) = 0
                AND a.id NOT IN (SELECT deletion FROM given WHERE kept <> fingerprint)))
-    RETURNING d.id, d.done, d.revision, d.slot, d.account, d.state, d.end_at, a.word
+    RETURNING d.id, d.done, d.revision, d.account, d.state, d.end_at, a.word
 ), merged AS (
     UPDATE deletion d
     SET done = d.done | CASE WHEN d.round = s.round THEN s.legs ELSE 0 END,
@@ -61,9 +61,10 @@ WITH fence AS MATERIALIZED (
 ), ended AS (
     DELETE FROM live l USING advanced a
     WHERE a.state >= 5 AND l.account = a.account AND l.deletion = a.id
-    RETURNING a.slot, a.id, a.state, a.end_at
+    RETURNING a.account, a.id, a.state, a.end_at
 ), told AS (
-    INSERT INTO outbox (slot, deletion, state, at) SELECT slot, id, state, end_at FROM ended
+    INSERT INTO outbox (slot, deletion, state, at)
+    SELECT get_byte(sha256(convert_to(account, 'UTF8')), 0) % 64, id, state, end_at FROM ended
 ), noted AS (
     INSERT INTO history (deletion, at, revision, state, note)
     SELECT id, (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint), revision, state, word FROM advanced

@@ -38,17 +38,19 @@ WITH fence AS MATERIALIZED (
               factors_required, factors_verified, sealed, held, blockers, note, sealed_at,
               rare, retains, expiring)
     WHERE ($1::text IS NULL OR (SELECT stands FROM fence)) AND d.id = t.id AND d.revision = t.before
-    RETURNING d.id, d.done, d.refused, d.revision, d.slot, d.account, d.state, d.end_at, t.note, t.sealed_at
+    RETURNING d.id, d.done, d.refused, d.revision, d.account, d.state, d.end_at, t.note, t.sealed_at
 ), ended AS (
     DELETE FROM live l USING turned t
     WHERE t.state >= 5 AND l.account = t.account AND l.deletion = t.id
-    RETURNING t.slot, t.id, t.state, t.end_at
+    RETURNING t.account, t.id, t.state, t.end_at
 ), told AS (
     INSERT INTO outbox (slot, deletion, state, at)
-    SELECT slot, id, state, end_at FROM ended
-    UNION ALL SELECT slot, id, state, sealed_at FROM turned WHERE sealed_at IS NOT NULL
-    UNION ALL SELECT t.slot, t.id, r.told, r.at
-              FROM turned t JOIN unnest($30::uuid[], $31::smallint[], $32::bigint[]) AS r(id, told, at) USING (id)
+    SELECT get_byte(sha256(convert_to(account, 'UTF8')), 0) % 64, id, state, at FROM (
+        SELECT account, id, state, end_at AS at FROM ended
+        UNION ALL SELECT account, id, state, sealed_at FROM turned WHERE sealed_at IS NOT NULL
+        UNION ALL SELECT t.account, t.id, r.told, r.at
+                  FROM turned t JOIN unnest($30::uuid[], $31::smallint[], $32::bigint[]) AS r(id, told, at) USING (id)
+    ) AS happened
     ON CONFLICT DO NOTHING
 ), noted AS (
     INSERT INTO history (deletion, at, revision, state, note)

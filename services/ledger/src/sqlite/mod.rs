@@ -33,12 +33,12 @@ use sqlx::sqlite::SqliteConnectOptions;
 use crate::account::{Accounts, Place};
 use crate::migrations::{Step, migrator};
 use crate::{
-    Announcement, Cursor, Entry, Error, Event, Fence, Filter, Heard, Leases, Ledger, Opened,
-    Overview, Owed, Remembered, Settled, Settlement, Turn, Turned, clock,
+    Announcement, Cursor, Entry, Error, Event, Events, Fence, Filter, Heard, Leases, Ledger,
+    Opened, Overview, Owed, RefusedEvent, Remembered, Settled, Settlement, Turn, Turned, clock,
 };
 use connection::Writer;
 
-const MIGRATIONS: [Step; 6] = [
+const MIGRATIONS: [Step; 7] = [
     (
         1,
         "ledger",
@@ -68,6 +68,11 @@ const MIGRATIONS: [Step; 6] = [
         8,
         "events",
         include_str!("../../migrations/sqlite/0008_events.sql"),
+    ),
+    (
+        10,
+        "events in order",
+        include_str!("../../migrations/sqlite/0010_events_in_order.sql"),
     ),
 ];
 
@@ -225,7 +230,10 @@ impl Ledger for Sqlite {
     async fn overview(&self, warning: Duration) -> Result<Overview, Error> {
         read::overview(&self.pool, warning).await
     }
+}
 
+#[async_trait]
+impl Events for Sqlite {
     async fn outbox(&self, slots: &[Slot], limit: u32) -> Result<Vec<Announcement>, Error> {
         outbox::outbox(&self.pool, slots, limit).await
     }
@@ -243,12 +251,30 @@ impl Ledger for Sqlite {
         &self,
         receiver: &str,
         slots: Option<&[Slot]>,
+        kinds: &[i16],
         limit: u32,
     ) -> Result<Vec<Event>, Error> {
-        outbox::events(&self.pool, receiver, slots, limit).await
+        outbox::events(&self.pool, receiver, slots, kinds, limit).await
     }
 
     async fn heard(&self, receiver: &str, heard: &[Heard]) -> Result<(), Error> {
         outbox::heard(&self.writer, receiver, heard).await
+    }
+
+    async fn refused(
+        &self,
+        receiver: &str,
+        after: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<RefusedEvent>, Error> {
+        outbox::refused(&self.pool, receiver, after, limit).await
+    }
+
+    async fn resend(&self, receiver: &str, deletion: DeletionId, kind: i16) -> Result<bool, Error> {
+        outbox::resend(&self.writer, receiver, deletion, kind).await
+    }
+
+    async fn forget_refused(&self, until: Time) -> Result<u64, Error> {
+        outbox::forget_refused(&self.writer, until).await
     }
 }

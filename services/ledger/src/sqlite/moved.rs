@@ -1,5 +1,6 @@
 //! What is written with every change of a deletion: a step of its history, and what others are told of it.
 
+use farewell_core::account::Account;
 use farewell_core::policy::retention::Identifier;
 use farewell_core::{Deletion, Time};
 use serde::Serialize;
@@ -41,7 +42,7 @@ impl<'a> Moved<'a> {
         if let Some(at) = merge::ended_at(&after.state)
             && live
         {
-            let (slot, account) = (after.id.slot().number(), after.account.as_str());
+            let (slot, account) = (slot(after), after.account.as_str());
             self.told
                 .push((slot, id, state, at.micros(), Some(account)));
         }
@@ -49,14 +50,14 @@ impl<'a> Moved<'a> {
 
     /// Others are told that the account was sealed.
     pub fn push_sealed(&mut self, after: &Deletion, at: Time) {
-        let (slot, id) = (after.id.slot().number(), after.id.0);
+        let (slot, id) = (slot(after), after.id.0);
         self.told
             .push((slot, id, after.state.code(), at.micros(), None));
     }
 
     /// Others are told that an identifier is held back no longer.
     pub fn push_recycled(&mut self, after: &Deletion, kind: Identifier, at: Time) {
-        let (slot, id) = (after.id.slot().number(), after.id.0);
+        let (slot, id) = (slot(after), after.id.0);
         self.told.push((slot, id, kind.code(), at.micros(), None));
     }
 
@@ -66,6 +67,11 @@ impl<'a> Moved<'a> {
             .bind(json(&self.told))
             .bind(now.micros())
     }
+}
+
+/// The account's: what becomes of it is told by one coordinator, whichever of its deletions it is of.
+fn slot(of: &Deletion) -> u8 {
+    Account::slot(&of.account).number()
 }
 
 /// A set, as one text.

@@ -8,8 +8,8 @@ use farewell_core::device::Device;
 use farewell_core::obligation::keepers;
 use farewell_core::policy::{Channel, Stage};
 use farewell_core::{
-    Deletion, DeletionId, Event, Evidence, LegIndex, Mask, Outcome, Plan, Policy, Receipt,
-    RequestId, State, Time,
+    AccountId, Deletion, DeletionId, Event, Evidence, LegIndex, Mask, Outcome, Plan, Policy,
+    Receipt, RequestId, State, Time,
 };
 use farewell_ledger::{Announcement, Fence, Ledger, Opened, Settled, Settlement, Turn, Turned};
 use uuid::Uuid;
@@ -150,12 +150,15 @@ pub async fn turn_one(ledger: &dyn Ledger, turn: Turn) -> Turned {
 }
 
 /// What a receiver is to be told of it.
-pub fn of(told: &Announcement, receiver: &str) -> farewell_ledger::Event {
+pub fn of(told: &Announcement, account: &AccountId, receiver: &str) -> farewell_ledger::Event {
     farewell_ledger::Event {
         receiver: receiver.to_owned(),
+        account: account.clone(),
         deletion: told.deletion,
         kind: told.state,
         at: told.at,
+        seq: told.seq,
+        tries: 0,
     }
 }
 

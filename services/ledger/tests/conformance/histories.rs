@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use farewell_core::{Deletion, DeletionId, Event, Mask, RequestId, Slot, State, Time};
 use farewell_ledger::{
-    Announcement, Entry, Error, Fence, Filter, Heard, Ledger, Owed, Settlement, Turn,
+    Announcement, Answer, Entry, Error, Fence, Filter, Heard, Ledger, Owed, Settlement, Turn,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::bed::Bed;
-use crate::given::{LONG, account, erased, leg, now, of, quick, sealed};
+use crate::given::{LONG, account, erased, leg, now, of, quick, sealed, stored};
 
 const HISTORIES: u32 = 40;
 const STEPS_MAX: usize = 40;
@@ -325,14 +325,21 @@ async fn answer(ledger: &dyn Ledger, call: &Call) -> String {
             let slots: Vec<Slot> = Slot::all().collect();
             let mut told = ledger.outbox(&slots, 1_000).await.unwrap();
             told.retain(|told| told.deletion == *id);
-            let events: Vec<_> = told.iter().map(|told| of(told, "one")).collect();
+            let mut events = Vec::new();
+            for told in &told {
+                let account = stored(ledger, told.deletion).await.account;
+                events.push(of(told, &account, "one"));
+            }
             text(ledger.announced(fence, &told, &events).await)
         }
         Call::Hear(id, kind, refused) => {
             let heard = Heard {
                 deletion: *id,
                 kind: *kind,
-                refused: refused.then(|| "jwtAud".to_owned()),
+                answer: match refused {
+                    true => Answer::Refused("jwtAud".to_owned()),
+                    false => Answer::Taken,
+                },
             };
             text(ledger.heard("one", &[heard]).await)
         }
@@ -378,8 +385,14 @@ async fn left(ledger: &dyn Ledger, world: &World) -> String {
             .collect();
         text.push_str(&format!("{receipts:#?}{history:#?}"));
     }
-    let told: Vec<Announcement> = ledger.outbox(&slots, 1_000).await.unwrap();
-    let events = ledger.events("one", None, 1_000).await.unwrap();
+    // Each ledger numbers them in its own way.
+    let mut told: Vec<Announcement> = ledger.outbox(&slots, 1_000).await.unwrap();
+    told.iter_mut().for_each(|told| told.seq = 0);
+    told.sort_by_key(|told| (told.deletion, told.state));
+    let kinds: Vec<i16> = (0..100).collect();
+    let mut events = ledger.events("one", None, &kinds, 1_000).await.unwrap();
+    events.iter_mut().for_each(|event| event.seq = 0);
+    events.sort_by_key(|event| (event.deletion, event.kind));
     let overview = ledger.overview(LONG).await.unwrap();
     // Who gave back everything may be fenced by whoever claimed after that.
     let leases = ledger.renew(&world.one, LONG).await;

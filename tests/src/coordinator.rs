@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Result;
-use farewell_coordinator::{Config, Limits, Listener, Pace, Running};
+use farewell_coordinator::{Config, Limits, Listener, Pace, Region, Running};
 use farewell_core::Policy;
 use farewell_core::retry::Backoff;
 use farewell_runtime::cose::SigningKey;
@@ -56,6 +56,7 @@ pub fn config(policy: Policy, ledger: &str, security: &Security) -> Config {
         instance: "story".to_owned(),
         ledger: ledger.to_owned(),
         policy,
+        region: Region::default(),
         callers: listener(),
         participants: listener(),
         operators: listener(),

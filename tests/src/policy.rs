@@ -20,6 +20,7 @@ pub fn straight(stages: &[&[&str]]) -> Policy {
     };
     Policy {
         name: "story".to_owned(),
+        region: None,
         stages: stages.iter().enumerate().map(stage).collect(),
         seal: false,
         probe: false,

@@ -1,6 +1,6 @@
 //! Who may speak on a port: decided by the role in the client's certificate. Handlers find who it is beside the request.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use farewell_runtime::peer::{self, Peer, Role};
@@ -8,6 +8,7 @@ use tonic::service::Interceptor;
 use tonic::{Request, Status};
 
 use crate::error;
+use crate::region::CALLER;
 
 /// Certificates whose peer is remembered: reading one costs more than the rest of a small request.
 const KNOWN_CERTIFICATES_MAX: usize = 4_096;
@@ -19,12 +20,21 @@ pub struct Admission {
     /// The reason of whoever stays out.
     refusal: &'static str,
     known: Arc<RwLock<HashMap<Vec<u8>, Arc<Peer>>>>,
+    /// The regions whose coordinators may ask for their callers.
+    cells: Arc<BTreeSet<String>>,
 }
 
+/// Beside a request that another region's coordinator passed on.
+#[derive(Clone, Copy, Debug)]
+pub struct Forwarded;
+
 impl Admission {
-    /// For callers. Operators ask too, when they help somebody.
-    pub fn callers() -> Self {
-        Self::of(&[Role::Caller, Role::Operator], "NOT_A_CALLER")
+    /// For callers. Operators ask too, when they help somebody, and the coordinators of these regions for both.
+    pub fn callers(cells: Arc<BTreeSet<String>>) -> Self {
+        Self {
+            cells,
+            ..Self::of(&[Role::Caller, Role::Operator], "NOT_A_CALLER")
+        }
     }
 
     /// For product lines and services.
@@ -42,6 +52,7 @@ impl Admission {
             roles,
             refusal,
             known: Arc::default(),
+            cells: Arc::default(),
         }
     }
 
@@ -68,6 +79,21 @@ impl Admission {
     }
 }
 
+impl Admission {
+    /// For whom another region's coordinator asks. Only its word is taken, and only for those who could ask here themselves.
+    fn behind(&self, cell: &Peer, request: &Request<()>) -> Option<Arc<Peer>> {
+        if !self.cells.contains(&cell.name) {
+            return None;
+        }
+        let mut said = request.metadata().get_all(CALLER).iter();
+        let (only, None) = (said.next()?.to_str().ok()?, said.next()) else {
+            return None;
+        };
+        let caller: Peer = only.parse().ok()?;
+        self.roles.contains(&caller.role).then(|| Arc::new(caller))
+    }
+}
+
 /// Who asks, as [`Admission`] read it. `None` on a connection without TLS.
 pub fn peer_of<T>(request: &Request<T>) -> Option<Arc<Peer>> {
     request.extensions().get::<Arc<Peer>>().cloned()
@@ -75,7 +101,21 @@ pub fn peer_of<T>(request: &Request<T>) -> Option<Arc<Peer>> {
 
 impl Interceptor for Admission {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let Some(peer) = self.peer(&request)? else {
+        let peer = self.peer(&request)?;
+        if let Some(cell) = peer.as_ref().filter(|peer| peer.role == Role::Cell)
+            && let Some(caller) = self.behind(cell, &request)
+        {
+            request.extensions_mut().insert(caller);
+            request.extensions_mut().insert(Forwarded);
+            return Ok(request);
+        }
+        if request.metadata().contains_key(CALLER) {
+            return Err(error::denied(
+                "NOT_A_CELL",
+                "only coordinators of a region that is known here say for whom they ask",
+            ));
+        }
+        let Some(peer) = peer else {
             return Ok(request);
         };
         if !self.roles.contains(&peer.role) {

@@ -17,6 +17,7 @@ use crate::lane::{OpenJob, SettleJob, TurnJob};
 use crate::orders::Orders;
 use crate::plans::Plans;
 use crate::query::Queries;
+use crate::region::Cells;
 use crate::replay::Replays;
 use crate::throttle::Throttle;
 
@@ -32,6 +33,8 @@ pub struct Center {
     pub ledger: Arc<dyn Ledger>,
     pub clock: Clock,
     pub plans: Plans,
+    /// The other regions.
+    pub cells: Cells,
     pub pace: Pace,
     pub throttle: Throttle,
     pub orders: Orders,

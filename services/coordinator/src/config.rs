@@ -9,6 +9,7 @@ use farewell_runtime::cose::SigningKey;
 use farewell_runtime::server::Security;
 
 use crate::event::Events;
+use crate::region::Region;
 use crate::throttle::Limits;
 
 /// Everything a coordinator is told.
@@ -20,6 +21,8 @@ pub struct Config {
     pub ledger: String,
     /// The policy for new deletions. Older deletions keep theirs.
     pub policy: Policy,
+    /// Which region this is, and which others there are.
+    pub region: Region,
     /// For internal services that ask for deletions.
     pub callers: Listener,
     /// For product lines and services that must let go of accounts.

@@ -90,11 +90,16 @@ pub fn wait(reason: &str, message: &str, after: Duration) -> Status {
 
 /// Trouble that passes: the same request may be sent again.
 pub fn unavailable(reason: &str, message: &str) -> Status {
+    unavailable_with(reason, message, HashMap::new())
+}
+
+/// The same, with what a machine may want to know.
+pub fn unavailable_with(reason: &str, message: &str, metadata: HashMap<String, String>) -> Status {
     status(
         Code::Unavailable,
         reason,
         message,
-        HashMap::new(),
+        metadata,
         Some(RETRY_AFTER),
     )
 }

@@ -23,6 +23,7 @@ mod owner;
 mod plans;
 mod query;
 mod recount;
+pub mod region;
 mod replay;
 mod sentences;
 mod service;
@@ -65,6 +66,7 @@ use crate::errand::Errands;
 use crate::orders::Orders;
 use crate::plans::Plans;
 use crate::query::Queries;
+use crate::region::{Cells, Homes};
 use crate::replay::Replays;
 use crate::service::account::Accounts;
 use crate::service::deletion::Deletions;
@@ -75,6 +77,7 @@ use crate::throttle::Throttle;
 
 pub use config::{Config, Listener, Pace};
 pub use event::{Delivery, Events, Receiver};
+pub use region::{Cell, Region};
 pub use throttle::Limits;
 
 /// Between NOT_SERVING and closing, so that load balancers hear it first.
@@ -113,6 +116,7 @@ async fn open(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
     for listener in [&config.callers, &config.participants, &config.operators] {
         listener.security.check(listener.address)?;
     }
+    let cells = Cells::new(config.region)?;
     let ledger = farewell_ledger::connect(&config.ledger)
         .await
         .context("opening the ledger")?;
@@ -127,6 +131,7 @@ async fn open(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
         ledger,
         clock,
         plans,
+        cells,
         pace: config.pace,
         throttle: Throttle::new(config.limits),
         orders: Orders::new(config.orders),
@@ -166,20 +171,22 @@ async fn open(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
             .register_encoded_file_descriptor_set(farewell_proto::FILE_DESCRIPTOR_SET)
             .build_v1()
     };
+    let homes = Homes::new(Arc::clone(&center));
+    let known = || Admission::callers(center.cells.names());
     let streams = Shutdown::new();
     let deletions =
         DeletionServiceServer::new(Deletions::new(Arc::clone(&center), streams.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let deletions = InterceptedService::new(deletions, Admission::callers());
+    let deletions = InterceptedService::new(homes.guard(deletions), known());
     let accounts = AccountServiceServer::new(Accounts::new(Arc::clone(&center), streams.clone()))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let accounts = InterceptedService::new(accounts, Admission::callers());
+    let accounts = InterceptedService::new(homes.guard(accounts), known());
     let identifiers = IdentifierServiceServer::new(Identifiers::new(Arc::clone(&center)))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let identifiers = InterceptedService::new(identifiers, Admission::callers());
+    let identifiers = InterceptedService::new(identifiers, known());
     let sessions =
         ParticipantServiceServer::new(Sessions::new(Arc::clone(&center), streams.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX)

@@ -14,7 +14,7 @@ pub mod identifier;
 mod intervene;
 pub mod operator;
 mod page;
-mod parse;
+pub mod parse;
 mod possession;
 mod present;
 pub mod proof;

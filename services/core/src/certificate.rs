@@ -17,6 +17,9 @@ struct Document<'a> {
     format: u32,
     deletion: String,
     account: &'a str,
+    /// The region where all this was done; absent where there is only one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<&'a str>,
     policy: &'a str,
     policy_version: u32,
     requested: String,
@@ -101,6 +104,7 @@ pub fn issue(deletion: &Deletion, plan: &Plan, receipts: &[Kept]) -> Result<Stri
         format: FORMAT,
         deletion: format!("deletions/{}", deletion.id),
         account: deletion.account.as_str(),
+        region: plan.policy().region.as_deref(),
         policy: &plan.policy().name,
         policy_version: plan.version(),
         requested: deletion.requested_at.to_string(),
@@ -214,6 +218,21 @@ mod tests {
         let document: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(document["deadline_extended"]["reason"], "COMPLEXITY");
         assert_eq!(document["overdue_reasons"][0], "LEGAL_HOLD");
+    }
+
+    #[test]
+    fn the_region_that_erased_stands_on_it() {
+        let plan = cn();
+        let only = issue(&purged(&plan), &plan, &receipts(&plan)).unwrap();
+        assert!(!only.contains("region"));
+        let policy = crate::Policy {
+            region: Some("eu".to_owned()),
+            ..plan.policy().clone()
+        };
+        let eu = Plan::new(2, policy).unwrap();
+        let text = issue(&purged(&eu), &eu, &receipts(&eu)).unwrap();
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(document["region"], "eu");
     }
 
     #[test]

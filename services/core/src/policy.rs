@@ -49,6 +49,9 @@ pub struct Stage {
 pub struct Policy {
     /// For people, for instance `cn`.
     pub name: String,
+    /// Whose law it is: the region whose coordinator adopted it. `None` where there is only one. It stands on certificates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
     /// The stages of erasing, in order.
     pub stages: Vec<Stage>,
     /// Whether every participant seals the account on entering the cooling-off period.

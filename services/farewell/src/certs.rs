@@ -25,6 +25,9 @@ pub const PEERS: [(Role, &str); 12] = [
     (Role::Participant, "smarthome"),
 ];
 
+/// The file name of what coordinators show other regions'.
+pub const CELL: &str = "cell";
+
 /// `farewell certs`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -43,6 +46,9 @@ pub struct Args {
     /// Another system with a certificate, that fetches events
     #[arg(long = "receiver", value_name = "NAME")]
     receivers: Vec<String>,
+    /// What this region's coordinators show other regions' as cell.pem, with the region's name in it
+    #[arg(long, value_name = "REGION")]
+    cell: Option<String>,
     /// Make the key that orders will be signed with next, and let devices know it: orders-next.key, orders.pub
     #[arg(long)]
     next_order_key: bool,
@@ -65,13 +71,21 @@ pub fn run(args: Args, output: Output) -> anyhow::Result<()> {
     for (role, name) in &more {
         write(&args.dir, name, &ca.issue(*role, name, &[])?)?;
     }
+    if let Some(region) = &args.cell {
+        write(&args.dir, CELL, &ca.issue(Role::Cell, region, &[])?)?;
+    }
     if args.next_order_key {
         next_order_key(&args.dir)?;
     }
     let mut rows = Rows::new("", &["certificate", "names"]);
     let mut list = Vec::new();
-    for (role, name) in PEERS.into_iter().chain(more) {
-        let file = args.dir.join(format!("{name}.pem"));
+    let named = PEERS.into_iter().chain(more);
+    let mut listed: Vec<_> = named.map(|(role, name)| (name, role, name)).collect();
+    if let Some(region) = &args.cell {
+        listed.push((CELL, Role::Cell, region));
+    }
+    for (file, role, name) in listed {
+        let file = args.dir.join(format!("{file}.pem"));
         let uri = format!("spiffe://farewell/{role}/{name}");
         list.push(json!({"certificate": file, "names": uri}));
         rows.push([file.display().to_string(), uri]);
@@ -87,7 +101,12 @@ pub fn make(dir: &Path, hosts: &[&str]) -> anyhow::Result<DevCa> {
     for (role, name) in PEERS {
         let hosts = match role {
             Role::Coordinator | Role::Participant => hosts,
-            Role::Operator | Role::Caller | Role::Device | Role::Desk | Role::Receiver => &[],
+            Role::Operator
+            | Role::Caller
+            | Role::Device
+            | Role::Desk
+            | Role::Receiver
+            | Role::Cell => &[],
         };
         let credentials = ca
             .issue(role, name, hosts)

@@ -7,6 +7,8 @@ use farewell_kit::store::{Store, micros};
 use farewell_kit::{AccountDescription, seal};
 use sqlx::AnyConnection;
 
+use crate::home;
+
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS account (account TEXT PRIMARY KEY, user_name TEXT NOT NULL, \
         frozen BIGINT NOT NULL CHECK (frozen IN (0, 1)), risk_locked BIGINT NOT NULL CHECK (risk_locked IN (0, 1)), \
@@ -26,6 +28,7 @@ pub async fn register(store: &Store, account: &str, user_name: &str) -> Result<b
     let mut tx = store.pool().begin().await?;
     seal::admit(&mut tx, account).await?;
     let made = insert(&mut tx, account, user_name, SystemTime::now()).await?;
+    home::is_here(&mut tx, account).await?;
     tx.commit().await?;
     Ok(made)
 }
@@ -90,18 +93,23 @@ pub(crate) async fn exists(
     Ok(row.is_some())
 }
 
-/// Whether there is such an account, and whether security has frozen it.
+/// Whether there is such an account, whether security has frozen it, and where else it is.
 pub(crate) async fn describe(
     connection: &mut AnyConnection,
     account: &str,
 ) -> Result<AccountDescription, sqlx::Error> {
-    let row: Option<(i64,)> = sqlx::query_as("SELECT frozen FROM account WHERE account = $1")
-        .bind(account)
-        .fetch_optional(connection)
-        .await?;
+    // One statement whether it is known or not: how long it takes says nothing.
+    let (frozen, elsewhere): (Option<i64>, Option<String>) = sqlx::query_as(
+        "SELECT (SELECT frozen FROM account WHERE account = $1), (SELECT region FROM elsewhere WHERE account = $2)",
+    )
+    .bind(account)
+    .bind(seal::mark(account))
+    .fetch_one(connection)
+    .await?;
     Ok(AccountDescription {
-        known: row.is_some(),
-        frozen_by_security: row.is_some_and(|(frozen,)| frozen != 0),
+        known: frozen.is_some(),
+        frozen_by_security: frozen.is_some_and(|frozen| frozen != 0),
+        elsewhere: elsewhere.filter(|_| frozen.is_none()),
     })
 }
 

@@ -16,6 +16,7 @@ mod eligibility;
 mod grant;
 mod guardian;
 mod holding;
+mod home;
 mod language;
 mod link;
 mod login;
@@ -46,6 +47,7 @@ pub use self::eligibility::BLOCKERS;
 pub use self::grant::{grant, revoke_grants};
 pub use self::guardian::{agree_to_deletion, end_guardianship, set_guardian};
 pub use self::holding::left_over;
+pub use self::home::{MoveError, REGION_BYTES_MAX, move_away};
 pub use self::language::{Language, set_language};
 pub use self::login::{LoginError, is_logged_in, log_in};
 pub use self::participant::Identity;
@@ -60,6 +62,7 @@ pub const SCHEMA: &[&str] = &[
     seal::SCHEMA,
     clearing::SCHEMA,
     account::SCHEMA,
+    home::SCHEMA,
     credential::SCHEMA,
     contact::SCHEMA,
     login::SCHEMA,

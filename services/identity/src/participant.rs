@@ -272,7 +272,7 @@ fn deletion(order: &Order) -> &str {
 }
 
 /// The account's own row goes last.
-async fn erase(
+pub(crate) async fn erase(
     connection: &mut AnyConnection,
     account: &str,
 ) -> Result<[(&'static str, u64); 13], sqlx::Error> {

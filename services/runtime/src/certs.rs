@@ -254,7 +254,9 @@ fn published(dir: &Path, name: &str) -> Result<(), Error> {
 fn listens(role: Role) -> bool {
     match role {
         Role::Participant | Role::Coordinator => true,
-        Role::Operator | Role::Caller | Role::Device | Role::Desk | Role::Receiver => false,
+        Role::Operator | Role::Caller | Role::Device | Role::Desk | Role::Receiver | Role::Cell => {
+            false
+        }
     }
 }
 

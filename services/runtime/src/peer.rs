@@ -35,11 +35,13 @@ pub enum Role {
     Coordinator,
     /// Fetches events: another of the company's systems, or a partner's.
     Receiver,
+    /// Another region's coordinators, which pass on what their callers ask.
+    Cell,
 }
 
 impl Role {
     /// Every role, in the order of declaration.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Participant,
         Self::Operator,
         Self::Caller,
@@ -47,6 +49,7 @@ impl Role {
         Self::Desk,
         Self::Coordinator,
         Self::Receiver,
+        Self::Cell,
     ];
 
     /// The word for it in a certificate.
@@ -60,6 +63,7 @@ impl Role {
             Self::Desk => "desk",
             Self::Coordinator => "coordinator",
             Self::Receiver => "receiver",
+            Self::Cell => "cell",
         }
     }
 }
@@ -130,10 +134,13 @@ impl Peer {
             .and_then(|rest| rest.strip_prefix(TRUST_DOMAIN))
             .and_then(|rest| rest.strip_prefix('/'))
             .ok_or_else(|| Error::Uri(uri.to_owned()))?;
-        let (role, name) = path
-            .split_once('/')
-            .ok_or_else(|| Error::Uri(uri.to_owned()))?;
-        Self::new(role.parse()?, name)
+        Self::of_path(path).unwrap_or_else(|| Err(Error::Uri(uri.to_owned())))
+    }
+
+    /// `{role}/{name}`; `None` without a slash.
+    fn of_path(path: &str) -> Option<Result<Self, Error>> {
+        let (role, name) = path.split_once('/')?;
+        Some(role.parse().and_then(|role| Self::new(role, name)))
     }
 }
 
@@ -141,6 +148,15 @@ impl Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.role, self.name)
+    }
+}
+
+/// What [`Peer`] prints.
+impl FromStr for Peer {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Self::of_path(text).unwrap_or_else(|| Err(Error::Role(text.to_owned())))
     }
 }
 
@@ -241,6 +257,7 @@ mod tests {
     fn every_role_survives_the_certificate() {
         for role in Role::ALL {
             let peer = Peer::new(role, "phones-1.eu_west").unwrap();
+            assert_eq!(peer.to_string().parse(), Ok(peer.clone()));
             assert_eq!(of_certificate(&certificate(&[&peer.uri()])), Ok(peer));
         }
     }

@@ -44,12 +44,14 @@ pub enum StandingKept {
 }
 
 /// Whose account it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccountDescription {
-    /// Whether there is one.
+    /// Whether there is one here.
     pub known: bool,
     /// Whether security has frozen it.
     pub frozen_by_security: bool,
+    /// The region that is its home, if that is another one; nothing else is known of it then.
+    pub elsewhere: Option<String>,
 }
 
 /// "Clear the real name, and let lapse what is tied to it." Its `Debug` never shows the account.

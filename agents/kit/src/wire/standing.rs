@@ -44,6 +44,7 @@ pub(crate) fn described(description: AccountDescription) -> pb::reply::Answer {
     pb::reply::Answer::DescribeAccount(pb::DescribeAccountReply {
         known: description.known,
         frozen_by_security: description.frozen_by_security,
+        home_region: description.elsewhere.unwrap_or_default(),
     })
 }
 

@@ -20,6 +20,7 @@ use super::{READ_MAX, page, parse, within};
 use crate::center::Center;
 use crate::error;
 use crate::language::Language;
+use crate::region::Seen;
 use crate::telling::IDENTITY;
 use crate::wire::timestamp;
 
@@ -87,7 +88,7 @@ impl OperatorService for Operators {
                 .map_err(|error| error::ledger(&error))
         })
         .await?;
-        let letters = letters(center).await;
+        let (letters, cells) = tokio::join!(letters(center), center.cells.look());
         let participants = center
             .plans
             .current()
@@ -118,6 +119,12 @@ impl OperatorService for Operators {
             slots: coordinator.slots,
             lease_end_time: Some(timestamp(coordinator.lease_until)),
         };
+        let cell = |cell: Seen| api::CellOverview {
+            region: cell.region,
+            address: cell.address,
+            forward: cell.answers.is_some(),
+            answers: cell.answers,
+        };
         let receiver = |receiver: farewell_ledger::Receiver| api::ReceiverOverview {
             receiver: receiver.receiver,
             waiting: receiver.waiting,
@@ -142,6 +149,8 @@ impl OperatorService for Operators {
             overdue: overview.overdue,
             overdue_soon: overview.overdue_soon,
             receivers: overview.receivers.into_iter().map(receiver).collect(),
+            region: center.cells.own().to_owned(),
+            cells: cells.into_iter().map(cell).collect(),
         }))
     }
 

@@ -236,6 +236,8 @@ impl Document {
             recent_contact: Some(recent).filter(|recent| !recent.factors.is_empty()),
             extension,
             name: self.name?,
+            // Settings say it, and no policy: one serves wherever its law holds.
+            region: None,
             stages: self.stages?,
             seal: self.seal?,
             probe: self.probe?,

@@ -113,6 +113,7 @@ pub async fn coordinator(args: CoordinatorArgs) -> anyhow::Result<()> {
         instance: "bench".to_owned(),
         ledger: args.ledger.clone(),
         policy: policy(args.plan),
+        region: farewell_coordinator::Region::default(),
         callers: listener()?,
         participants: listener()?,
         operators: listener()?,

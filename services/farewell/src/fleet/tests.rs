@@ -50,6 +50,7 @@ fn coordinator(ca: &DevCa, orders: SigningKey) -> farewell_coordinator::Config {
     farewell_coordinator::Config {
         instance: "fleet".to_owned(),
         ledger: "memory:".to_owned(),
+        region: farewell_coordinator::Region::default(),
         policy: Policy {
             stages: vec![
                 stage("RELAYED", &["wearables"]),

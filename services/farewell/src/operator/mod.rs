@@ -249,7 +249,23 @@ fn overview(seen: &GetOverviewResponse) -> Vec<Rows> {
             receiver.refused.to_string(),
         ]);
     }
+    let mut cells = Rows::new(
+        "other regions",
+        &["region", "address", "requests", "answers"],
+    );
+    for cell in &seen.cells {
+        let (requests, answers) = match (cell.forward, cell.answers) {
+            (false, _) => ("told the address", ""),
+            (true, Some(true)) => ("passed on", "yes"),
+            (true, _) => ("passed on", "no"),
+        };
+        let row = [cell.region.as_str(), &cell.address, requests, answers];
+        cells.push(row.map(str::to_owned));
+    }
     let mut rest = Rows::new("rest", &["", ""]);
+    if !seen.region.is_empty() {
+        rest.push(["region".to_owned(), seen.region.clone()]);
+    }
     rest.push([
         "oldest unfinished".to_owned(),
         view::time(seen.oldest_unfinished_time.as_ref()),
@@ -279,6 +295,7 @@ fn overview(seen: &GetOverviewResponse) -> Vec<Rows> {
         refused,
         receivers,
         letters,
+        cells,
         rest,
     ]
 }
@@ -333,7 +350,17 @@ fn overview_json(seen: &GetOverviewResponse) -> Value {
             })
         })
         .collect();
+    let cells = seen.cells.iter().map(|cell| {
+        json!({
+            "region": cell.region,
+            "address": cell.address,
+            "forward": cell.forward,
+            "answers": cell.answers,
+        })
+    });
     json!({
+        "region": seen.region,
+        "cells": cells.collect::<Vec<_>>(),
         "states": states,
         "participants": participants,
         "coordinators": coordinators,

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use farewell_coordinator::{Config, Limits, Listener, Pace};
-use farewell_core::ParticipantId;
 use farewell_core::retry::Backoff;
+use farewell_core::{ParticipantId, Policy};
 use farewell_runtime::config::{Human, Problem, Problems, Validate, nested};
 use farewell_runtime::cose::{self, SigningKey};
 use farewell_runtime::telemetry;
 use serde::Deserialize;
 
 use super::events::Events;
+use super::region::{self, Region, Regions};
 use super::{PolicyChoice, Source, Tls, exposed, load, positive};
 
 /// What a rate may be: one a microsecond is as fine as it is counted.
@@ -31,6 +32,9 @@ pub struct Coordinator {
     /// No TLS, on loopback only.
     pub plain: bool,
     pub policy: PolicyChoice,
+    pub region: Region,
+    /// The other regions.
+    pub regions: Regions,
     pub orders: OrderKey,
     pub events: Events,
     pub pace: Times,
@@ -93,6 +97,8 @@ impl Default for Coordinator {
             tls: Tls::default(),
             plain: false,
             policy: PolicyChoice::default(),
+            region: Region::default(),
+            regions: Regions::new(),
             orders: OrderKey::default(),
             events: Events::default(),
             pace: Times::default(),
@@ -161,6 +167,7 @@ impl Validate for Coordinator {
         if let Err(error) = self.custodian.parse::<ParticipantId>() {
             out.push(Problem::new("custodian", error.0));
         }
+        region::problems(&self.region, &self.regions, &self.tls, out);
         nested("policy", &self.policy, out);
         nested("events", &self.events, out);
         nested("pace", &self.pace, out);
@@ -229,7 +236,11 @@ impl Coordinator {
         Ok(Config {
             instance: self.instance.clone(),
             ledger: self.ledger.clone(),
-            policy: self.policy.policy()?,
+            policy: Policy {
+                region: Some(self.region.name.clone()).filter(|name| !name.is_empty()),
+                ..self.policy.policy()?
+            },
+            region: self.region.config(&self.regions, &self.tls)?,
             callers: listener(self.listen.callers),
             participants: listener(self.listen.participants),
             operators: listener(self.listen.operators),

@@ -5,6 +5,7 @@ mod agent;
 mod coordinator;
 mod events;
 mod policy;
+mod region;
 mod service;
 
 use std::net::SocketAddr;

@@ -447,6 +447,25 @@ async fn a_change_while_sealed_delays_the_deletion_and_the_same_address_is_no_ch
 }
 
 #[tokio::test]
+async fn an_account_that_is_being_deleted_does_not_move_and_may_once_that_is_taken_back() {
+    for case in cases("moving", 0).await {
+        let known = || case.identity.describe_account(ACCOUNT);
+        case.identity.seal(&order("1-seal-identity")).await.unwrap();
+        let moved = crate::move_away(&case.store, ACCOUNT, "eu").await;
+        assert!(matches!(
+            moved,
+            Err(crate::MoveError::Closed(seal::Error::Sealed))
+        ));
+        assert!(known().await.unwrap().known);
+        let unseal = order("1-unseal-identity");
+        case.identity.unseal(&unseal).await.unwrap();
+        crate::move_away(&case.store, ACCOUNT, "eu").await.unwrap();
+        let elsewhere = known().await.unwrap().elsewhere;
+        assert_eq!(elsewhere.as_deref(), Some("eu"));
+    }
+}
+
+#[tokio::test]
 async fn a_child_has_one_guardian_who_is_another_and_comes_of_age() {
     for case in cases("guardian", 0).await {
         let store = &case.store;

@@ -1,0 +1,253 @@
+//! Stands before the services that persons use: what is somebody else's leaves here, before anything of it is stored.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use farewell_core::{AccountId, DeletionId};
+use farewell_proto::participant::v1 as wire;
+use farewell_proto::participant::v1::query::Question;
+use farewell_proto::participant::v1::reply::Answer;
+use farewell_runtime::peer::Peer;
+use farewell_runtime::server::MESSAGE_BYTES_MAX;
+use futures_util::future::{BoxFuture, join_all};
+use tonic::body::Body;
+use tonic::codegen::Service;
+use tonic::codegen::http::{Request, Response};
+use tonic::server::NamedService;
+use tonic::{Code, Status};
+
+use super::forward::{Call, Found, found, unreachable};
+use super::subject::{Naming, Subject};
+use crate::admission::Forwarded;
+use crate::center::Center;
+use crate::error;
+use crate::service::proof::{ask_identity, unreachable_identity};
+
+/// Knows, of every request, where it belongs.
+#[derive(Clone)]
+pub struct Homes {
+    center: Arc<Center>,
+    namings: Arc<HashMap<String, Naming>>,
+}
+
+/// A service that is asked only about what belongs here.
+#[derive(Clone)]
+pub struct Gate<S> {
+    homes: Homes,
+    inner: S,
+}
+
+impl Homes {
+    /// Of this center's cells.
+    pub fn new(center: Arc<Center>) -> Self {
+        Self {
+            namings: Arc::new(if center.cells.is_only_one() {
+                HashMap::new()
+            } else {
+                Naming::all()
+            }),
+            center,
+        }
+    }
+
+    /// Puts the gate before a service.
+    pub fn guard<S>(&self, inner: S) -> Gate<S> {
+        Gate {
+            homes: self.clone(),
+            inner,
+        }
+    }
+
+    /// The region that is the account's home, if that is another one. Of one that nobody knows it is here, as everything is that
+    /// is said of such.
+    ///
+    /// Errors: identity gives no answer. Then nothing is taken: it might be somebody else's.
+    async fn elsewhere(&self, account: &AccountId) -> Result<Option<String>, Status> {
+        let question = Question::DescribeAccount(wire::DescribeAccountQuery {});
+        match ask_identity(&self.center, account, question).await? {
+            Answer::DescribeAccount(reply) => Ok(Some(reply.home_region)
+                .filter(|home| !home.is_empty() && home != self.center.cells.own())),
+            _ => Err(unreachable_identity()),
+        }
+    }
+
+    /// Answers a request about an account whose home is `region`.
+    async fn send(&self, region: &str, call: &Call, from: &From) -> Result<Response<Body>, Status> {
+        let in_region = HashMap::from([("region".to_owned(), region.to_owned())]);
+        if from.is_forwarded {
+            return Err(error::precondition(
+                "FORWARD_LOOP",
+                "two regions think of each other as the account's home",
+                in_region,
+            ));
+        }
+        let link = self.center.cells.links.get(region);
+        if let Some(channel) = link.and_then(|link| link.channel.as_ref()) {
+            self.center.throttle.caller(from.caller())?;
+            return call.forward(region, channel, from.caller()).await;
+        }
+        let mut metadata = in_region;
+        if let Some(link) = link {
+            metadata.insert("address".to_owned(), link.address.clone());
+        }
+        let place = link.map_or_else(String::new, |link| format!(", at {}", link.address));
+        let message =
+            format!("the account's home is the region {region}: the request belongs there{place}");
+        Err(error::precondition("ACCOUNT_ELSEWHERE", &message, metadata))
+    }
+
+    /// Has the cell answer that knows a deletion which is unknown here. `None`: none does.
+    ///
+    /// Errors: one gives no answer, so that nobody can say that there is no such deletion.
+    async fn search(
+        &self,
+        id: DeletionId,
+        call: &Call,
+        from: &From,
+    ) -> Result<Option<Response<Body>>, Status> {
+        let cells = &self.center.cells;
+        if from.is_forwarded || cells.forwarding().next().is_none() {
+            return Ok(None);
+        }
+        self.center.throttle.caller(from.caller())?;
+        let found = match cells.located(id) {
+            Some(region) => Some(region),
+            None => self.locate(id, call, from).await?,
+        };
+        let Some(region) = found else {
+            return Ok(None);
+        };
+        let link = cells.links.get(&region);
+        match link.and_then(|link| link.channel.as_ref()) {
+            Some(channel) => {
+                let answer = call.forward(&region, channel, from.caller());
+                answer.await.map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The region that has the deletion.
+    async fn locate(
+        &self,
+        id: DeletionId,
+        call: &Call,
+        from: &From,
+    ) -> Result<Option<String>, Status> {
+        let cells = &self.center.cells;
+        let location = &call.location(id);
+        let asked = cells.forwarding().map(|(region, channel)| async move {
+            let answer = location.forward(region, channel, from.caller()).await;
+            (
+                region,
+                answer.map_or(Found::Unknown, |answer| found(&answer)),
+            )
+        });
+        let mut silent = None;
+        for (region, found) in join_all(asked).await {
+            match found {
+                Found::Here => {
+                    cells.remember(id, region);
+                    return Ok(Some(region.to_owned()));
+                }
+                Found::NotHere => {}
+                Found::Unknown => silent = Some(region),
+            }
+        }
+        silent.map_or(Ok(None), |region| Err(unreachable(region)))
+    }
+}
+
+/// Who asks, and whether another cell passed it on.
+struct From {
+    peer: Option<Arc<Peer>>,
+    is_forwarded: bool,
+}
+
+impl From {
+    fn of<B>(request: &Request<B>) -> Self {
+        Self {
+            peer: request.extensions().get::<Arc<Peer>>().cloned(),
+            is_forwarded: request.extensions().get::<Forwarded>().is_some(),
+        }
+    }
+
+    fn caller(&self) -> Option<&Peer> {
+        self.peer.as_deref()
+    }
+}
+
+impl<S> Gate<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    async fn route(
+        homes: Homes,
+        naming: Naming,
+        mut inner: S,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, Status> {
+        let from = From::of(&request);
+        let (parts, body) = request.into_parts();
+        // As the transport says it of a message that is larger.
+        let body = axum::body::to_bytes(axum::body::Body::new(body), MESSAGE_BYTES_MAX + 5)
+            .await
+            .map_err(|_| Status::new(Code::OutOfRange, "the message is too large, or was cut"))?;
+        let subject = naming.subject(&body);
+        let call = Call {
+            path: parts.uri.path().to_owned(),
+            headers: parts.headers.clone(),
+            body: body.clone(),
+        };
+        if let Subject::Account(account) = &subject
+            && let Some(region) = homes.elsewhere(account).await?
+        {
+            return homes.send(&region, &call, &from).await;
+        }
+        let request = Request::from_parts(parts, Body::new(axum::body::Body::from(body)));
+        let Ok(response) = inner.call(request).await;
+        if let Subject::Deletion(id) = subject
+            && matches!(found(&response), Found::NotHere)
+            && let Some(answer) = homes.search(id, &call, &from).await?
+        {
+            return Ok(answer);
+        }
+        Ok(response)
+    }
+}
+
+impl<S> Service<Request<Body>> for Gate<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        // The one that was polled ready is the one that is called.
+        let fresh = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, fresh);
+        match self.homes.namings.get(request.uri().path()) {
+            None => Box::pin(inner.call(request)),
+            Some(naming) => {
+                let routed = Self::route(self.homes.clone(), *naming, inner, request);
+                Box::pin(async { Ok(routed.await.unwrap_or_else(Status::into_http)) })
+            }
+        }
+    }
+}
+
+impl<S: NamedService> NamedService for Gate<S> {
+    const NAME: &'static str = S::NAME;
+}

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod balancer;
 pub mod broker;
 pub mod caller;
+pub mod cell;
 pub mod cluster;
 pub mod collector;
 pub mod coordinator;

@@ -280,6 +280,42 @@ fn everything_is_denied_that_is_not_named() -> Result<()> {
 }
 
 #[test]
+fn a_region_shows_others_its_cells_certificate_and_only_if_it_passes_on() -> Result<()> {
+    let Some(chart) = Chart::found()? else {
+        return Ok(());
+    };
+    let told = json!({"coordinator": {"region": {"name": "eu"}, "regions": {"us": {"address": "https://us.example:7400"}}}});
+    let of = |manifests: &[Value]| -> Result<(Value, Vec<String>, Vec<Value>)> {
+        let pod = &one(manifests, "StatefulSet", "coordinator")?["spec"]["template"]["spec"];
+        let volumes = pod["volumes"].as_array().into_iter().flatten();
+        let secrets = volumes.filter_map(|it| it["secret"]["secretName"].as_str());
+        let config = &one(manifests, "ConfigMap", "coordinator")?["toml"]["coordinator.toml"];
+        let policy = &one(manifests, "NetworkPolicy", "coordinator")?["spec"]["egress"];
+        let ports = policy.as_array().into_iter().flatten();
+        Ok((
+            config["coordinator"].clone(),
+            secrets.map(str::to_owned).collect(),
+            ports.map(|rule| rule["ports"][0]["port"].clone()).collect(),
+        ))
+    };
+    let only = of(&chart.render(DEFAULT)?)?;
+    assert!(only.0["region"].is_null() && only.0["regions"].is_null());
+    let (config, secrets, _) = of(&chart.render_with(DEFAULT, &told)?)?;
+    assert_eq!(config["region"], json!({"name": "eu"}));
+    assert_eq!(
+        config["regions"]["us"]["address"],
+        "https://us.example:7400"
+    );
+    assert!(!secrets.contains(&"farewell-coordinator-cell".to_owned()));
+    let (config, secrets, ports) = of(&chart.render(PRODUCTION)?)?;
+    assert_eq!(config["region"]["tls"]["dir"], "/etc/farewell-cell");
+    assert_eq!(config["regions"]["cn"]["forward"], true);
+    assert!(secrets.contains(&"farewell-coordinator-cell".to_owned()));
+    assert!(ports.contains(&json!(7400)), "{ports:?}");
+    Ok(())
+}
+
+#[test]
 fn a_wrong_value_is_refused_by_its_name() -> Result<()> {
     let Some(chart) = Chart::found()? else {
         return Ok(());
@@ -308,6 +344,10 @@ fn a_wrong_value_is_refused_by_its_name() -> Result<()> {
         ),
         (json!({"networkPolicy": {"callers": [{}]}}), "callers"),
         (json!({"drainSeconds": 0}), "drainSeconds"),
+        (
+            json!({"coordinator": {"regions": {"eu": {"address": "http://eu.example:7400"}}}}),
+            "address",
+        ),
     ] {
         let output = chart.run(DEFAULT, &wrong)?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -37,6 +37,21 @@ name = "{{ .name }}"
 [{{ $role.section }}.orders]
 key = "/etc/farewell-orders/orders.key"
 {{- end }}
+{{- with $values.region }}
+{{- if .name }}
+
+[{{ $role.section }}.region]
+name = {{ .name | quote }}
+{{- if include "farewell.forwards" $values }}
+tls.dir = "/etc/farewell-cell"
+{{- end }}
+{{- end }}
+{{- end }}
+{{- with $values.regions }}
+
+{{- /* The role's own section is open already. */}}
+{{ dict $role.section (dict "regions" .) | toToml | trimPrefix (printf "[%s]" $role.section) | trim }}
+{{- end }}
 {{- with $values.events }}
 {{- if .receivers }}
 

@@ -55,6 +55,15 @@ values. All templates range over this, so that no role is forgotten in one of th
 {{- $roles | toJson -}}
 {{- end -}}
 
+{{/* Not empty if these values of coordinators have requests passed on to another region. */}}
+{{- define "farewell.forwards" -}}
+{{- range $name, $cell := .regions -}}
+{{- if $cell.forward -}}
+{{ $name }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/*
 A role's variables from secrets, as JSON: {root, name, role}. Each is the key of the configuration file in its long form,
 FAREWELL_SECTION__KEY: a slip in one of those is an error at the start, in the short form it would be ignored.

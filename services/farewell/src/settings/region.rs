@@ -1,7 +1,6 @@
 //! `[coordinator.region]` and `[coordinator.regions.NAME]`: which region this is, and which others there are.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use anyhow::Context as _;
 use farewell_coordinator as coordinator;
@@ -19,22 +18,14 @@ const REGIONS_MAX: usize = 32;
 const NAME_BYTES_MAX: usize = farewell_identity::REGION_BYTES_MAX;
 
 /// This region.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Region {
     /// For instance `cn`. Empty: there is only one.
     pub name: String,
-    /// What is shown to the other regions: NAME.pem and NAME.key in the folder `tls.dir`, of the role cell.
-    pub certificate: String,
-}
-
-impl Default for Region {
-    fn default() -> Self {
-        Self {
-            name: String::new(),
-            certificate: crate::certs::CELL.to_owned(),
-        }
-    }
+    /// What is shown to other regions: a certificate of the role cell. The folder is by default the coordinator's, the name `cell`;
+    /// its authority is that of the other regions' coordinators.
+    pub tls: Tls,
 }
 
 /// Another region.
@@ -45,8 +36,6 @@ pub struct Elsewhere {
     pub address: String,
     /// Whether requests are passed on; otherwise callers are told the address.
     pub forward: bool,
-    /// The authority of its certificate, in PEM. Default: our own.
-    pub ca: Option<PathBuf>,
 }
 
 /// By name.
@@ -68,11 +57,6 @@ pub fn problems(region: &Region, regions: &Regions, tls: &Tls, out: &mut Vec<Pro
         region.name.is_empty() && !regions.is_empty(),
         "region.name",
         "is required where there are other regions",
-    );
-    wrong(
-        region.certificate.is_empty(),
-        "region.certificate",
-        "must not be empty",
     );
     wrong(regions.len() > REGIONS_MAX, "regions", "are more than 32");
     for (name, elsewhere) in regions {
@@ -96,11 +80,6 @@ pub fn problems(region: &Region, regions: &Regions, tls: &Tls, out: &mut Vec<Pro
             elsewhere.forward && tls.dir.is_none(),
             &format!("{key}.forward"),
             "needs tls.dir: the other region knows us by our certificate",
-        );
-        wrong(
-            elsewhere.ca.is_some() && !elsewhere.forward,
-            &format!("{key}.ca"),
-            "says nothing, as nothing is passed on",
         );
     }
 }
@@ -128,7 +107,7 @@ impl Region {
         let cell = |(name, elsewhere): (&String, &Elsewhere)| {
             let forward = elsewhere
                 .forward
-                .then(|| self.security(elsewhere, tls))
+                .then(|| self.security(tls))
                 .transpose()
                 .with_context(|| format!("regions.{name}"))?;
             let cell = coordinator::Cell {
@@ -143,14 +122,11 @@ impl Region {
         })
     }
 
-    fn security(&self, elsewhere: &Elsewhere, tls: &Tls) -> anyhow::Result<Security> {
-        let dir = tls.dir.as_ref().context("forwarding needs tls.dir")?;
-        let mut shown = Credentials::from_dir(dir, &self.certificate)?;
-        if let Some(ca) = &elsewhere.ca {
-            shown.ca_pem = std::fs::read_to_string(ca)
-                .with_context(|| format!("ca: cannot read {}", ca.display()))?;
-        }
-        Ok(Security::Mutual(shown))
+    fn security(&self, tls: &Tls) -> anyhow::Result<Security> {
+        let dir = self.tls.dir.as_ref().or(tls.dir.as_ref());
+        let dir = dir.context("forwarding needs tls.dir")?;
+        let name = self.tls.name.as_deref().unwrap_or(crate::certs::CELL);
+        Ok(Security::Mutual(Credentials::from_dir(dir, name)?))
     }
 }
 
@@ -185,13 +161,10 @@ mod tests {
     fn every_mistake_about_regions_is_said_at_once() {
         let problems = load(
             r#"
-            [coordinator.region]
-            certificate = ""
             [coordinator.regions.cn]
             address = "http://cn.example:7400"
             [coordinator.regions."E U"]
             address = "https://eu.example:7400/path"
-            ca = "ca.pem"
             [coordinator.regions.us]
             address = "https://us.example"
             forward = true
@@ -201,11 +174,9 @@ mod tests {
         let mut keys: Vec<_> = problems.0.iter().map(|it| it.key.as_str()).collect();
         keys.sort_unstable();
         let wrong = [
-            "region.certificate",
             "region.name",
             "regions.E U",
             "regions.E U.address",
-            "regions.E U.ca",
             "regions.cn.address",
             "regions.us.address",
             "regions.us.forward",

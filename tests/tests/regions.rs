@@ -1,0 +1,479 @@
+//! Two regions side by side, each a whole cell of processes: China's on SQLite, Europe's on PostgreSQL; of a third only the address is
+//! known. What arrives in the wrong one is told where to go, or passed on, and leaves nothing there.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use farewell_identity::move_away;
+use farewell_proto::account::v1::{
+    AccountState, FreezeAccountRequest, GetAccountRequest, UnbindDeviceRequest,
+};
+use farewell_proto::deletion::v1::deletion_service_client::DeletionServiceClient;
+use farewell_proto::deletion::v1::{
+    Channel, CheckEligibilityRequest, CreateDeletionRequest, Deletion, Factor,
+    GetCertificateRequest, ListDeletionsRequest, State, WatchDeletionRequest,
+};
+use farewell_runtime::certs::DevCa;
+use farewell_runtime::client::endpoint;
+use farewell_runtime::peer::Role;
+use farewell_runtime::server::Security;
+use farewell_tests::caller::{Caller, fresh, request};
+use farewell_tests::cell::{Cell, Told, address};
+use farewell_tests::cluster::Cluster;
+use farewell_tests::process::needed;
+use farewell_tests::refusal::{bad_field, refused};
+use farewell_tests::wait;
+use tonic::{Code, Request};
+
+const PHONE: &str = "+86 138 0000 0000";
+const MAIL: &str = "li.na@example.com";
+const PASSWORD: &str = "a long password";
+/// Where the third region's callers go.
+const US: &str = "https://us.farewell.example:7400";
+/// Easy to find wherever they should not be. Emil and Edda live in Europe, Lina in China; Una in the third region.
+const EMIL: &str = "zz-emil-of-the-rhine";
+const EDDA: &str = "zz-edda-of-the-elbe";
+const LINA: &str = "zz-lina-of-the-yangtze";
+const UNA: &str = "zz-una-of-the-hudson";
+/// Registered in China, and moved to Europe later.
+const NORA: &str = "zz-nora-on-the-move";
+/// Each region thinks that the other one is this account's home.
+const LOOP: &str = "zz-nobodys-child";
+
+struct World {
+    ca: DevCa,
+    cn: Cell,
+    eu: Cell,
+    europe: Cluster,
+}
+
+impl World {
+    /// `None` if the story is to be skipped.
+    async fn start() -> Result<Option<Self>> {
+        let (Some(program), Some(postgres)) =
+            (needed("FAREWELL_BIN"), needed("FAREWELL_TEST_PG_BIN"))
+        else {
+            return Ok(None);
+        };
+        let ca = DevCa::create()?;
+        let europe = Cluster::start(&postgres)?;
+        let (at_cn, at_eu) = (address()?, address()?);
+        let other = |name: &str, address: &str| {
+            format!(
+                "regions.{name} = {{ address = \"https://{address}\", forward = true }}\n\
+                 regions.us = {{ address = \"{US}\" }}"
+            )
+        };
+        let mut cn = Cell::new(
+            &program,
+            &ca,
+            &Told {
+                region: "cn",
+                policy: "cn",
+                database: "",
+                callers: &at_cn,
+                others: &other("eu", &at_eu),
+            },
+        )?;
+        let mut eu = Cell::new(
+            &program,
+            &ca,
+            &Told {
+                region: "eu",
+                policy: "eu",
+                database: &europe.url(),
+                callers: &at_eu,
+                others: &other("cn", &at_cn),
+            },
+        )?;
+        let china = cn.identity("").await?;
+        let there = eu.identity(&europe.url()).await?;
+        for account in [EMIL, EDDA] {
+            farewell_identity::sample(&there, account, PHONE, MAIL, PASSWORD).await?;
+            move_away(&china, account, "eu").await?;
+        }
+        for account in [LINA, NORA] {
+            farewell_identity::sample(&china, account, PHONE, MAIL, PASSWORD).await?;
+        }
+        for store in [&china, &there] {
+            move_away(store, UNA, "us").await?;
+        }
+        move_away(&china, LOOP, "eu").await?;
+        move_away(&there, LOOP, "cn").await?;
+        china.pool().close().await;
+        there.pool().close().await;
+        tokio::try_join!(cn.start(), eu.start())?;
+        Ok(Some(Self { ca, cn, eu, europe }))
+    }
+
+    fn words(&self) -> String {
+        format!("{}\n{}", self.cn.words(), self.eu.words())
+    }
+
+    fn show(&self, role: Role, name: &str) -> Result<Security> {
+        Ok(Security::Mutual(self.ca.issue(role, name, &[])?))
+    }
+}
+
+fn on_the_web(account: &str) -> CreateDeletionRequest {
+    CreateDeletionRequest {
+        channel: Channel::Web.into(),
+        ..request(account)
+    }
+}
+
+/// How long the law of a deletion gives, in days.
+fn days_given(deletion: &Deletion) -> Result<u64> {
+    let at = |time: Option<prost_types::Timestamp>| {
+        anyhow::Ok(SystemTime::try_from(time.context("a time")?)?)
+    };
+    let given = at(deletion.deadline)?.duration_since(at(deletion.create_time)?)?;
+    Ok(given.as_secs() / (24 * 60 * 60))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_in_the_wrong_region_is_passed_on_and_leaves_nothing_there() -> Result<()> {
+    let Some(mut world) = World::start().await? else {
+        return Ok(());
+    };
+    whole_way(&world).await.with_context(|| world.words())?;
+    moved(&world).await.with_context(|| world.words())?;
+    told(&world).await?;
+    pretended(&world).await?;
+    wrong(&world).await?;
+    let kept = killed(&mut world).await?;
+    away(&mut world, kept).await?;
+    world.cn.knows_nothing_of(EMIL)?;
+    world.cn.knows_nothing_of(EDDA)
+}
+
+/// From China's coordinator: create, verify, watch and read; in Europe, under its law.
+async fn whole_way(world: &World) -> Result<()> {
+    let (cn, eu) = (world.cn.caller()?, world.eu.caller()?);
+    let asked = on_the_web(EMIL);
+    let deletion = cn.ask(asked.clone()).await?;
+    ensure!(deletion.state() == State::AwaitingVerification);
+    ensure!(
+        days_given(&deletion)? > 26,
+        "a month: {:?}",
+        deletion.deadline
+    );
+    let again = eu.ask(asked.clone()).await?;
+    assert_eq!(
+        again.name, deletion.name,
+        "the same request, wherever it arrives"
+    );
+    let other = CreateDeletionRequest {
+        channel: Channel::Phone.into(),
+        ..asked
+    };
+    let reused = cn.ask(other).await;
+    refused(
+        "another body",
+        reused,
+        Code::AlreadyExists,
+        "REQUEST_ID_REUSED",
+    );
+    let name = &deletion.name;
+    let wrong = cn.verify(name, Factor::Password, "not this one").await;
+    ensure!(wrong.is_err(), "{wrong:?}");
+    cn.verify(name, Factor::Password, PASSWORD).await?;
+    let watching = WatchDeletionRequest { name: name.clone() };
+    let mut watched = cn.api.clone().watch_deletion(watching).await?.into_inner();
+    let mut seen = Vec::new();
+    while seen.last() != Some(&State::Purged) {
+        let next = watched.message().await?.context("the purge")?;
+        seen.extend(next.deletions.iter().map(Deletion::state));
+    }
+    let purged = cn.until(name, State::Purged).await?;
+    assert_eq!(eu.get(name).await?.name, purged.name);
+    let asked = GetCertificateRequest { name: name.clone() };
+    let certificate = cn.api.clone().get_certificate(asked).await?.into_inner();
+    let document: serde_json::Value = serde_json::from_slice(&certificate.document)?;
+    assert_eq!(document["region"], "eu");
+    assert_eq!(document["policy"], "story-eu");
+    // At home nothing has changed, and the law is another: midnight may have passed.
+    let here = cn.ask(on_the_web(LINA)).await?.name;
+    let left = cn.get(&here).await?.working_days_left;
+    ensure!(matches!(left, Some(14..=15)), "15 working days: {left:?}");
+    let listed = |caller: Caller, account: &'static str| async move {
+        let asked = ListDeletionsRequest {
+            account: format!("accounts/{account}"),
+            ..Default::default()
+        };
+        caller.page(asked).await
+    };
+    assert_eq!(
+        listed(cn.clone(), EMIL).await?.0.len(),
+        1,
+        "asked of its home"
+    );
+    assert_eq!(cn.list(&[]).await?.len(), 1, "China's own");
+    assert_eq!(eu.list(&[]).await?.len(), 1, "Europe's own");
+    world.cn.knows_nothing_of(EMIL)?;
+    let found = world.cn.knows_nothing_of(LINA);
+    ensure!(found.is_err(), "the search finds nothing at all");
+    Ok(())
+}
+
+/// Somebody moves: the deletion begins where the account is by then.
+async fn moved(world: &World) -> Result<()> {
+    let (cn, eu) = (world.cn.caller()?, world.eu.caller()?);
+    let mut accounts = world.cn.accounts()?;
+    let look = || GetAccountRequest {
+        name: format!("accounts/{NORA}"),
+    };
+    let state = |answer: farewell_proto::account::v1::GetAccountResponse| {
+        answer.account.map(|account| account.state())
+    };
+    let before = accounts.get_account(look()).await?.into_inner();
+    assert_eq!(state(before), Some(AccountState::Active));
+    let china = world.cn.identity("").await?;
+    let there = world.eu.identity(&world.europe.url()).await?;
+    farewell_identity::sample(&there, NORA, PHONE, MAIL, PASSWORD).await?;
+    move_away(&china, NORA, "eu").await?;
+    let frozen = FreezeAccountRequest {
+        request_id: fresh(),
+        account: format!("accounts/{NORA}"),
+    };
+    accounts.freeze_account(frozen).await?;
+    let after = world.eu.accounts()?.get_account(look()).await?.into_inner();
+    assert_eq!(
+        state(after),
+        Some(AccountState::Frozen),
+        "frozen where it is"
+    );
+    let name = cn.ask(on_the_web(NORA)).await?.name;
+    assert_eq!(eu.get(&name).await?.account, format!("accounts/{NORA}"));
+    // Where an account is that is being deleted, it stays.
+    let name = cn.ask(on_the_web(LINA)).await;
+    refused(
+        "a second one",
+        name,
+        Code::AlreadyExists,
+        "ACCOUNT_HAS_LIVE_DELETION",
+    );
+    Ok(())
+}
+
+/// Where nothing is passed on, a machine can read where to go.
+async fn told(world: &World) -> Result<()> {
+    let (cn, account) = (world.cn.caller()?, format!("accounts/{UNA}"));
+    let created = cn.ask(on_the_web(UNA)).await.map(drop);
+    let asked = CheckEligibilityRequest {
+        account: account.clone(),
+    };
+    let eligible = cn.api.clone().check_eligibility(asked).await.map(drop);
+    let mut accounts = world.cn.accounts()?;
+    let asked = UnbindDeviceRequest {
+        request_id: fresh(),
+        account: account.clone(),
+        ..Default::default()
+    };
+    let unbound = accounts.unbind_device(asked).await.map(drop);
+    let looked = accounts.get_account(GetAccountRequest { name: account });
+    let looked = looked.await.map(drop);
+    for (what, answer) in [
+        ("create", created),
+        ("eligibility", eligible),
+        ("unbind", unbound),
+        ("look", looked),
+    ] {
+        let refusal = refused(what, answer, Code::FailedPrecondition, "ACCOUNT_ELSEWHERE");
+        assert_eq!(refusal.metadata["region"], "us", "{what}");
+        assert_eq!(refusal.metadata["address"], US, "{what}");
+    }
+    let looped = cn.ask(on_the_web(LOOP)).await;
+    let refusal = refused("a loop", looped, Code::FailedPrecondition, "FORWARD_LOOP");
+    assert_eq!(refusal.metadata["region"], "cn");
+    Ok(())
+}
+
+/// Only a cell that is known says for whom it asks, and only for those who could ask themselves.
+async fn pretended(world: &World) -> Result<()> {
+    let speaking = |role, name: &'static str, caller: &'static str| async move {
+        let channel = endpoint(&world.eu.callers, &world.show(role, name)?)?.connect_lazy();
+        let mut request = Request::new(request("nobody-yet"));
+        if !caller.is_empty() {
+            request
+                .metadata_mut()
+                .insert("farewell-caller", caller.parse()?);
+        }
+        let mut api = DeletionServiceClient::new(channel);
+        anyhow::Ok(api.create_deletion(request).await)
+    };
+    for (what, role, name, caller, reason) in [
+        (
+            "a caller as another",
+            Role::Caller,
+            "app",
+            "operator/ops",
+            "NOT_A_CELL",
+        ),
+        (
+            "a caller as itself",
+            Role::Caller,
+            "app",
+            "caller/app",
+            "NOT_A_CELL",
+        ),
+        (
+            "an operator",
+            Role::Operator,
+            "ops",
+            "caller/app",
+            "NOT_A_CELL",
+        ),
+        (
+            "an unknown region",
+            Role::Cell,
+            "mars",
+            "caller/app",
+            "NOT_A_CELL",
+        ),
+        (
+            "the region itself",
+            Role::Cell,
+            "eu",
+            "caller/app",
+            "NOT_A_CELL",
+        ),
+        (
+            "a region for a device",
+            Role::Cell,
+            "cn",
+            "device/d-1",
+            "NOT_A_CELL",
+        ),
+        (
+            "a region for a region",
+            Role::Cell,
+            "cn",
+            "cell/cn",
+            "NOT_A_CELL",
+        ),
+        (
+            "a region for nonsense",
+            Role::Cell,
+            "cn",
+            "caller",
+            "NOT_A_CELL",
+        ),
+        ("a region for nobody", Role::Cell, "cn", "", "NOT_A_CALLER"),
+    ] {
+        let answer = speaking(role, name, caller).await?;
+        refused(what, answer, Code::PermissionDenied, reason);
+    }
+    speaking(Role::Cell, "cn", "caller/app").await??;
+    Ok(())
+}
+
+/// What is wrong is wrong wherever it arrives, and changes nothing.
+async fn wrong(world: &World) -> Result<()> {
+    let cn = world.cn.caller()?;
+    let bad = |change: fn(&mut CreateDeletionRequest)| {
+        let mut asked = request(EDDA);
+        change(&mut asked);
+        cn.ask(asked)
+    };
+    let answer = bad(|it| it.request_id = "no id".to_owned()).await;
+    bad_field("an id", answer, "INVALID_FIELD", "request_id");
+    let answer = bad(|it| it.channel = 0).await;
+    bad_field("a channel", answer, "INVALID_FIELD", "channel");
+    let answer = bad(|it| it.account = "accounts/a b".to_owned()).await;
+    bad_field("an account", answer, "INVALID_FIELD", "account");
+    let answer = bad(|it| it.account = String::new()).await;
+    bad_field("no account", answer, "INVALID_FIELD", "account");
+    let unknown = "deletions/01900000-0000-7000-8000-000000000001";
+    let answer = cn.get(unknown).await;
+    refused(
+        "an unknown one",
+        answer,
+        Code::NotFound,
+        "DELETION_NOT_FOUND",
+    );
+    let answer = cn.revoke(unknown).await;
+    refused(
+        "an unknown one",
+        answer,
+        Code::NotFound,
+        "DELETION_NOT_FOUND",
+    );
+    let stranger = cn.ask(on_the_web("nobody-knows-me")).await?;
+    let known = cn.get(&stranger.name).await?;
+    assert_eq!(
+        known.state(),
+        State::AwaitingVerification,
+        "no answer says who is unknown"
+    );
+    Ok(())
+}
+
+/// The coordinator that passes on is killed while it does; the request is sent again.
+async fn killed(world: &mut World) -> Result<CreateDeletionRequest> {
+    let asked = on_the_web(EDDA);
+    let caller = world.cn.caller()?;
+    let (mut first, sent) = (None, asked.clone());
+    let asking = tokio::spawn(async move { caller.ask(sent).await });
+    tokio::time::sleep(Duration::from_millis(3)).await;
+    world.cn.kill_coordinator()?;
+    if let Ok(answer) = asking.await? {
+        first = Some(answer.name);
+    }
+    world.cn.start_coordinator().await?;
+    let caller = world.cn.caller()?;
+    let again = caller.ask(asked.clone()).await?;
+    if let Some(first) = first {
+        assert_eq!(again.name, first);
+    }
+    let home = world.eu.caller()?.ask(asked.clone()).await?;
+    assert_eq!(home.name, again.name);
+    // A new process finds what it never saw.
+    assert_eq!(caller.get(&again.name).await?.name, again.name);
+    Ok(asked)
+}
+
+/// Europe is away: nobody says that there is nothing, and China goes on.
+async fn away(world: &mut World, asked: CreateDeletionRequest) -> Result<()> {
+    let (caller, operator) = (world.cn.caller()?, world.cn.operator()?);
+    let earlier = caller.ask(asked.clone()).await?;
+    assert_eq!(
+        seen(&operator.overview().await?),
+        [("eu", Some(true)), ("us", None)]
+    );
+    world.eu.kill_coordinator()?;
+    let answer = caller.ask(asked.clone()).await;
+    let refusal = refused("create", answer, Code::Unavailable, "CELL_UNREACHABLE");
+    assert_eq!(refusal.metadata["region"], "eu");
+    let unknown = "deletions/01900000-0000-7000-8000-000000000002";
+    let answer = caller.get(unknown).await;
+    refused("who knows", answer, Code::Unavailable, "CELL_UNREACHABLE");
+    assert_eq!(
+        seen(&operator.overview().await?),
+        [("eu", Some(false)), ("us", None)]
+    );
+    let own = caller.list(&[]).await?;
+    let lina = own.iter().find(|it| it.account.ends_with(LINA));
+    let lina = &lina.context("China's own")?.name;
+    caller.verify(lina, Factor::Password, PASSWORD).await?;
+    caller.until(lina, State::Purged).await?;
+    world.eu.start_coordinator().await?;
+    wait::until("Europe to be reached again", async || {
+        match caller.ask(asked.clone()).await {
+            Ok(again) => {
+                ensure!(again.name == earlier.name, "another deletion");
+                Ok(Some(()))
+            }
+            Err(status) if status.code() == Code::Unavailable => Ok(None),
+            Err(status) => Err(anyhow!("{status:?}")),
+        }
+    })
+    .await
+}
+
+fn seen(overview: &farewell_proto::operator::v1::GetOverviewResponse) -> Vec<(&str, Option<bool>)> {
+    let cells = overview.cells.iter();
+    cells
+        .map(|cell| (cell.region.as_str(), cell.answers))
+        .collect()
+}

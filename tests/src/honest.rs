@@ -164,6 +164,7 @@ fn reply(query: &Query, manners: &mut Manners) -> Option<Reply> {
             | Question::DescribeAccount(_)
             | Question::SetStanding(_)
             | Question::ClearRealName(_)
+            | Question::TransferBelongings(_)
             | Question::StartExport(_)
             | Question::GetExport(_)
             | Question::CancelExport(_)

@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use sqlx::AnyConnection;
+use sqlx::{AnyConnection, AssertSqlSafe};
 
 use crate::export::Part;
 use crate::participant::{
     Answer, Blocker, CaseStanding, Category, CheckCase, ClearRealName, Custodian, Done, Fault,
     Inventory, Order, Outcome, Participant, RealNameCleared, Retained, SetStanding, StandingKept,
+    TransferBelongings, Transferred,
 };
 use crate::seal::{self, Begun, Work};
 use crate::standing;
@@ -53,6 +54,14 @@ pub trait Holder: Send + Sync + 'static {
     /// As [`Participant::clear_real_name`]. Nothing, unless said otherwise.
     async fn clear_real_name(&self, request: &ClearRealName) -> Result<RealNameCleared, Fault> {
         Ok(RealNameCleared::nothing(request))
+    }
+
+    /// As [`Participant::transfer_belongings`].
+    async fn transfer_belongings(
+        &self,
+        _request: &TransferBelongings,
+    ) -> Result<Transferred, Fault> {
+        Err(Fault::unsupported("TRANSFER_BELONGINGS"))
     }
 
     /// As [`Participant::check_case`].
@@ -132,6 +141,13 @@ impl<H: Holder> Participant for H {
         Holder::clear_real_name(self, request).await
     }
 
+    async fn transfer_belongings(
+        &self,
+        request: &TransferBelongings,
+    ) -> Result<Transferred, Fault> {
+        Holder::transfer_belongings(self, request).await
+    }
+
     async fn check_case(&self, request: &CheckCase) -> Result<CaseStanding, Fault> {
         Holder::check_case(self, request).await
     }
@@ -169,6 +185,21 @@ pub async fn count(
         categories,
         devices: Vec::new(),
     })
+}
+
+/// Erases an account's rows of a table that names it in a column `account`, and gives how many there were.
+pub async fn erase(
+    connection: &mut AnyConnection,
+    table: &'static str,
+    account: &str,
+) -> Result<u64, sqlx::Error> {
+    // The table's name is the participant's own, and written in its code.
+    let statement = AssertSqlSafe(format!("DELETE FROM {table} WHERE account = $1"));
+    let erased = sqlx::query(statement)
+        .bind(account)
+        .execute(connection)
+        .await?;
+    Ok(erased.rows_affected())
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod service;
 pub mod session;
 pub mod standing;
 pub mod store;
+pub mod transfer;
 mod wire;
 
 #[cfg(test)]

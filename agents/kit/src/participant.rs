@@ -16,6 +16,7 @@ mod notice;
 mod possession;
 mod retention;
 mod standing;
+mod transfer;
 
 pub use case::{CaseAction, CaseStanding, CheckCase};
 pub use custodian::{
@@ -33,6 +34,8 @@ pub use device::{
 pub use standing::{
     AccountDescription, ClearRealName, RealNameCleared, SetStanding, Standing, StandingKept,
 };
+
+pub use transfer::{Belonging, Moved, TransferBelongings, Transferred};
 
 /// A product line or service that must let go of accounts.
 ///
@@ -175,6 +178,15 @@ pub trait Participant: Send + Sync + 'static {
     /// Whoever holds nothing of the kind need not say so.
     async fn clear_real_name(&self, request: &ClearRealName) -> Result<RealNameCleared, Fault> {
         Ok(RealNameCleared::nothing(request))
+    }
+
+    /// Moves what the account has to another one, all at once or nothing, or looks what that would be: see [`crate::transfer`].
+    /// Only the store can.
+    async fn transfer_belongings(
+        &self,
+        _request: &TransferBelongings,
+    ) -> Result<Transferred, Fault> {
+        Err(Fault::unsupported("TRANSFER_BELONGINGS"))
     }
 
     /// Whose account it is. Only the identity service can. No side effects.

@@ -110,6 +110,32 @@ pub async fn admit_though_sealed(
     }
 }
 
+/// As [`admit`] for two accounts, whose answers come in the order asked. The one with the lesser mark is held first, so that of
+/// two who want both neither waits for the other.
+///
+/// Errors: the database is away.
+pub async fn admit_both(
+    tx: &mut Transaction<'_, Any>,
+    [one, other]: [&str; 2],
+) -> Result<[Result<(), Error>; 2], sqlx::Error> {
+    async fn held(
+        tx: &mut Transaction<'_, Any>,
+        account: &str,
+    ) -> Result<Result<(), Error>, sqlx::Error> {
+        match admit(tx, account).await {
+            Err(Error::Database(error)) => Err(error),
+            admitted => Ok(admitted),
+        }
+    }
+    if mark(one) <= mark(other) {
+        let first = held(tx, one).await?;
+        Ok([first, held(tx, other).await?])
+    } else {
+        let second = held(tx, other).await?;
+        Ok([held(tx, one).await?, second])
+    }
+}
+
 /// Forgets that an account was ever held, if nothing stands where it is: for those who hold accounts that nobody knows, as
 /// anybody may name one. The next to hold it makes the row again.
 pub async fn forget(connection: &mut AnyConnection, mark: &str) -> Result<u64, sqlx::Error> {

@@ -9,6 +9,7 @@ pub(crate) mod export;
 pub(crate) mod notice;
 pub(crate) mod retention;
 pub(crate) mod standing;
+pub(crate) mod transfer;
 
 use std::mem;
 use std::time::{Duration, SystemTime};
@@ -18,7 +19,8 @@ use farewell_proto::participant::v1 as pb;
 use crate::participant::{
     Answer, Blocker, CheckCase, CheckProof, ClearRealName, CodeChannel, CodeSent, Deferred, Done,
     IdentifierKind, Inventory, NotInHand, Notice, Order, Outcome, Possession, PossessionStep,
-    ProofChecked, ProofKind, Retained, SendCode, SetStanding, StartExport, UnbindDevice,
+    ProofChecked, ProofKind, Retained, SendCode, SetStanding, StartExport, TransferBelongings,
+    UnbindDevice,
 };
 
 /// Longest id or name; the coordinator's own are at most 128.
@@ -261,6 +263,7 @@ pub(crate) enum Question {
     },
     SetStanding(SetStanding),
     ClearRealName(ClearRealName),
+    TransferBelongings(TransferBelongings),
     UnbindDevice(UnbindDevice),
     DeviceUnbinding {
         account: String,
@@ -344,6 +347,9 @@ pub(crate) fn question(query: pb::Query) -> Result<(Question, Duration), Malform
         }
         Some(pb::query::Question::ClearRealName(asked)) => {
             Question::ClearRealName(standing::clear(asked, account)?)
+        }
+        Some(pb::query::Question::TransferBelongings(asked)) => {
+            Question::TransferBelongings(transfer::transfer(asked, account)?)
         }
         Some(pb::query::Question::Possession(asked)) => Question::Possession(Possession {
             account,

@@ -20,6 +20,7 @@ mod present;
 pub mod proof;
 mod refused;
 mod replay;
+mod transfer;
 mod unbinding;
 mod watch;
 

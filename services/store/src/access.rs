@@ -8,6 +8,8 @@ use farewell_kit::store::{Store, micros};
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
+pub(crate) const TABLE: &str = "access_log";
+
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS access_log (id TEXT PRIMARY KEY, account TEXT NOT NULL, address TEXT NOT NULL, \
         path TEXT NOT NULL, accessed_at BIGINT NOT NULL); \
@@ -96,15 +98,4 @@ pub(crate) async fn entries(
             accessed_at,
         })
         .collect())
-}
-
-pub(crate) async fn erase(
-    connection: &mut AnyConnection,
-    account: &str,
-) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query("DELETE FROM access_log WHERE account = $1")
-        .bind(account)
-        .execute(connection)
-        .await?;
-    Ok(deleted.rows_affected())
 }

@@ -2,9 +2,8 @@
 
 use std::time::SystemTime;
 
-use farewell_kit::seal;
 use farewell_kit::store::{Store, micros};
-use sqlx::AnyConnection;
+use farewell_kit::{holder, seal};
 
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS campaign_entry (account TEXT NOT NULL, campaign TEXT NOT NULL, ends_at BIGINT NOT NULL, \
@@ -39,17 +38,6 @@ pub async fn join_campaign(
 pub async fn leave_campaigns(store: &Store, account: &str) -> Result<(), seal::Error> {
     let mut tx = store.pool().begin().await?;
     seal::admit_though_sealed(&mut tx, account).await?;
-    erase(&mut tx, account).await?;
+    holder::erase(&mut tx, "campaign_entry", account).await?;
     Ok(tx.commit().await?)
-}
-
-pub(crate) async fn erase(
-    connection: &mut AnyConnection,
-    account: &str,
-) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query("DELETE FROM campaign_entry WHERE account = $1")
-        .bind(account)
-        .execute(connection)
-        .await?;
-    Ok(deleted.rows_affected())
 }

@@ -6,6 +6,8 @@ use farewell_kit::store::Store;
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
+use crate::transfer::{self, Parted};
+
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS coupon (id TEXT PRIMARY KEY, account TEXT NOT NULL, \
         state TEXT NOT NULL CHECK (state IN ('LEFT', 'USED', 'FORFEITED')), worth_cents BIGINT NOT NULL); \
@@ -69,13 +71,16 @@ pub(crate) async fn insert(
         .map(drop)
 }
 
-pub(crate) async fn erase(
+/// Moves every coupon that can still be used.
+pub(crate) async fn transfer(
     connection: &mut AnyConnection,
-    account: &str,
-) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query("DELETE FROM coupon WHERE account = $1")
-        .bind(account)
-        .execute(connection)
-        .await?;
-    Ok(deleted.rows_affected())
+    accounts: (&str, &str),
+) -> Result<Parted, sqlx::Error> {
+    transfer::rows(
+        connection,
+        accounts,
+        "UPDATE coupon SET account = $2 WHERE account = $1 AND state = 'LEFT'",
+        "SELECT COUNT(*) FROM coupon WHERE account = $1",
+    )
+    .await
 }

@@ -72,14 +72,3 @@ pub(crate) async fn needs_real_name(
         .into_iter()
         .collect())
 }
-
-pub(crate) async fn erase(
-    connection: &mut AnyConnection,
-    account: &str,
-) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query("DELETE FROM credit WHERE account = $1")
-        .bind(account)
-        .execute(connection)
-        .await?;
-    Ok(deleted.rows_affected())
-}

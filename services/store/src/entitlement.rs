@@ -7,6 +7,8 @@ use farewell_kit::seal;
 use farewell_kit::store::{Store, micros};
 use sqlx::AnyConnection;
 
+use crate::transfer::{self, Parted};
+
 /// `lapsed_at` is 0 while it can be used.
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS entitlement (account TEXT NOT NULL, kind TEXT NOT NULL, \
@@ -66,13 +68,25 @@ pub(crate) async fn lapse(
     Ok(lapsed.rows_affected())
 }
 
-pub(crate) async fn erase(
+/// Moves those that can be used, aren't tied to a real name, and that the other account hasn't itself.
+pub(crate) async fn transfer(
     connection: &mut AnyConnection,
-    account: &str,
-) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query("DELETE FROM entitlement WHERE account = $1")
-        .bind(account)
-        .execute(connection)
-        .await?;
-    Ok(deleted.rows_affected())
+    (from, to): (&str, &str),
+) -> Result<Parted, sqlx::Error> {
+    sqlx::query(
+        "DELETE FROM entitlement WHERE account = $2 AND lapsed_at <> 0 AND kind IN \
+             (SELECT kind FROM entitlement WHERE account = $1 AND lapsed_at = 0 AND by_real_name = 0)",
+    )
+    .bind(from)
+    .bind(to)
+    .execute(&mut *connection)
+    .await?;
+    transfer::rows(
+        connection,
+        (from, to),
+        "UPDATE entitlement SET account = $2 WHERE account = $1 AND lapsed_at = 0 AND by_real_name = 0 \
+         AND kind NOT IN (SELECT kind FROM entitlement WHERE account = $2)",
+        "SELECT COUNT(*) FROM entitlement WHERE account = $1 AND lapsed_at = 0",
+    )
+    .await
 }

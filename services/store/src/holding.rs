@@ -33,6 +33,8 @@ pub(crate) async fn held(
              FROM support_case WHERE account = $1 \
          UNION ALL SELECT 'entitlements', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(kind)), 0) AS BIGINT) \
              FROM entitlement WHERE account = $1 \
+         UNION ALL SELECT 'transfers', COUNT(*), CAST(0 AS BIGINT) FROM book WHERE account = $1 \
+         UNION ALL SELECT 'named_in_transfers', COUNT(*), CAST(0 AS BIGINT) FROM book WHERE counter_account = $1 \
          UNION ALL SELECT 'access_log', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(address) + OCTET_LENGTH(path)), 0) \
              AS BIGINT) FROM access_log WHERE account = $1",
         account,

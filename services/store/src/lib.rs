@@ -4,6 +4,7 @@
 //! and address, for as long as the policy says with each command to erase.
 
 mod access;
+mod book;
 mod campaign;
 mod coupon;
 mod credit;
@@ -19,6 +20,7 @@ mod sample;
 mod scratch;
 mod subscription;
 mod support;
+mod transfer;
 mod wallet;
 
 use std::sync::Arc;
@@ -49,6 +51,7 @@ pub const SCHEMA: &[&str] = &[
     journal::SCHEMA,
     seal::SCHEMA,
     clearing::SCHEMA,
+    farewell_kit::transfer::SCHEMA,
     order::SCHEMA,
     wallet::SCHEMA,
     coupon::SCHEMA,
@@ -60,6 +63,7 @@ pub const SCHEMA: &[&str] = &[
     entitlement::SCHEMA,
     access::SCHEMA,
     retention::SCHEMA,
+    book::SCHEMA,
 ];
 
 /// The name space in a PostgreSQL that services share.

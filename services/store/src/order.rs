@@ -8,6 +8,10 @@ use farewell_kit::store::{Store, micros};
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
+use crate::transfer::{self, Parted};
+
+pub(crate) const TABLE: &str = "placed_order";
+
 /// An order is placed, then completed or cancelled; `completed_at` is 0 until it is completed.
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS placed_order (id TEXT PRIMARY KEY, account TEXT NOT NULL, \
@@ -191,13 +195,37 @@ pub(crate) async fn completed(
         .collect())
 }
 
-pub(crate) async fn erase(
+/// Why no order of the account can be another's: one is still on its way to its owner, or argued about with them.
+pub(crate) async fn unsettled(
     connection: &mut AnyConnection,
     account: &str,
-) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query("DELETE FROM placed_order WHERE account = $1")
-        .bind(account)
-        .execute(connection)
-        .await?;
-    Ok(deleted.rows_affected())
+) -> Result<Option<&'static str>, sqlx::Error> {
+    let (placed, disputed): (i64, i64) = sqlx::query_as(
+        "SELECT CAST(COALESCE(SUM(CASE state WHEN 'PLACED' THEN 1 ELSE 0 END), 0) AS BIGINT), \
+             CAST(COALESCE(SUM(CASE disputed WHEN 0 THEN 0 ELSE 1 END), 0) AS BIGINT) \
+         FROM placed_order WHERE account = $1",
+    )
+    .bind(account)
+    .fetch_one(connection)
+    .await?;
+    Ok(match (placed, disputed) {
+        (0, 0) => None,
+        (0, _) => Some("ORDER_DISPUTED"),
+        _ => Some("ORDER_IN_TRANSIT"),
+    })
+}
+
+/// Moves every completed order, with the moment of its completion and without name and address of who got it.
+pub(crate) async fn transfer(
+    connection: &mut AnyConnection,
+    accounts: (&str, &str),
+) -> Result<Parted, sqlx::Error> {
+    transfer::rows(
+        connection,
+        accounts,
+        "UPDATE placed_order SET account = $2, recipient = '', address = '' \
+         WHERE account = $1 AND state = 'COMPLETED'",
+        "SELECT COUNT(*) FROM placed_order WHERE account = $1",
+    )
+    .await
 }

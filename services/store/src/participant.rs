@@ -9,13 +9,13 @@ use farewell_kit::seal::{self, Work};
 use farewell_kit::store::Store;
 use farewell_kit::{
     Answer, Blocker, ClearRealName, Done, Fault, Holder, Inventory, Order, RealNameCleared,
-    Retained,
+    Retained, TransferBelongings, Transferred, holder,
 };
 use sqlx::AnyConnection;
 
 use crate::{
-    access, campaign, coupon, credit, eligibility, entitlement, holding, order, points, retention,
-    subscription, support, wallet,
+    access, book, coupon, credit, eligibility, entitlement, holding, order, points, retention,
+    subscription, support, transfer, wallet,
 };
 
 /// What an account's owner may take along, in this order.
@@ -26,7 +26,22 @@ const EXPORTED: &[&Table] = &[
     &wallet::EXPORT,
     &points::EXPORT,
     &support::EXPORT,
+    &book::EXPORT,
     &access::EXPORT,
+];
+
+/// Tables whose rows go with their account, by the category that they are counted in.
+const TABLES: &[(&str, &str)] = &[
+    ("orders", order::TABLE),
+    ("wallets", "wallet"),
+    ("coupons", "coupon"),
+    ("points", "points"),
+    ("subscriptions", "subscription"),
+    ("credits", "credit"),
+    ("campaigns", "campaign_entry"),
+    ("support_cases", "support_case"),
+    ("entitlements", "entitlement"),
+    ("access_log", access::TABLE),
 ];
 
 /// Takes part in deletions for the store.
@@ -126,6 +141,13 @@ impl Holder for Shop {
         work.finish([("entitlements", lapsed)], obstacles).await
     }
 
+    async fn transfer_belongings(
+        &self,
+        request: &TransferBelongings,
+    ) -> Result<Transferred, Fault> {
+        transfer::transfer(&self.store, request).await
+    }
+
     async fn blockers(&self, account: &str) -> Result<Vec<Blocker>, Fault> {
         let mut connection = self.store.pool().acquire().await?;
         Ok(eligibility::blockers(&mut connection, account, SystemTime::now()).await?)
@@ -142,32 +164,23 @@ async fn erase(
     let (account, deletion) = (order.account.as_str(), deletion(order));
     let moved = retention::keep(connection, &order.retention, deletion, account, now).await?;
     let ended = retention::expire(connection, deletion, now).await?;
-    let counts = [
-        (
-            "orders",
-            order::erase(connection, account).await? - moved.orders,
-        ),
-        ("wallets", wallet::erase(connection, account).await?),
-        ("coupons", coupon::erase(connection, account).await?),
-        ("points", points::erase(connection, account).await?),
-        (
-            "subscriptions",
-            subscription::erase(connection, account).await?,
-        ),
-        ("credits", credit::erase(connection, account).await?),
-        ("campaigns", campaign::erase(connection, account).await?),
-        ("support_cases", support::erase(connection, account).await?),
-        (
-            "entitlements",
-            entitlement::erase(connection, account).await?,
-        ),
-        (
-            "access_log",
-            access::erase(connection, account).await? - moved.entries,
-        ),
+    let mut counts = Vec::new();
+    for (category, table) in TABLES {
+        let kept = match *table {
+            order::TABLE => moved.orders,
+            access::TABLE => moved.entries,
+            _ => 0,
+        };
+        let rows = holder::erase(connection, table, account).await?;
+        counts.push((*category, rows - kept));
+    }
+    let (lines, named) = book::erase(connection, account).await?;
+    counts.extend([
+        ("transfers", lines),
+        ("named_in_transfers", named),
         ("retained_transactions", ended.orders),
         ("retained_server_logs", ended.entries),
-    ];
+    ]);
     Ok(seal::erased(
         counts,
         retention::retained(connection, deletion).await?,

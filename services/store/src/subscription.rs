@@ -5,6 +5,8 @@ use farewell_kit::seal;
 use farewell_kit::store::Store;
 use sqlx::AnyConnection;
 
+use crate::transfer::{self, Parted};
+
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS subscription (account TEXT NOT NULL, plan TEXT NOT NULL, active BIGINT NOT NULL, \
         PRIMARY KEY (account, plan))";
@@ -62,13 +64,25 @@ pub(crate) async fn insert_ended(
     .map(drop)
 }
 
-pub(crate) async fn erase(
+/// Moves every active subscription that the other account hasn't itself: one that has ended there goes on.
+pub(crate) async fn transfer(
     connection: &mut AnyConnection,
-    account: &str,
-) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query("DELETE FROM subscription WHERE account = $1")
-        .bind(account)
-        .execute(connection)
-        .await?;
-    Ok(deleted.rows_affected())
+    (from, to): (&str, &str),
+) -> Result<Parted, sqlx::Error> {
+    sqlx::query(
+        "DELETE FROM subscription WHERE account = $2 AND active = 0 \
+         AND plan IN (SELECT plan FROM subscription WHERE account = $1 AND active <> 0)",
+    )
+    .bind(from)
+    .bind(to)
+    .execute(&mut *connection)
+    .await?;
+    transfer::rows(
+        connection,
+        (from, to),
+        "UPDATE subscription SET account = $2 WHERE account = $1 AND active <> 0 \
+         AND plan NOT IN (SELECT plan FROM subscription WHERE account = $2)",
+        "SELECT COUNT(*) FROM subscription WHERE account = $1 AND active <> 0",
+    )
+    .await
 }

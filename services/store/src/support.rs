@@ -134,14 +134,3 @@ pub(crate) async fn is_claimed(
     .await?;
     Ok(open > 0)
 }
-
-pub(crate) async fn erase(
-    connection: &mut AnyConnection,
-    account: &str,
-) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query("DELETE FROM support_case WHERE account = $1")
-        .bind(account)
-        .execute(connection)
-        .await?;
-    Ok(deleted.rows_affected())
-}

@@ -1,9 +1,11 @@
 //! The wallet: money of the account's that the store holds.
 
 use farewell_kit::export::{Column, Table};
-use farewell_kit::seal;
 use farewell_kit::store::Store;
+use farewell_kit::{holder, seal};
 use sqlx::AnyConnection;
+
+use crate::transfer::Parted;
 
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS wallet (account TEXT PRIMARY KEY, balance_cents BIGINT NOT NULL CHECK (balance_cents >= 0))";
@@ -21,7 +23,7 @@ pub(crate) const EXPORT: Table = Table::new(
 pub async fn top_up(store: &Store, account: &str, amount_cents: u32) -> Result<(), seal::Error> {
     let mut tx = store.pool().begin().await?;
     seal::admit(&mut tx, account).await?;
-    add(&mut tx, account, amount_cents).await?;
+    add(&mut tx, account, i64::from(amount_cents)).await?;
     Ok(tx.commit().await?)
 }
 
@@ -31,42 +33,52 @@ pub async fn top_up(store: &Store, account: &str, amount_cents: u32) -> Result<(
 pub async fn pay_out(store: &Store, account: &str) -> Result<i64, seal::Error> {
     let mut tx = store.pool().begin().await?;
     seal::admit_though_sealed(&mut tx, account).await?;
-    let balance: Option<(i64,)> =
-        sqlx::query_as("SELECT balance_cents FROM wallet WHERE account = $1")
-            .bind(account)
-            .fetch_optional(&mut *tx)
-            .await?;
+    let balance = balance(&mut tx, account).await?;
     sqlx::query("UPDATE wallet SET balance_cents = 0 WHERE account = $1")
         .bind(account)
         .execute(&mut *tx)
         .await?;
     tx.commit().await?;
-    Ok(balance.map_or(0, |(cents,)| cents))
+    Ok(balance)
 }
 
 pub(crate) async fn add(
     connection: &mut AnyConnection,
     account: &str,
-    amount_cents: u32,
+    amount_cents: i64,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO wallet (account, balance_cents) VALUES ($1, $2) \
          ON CONFLICT (account) DO UPDATE SET balance_cents = wallet.balance_cents + excluded.balance_cents",
     )
     .bind(account)
-    .bind(i64::from(amount_cents))
+    .bind(amount_cents)
     .execute(connection)
     .await
     .map(drop)
 }
 
-pub(crate) async fn erase(
+/// Moves the whole balance. `None`: more than can be counted.
+pub(crate) async fn transfer(
     connection: &mut AnyConnection,
-    account: &str,
-) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query("DELETE FROM wallet WHERE account = $1")
+    (from, to): (&str, &str),
+) -> Result<Option<Parted>, sqlx::Error> {
+    let (moved, left) = (balance(connection, from).await?, 0);
+    if moved > 0 {
+        let there = balance(connection, to).await?;
+        if there.checked_add(moved).is_none() {
+            return Ok(None);
+        }
+        holder::erase(connection, "wallet", from).await?;
+        add(connection, to, moved).await?;
+    }
+    Ok(Some(Parted { moved, left }))
+}
+
+async fn balance(connection: &mut AnyConnection, account: &str) -> Result<i64, sqlx::Error> {
+    let row: Option<(i64,)> = sqlx::query_as("SELECT balance_cents FROM wallet WHERE account = $1")
         .bind(account)
-        .execute(connection)
+        .fetch_optional(connection)
         .await?;
-    Ok(deleted.rows_affected())
+    Ok(row.map_or(0, |(cents,)| cents))
 }

@@ -126,6 +126,8 @@ fn belongings(numbers: &[i32]) -> Result<Vec<String>, Status> {
             Ok(api::Belonging::Points) => "POINTS",
             Ok(api::Belonging::Coupons) => "COUPONS",
             Ok(api::Belonging::Orders) => "ORDERS",
+            Ok(api::Belonging::StoreCredit) => "STORE_CREDIT",
+            Ok(api::Belonging::Memberships) => "MEMBERSHIPS",
             Ok(api::Belonging::Unspecified) | Err(_) => {
                 return Err(invalid(&field, "must be known"));
             }

@@ -88,6 +88,10 @@ impl Shared {
                 let cleared = self.code.clear_real_name(&request).await;
                 cleared.map(wire::standing::cleared)
             }
+            Question::TransferBelongings(request) => {
+                let transferred = self.code.transfer_belongings(&request).await;
+                transferred.map(wire::transfer::transferred)
+            }
             Question::CheckIdentifier(kind, value) => {
                 let standing = self.code.check_identifier(kind, &value).await;
                 standing.map(wire::retention::standing)

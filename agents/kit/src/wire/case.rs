@@ -5,7 +5,7 @@ use farewell_proto::participant::v1 as pb;
 use super::{ACCOUNTS, DELETIONS, Malformed, id};
 use crate::participant::{CaseAction, CaseStanding, CheckCase};
 
-const CASES: &str = "cases/";
+pub(super) const CASES: &str = "cases/";
 const REQUESTS: &str = "requests/";
 /// How many approve where nothing else is said.
 const APPROVALS: u32 = 2;

@@ -16,7 +16,7 @@ use tonic::{Code, Request, Response, Status};
 use super::download::Downloads;
 use super::unbinding::{self, Name, Wish};
 use super::{CHANGE_MAX, READ_MAX, parse, within};
-use super::{change, export};
+use super::{change, export, transfer};
 use crate::admission::peer_of;
 use crate::center::Center;
 use crate::error;
@@ -151,6 +151,20 @@ impl AccountService for Accounts {
         let change = change::clear_real_name(&self.center, caller.as_deref(), &request);
         Ok(Response::new(api::ClearRealNameResponse {
             change: Some(within(CHANGE_MAX, change).await?),
+        }))
+    }
+
+    async fn transfer_belongings(
+        &self,
+        request: Request<api::TransferBelongingsRequest>,
+    ) -> Reply<api::TransferBelongingsResponse> {
+        let caller = peer_of(&request);
+        self.center.throttle.caller(caller.as_deref())?;
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let transfer = transfer::transfer(&self.center, caller.as_deref(), &request);
+        Ok(Response::new(api::TransferBelongingsResponse {
+            transfer: Some(within(CHANGE_MAX, transfer).await?),
         }))
     }
 

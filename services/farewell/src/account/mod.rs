@@ -3,6 +3,7 @@
 mod change;
 mod download;
 mod export;
+mod transfer;
 
 use std::path::PathBuf;
 
@@ -25,6 +26,8 @@ pub struct Args {
 enum Command {
     #[command(flatten)]
     Change(change::Command),
+    /// Move what the account has in the store to another one, on a case of the support desk.
+    Transfer(transfer::Args),
     /// Fetch an archive of everything that is held of the account, for its owner.
     Export {
         /// The account's id
@@ -60,6 +63,7 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
     let connection = &args.connection;
     match args.command {
         Command::Change(command) => change::run(command, connection, output).await,
+        Command::Transfer(args) => transfer::run(&args, connection, output).await,
         Command::Export { account, out, id } => {
             export::export(connection, &account, &out, &id, output).await
         }

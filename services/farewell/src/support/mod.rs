@@ -48,7 +48,7 @@ enum Case {
         /// For transfer: the account that gets it
         #[arg(long, value_name = "ACCOUNT")]
         to: Option<String>,
-        /// For transfer: points, coupons or orders
+        /// For transfer: points, coupons, orders, store-credit or memberships
         #[arg(long = "move", value_name = "WHAT", value_parser = belonging)]
         belongings: Vec<Belonging>,
         /// For legacy: relatives ask in so many words for the deletion; otherwise the account is kept in memory
@@ -218,8 +218,9 @@ fn kind(text: &str) -> Result<CaseKind, String> {
     word("CASE_KIND_", text, CaseKind::from_str_name, choices)
 }
 
-fn belonging(text: &str) -> Result<Belonging, String> {
-    let choices = "points, coupons, orders";
+/// `store-credit` of `BELONGING_STORE_CREDIT`.
+pub fn belonging(text: &str) -> Result<Belonging, String> {
+    let choices = "points, coupons, orders, store-credit, memberships";
     word("BELONGING_", text, Belonging::from_str_name, choices)
 }
 

@@ -73,7 +73,7 @@ OPEN_DISPUTE = { $count ->
     }
     .remedy = Settle that with the store, or ask support to delete the account with it.
 WALLET_BALANCE = There is money in the wallet.
-    .remedy = Spend it, or have it paid out to your bank.
+    .remedy = Spend it, have it paid out to your bank, or ask support to move it to another account.
 DEBT_OR_CREDIT = { $count ->
         [one] A debt or credit is still to be paid.
        *[other] { $count } debts or credits are still to be paid.
@@ -84,21 +84,21 @@ COUPONS_LEFT = { $count ->
        *[other] { $count } coupons are left.
     }
     .remedy = { $count ->
-        [one] Use it or give it up in the store; or ask again and agree to lose it with the account.
-       *[other] Use them or give them up in the store; or ask again and agree to lose them with the account.
+        [one] Use it, give it up in the store or ask support to move it to another account; or ask again and agree to lose it with the account.
+       *[other] Use them, give them up in the store or ask support to move them to another account; or ask again and agree to lose them with the account.
     }
 POINTS_LEFT = { $count ->
         [one] A loyalty point is left.
        *[other] { $count } loyalty points are left.
     }
-    .remedy = Use your points or give them up in the store; or ask again and agree to lose them with the account.
+    .remedy = Use your points, give them up in the store or ask support to move them to another account; or ask again and agree to lose them with the account.
 ACTIVE_SUBSCRIPTION = { $count ->
         [one] A subscription is active.
        *[other] { $count } subscriptions are active.
     }
     .remedy = { $count ->
-        [one] Cancel it in the store.
-       *[other] Cancel them in the store.
+        [one] Cancel it in the store, or ask support to move it to another account.
+       *[other] Cancel them in the store, or ask support to move them to another account.
     }
 CAMPAIGN_ACTIVE = { $count ->
         [one] You take part in a campaign that is still running.

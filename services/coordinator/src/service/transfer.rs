@@ -59,14 +59,15 @@ pub async fn transfer(
     let Some(case) = wish.case else {
         return Ok(told(&wish, &look));
     };
-    // The id first: a crash after this line is made good by the same request.
-    remember(center, id, digest, DeletionId(id.0)).await?;
     let action = case::Action::TransferBelongings {
         to_account: wish.to_account.clone(),
         belongings: wish.belongings.iter().map(word).collect(),
     };
     let used_for = case::Use::Request(id);
     case::check(center, &wish.account, case, action, used_for).await?;
+    // Of what is refused nothing is kept. A crash before or after this line is made good by the same request: the case stands for
+    // it again, and the store moves nothing twice.
+    remember(center, id, digest, DeletionId(id.0)).await?;
     let moved = ask(center, &wish, Some(case)).await??;
     Ok(told(&wish, &moved))
 }

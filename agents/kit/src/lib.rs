@@ -10,6 +10,7 @@ pub mod export;
 pub mod holder;
 pub mod journal;
 pub mod participant;
+pub mod scratch;
 pub mod seal;
 pub mod service;
 pub mod session;
@@ -17,9 +18,6 @@ pub mod standing;
 pub mod store;
 pub mod transfer;
 mod wire;
-
-#[cfg(test)]
-mod scratch;
 
 pub use holder::Holder;
 pub use participant::*;

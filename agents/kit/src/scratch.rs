@@ -1,6 +1,10 @@
-//! Databases for tests: a new SQLite file each, and PostgreSQL where the test runner offers one.
+//! Databases for tests of participants: a new SQLite file each, and PostgreSQL where the test runner offers one
+//! (`FAREWELL_TEST_POSTGRES`). Where it insists that nothing is skipped (`FAREWELL_TEST_REQUIRED`), one that is missing fails the
+//! test.
 
 use std::env;
+
+use crate::store::Store;
 
 /// `sqlite:` in a new directory. Left for the system's clearing of temporary files: a failed test can be looked at.
 pub fn sqlite(name: &str) -> String {
@@ -28,7 +32,7 @@ pub fn postgres() -> Option<String> {
 pub async fn own_postgres() -> Option<String> {
     let server = postgres()?;
     let name = format!("kit_{}", uuid::Uuid::now_v7().simple());
-    let store = crate::store::Store::open(&server, "", &[]).await.unwrap();
+    let store = Store::open(&server, "", &[]).await.unwrap();
     let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
     sqlx::raw_sql(create).execute(store.pool()).await.unwrap();
     let (address, _) = server.rsplit_once('/').unwrap();
@@ -38,4 +42,15 @@ pub async fn own_postgres() -> Option<String> {
 /// Every database that a test should pass on.
 pub fn urls(name: &str) -> Vec<String> {
     std::iter::once(sqlite(name)).chain(postgres()).collect()
+}
+
+/// An empty store on every database that a test should pass on, with this schema in a name space of its own.
+pub async fn stores(namespace: &str, schema: &'static [&'static str], name: &str) -> Vec<Store> {
+    let own = format!("{namespace}_{}", uuid::Uuid::now_v7().simple());
+    let mut stores = Vec::new();
+    for url in urls(&format!("{namespace}-{name}")) {
+        let store = Store::open(&url, &own, schema).await;
+        stores.push(store.expect("a database for a test"));
+    }
+    stores
 }

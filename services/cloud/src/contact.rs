@@ -2,7 +2,7 @@
 
 use farewell_kit::export::{Part, Section};
 use farewell_kit::store::Store;
-use farewell_kit::{Fault, async_trait, seal};
+use farewell_kit::{Fault, async_trait, holder, seal};
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
@@ -52,11 +52,7 @@ pub(crate) async fn erase(
     connection: &mut AnyConnection,
     account: &str,
 ) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query("DELETE FROM contact WHERE account = $1")
-        .bind(account)
-        .execute(connection)
-        .await?;
-    Ok(deleted.rows_affected())
+    holder::erase(connection, "contact", account).await
 }
 
 /// Contacts read at a time.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use farewell_kit::export::{Part, Section};
 use farewell_kit::store::Store;
-use farewell_kit::{Fault, async_trait, seal};
+use farewell_kit::{Fault, async_trait, holder, seal};
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
@@ -114,22 +114,14 @@ pub(crate) async fn erase(
     connection: &mut AnyConnection,
     account: &str,
 ) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query("DELETE FROM photo WHERE account = $1")
-        .bind(account)
-        .execute(connection)
-        .await?;
-    Ok(deleted.rows_affected())
+    holder::erase(connection, "photo", account).await
 }
 
 pub(crate) async fn erase_albums(
     connection: &mut AnyConnection,
     account: &str,
 ) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query("DELETE FROM album WHERE account = $1")
-        .bind(account)
-        .execute(connection)
-        .await?;
-    Ok(deleted.rows_affected())
+    holder::erase(connection, "album", account).await
 }
 
 /// Photos whose rows are read at a time.

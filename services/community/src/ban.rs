@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use farewell_kit::export::{Column, Table};
-use farewell_kit::seal;
 use farewell_kit::store::{Store, micros, time};
+use farewell_kit::{holder, seal};
 use sqlx::AnyConnection;
 
 pub(crate) const SCHEMA: &str = "\
@@ -70,9 +70,5 @@ pub(crate) async fn erase(
     connection: &mut AnyConnection,
     account: &str,
 ) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query("DELETE FROM ban WHERE account = $1")
-        .bind(account)
-        .execute(connection)
-        .await?;
-    Ok(deleted.rows_affected())
+    holder::erase(connection, "ban", account).await
 }

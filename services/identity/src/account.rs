@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use farewell_kit::export::{Column, Table};
 use farewell_kit::store::{Store, micros};
-use farewell_kit::{AccountDescription, seal};
+use farewell_kit::{AccountDescription, holder, seal};
 use sqlx::AnyConnection;
 
 use crate::home;
@@ -117,11 +117,7 @@ pub(crate) async fn erase(
     connection: &mut AnyConnection,
     account: &str,
 ) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query("DELETE FROM account WHERE account = $1")
-        .bind(account)
-        .execute(connection)
-        .await?;
-    Ok(deleted.rows_affected())
+    holder::erase(connection, "account", account).await
 }
 
 async fn set(

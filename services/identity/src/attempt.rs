@@ -6,6 +6,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use farewell_kit::holder;
 use farewell_kit::store::{micros, time};
 use sqlx::AnyConnection;
 
@@ -81,11 +82,7 @@ pub(crate) async fn erase(
     connection: &mut AnyConnection,
     account: &str,
 ) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query("DELETE FROM attempt WHERE account = $1")
-        .bind(account)
-        .execute(connection)
-        .await?;
-    Ok(deleted.rows_affected())
+    holder::erase(connection, "attempt", account).await
 }
 
 /// Forgets what counts no longer.

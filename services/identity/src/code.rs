@@ -9,7 +9,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use farewell_kit::store::{Store, micros, time};
-use farewell_kit::{CodeChannel, CodeSent, Fault, SendCode};
+use farewell_kit::{CodeChannel, CodeSent, Fault, SendCode, holder};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use rand::Rng as _;
 use sha2::Sha256;
@@ -285,11 +285,7 @@ pub(crate) async fn erase(
     connection: &mut AnyConnection,
     account: &str,
 ) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query("DELETE FROM code WHERE account = $1")
-        .bind(account)
-        .execute(connection)
-        .await?;
-    Ok(deleted.rows_affected())
+    holder::erase(connection, "code", account).await
 }
 
 /// Forgets codes of accounts that nobody knows, once they count for no limit: no erasing ever asks for them.

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use farewell_kit::export::{Column, Table};
 use farewell_kit::store::{Store, micros};
-use farewell_kit::{CodeChannel, seal};
+use farewell_kit::{CodeChannel, holder, seal};
 use sqlx::AnyConnection;
 
 use crate::courier::Way;
@@ -174,11 +174,7 @@ pub(crate) async fn erase_changes(
     connection: &mut AnyConnection,
     account: &str,
 ) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query("DELETE FROM contact_change WHERE account = $1")
-        .bind(account)
-        .execute(connection)
-        .await?;
-    Ok(deleted.rows_affected())
+    holder::erase(connection, "contact_change", account).await
 }
 
 /// How a channel is stored.

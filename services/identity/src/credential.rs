@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 use farewell_kit::store::{Store, micros};
-use farewell_kit::{Fault, seal};
+use farewell_kit::{Fault, holder, seal};
 use sqlx::AnyConnection;
 use tokio::sync::Semaphore;
 
@@ -183,11 +183,7 @@ pub(crate) async fn erase(
     connection: &mut AnyConnection,
     account: &str,
 ) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query("DELETE FROM credential WHERE account = $1")
-        .bind(account)
-        .execute(connection)
-        .await?;
-    Ok(deleted.rows_affected())
+    holder::erase(connection, "credential", account).await
 }
 
 #[cfg(test)]

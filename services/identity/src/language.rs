@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use farewell_kit::seal;
 use farewell_kit::store::Store;
+use farewell_kit::{holder, seal};
 use serde::Deserialize;
 use sqlx::AnyConnection;
 
@@ -82,9 +82,5 @@ pub(crate) async fn erase(
     connection: &mut AnyConnection,
     account: &str,
 ) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query("DELETE FROM account_language WHERE account = $1")
-        .bind(account)
-        .execute(connection)
-        .await?;
-    Ok(deleted.rows_affected())
+    holder::erase(connection, "account_language", account).await
 }

@@ -8,7 +8,7 @@
 use std::time::SystemTime;
 
 use farewell_kit::store::{Store, micros};
-use farewell_kit::{CheckProof, Fault, ProofChecked};
+use farewell_kit::{CheckProof, Fault, ProofChecked, holder};
 use sqlx::AnyConnection;
 use subtle::ConstantTimeEq as _;
 
@@ -105,9 +105,5 @@ pub(crate) async fn erase(
     connection: &mut AnyConnection,
     account: &str,
 ) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query("DELETE FROM revoke_link WHERE account = $1")
-        .bind(account)
-        .execute(connection)
-        .await?;
-    Ok(deleted.rows_affected())
+    holder::erase(connection, "revoke_link", account).await
 }

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use farewell_kit::export::{Column, Table};
 use farewell_kit::store::{Store, micros};
-use farewell_kit::{Fault, seal};
+use farewell_kit::{Fault, holder, seal};
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
@@ -198,9 +198,5 @@ pub(crate) async fn erase(
         .bind(account)
         .execute(&mut *connection)
         .await?;
-    let deleted = sqlx::query("DELETE FROM login WHERE account = $1")
-        .bind(account)
-        .execute(connection)
-        .await?;
-    Ok(deleted.rows_affected())
+    holder::erase(connection, "login", account).await
 }

@@ -1,8 +1,8 @@
 //! The real-name record: who the person is to the state.
 
 use farewell_kit::export::{Column, Table};
-use farewell_kit::seal;
 use farewell_kit::store::Store;
+use farewell_kit::{holder, seal};
 use sqlx::AnyConnection;
 
 pub(crate) const SCHEMA: &str = "\
@@ -75,9 +75,5 @@ pub(crate) async fn erase(
     connection: &mut AnyConnection,
     account: &str,
 ) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query("DELETE FROM real_name WHERE account = $1")
-        .bind(account)
-        .execute(connection)
-        .await?;
-    Ok(deleted.rows_affected())
+    holder::erase(connection, "real_name", account).await
 }

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use farewell_kit::store::{micros, time};
-use farewell_kit::{Export, ExportSource, ExportState, Fault};
+use farewell_kit::{Export, ExportSource, ExportState, Fault, holder};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
@@ -134,11 +134,7 @@ pub(crate) async fn erase(
             .execute(&mut *connection)
             .await?;
     }
-    let deleted = sqlx::query("DELETE FROM archive WHERE account = $1")
-        .bind(account)
-        .execute(connection)
-        .await?;
-    Ok(deleted.rows_affected())
+    holder::erase(connection, "archive", account).await
 }
 
 pub(super) fn unsigned(number: i64) -> u64 {

@@ -174,6 +174,7 @@ fn reply(query: &Query, manners: &mut Manners) -> Option<Reply> {
             | Question::CheckCase(_)
             | Question::Notify(_)
             | Question::Letters(_)
+            | Question::Desk(_)
             | Question::Possession(_) => Answer::Unanswerable("UNSUPPORTED".to_owned()),
         }
     };

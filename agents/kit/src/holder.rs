@@ -10,9 +10,9 @@ use sqlx::{AnyConnection, AssertSqlSafe};
 
 use crate::export::Part;
 use crate::participant::{
-    Answer, Blocker, CaseStanding, Category, CheckCase, ClearRealName, Custodian, Done, Fault,
-    Inventory, Order, Outcome, Participant, RealNameCleared, Retained, SetStanding, StandingKept,
-    TransferBelongings, Transferred,
+    Answer, Blocker, CaseStanding, Category, CheckCase, ClearRealName, Custodian, DeskWork, Done,
+    Fault, Inventory, Order, Outcome, Participant, RealNameCleared, Retained, SetStanding,
+    StandingKept, TransferBelongings, Transferred,
 };
 use crate::seal::{self, Begun, Work};
 use crate::standing;
@@ -67,6 +67,11 @@ pub trait Holder: Send + Sync + 'static {
     /// As [`Participant::check_case`].
     async fn check_case(&self, _request: &CheckCase) -> Result<CaseStanding, Fault> {
         Err(Fault::unsupported("CHECK_CASE"))
+    }
+
+    /// As [`Participant::desk_work`].
+    async fn desk_work(&self) -> Result<DeskWork, Fault> {
+        Err(Fault::unsupported("DESK"))
     }
 
     /// See [`Participant::export_part`]. Nothing, unless said otherwise.
@@ -150,6 +155,10 @@ impl<H: Holder> Participant for H {
 
     async fn check_case(&self, request: &CheckCase) -> Result<CaseStanding, Fault> {
         Holder::check_case(self, request).await
+    }
+
+    async fn desk_work(&self) -> Result<DeskWork, Fault> {
+        Holder::desk_work(self).await
     }
 
     async fn export_part(&self, account: &str, after: &str) -> Result<Part, Fault> {

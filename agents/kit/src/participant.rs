@@ -18,7 +18,7 @@ mod retention;
 mod standing;
 mod transfer;
 
-pub use case::{CaseAction, CaseStanding, CheckCase};
+pub use case::{CaseAction, CaseStanding, CheckCase, DeskWork};
 pub use custodian::{
     Custodian, Export, ExportRead, ExportSource, ExportState, NotExported, StartExport,
 };
@@ -106,6 +106,11 @@ pub trait Participant: Send + Sync + 'static {
     /// Whether a case approves what is to be done. One that does is used up by it. Only the support desk can.
     async fn check_case(&self, _request: &CheckCase) -> Result<CaseStanding, Fault> {
         Err(Fault::unsupported("CHECK_CASE"))
+    }
+
+    /// What waits at the desk. Only the support desk can. No side effects.
+    async fn desk_work(&self) -> Result<DeskWork, Fault> {
+        Err(Fault::unsupported("DESK"))
     }
 
     /// Tells the person something, durably and once for each name. Only the identity service can.

@@ -253,6 +253,7 @@ pub(crate) enum Question {
     CheckCase(CheckCase),
     Notify(Notice),
     Letters,
+    Desk,
     Possession(Possession),
     DescribeDevice {
         account: String,
@@ -300,6 +301,9 @@ pub(crate) fn question(query: pb::Query) -> Result<(Question, Duration), Malform
     if let Some(pb::query::Question::Letters(pb::LettersQuery {})) = query.question {
         return Ok((Question::Letters, timeout));
     }
+    if let Some(pb::query::Question::Desk(pb::DeskQuery {})) = query.question {
+        return Ok((Question::Desk, timeout));
+    }
     let account = match &query.question {
         // Asked for nobody: there is no account yet.
         Some(
@@ -339,6 +343,7 @@ pub(crate) fn question(query: pb::Query) -> Result<(Question, Duration), Malform
             Question::Notify(notice::notice(asked, account)?)
         }
         Some(pb::query::Question::Letters(_)) => Question::Letters,
+        Some(pb::query::Question::Desk(_)) => Question::Desk,
         Some(pb::query::Question::DescribeAccount(pb::DescribeAccountQuery {})) => {
             Question::DescribeAccount { account }
         }

@@ -12,7 +12,8 @@ use crate::vault::Wrapped;
 use crate::wish::{Document, Wish};
 
 /// `account` and `to_account` are empty once those accounts are erased. `due_at` is when the case ends by itself, and once it has
-/// ended, when its documents go, and once its account is erased, when it goes itself; 0 while nothing is due. `data_key` is empty once it is destroyed.
+/// ended, when its documents go; 0 while nothing is due. Once its account is erased by the deletion `erased_by`, it is until when
+/// law keeps the decision: then the coordinator has it erased, and nobody else. `data_key` is empty once it is destroyed.
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS desk_case (id TEXT PRIMARY KEY, account TEXT NOT NULL, to_account TEXT NOT NULL, \
         kind TEXT NOT NULL, wish TEXT NOT NULL, opened_by TEXT NOT NULL, opened_at BIGINT NOT NULL, \
@@ -25,7 +26,8 @@ pub(crate) const SCHEMA: &str = "\
     CREATE INDEX IF NOT EXISTS desk_case_by_account ON desk_case (account, id); \
     CREATE INDEX IF NOT EXISTS desk_case_by_recipient ON desk_case (to_account) WHERE to_account <> ''; \
     CREATE INDEX IF NOT EXISTS desk_case_erased ON desk_case (erased_by) WHERE erased_by <> ''; \
-    CREATE INDEX IF NOT EXISTS desk_case_due ON desk_case (due_at) WHERE due_at > 0";
+    DROP INDEX IF EXISTS desk_case_due; \
+    CREATE INDEX IF NOT EXISTS desk_case_own_due ON desk_case (due_at, id) WHERE due_at > 0 AND erased_by = ''";
 
 macro_rules! columns {
     ($head:literal, $tail:literal) => {
@@ -185,28 +187,70 @@ pub(crate) async fn of_account(tx: &mut AnyConnection, account: &str) -> Result<
     rows.iter().map(read).collect()
 }
 
-/// Ids and accounts of cases of which something is due by `now`, the longest due first.
+/// A case of which something is due.
+pub(crate) struct Due {
+    pub id: String,
+    pub account: String,
+    at: i64,
+}
+
+impl Due {
+    /// Before all others.
+    pub const FIRST: Self = Self {
+        id: String::new(),
+        account: String::new(),
+        at: 0,
+    };
+}
+
+/// Cases of which something is due by `now`, the longest due first, after `last`. Not what a deletion keeps: that is the
+/// coordinator's to end.
 pub(crate) async fn due(
     tx: &mut AnyConnection,
     now: SystemTime,
+    last: &Due,
     rows: u32,
-) -> Result<Vec<(String, String)>, sqlx::Error> {
-    sqlx::query_as(
-        "SELECT id, account FROM desk_case WHERE due_at > 0 AND due_at <= $1 ORDER BY due_at LIMIT $2",
+) -> Result<Vec<Due>, sqlx::Error> {
+    let rows: Vec<(String, String, i64)> = sqlx::query_as(
+        "SELECT id, account, due_at FROM desk_case WHERE due_at > 0 AND erased_by = '' AND due_at <= $1 \
+         AND (due_at > $2 OR (due_at = $2 AND id > $3)) ORDER BY due_at, id LIMIT $4",
     )
     .bind(micros(now))
+    .bind(last.at)
+    .bind(&last.id)
     .bind(i64::from(rows))
     .fetch_all(tx)
-    .await
+    .await?;
+    let due = |(id, account, at)| Due { id, account, at };
+    Ok(rows.into_iter().map(due).collect())
 }
 
-/// When the next thing is due, whatever it is.
-pub(crate) async fn next_due(tx: &mut AnyConnection) -> Result<Option<SystemTime>, sqlx::Error> {
-    let (next,): (Option<i64>,) =
-        sqlx::query_as("SELECT MIN(due_at) FROM desk_case WHERE due_at > 0")
-            .fetch_one(tx)
-            .await?;
+/// When the next thing is due after `now`.
+pub(crate) async fn next_due(
+    tx: &mut AnyConnection,
+    now: SystemTime,
+) -> Result<Option<SystemTime>, sqlx::Error> {
+    let (next,): (Option<i64>,) = sqlx::query_as(
+        "SELECT MIN(due_at) FROM desk_case WHERE due_at > 0 AND erased_by = '' AND due_at > $1",
+    )
+    .bind(micros(now))
+    .fetch_one(tx)
+    .await?;
     Ok(next.map(time))
+}
+
+/// How many cases wait for somebody of the desk, and of how many something was due by `now` and is not done.
+pub(crate) async fn waiting(
+    tx: &mut AnyConnection,
+    now: SystemTime,
+) -> Result<(i64, i64), sqlx::Error> {
+    sqlx::query_as(
+        "SELECT (SELECT COUNT(*) FROM desk_case WHERE erased_by = '' AND state IN ('OPENED', 'APPROVED_ONCE')), \
+             (SELECT COUNT(*) FROM desk_case WHERE due_at > 0 AND erased_by = '' AND due_at <= $1)",
+    )
+    .bind(micros(now))
+    .fetch_one(tx)
+    .await
 }
 
 fn stored_key(key: Option<&Wrapped>) -> (i64, Vec<u8>) {

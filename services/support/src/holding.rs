@@ -128,7 +128,7 @@ pub(crate) async fn forget(tx: &mut AnyConnection, id: &str) -> Result<(), sqlx:
     Ok(())
 }
 
-/// Erases the decisions that were kept of a deletion and have ended by then. Gives how many.
+/// Erases the decisions that were kept of a deletion and have ended by then. Gives how many. Nothing else erases them.
 pub(crate) async fn expire(
     tx: &mut AnyConnection,
     deletion: &str,

@@ -1,12 +1,12 @@
 //! The desk's part in a deletion.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use farewell_kit::seal::{self, Work};
 use farewell_kit::store::Store;
 use farewell_kit::{
-    Answer, Blocker, CaseStanding, CheckCase, Fault, Holder, Inventory, Order, Retained,
+    Answer, Blocker, CaseStanding, CheckCase, DeskWork, Fault, Holder, Inventory, Order, Retained,
 };
 use sqlx::AnyConnection;
 
@@ -104,7 +104,17 @@ impl Holder for Desk {
                 other => Fault::new("a case that can't be checked", other),
             })
     }
+
+    async fn desk_work(&self) -> Result<DeskWork, Fault> {
+        let mut connection = self.store.pool().acquire().await?;
+        let noticed = SystemTime::now() - NOTICE_MAX;
+        let (open, stuck) = case::waiting(&mut connection, noticed).await?;
+        Ok(DeskWork { open, stuck })
+    }
 }
+
+/// How long the desk may take to notice what is due.
+const NOTICE_MAX: Duration = Duration::from_secs(60);
 
 /// What a case is in the way of. A deletion that two have approved is not in its own.
 fn blocks(case: &case::Case, now: SystemTime) -> Option<&'static str> {

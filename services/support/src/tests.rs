@@ -259,7 +259,7 @@ async fn documents_lie_sealed_and_go_with_their_key_when_their_period_is_over() 
             bench.check(&case, "deletions/d1", over).await,
             CaseStanding::Expired
         );
-        assert!(bench.desk.sweep(over - DAY).await.unwrap().is_some());
+        assert!(bench.desk.sweep(over - DAY).await.unwrap().next.is_some());
         let shown = bench.desk.get(&case).await.unwrap();
         assert_eq!(shown.case.matter.state.word(), "APPROVED");
         bench.desk.sweep(over).await.unwrap();
@@ -295,7 +295,8 @@ async fn documents_lie_sealed_and_go_with_their_key_when_their_period_is_over() 
                 "farewell EVIDENCE_DELETED"
             ]
         );
-        assert_eq!(bench.desk.sweep(gone + DAY).await.unwrap(), None, "once");
+        let once = bench.desk.sweep(gone + DAY).await.unwrap();
+        assert!(once.next.is_none() && once.stuck.is_empty());
     }
 }
 
@@ -427,18 +428,28 @@ async fn an_erased_account_leaves_decisions_without_its_name_and_nothing_else() 
         let more = bench.show(&case, Document::Other).await;
         assert!(matches!(more, Err(Refusal::AccountErased)));
 
-        // And after three years nothing.
+        // Once its time is over it waits for the coordinator, whose addendum would be empty otherwise.
         let periods = Periods::default();
-        let until = erased.retained[0].until;
-        bench.desk.sweep(until - DAY).await.unwrap();
+        let swept = bench.desk.sweep(erased.retained[0].until + DAY).await;
+        assert!(swept.unwrap().stuck.is_empty());
+        sqlx::query("UPDATE desk_case SET due_at = 1 WHERE erased_by = 'd1'")
+            .execute(bench.store().pool())
+            .await
+            .unwrap();
+        bench.desk.sweep(bench.now).await.unwrap();
         assert_eq!(kept(bench.store(), &periods, "d1").await.unwrap().len(), 1);
-        bench.desk.sweep(until).await.unwrap();
-        assert!(
-            kept(bench.store(), &periods, "d1")
-                .await
-                .unwrap()
-                .is_empty()
-        );
+        for (verb, outcome) in [("expire", Outcome::Erased), ("again", Outcome::NotFound)] {
+            let expire = Order {
+                ended_by: Some(bench.now),
+                ..order(verb)
+            };
+            let ended = done(bench.desk.expire(&expire).await.unwrap());
+            assert_eq!(ended.outcome, outcome);
+            let count = ended.counts.get("support_decisions").copied();
+            assert_eq!(count, (outcome == Outcome::Erased).then_some(1));
+        }
+        let after = kept(bench.store(), &periods, "d1").await.unwrap();
+        assert_eq!(after, []);
         assert!(matches!(
             bench.desk.get(&case).await,
             Err(Refusal::CaseNotFound)
@@ -455,5 +466,38 @@ async fn a_sealed_account_still_has_its_desk() {
         bench.desk.unseal(&order("unseal")).await.unwrap();
         let found = seal::look(bench.store(), &order("probe")).await;
         assert!(found.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn a_case_that_can_not_be_read_holds_up_no_other_and_is_counted() {
+    for bench in benches("stuck").await {
+        // More than are read at a time, and due before the one that can be done.
+        let mut broken = Vec::new();
+        for number in 0..120 {
+            let account = format!("b-{number}");
+            let opened = bench.open_for(&account, "", Wish::LostAccess).await;
+            broken.push(opened.unwrap().case.id);
+        }
+        sqlx::query("UPDATE desk_case SET wish = '?', due_at = due_at - 1000")
+            .execute(bench.store().pool())
+            .await
+            .unwrap();
+        let sound = bench.open(Wish::LostAccess).await;
+        let over = bench.now + Periods::default().case_open + DAY;
+        let swept = bench.desk.sweep(over).await.unwrap();
+        let mut stuck: Vec<_> = swept.stuck.into_iter().map(|(id, _)| id).collect();
+        stuck.sort();
+        broken.sort();
+        assert_eq!(stuck, broken);
+        let shown = bench.desk.get(&sound).await.unwrap();
+        assert_eq!(shown.case.matter.state, State::Expired);
+        assert!(
+            swept.next.is_some_and(|next| next > over),
+            "when the documents of the sound one go"
+        );
+        let mut connection = bench.store().pool().acquire().await.unwrap();
+        let waiting = crate::case::waiting(&mut connection, over).await.unwrap();
+        assert_eq!(waiting, (120, 120));
     }
 }

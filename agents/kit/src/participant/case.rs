@@ -46,6 +46,15 @@ pub enum CaseAction {
     ClearRealName,
 }
 
+/// What waits at the support desk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeskWork {
+    /// Cases that nobody, or one person only, has decided on.
+    pub open: i64,
+    /// Cases of which something should have happened by itself, and has not.
+    pub stuck: i64,
+}
+
 /// Whether a case approves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CaseStanding {

@@ -75,6 +75,7 @@ impl Shared {
                 standing.map(wire::case::checked)
             }
             Question::Notify(notice) => self.code.notify(&notice).await.map(wire::notice::notified),
+            Question::Desk => self.code.desk_work().await.map(wire::case::desk),
             Question::Letters => self.code.letters().await.map(wire::notice::letters),
             Question::DescribeAccount { account } => {
                 let described = self.code.describe_account(&account).await;

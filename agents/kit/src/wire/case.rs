@@ -3,7 +3,7 @@
 use farewell_proto::participant::v1 as pb;
 
 use super::{ACCOUNTS, DELETIONS, Malformed, id};
-use crate::participant::{CaseAction, CaseStanding, CheckCase};
+use crate::participant::{CaseAction, CaseStanding, CheckCase, DeskWork};
 
 pub(super) const CASES: &str = "cases/";
 const REQUESTS: &str = "requests/";
@@ -103,6 +103,14 @@ pub(crate) fn checked(standing: CaseStanding) -> pb::reply::Answer {
     };
     pb::reply::Answer::CheckCase(pb::CheckCaseReply {
         standing: standing.into(),
+    })
+}
+
+/// The answer.
+pub(crate) fn desk(work: DeskWork) -> pb::reply::Answer {
+    pb::reply::Answer::Desk(pb::DeskReply {
+        open: work.open,
+        stuck: work.stuck,
     })
 }
 

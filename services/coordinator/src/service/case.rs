@@ -14,7 +14,7 @@ use crate::center::Center;
 use crate::error;
 
 /// The participant that decides.
-const SUPPORT: &str = "support";
+pub const SUPPORT: &str = "support";
 
 /// The name of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

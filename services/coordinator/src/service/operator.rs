@@ -13,6 +13,7 @@ use farewell_proto::participant::v1::query::Question;
 use farewell_proto::participant::v1::reply::Answer;
 use tonic::{Request, Response, Status};
 
+use super::case::SUPPORT;
 use super::deletion::load;
 use super::intervene::{self, Decision, What};
 use super::refused::{self, Resend};
@@ -27,8 +28,8 @@ use crate::wire::timestamp;
 /// State codes of deletions that somebody may owe something to: all but those awaiting verification, purged or expired.
 const UNFINISHED: [i16; 6] = [2, 3, 4, 5, 6, 7];
 
-/// How long an overview waits for identity.
-const LETTERS_MAX: Duration = Duration::from_secs(1);
+/// How long an overview waits for identity and the desk.
+const ASIDE_MAX: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub struct Operators {
@@ -42,20 +43,36 @@ impl Operators {
     }
 }
 
-/// What identity has to carry, if it answers soon.
-async fn letters(center: &Center) -> Option<api::LetterOverview> {
-    let identity = IDENTITY.parse().ok()?;
+/// What a participant says of no account in particular, if it answers soon.
+async fn heard(center: &Center, participant: &str, question: Question) -> Option<Answer> {
+    let participant = participant.parse().ok()?;
     let nobody = "nobody".parse().ok()?;
+    let queries = &center.queries;
+    queries
+        .ask(center, &participant, &nobody, question, ASIDE_MAX)
+        .await
+}
+
+/// What identity has to carry.
+async fn letters(center: &Center) -> Option<api::LetterOverview> {
     let question = Question::Letters(wire::LettersQuery {});
-    let asked = center
-        .queries
-        .ask(center, &identity, &nobody, question, LETTERS_MAX);
-    match asked.await {
+    match heard(center, IDENTITY, question).await {
         Some(Answer::Letters(letters)) => Some(api::LetterOverview {
             waiting: letters.waiting,
             failing: letters.failing,
             given_up: letters.given_up,
             last_failure_time: letters.last_failure_time,
+        }),
+        _ => None,
+    }
+}
+
+/// What waits at the support desk.
+async fn desk(center: &Center) -> Option<api::DeskOverview> {
+    match heard(center, SUPPORT, Question::Desk(wire::DeskQuery {})).await {
+        Some(Answer::Desk(desk)) => Some(api::DeskOverview {
+            open: desk.open,
+            stuck: desk.stuck,
         }),
         _ => None,
     }
@@ -88,20 +105,21 @@ impl OperatorService for Operators {
                 .map_err(|error| error::ledger(&error))
         })
         .await?;
-        let (letters, cells) = tokio::join!(letters(center), center.cells.look());
+        let (letters, desk, cells) =
+            tokio::join!(letters(center), desk(center), center.cells.look());
         let participants = center
             .plans
             .current()
             .policy()
             .participants()
             .map(|participant| {
-                let desk = center.board().desk(participant);
+                let seen = center.board().desk(participant);
                 api::ParticipantOverview {
                     participant: participant.to_string(),
-                    sessions: desk.sessions,
-                    outstanding: desk.outstanding,
-                    waiting: desk.waiting,
-                    deferred: desk.deferred,
+                    sessions: seen.sessions,
+                    outstanding: seen.outstanding,
+                    waiting: seen.waiting,
+                    deferred: seen.deferred,
                     refused: center.board().refused(participant),
                 }
             });
@@ -146,6 +164,7 @@ impl OperatorService for Operators {
             refused_reports: refused_reports.iter().map(refusal).collect(),
             outbox_backlog: overview.outbox,
             letters,
+            desk,
             overdue: overview.overdue,
             overdue_soon: overview.overdue_soon,
             receivers: overview.receivers.into_iter().map(receiver).collect(),

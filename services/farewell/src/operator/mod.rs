@@ -288,6 +288,10 @@ fn overview(seen: &GetOverviewResponse) -> Vec<Rows> {
             view::time(seen.last_failure_time.as_ref()),
         ]);
     }
+    let mut desk = Rows::new("support desk", &["open cases", "stuck"]);
+    if let Some(seen) = &seen.desk {
+        desk.push([seen.open.to_string(), seen.stuck.to_string()]);
+    }
     vec![
         states,
         participants,
@@ -296,6 +300,7 @@ fn overview(seen: &GetOverviewResponse) -> Vec<Rows> {
         receivers,
         letters,
         cells,
+        desk,
         rest,
     ]
 }
@@ -375,6 +380,7 @@ fn overview_json(seen: &GetOverviewResponse) -> Value {
             "given_up": seen.given_up,
             "last_failure_time": view::time(seen.last_failure_time.as_ref()),
         })),
+        "desk": seen.desk.as_ref().map(|seen| json!({"open": seen.open, "stuck": seen.stuck})),
         "receivers": receivers,
     })
 }

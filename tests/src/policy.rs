@@ -29,6 +29,7 @@ pub fn straight(stages: &[&[&str]]) -> Policy {
         verification: HOUR,
         cooling_off: Duration::ZERO,
         calendar: "none".to_owned(),
+        own_calendar: None,
         time_zone: "UTC".parse().expect("a time zone"),
         deadline: Deadline::Within(Length(24 * HOUR)),
         deadline_warning: HOUR,

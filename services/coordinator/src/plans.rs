@@ -29,8 +29,9 @@ impl Plans {
             return Err(unusable("the policy can't be used", problems));
         }
         let version = ledger.adopt(&policy).await?;
-        let plan = |version, policy| {
-            Plan::new(version, policy)
+        let newest = policy.clone();
+        let plan = |version, policy: Policy| {
+            Plan::new(version, policy.with_days_of(&newest))
                 .map(Arc::new)
                 .map_err(|problems| unusable(&format!("policy version {version}"), problems))
         };
@@ -66,7 +67,7 @@ impl Plans {
     pub async fn reload(&self, ledger: &dyn Ledger) -> Result<(), farewell_ledger::Error> {
         for (version, policy) in ledger.policies().await? {
             if self.get(version).is_none()
-                && let Ok(plan) = Plan::new(version, policy)
+                && let Ok(plan) = Plan::new(version, policy.with_days_of(self.current.policy()))
             {
                 self.all
                     .write()

@@ -16,6 +16,7 @@ use std::ops::Bound;
 use std::sync::OnceLock;
 
 use jiff::civil::Weekday;
+use serde::{Deserialize, Serialize};
 
 use crate::time::Time;
 
@@ -32,8 +33,10 @@ pub const BUILT_IN: [&str; 4] = ["cn", "de", "us", "none"];
 
 const DAYS_OF_A_WEEK: i64 = 7;
 
-/// Which days are worked, for the dates that a source is known to have published. Read from text with [`Calendar::parse`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Which days are worked, for the dates that a source is known to have published. Read from text with [`Calendar::parse`], and
+/// written as one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Calendar {
     name: String,
     version: String,
@@ -74,6 +77,12 @@ impl Calendar {
             _ => return None,
         };
         calendar.get_or_init(|| Self::parse(text).ok()).as_ref()
+    }
+
+    /// Every day that differs from its weekday or has a name: whether it is worked, and what it is called.
+    pub fn special_days(&self) -> impl Iterator<Item = (Date, bool, &str)> {
+        let days = self.special.iter();
+        days.map(|(date, special)| (*date, special.worked, special.label.as_str()))
     }
 
     /// For policies, for instance `cn`.

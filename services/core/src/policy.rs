@@ -66,9 +66,12 @@ pub struct Policy {
     pub verification: Duration,
     /// How long a verified request can be taken back.
     pub cooling_off: Duration,
-    /// Whose days are worked: one of [`crate::calendar::BUILT_IN`].
+    /// Whose days are worked: one of [`crate::calendar::BUILT_IN`], or the name of [`Policy::own_calendar`].
     #[serde(default = "weekends")]
     pub calendar: String,
+    /// A calendar that isn't built in, with all its days. `None`: one that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_calendar: Option<Calendar>,
     /// Where a day begins and ends.
     #[serde(default)]
     pub time_zone: Zone,
@@ -159,10 +162,25 @@ impl Policy {
             "name",
             "must be 1 to 64 of a-z, 0-9 and -",
         );
+        let built_in = Calendar::built_in(&self.calendar).is_some();
+        let own = self.own_calendar.as_ref().map(Calendar::name);
         wrong(
-            Calendar::built_in(&self.calendar).is_none(),
+            own.is_none() && !built_in,
             "calendar",
-            &format!("must be one of {}", calendar::BUILT_IN.join(", ")),
+            &format!(
+                "must be one of {}, or the path of a file",
+                calendar::BUILT_IN.join(", ")
+            ),
+        );
+        wrong(
+            own.is_some() && built_in,
+            "own_calendar",
+            "has the name of one that is built in",
+        );
+        wrong(
+            own.is_some_and(|name| name != self.calendar),
+            "own_calendar",
+            "has another name than calendar says",
         );
         wrong(
             self.blockers.len() > BLOCKERS_MAX,
@@ -484,9 +502,25 @@ impl Policy {
         days.working_days_left(now, deadline, &self.time_zone)
     }
 
-    fn days(&self) -> &'static Calendar {
+    /// The same policy with the days of a calendar of its own as `newer` has them, if that is a later version of the same: what is
+    /// published in the meantime holds for what is under way, too.
+    #[must_use]
+    pub fn with_days_of(self, newer: &Self) -> Self {
+        let name = |policy: &Self| policy.own_calendar.as_ref().map(|it| it.name().to_owned());
+        if name(&self).is_some() && name(&self) == name(newer) {
+            Self {
+                own_calendar: newer.own_calendar.clone(),
+                ..self
+            }
+        } else {
+            self
+        }
+    }
+
+    fn days(&self) -> &Calendar {
         let weekends = || Calendar::built_in("none");
-        Calendar::built_in(&self.calendar)
+        let own = self.own_calendar.as_ref();
+        own.or_else(|| Calendar::built_in(&self.calendar))
             .or_else(weekends)
             .expect("a test reads every calendar that is built in")
     }

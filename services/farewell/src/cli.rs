@@ -6,8 +6,8 @@ use futures_util::future::BoxFuture;
 use crate::output::{Format, Output};
 use crate::settings::{Line, Name, Source};
 use crate::{
-    account, bench, certs, deletion, demo, device, identifier, operator, policy, role, sample,
-    support,
+    account, bench, calendar, certs, deletion, demo, device, identifier, operator, policy, role,
+    sample, support,
 };
 
 const AFTER_HELP: &str = "\
@@ -68,6 +68,9 @@ enum Command {
     /// Policies: what is shipped, and whether another can be used.
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Calendars: what is built in, and whether one of your own can be used.
+    #[command(subcommand)]
+    Calendar(calendar::Command),
     /// Make a development authority and a certificate for every role.
     Certs(certs::Args),
     /// Give an account data in the services' databases, to try things out.
@@ -98,6 +101,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<()> {
         Command::Operator(args) => operator::run(args, output).await,
         Command::Support(args) => support::run(args, output).await,
         Command::Policy(command) => policy::run(command, output),
+        Command::Calendar(command) => calendar::run(command, output),
         Command::Certs(args) => certs::run(args, output),
         Command::Coordinator(source) => role::coordinator::run(&source).await,
         Command::Agent { line, source } => role::agent::run(line, &source).await,

@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod bench;
+pub mod calendar;
 pub mod certs;
 pub mod cli;
 pub mod client;

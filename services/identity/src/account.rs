@@ -28,7 +28,6 @@ pub async fn register(store: &Store, account: &str, user_name: &str) -> Result<b
     let mut tx = store.pool().begin().await?;
     seal::admit(&mut tx, account).await?;
     let made = insert(&mut tx, account, user_name, SystemTime::now()).await?;
-    home::is_here(&mut tx, account).await?;
     tx.commit().await?;
     Ok(made)
 }
@@ -77,8 +76,9 @@ pub(crate) async fn insert(
     .bind(account)
     .bind(user_name)
     .bind(micros(registered))
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
+    home::is_here(connection, account).await?;
     Ok(made.rows_affected() == 1)
 }
 

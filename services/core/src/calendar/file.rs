@@ -246,6 +246,46 @@ impl Reader {
     }
 }
 
+/// What reads back as the same calendar.
+impl fmt::Display for Calendar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = |day: &Weekday| WEEK.iter().find(|(_, known)| known == day);
+        let weekend = self.weekend.iter().filter_map(named);
+        let weekend: Vec<_> = weekend.map(|(name, _)| *name).collect();
+        writeln!(f, "name: {}", self.name)?;
+        writeln!(f, "version: {}", self.version)?;
+        writeln!(f, "source: {}", self.source)?;
+        writeln!(f, "weekend: {}", weekend.join(" "))?;
+        writeln!(f, "covered: {} to {}", self.first, self.last)?;
+        for (date, worked, label) in self.special_days() {
+            let kind = if worked { "work" } else { "off" };
+            writeln!(f, "{date} {kind} {label}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What was stored, whole or not at all.
+impl TryFrom<String> for Calendar {
+    type Error = Problem;
+
+    fn try_from(text: String) -> Result<Self, Problem> {
+        parse(&text).map_err(|problems| {
+            let unnamed = || Problem {
+                line: 1,
+                what: "is no calendar".to_owned(),
+            };
+            problems.into_iter().next().unwrap_or_else(unnamed)
+        })
+    }
+}
+
+impl From<Calendar> for String {
+    fn from(calendar: Calendar) -> Self {
+        calendar.to_string()
+    }
+}
+
 const WEEK: [(&str, Weekday); 7] = [
     ("Monday", Weekday::Monday),
     ("Tuesday", Weekday::Tuesday),

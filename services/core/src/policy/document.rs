@@ -10,7 +10,7 @@ use super::{
     RecentContact, Stage,
 };
 use crate::blocker::Class;
-use crate::calendar::Zone;
+use crate::calendar::{Calendar, Zone};
 use crate::order::{DevicePolicy, Disposal};
 
 /// A policy, or a part of one: what is left out comes from what it extends.
@@ -27,7 +27,10 @@ pub struct Document {
     pub eligibility: Option<bool>,
     pub verification: Option<Length>,
     pub cooling_off: Option<Length>,
+    /// One that is built in, the name of `own_calendar`, or the path of a file with one.
     pub calendar: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_calendar: Option<Calendar>,
     pub time_zone: Option<Zone>,
     pub deadline: Option<Deadline>,
     pub deadline_warning: Option<Length>,
@@ -98,6 +101,11 @@ impl Document {
             eligibility: self.eligibility.or(base.eligibility),
             verification: self.verification.or(base.verification),
             cooling_off: self.cooling_off.or(base.cooling_off),
+            // A name and what it names come from the same place.
+            own_calendar: match (&self.calendar, self.own_calendar) {
+                (None, None) => base.own_calendar,
+                (_, own) => own,
+            },
             calendar: self.calendar.or(base.calendar),
             time_zone: self.time_zone.or(base.time_zone),
             deadline: self.deadline.or(base.deadline),
@@ -246,6 +254,7 @@ impl Document {
             verification: self.verification?.0,
             cooling_off: self.cooling_off?.0,
             calendar: self.calendar?,
+            own_calendar: self.own_calendar,
             time_zone: self.time_zone?,
             deadline: self.deadline?,
             deadline_warning: self.deadline_warning?.0,
@@ -281,6 +290,7 @@ impl From<&Policy> for Document {
             verification: Some(Length(policy.verification)),
             cooling_off: Some(Length(policy.cooling_off)),
             calendar: Some(policy.calendar.clone()),
+            own_calendar: policy.own_calendar.clone(),
             time_zone: Some(policy.time_zone.clone()),
             deadline: Some(policy.deadline),
             deadline_warning: Some(Length(policy.deadline_warning)),

@@ -20,7 +20,7 @@ use serde::Deserialize;
 
 pub use self::agent::{Agent, Line};
 pub use self::coordinator::Coordinator;
-pub use self::policy::{PolicyChoice, policy};
+pub use self::policy::{PolicyChoice, calendar, policy};
 pub use self::service::{Name, Service};
 
 /// Where participants dial by default.

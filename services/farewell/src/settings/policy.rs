@@ -1,8 +1,10 @@
 //! `[coordinator.policy]`, and files of policies.
 
+use std::io::Read as _;
 use std::path::Path;
 
 use farewell_core::Policy;
+use farewell_core::calendar::{self, Calendar};
 use farewell_core::policy::Document;
 use farewell_runtime::config::{self, Problem, Problems, Validate};
 use serde::Deserialize;
@@ -29,8 +31,7 @@ struct BaseFile(Document);
 
 impl Validate for PolicyFile {
     fn problems(&self, out: &mut Vec<Problem>) {
-        let whole = settle(self.0.clone(), DEPTH_MAX);
-        if let Err(Problems(problems)) = whole.and_then(|whole| finish(&whole)) {
+        if let Err(Problems(problems)) = complete(self.0.clone()) {
             out.extend(problems);
         }
     }
@@ -55,7 +56,7 @@ impl PolicyChoice {
     pub fn policy(&self) -> Result<Policy, Problems> {
         let mut choice = self.0.clone();
         choice.extends.get_or_insert_with(|| BASE.to_owned());
-        finish(&settle(choice, DEPTH_MAX)?)
+        complete(choice)
     }
 }
 
@@ -67,7 +68,67 @@ pub fn policy(which: &str) -> Result<Policy, Problems> {
         Named::Shipped(document) => *document,
         Named::File(path) => config::file::<PolicyFile>(path)?.0,
     };
-    finish(&settle(document, DEPTH_MAX)?)
+    complete(document)
+}
+
+/// A calendar by the name of one that is built in, or from a file.
+///
+/// Errors: everything that is wrong with it, by line.
+pub fn calendar(which: &str) -> Result<Calendar, Problems> {
+    if let Some(calendar) = Calendar::built_in(which) {
+        return Ok(calendar.clone());
+    }
+    let wrong = |what: String| Problem::new("calendar", what);
+    if !is_path(which) {
+        let names = calendar::BUILT_IN.join(", ");
+        let what = format!("must be one of {names}, or the path of a file");
+        return Err(Problems(vec![wrong(what)]));
+    }
+    let text = read_limited(Path::new(which))
+        .map_err(|error| Problems(vec![wrong(format!("{which}: {error}"))]))?;
+    let parsed = Calendar::parse(&text).map_err(|problems| {
+        let problems = problems.into_iter();
+        Problems(problems.map(|it| wrong(format!("{which}, {it}"))).collect())
+    })?;
+    // The name stands in policies: nobody should take one country's days for another's.
+    if Calendar::built_in(parsed.name()).is_some() {
+        let what = format!(
+            "{which}: `{}` is built in; give it a name of its own",
+            parsed.name()
+        );
+        return Err(Problems(vec![wrong(what)]));
+    }
+    Ok(parsed)
+}
+
+/// As much as can be a calendar, and a little more to be refused by.
+fn read_limited(path: &Path) -> std::io::Result<String> {
+    let limit = u64::try_from(calendar::BYTES_MAX).unwrap_or(u64::MAX);
+    let mut text = String::new();
+    std::fs::File::open(path)?
+        .take(limit.saturating_add(1))
+        .read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// A word alone is a slip of the pen, and no file that happens to be called so.
+fn is_path(which: &str) -> bool {
+    let path = Path::new(which);
+    path.components().count() > 1 || path.extension().is_some()
+}
+
+/// The policy that a document says, with the files that it names. What is wrong with a calendar hides nothing else.
+fn complete(document: Document) -> Result<Policy, Problems> {
+    let mut problems = Vec::new();
+    let whole = settle(document, DEPTH_MAX, &mut problems)?;
+    match finish(&whole) {
+        Ok(policy) if problems.is_empty() => Ok(policy),
+        Ok(_) => Err(Problems(problems)),
+        Err(Problems(more)) => {
+            problems.extend(more);
+            Err(Problems(problems))
+        }
+    }
 }
 
 fn finish(document: &Document) -> Result<Policy, Problems> {
@@ -91,7 +152,23 @@ fn finish(document: &Document) -> Result<Policy, Problems> {
     Ok(policy)
 }
 
-fn settle(document: Document, depth: usize) -> Result<Document, Problems> {
+fn settle(
+    mut document: Document,
+    depth: usize,
+    problems: &mut Vec<Problem>,
+) -> Result<Document, Problems> {
+    if let Some(path) = document.calendar.clone().filter(|it| is_path(it)) {
+        // What is wrong with it is said once; any calendar will do to find what else is wrong.
+        let found = calendar(&path).unwrap_or_else(|Problems(wrong)| {
+            let lines: Vec<_> = wrong.into_iter().map(|it| it.message).collect();
+            problems.push(Problem::new("calendar", lines.join("; ")));
+            Calendar::built_in("none")
+                .cloned()
+                .expect("a test reads every calendar that is built in")
+        });
+        document.calendar = Some(found.name().to_owned());
+        document.own_calendar = Some(found).filter(|it| Calendar::built_in(it.name()).is_none());
+    }
     let Some(which) = &document.extends else {
         return Ok(document);
     };
@@ -101,7 +178,7 @@ fn settle(document: Document, depth: usize) -> Result<Document, Problems> {
             let Some(depth) = depth.checked_sub(1) else {
                 return Err(odd("the files extend each other in circles"));
             };
-            settle(config::file::<BaseFile>(path)?.0, depth)?
+            settle(config::file::<BaseFile>(path)?.0, depth, problems)?
         }
     };
     Ok(document.over(base))
@@ -116,15 +193,13 @@ fn named(which: &str) -> Result<Named<'_>, Problems> {
     if let Some(document) = Document::shipped(which) {
         return Ok(Named::Shipped(Box::new(document)));
     }
-    let path = Path::new(which);
-    // A word alone is a slip of the pen, and no file that happens to be called so.
-    if path.components().count() < 2 && path.extension().is_none() {
+    if !is_path(which) {
         let names = Document::SHIPPED.join(", ");
         return Err(odd(&format!(
             "must be one of {names}, or the path of a file"
         )));
     }
-    Ok(Named::File(path))
+    Ok(Named::File(Path::new(which)))
 }
 
 fn odd(message: &str) -> Problems {
@@ -216,6 +291,83 @@ mod tests {
                 "surprise",
             ]
         );
+    }
+
+    const OURS: &str = "name: de-by\nversion: 2026-1\nsource: Bavaria\nweekend: Saturday Sunday\n\
+        covered: 2026-01-01 to 2026-12-31\n\n2026-01-06 off Epiphany\n2026-06-06 work A fair\n";
+
+    #[test]
+    fn a_calendar_of_ones_own_is_a_file_that_a_policy_names() {
+        let days = file(OURS);
+        let path = days.path().to_str().unwrap();
+        let ours = file(&format!(
+            "extends = 'eu'\nname = 'ours'\ncalendar = '{path}'\ndeadline = '15 working days'"
+        ));
+        let policy = policy(ours.path().to_str().unwrap()).unwrap();
+        assert_eq!(policy.calendar, "de-by");
+        let requested = farewell_core::Time::from_micros(1_767_250_800_000_000); // 2026-01-01, 08:00 in Berlin
+        let shipped = Policy {
+            calendar: "none".to_owned(),
+            own_calendar: None,
+            ..policy.clone()
+        };
+        let late = policy.due(requested).at.micros() - shipped.due(requested).at.micros();
+        assert_eq!(late, 24 * 60 * 60 * 1_000_000, "Epiphany isn't worked");
+        assert!(!policy.due(requested).provisional);
+        let beyond = farewell_core::Time::from_micros(1_797_750_000_000_000); // 2026-12-20
+        assert!(
+            policy.due(beyond).provisional,
+            "nobody has said what comes in 2027"
+        );
+        // As it is shown, and as the ledger keeps it.
+        let shown = Document::from(&policy).to_toml().unwrap();
+        let again = file(&shown);
+        assert_eq!(
+            super::policy(again.path().to_str().unwrap()).unwrap(),
+            policy
+        );
+        let kept = serde_json::to_string(&policy).unwrap();
+        assert_eq!(serde_json::from_str::<Policy>(&kept).unwrap(), policy);
+        // What is published later holds for it, too; another calendar's days don't.
+        let next = OURS.replace("2026-12-31", "2027-12-31");
+        let newer = Policy {
+            own_calendar: Some(Calendar::parse(&next).unwrap()),
+            ..policy.clone()
+        };
+        let renewed = policy.clone().with_days_of(&newer);
+        assert!(!renewed.due(beyond).provisional);
+        assert_eq!(policy.clone().with_days_of(&shipped), policy);
+        assert_eq!(shipped.clone().with_days_of(&newer), shipped);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_calendar_is_said_by_line_and_hides_nothing_else() {
+        let days = file("name: CN\nweekend: Monday Monday\n2026-13-01 off X\n");
+        let path = days.path().to_str().unwrap();
+        let ours = file(&format!(
+            "extends = 'cn'\nname = 'ours'\nrecheck = '0s'\ncalendar = '{path}'"
+        ));
+        let problems = policy(ours.path().to_str().unwrap()).unwrap_err();
+        let said = problems.to_string();
+        assert!(
+            said.contains("line 1: a name") && said.contains("line 3: `2026-13-01`"),
+            "{said}"
+        );
+        let found = keys(problems);
+        assert!(found.contains(&"recheck".to_owned()), "{found:?}");
+        let alone = calendar(path).unwrap_err();
+        assert!(alone.0.len() >= 5, "{alone}");
+        for (which, named) in [
+            ("lunar", "must be one of"),
+            ("/no/such/days.txt", "/no/such/days.txt"),
+        ] {
+            let wrong = choice(serde_json::json!({"name": "ours", "calendar": which}));
+            let wrong = wrong.unwrap_err();
+            assert!(wrong.to_string().contains(named), "{wrong}");
+        }
+        let taken = file(&OURS.replace("de-by", "cn"));
+        let wrong = calendar(taken.path().to_str().unwrap()).unwrap_err();
+        assert!(wrong.to_string().contains("built in"), "{wrong}");
     }
 
     #[test]

@@ -217,3 +217,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_calendar_is_written_as_it_is_read() {
+    for name in BUILT_IN {
+        let calendar = Calendar::built_in(name).unwrap();
+        assert_eq!(
+            Calendar::parse(&calendar.to_string()).as_ref(),
+            Ok(calendar)
+        );
+        let stored = serde_json::to_string(calendar).unwrap();
+        let read: Calendar = serde_json::from_str(&stored).unwrap();
+        assert_eq!(&read, calendar);
+    }
+    assert!(serde_json::from_str::<Calendar>("\"name: odd\"").is_err());
+}

@@ -74,7 +74,7 @@ pub async fn rows(ledger: &dyn Ledger) -> Result<String> {
             "{deletion:?} {receipts:?} {addenda:?} {history:?}\n"
         ));
     }
-    let overview = ledger.overview(Duration::ZERO).await?;
+    let overview = ledger.overview(Duration::ZERO, Duration::ZERO).await?;
     text.push_str(&format!("{:?} {}", overview.states, overview.outbox));
     Ok(text)
 }

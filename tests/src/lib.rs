@@ -22,4 +22,5 @@ pub mod process;
 pub mod refusal;
 pub mod scripted;
 pub mod time_machine;
+pub mod town;
 pub mod wait;

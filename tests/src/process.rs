@@ -73,6 +73,11 @@ impl Process {
 
     /// Asks it to end, and waits until it has.
     pub async fn end(mut self) -> Result<()> {
+        self.stop().await
+    }
+
+    /// The same, where another takes its place.
+    pub async fn stop(&mut self) -> Result<()> {
         self.signal("TERM")?;
         wait::until("a process to end", async || {
             Ok((!self.is_running()).then_some(()))

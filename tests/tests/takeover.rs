@@ -184,7 +184,7 @@ async fn a_coordinator_that_slept_through_its_lease_changes_nothing_stale() -> R
     let kept = farewell_ledger::connect(&pair.cluster.url()).await?;
     let settled = until("everything to be announced", async || {
         let rows = ledger::rows(&*kept).await?;
-        Ok((kept.overview(Duration::ZERO).await?.outbox == 0).then_some(rows))
+        Ok((kept.overview(Duration::ZERO, Duration::ZERO).await?.outbox == 0).then_some(rows))
     })
     .await?;
 
@@ -230,7 +230,10 @@ async fn a_coordinator_that_leaves_in_order_gives_its_slots_back_before_it_ends(
     })
     .await
     .with_context(|| pair.sites[0].words())?;
-    let held = kept.overview(Duration::ZERO).await?.coordinators;
+    let held = kept
+        .overview(Duration::ZERO, Duration::ZERO)
+        .await?
+        .coordinators;
     let left = held
         .iter()
         .filter(|it| it.holder == "one")

@@ -2,25 +2,20 @@
 //! are held back no longer, each on its day, each once; and the processes are killed on the way.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use farewell_proto::deletion::v1::{Deletion, GetCertificateRequest, State};
-use farewell_proto::identifier::v1::identifier_service_client::IdentifierServiceClient;
-use farewell_proto::identifier::v1::{CheckIdentifierRequest, IdentifierKind, IdentifierStanding};
+use farewell_proto::identifier::v1::{IdentifierKind, IdentifierStanding};
 use farewell_tests::caller::Caller;
-use farewell_tests::process::{CoordinatorSite, Process, Told, database, needed};
-use farewell_tests::time_machine::TimeMachine;
+use farewell_tests::process::database;
+use farewell_tests::town::Town;
 use farewell_tests::{audit, wait};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::time::sleep;
-use tonic::Code;
-use tonic::transport::Endpoint;
 
 /// By class.
 type Counts = BTreeMap<String, i64>;
@@ -56,114 +51,20 @@ const AFTER: Duration = Duration::from_secs(5);
 /// Long enough for a process to look at what is due, several times.
 const LOOKS: Duration = Duration::from_secs(4);
 
-struct Town {
-    folder: TempDir,
-    program: String,
-    site: CoordinatorSite,
-    machine: TimeMachine,
-}
-
-impl Town {
-    fn build(zone: &str) -> Result<Option<Self>> {
-        let folder = TempDir::new()?;
-        let (Some(program), Some(machine)) =
-            (needed("FAREWELL_BIN"), TimeMachine::new(folder.path())?)
-        else {
-            return Ok(None);
+/// Whether each identifier is held back until its day, and no longer.
+async fn judge(town: &Town, ends: &BTreeMap<SystemTime, Counts>, now: SystemTime) -> Result<()> {
+    for ((kind, value), (class, _)) in IDENTIFIERS.into_iter().zip(HELD_BACK) {
+        let end = ends.iter().find(|(_, ending)| ending.contains_key(class));
+        let (end, _) = end.context("its end")?;
+        let expected = if *end > now {
+            (IdentifierStanding::Quarantined, Some(*end))
+        } else {
+            (IdentifierStanding::Free, None)
         };
-        let ledger = database(folder.path(), "ledger");
-        let told = Told {
-            instance: "one",
-            stages: &[&["store"], &["identity"]],
-            ledger: &ledger,
-            lease: "2s",
-            cooling_off: "300ms",
-            collector: "",
-        };
-        let mut site = CoordinatorSite::new(&program, folder.path(), &told)?;
-        site.env = machine.env();
-        let zone = ("FAREWELL_COORDINATOR__POLICY__TIME_ZONE", zone);
-        site.env.push((zone.0.to_owned(), zone.1.to_owned()));
-        Ok(Some(Self {
-            folder,
-            program,
-            site,
-            machine,
-        }))
+        let standing = town.standing(kind, value).await?;
+        ensure!(standing == expected, "{class}: {standing:?}");
     }
-
-    fn service(&self, name: &str) -> Result<Process> {
-        let config = self.folder.path().join(format!("{name}.toml"));
-        let codes = self.folder.path().join("codes").display().to_string();
-        let own = match name {
-            "identity" => format!(
-                "pepper = \"0123456789abcdef\"\n[service.identity.courier]\n\
-                 sms = {{ kind = \"file\", path = \"{codes}\" }}\nemail = {{ kind = \"file\", path = \"{codes}\" }}\n"
-            ),
-            _ => String::new(),
-        };
-        let text = format!(
-            "[service.{name}]\nplain = true\ndrain = \"2s\"\ncoordinators = [\"{}\"]\ndatabase = \"{}\"\n{own}",
-            self.site.participants,
-            database(self.folder.path(), name)
-        );
-        std::fs::write(&config, text)?;
-        let mut command = Command::new(&self.program);
-        command.args(["service", name, "--with-parent", "--config"]);
-        command.arg(&config).envs(self.machine.env());
-        Process::start(&mut command, &self.log(name))
-    }
-
-    /// Where an identifier stands, once identity answers.
-    async fn standing(
-        &self,
-        kind: IdentifierKind,
-        value: &str,
-    ) -> Result<(IdentifierStanding, Option<SystemTime>)> {
-        let channel = Endpoint::from_shared(format!("http://{}", self.site.callers))?;
-        let mut api = IdentifierServiceClient::new(channel.connect().await?);
-        let request = CheckIdentifierRequest {
-            kind: kind.into(),
-            value: value.to_owned(),
-        };
-        wait::until("identity to answer", async || {
-            match api.check_identifier(request.clone()).await {
-                Ok(answer) => {
-                    let answer = answer.into_inner();
-                    let until = answer.until_time.map(SystemTime::try_from).transpose()?;
-                    Ok(Some((answer.standing(), until)))
-                }
-                Err(status) if status.code() == Code::Unavailable => Ok(None),
-                Err(status) => Err(anyhow!("{status:?}")),
-            }
-        })
-        .await
-    }
-
-    /// Whether each identifier is held back until its day, and no longer.
-    async fn judge(&self, ends: &BTreeMap<SystemTime, Counts>, now: SystemTime) -> Result<()> {
-        for ((kind, value), (class, _)) in IDENTIFIERS.into_iter().zip(HELD_BACK) {
-            let end = ends.iter().find(|(_, ending)| ending.contains_key(class));
-            let (end, _) = end.context("its end")?;
-            let expected = if *end > now {
-                (IdentifierStanding::Quarantined, Some(*end))
-            } else {
-                (IdentifierStanding::Free, None)
-            };
-            let standing = self.standing(kind, value).await?;
-            ensure!(standing == expected, "{class}: {standing:?}");
-        }
-        Ok(())
-    }
-
-    fn log(&self, name: &str) -> PathBuf {
-        self.folder.path().join(format!("{name}.log"))
-    }
-
-    fn words(&self) -> String {
-        let services = ["store", "identity"].map(|name| std::fs::read_to_string(self.log(name)));
-        services.into_iter().flatten().collect::<String>() + &self.site.words()
-    }
+    Ok(())
 }
 
 /// What ends when, by class: with the day, in that zone, that the calendar gives.
@@ -266,7 +167,7 @@ async fn years(town: &Town, zone: &str) -> Result<()> {
         sleep(LOOKS).await;
         let (early, _) = ended(&caller, &name).await?;
         ensure!(early == so_far, "before {ending:?}: {early:?}");
-        town.judge(&ends, *end - BEFORE).await?;
+        judge(town, &ends, *end - BEFORE).await?;
         // Whoever is dead on the day does it when it lives again.
         if place == 2 {
             coordinator.kill()?;
@@ -292,7 +193,7 @@ async fn years(town: &Town, zone: &str) -> Result<()> {
         ensure!(late < BEFORE, "{ending:?} {late:?} late");
         let left = ORDERS_AND_ENTRIES - of_the_store(&so_far);
         ensure!(held(folder, &name).await? == left, "the store's file");
-        town.judge(&ends, *end + AFTER).await?;
+        judge(town, &ends, *end + AFTER).await?;
     }
     let closed = |it: &Deletion| Ok(it.close_time.is_some() && it.obligations.is_empty());
     caller

@@ -220,7 +220,8 @@ pub struct Order {
     pub devices: Vec<DeviceTask>,
     /// On `act`: what is to be kept under law, and how long. Nothing else may be.
     pub retention: Vec<RetentionRule>,
-    /// On `expire`: whatever ends by then is to be erased, if it has ended by the participant's clock as well.
+    /// On `expire`: whatever ends by then is to be erased; see [`crate::seal::ended_by`]. On an `act` that is repeated after a
+    /// restore: what ends later is kept, though it may have ended by now; see [`crate::seal::erased_at`].
     pub ended_by: Option<SystemTime>,
     /// For agents, on `act`: how long a device that is away is waited for at most, if the policy says so.
     pub horizon: Option<Duration>,

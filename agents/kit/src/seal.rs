@@ -28,10 +28,13 @@ pub const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS standing (account TEXT PRIMARY KEY, generation BIGINT NOT NULL CHECK (generation >= 1), \
         word TEXT NOT NULL CHECK (word IN ('ACTIVE', 'FROZEN', 'MEMORIALIZED')))";
 
-/// Why an expiry is put off: by this participant's clock nothing has ended.
+/// Why an expiry is put off: by this participant's clock nothing has ended yet.
 const NOT_ENDED_HERE: &str = "NOT_ENDED_HERE";
-/// A clock that is further behind is looked at again meanwhile.
-const EARLY_MAX: Duration = Duration::from_secs(60 * 60);
+/// How far two clocks may be apart that somebody looks after: so long an expiry waits for the other.
+const CLOCK_BEHIND_MAX: Duration = Duration::from_secs(5 * 60);
+/// `REFUSED`: this participant's clock is behind the coordinator's by more than that, or the coordinator's is ahead. Which of them is
+/// wrong only a person can tell, and neither alone may keep a record or erase it.
+pub const CLOCK_BEHIND: &str = "CLOCK_BEHIND";
 
 /// What the driver calls it.
 const SQLITE: &str = "SQLite";
@@ -337,21 +340,31 @@ pub fn expired(counts: impl IntoIterator<Item = (String, u64)>, retained: Vec<Re
     done
 }
 
-/// By when what is kept has ended, for an expiry that came at `now`: by both clocks, so that neither alone erases what law still
-/// keeps. `Err` is the answer while the coordinator's is ahead.
+/// By when what is kept has ended, for an expiry that came at `now`: the coordinator's day decides. `Err` is the answer while
+/// its clock is ahead of this one: for a little while the command waits, and beyond that it is refused, so that it is seen.
 pub fn ended_by(order: &Order, now: SystemTime) -> Result<SystemTime, Answer> {
     let Some(ended_by) = order.ended_by else {
         return Err(refused(COMMAND_MALFORMED, "an expiry says what has ended"));
     };
     match ended_by.duration_since(now) {
+        Ok(early) if early > CLOCK_BEHIND_MAX => Err(refused(
+            CLOCK_BEHIND,
+            "this clock is behind the coordinator's: set it right, then ask again",
+        )),
         Ok(early) if !early.is_zero() => Err(Answer::Deferred(Deferred {
-            retry_after: early.min(EARLY_MAX),
+            retry_after: early,
             reason: NOT_ENDED_HERE.to_owned(),
             done: 0,
             total: 0,
         })),
         Ok(_) | Err(_) => Ok(ended_by),
     }
+}
+
+/// The time at which an erasure that came at `now` looks what has ended: where it is repeated after a restore, the time that it was
+/// asked for before, so that it ends nothing that is still kept.
+pub fn erased_at(order: &Order, now: SystemTime) -> SystemTime {
+    order.ended_by.map_or(now, |ended_by| ended_by.min(now))
 }
 
 impl Begun {
@@ -678,6 +691,35 @@ mod tests {
             assert_eq!(deletion_of(command), None, "{command}");
         }
         assert_eq!(deletion_of("deletions/d1/commands/1-seal-x"), Some("d1"));
+    }
+
+    #[test]
+    fn an_expiry_waits_for_a_clock_that_is_a_little_behind_and_refuses_by_one_that_is_wrong() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_900_000_000);
+        let asked = |ended_by| Order {
+            ended_by,
+            ..order("2-expire-x")
+        };
+        let said = |time| ended_by(&asked(Some(time)), now);
+        for ended_by in [now, now - Duration::from_secs(9_999)] {
+            assert_eq!(said(ended_by), Ok(ended_by));
+        }
+        let soon = Duration::from_secs(299);
+        let Err(Answer::Deferred(deferred)) = said(now + soon) else {
+            panic!("not put off");
+        };
+        assert_eq!(deferred.retry_after, soon);
+        let Err(Answer::Refused { reason, .. }) = said(now + Duration::from_secs(301)) else {
+            panic!("not refused");
+        };
+        assert_eq!(reason, CLOCK_BEHIND);
+        let unsaid = ended_by(&asked(None), now);
+        assert!(matches!(unsaid, Err(Answer::Refused { .. })));
+        // A repeated erasure ends what had ended, and no clock makes that later than now.
+        let repeated = asked(Some(now - soon));
+        assert_eq!(erased_at(&repeated, now), now - soon);
+        assert_eq!(erased_at(&asked(None), now), now);
+        assert_eq!(erased_at(&asked(Some(now + soon)), now), now);
     }
 
     #[test]

@@ -552,6 +552,8 @@ pub(crate) fn possession(answer: Result<Vec<u8>, NotInHand>) -> pb::reply::Answe
 
 #[cfg(test)]
 mod tests {
+    use prost_types::Timestamp;
+
     use super::*;
     use crate::participant::{DeviceDuty, DeviceTask};
 
@@ -572,6 +574,32 @@ mod tests {
                 orders: Vec::new(),
             }],
         }
+    }
+
+    /// A rule of an erasure that is repeated.
+    fn again() -> pb::RetentionRule {
+        pb::RetentionRule {
+            class: "quarantined_phone".to_owned(),
+            legal_basis: "a law".to_owned(),
+            from: pb::StartingPoint::Erasure.into(),
+            period: Some(pb::retention_rule::Period::Days(30)),
+            time_zone: "UTC".to_owned(),
+            until_time: Some(Timestamp {
+                seconds: 1_900_000_000,
+                nanos: 0,
+            }),
+        }
+    }
+
+    #[test]
+    fn a_repeated_erasure_says_when_what_it_holds_back_ends() {
+        let mut command = pb::Command {
+            retention: vec![again()],
+            ..command()
+        };
+        let (_, order) = order(&mut command, "notes").unwrap();
+        let until = std::time::UNIX_EPOCH + Duration::from_secs(1_900_000_000);
+        assert_eq!(order.retention[0].until, Some(until));
     }
 
     #[test]
@@ -597,12 +625,18 @@ mod tests {
 
     #[test]
     fn what_is_empty_zero_unknown_or_somebody_elses_is_never_an_order() {
-        let spoilt: [(&str, Spoil); 19] = [
+        let spoilt: [(&str, Spoil); 20] = [
             ("a horizon before now", |command| {
                 command.device_horizon = Some(prost_types::Duration {
                     seconds: -1,
                     nanos: 0,
                 });
+            }),
+            ("an end for what isn't counted from the erasure", |c| {
+                c.retention = vec![pb::RetentionRule {
+                    from: pb::StartingPoint::Completion.into(),
+                    ..again()
+                }];
             }),
             ("verb unspecified", |c| c.verb = 0),
             ("verb unknown", |c| c.verb = 99),

@@ -89,13 +89,15 @@ pub enum Stage {
 pub struct Heard {
     pub verdict: Verdict,
     pub deletion: DeletionId,
+    /// The round that the deletion was in when this was judged.
+    pub round: u16,
     /// Whoever says in it that something is kept under law.
     pub keeps: Mask,
 }
 
 impl Heard {
     /// What is to be made durable of a deletion with this plan.
-    pub fn new(verdict: Verdict, deletion: DeletionId, plan: &Plan) -> Self {
+    pub fn new(verdict: Verdict, deletion: &Deletion, plan: &Plan) -> Self {
         let receipt = match &verdict {
             Verdict::Settle(receipt) | Verdict::Residue { probe: receipt, .. } => Some(receipt),
             Verdict::Progress(_)
@@ -106,7 +108,8 @@ impl Heard {
         Self {
             keeps: obligation::keepers(plan, receipt),
             verdict,
-            deletion,
+            deletion: deletion.id,
+            round: deletion.round,
         }
     }
 }
@@ -444,7 +447,7 @@ impl Board {
             }
             Verdict::NeedsPerson(leg) => (*leg, Stage::Settling),
             Verdict::Compare(_) => {
-                return Ok(Some(Heard::new(verdict, name.deletion, &entry.plan)));
+                return Ok(Some(Heard::new(verdict, &entry.deletion, &entry.plan)));
             }
         };
         if entry.deletion.done.has(leg) {
@@ -478,7 +481,7 @@ impl Board {
         self.desks
             .defer(sender, was_deferred, stage == Stage::Deferred);
         let keep = !matches!(verdict, Verdict::Progress(_) | Verdict::Defer(..));
-        Ok(keep.then(|| Heard::new(verdict, name.deletion, &entry.plan)))
+        Ok(keep.then(|| Heard::new(verdict, &entry.deletion, &entry.plan)))
     }
 
     /// What the deletion would be after these legs are settled, if that moves it.
@@ -598,7 +601,7 @@ impl Entry {
         progress.due = Some(sending.now + sending.retry.after(progress.attempt, rand::random()));
         let name = CommandName {
             deletion: self.deletion.id,
-            round: self.deletion.round,
+            round: self.deletion.round_of(index, leg.verb),
             verb: leg.verb,
             participant: leg.participant.clone(),
         };
@@ -633,9 +636,9 @@ impl Entry {
             },
             ended_by_time: self
                 .deletion
-                .attention_at
+                .asked_of(index)
                 .filter(|_| leg.verb == Verb::Expire)
-                .map(crate::wire::timestamp),
+                .map(|asked| crate::wire::timestamp(asked.by)),
             devices,
         })
     }

@@ -1,13 +1,14 @@
 //! What law still keeps of a purged account: looked up in the receipts when the deletion wants attention, decided, and turned like
 //! anything else. Whoever is then asked stands on the board like everybody who owes something.
 
-use farewell_core::policy::retention::StartingPoint;
-use farewell_core::{Deletion, Event, ParticipantId, Plan, obligation};
+use farewell_core::policy::retention::{Class, StartingPoint};
+use farewell_core::{Deletion, ParticipantId, Plan, Time, obligation};
 use farewell_ledger::Turned;
 use farewell_proto::participant::v1 as wire;
 
 use crate::center::Center;
 use crate::steward::{self, NotTurned};
+use crate::wire::timestamp;
 
 /// Looks at the receipts, and has those asked who keep what has ended; waits for the next end, or closes the deletion, if nothing
 /// has.
@@ -18,18 +19,9 @@ pub async fn oblige(
 ) -> Result<Turned, NotTurned> {
     // Read after the deletion: what is done has its receipt among these.
     let receipts = center.ledger.receipts(deletion.id).await?;
-    let owed = obligation::of(plan, &receipts)?;
     let recycled = obligation::recycled(deletion, plan, &receipts)?;
     let now = center.clock.now();
-    let ended = obligation::ended(&owed, now);
-    let event = if ended.is_empty() {
-        Event::Kept {
-            owing: obligation::owing(&owed),
-            next: obligation::next(&owed),
-        }
-    } else {
-        Event::Ended(ended)
-    };
+    let event = obligation::look(deletion, plan, &receipts, now)?;
     let mut turn = steward::decide(deletion, plan, &event, now)?;
     turn.recycled = recycled.into_iter().map(|kind| (kind, now)).collect();
     steward::write(center, turn, true).await
@@ -37,25 +29,33 @@ pub async fn oblige(
 
 /// What a participant is told to keep.
 pub fn rules(plan: &Plan, participant: &ParticipantId) -> Vec<wire::RetentionRule> {
+    let classes = plan.retention().of(participant);
+    classes
+        .map(|(name, class)| rule(plan, (name, class), None))
+        .collect()
+}
+
+/// One class as a participant is told of it; `until`: what is counted from the erasure ends then, whenever that is.
+pub fn rule(
+    plan: &Plan,
+    (name, class): (&str, &Class),
+    until: Option<Time>,
+) -> wire::RetentionRule {
     use farewell_core::calendar::Unit;
     use wire::retention_rule::Period;
 
-    let classes = plan.retention().of(participant);
-    classes
-        .map(|(name, class)| {
-            let count = u32::from(class.period.count());
-            wire::RetentionRule {
-                class: name.to_owned(),
-                legal_basis: class.legal_basis.clone(),
-                from: starting_point(class.from).into(),
-                time_zone: plan.policy().time_zone.name().to_owned(),
-                period: Some(match class.period.unit() {
-                    Unit::Months => Period::Months(count),
-                    Unit::Days | Unit::WorkingDays => Period::Days(count),
-                }),
-            }
-        })
-        .collect()
+    let count = u32::from(class.period.count());
+    wire::RetentionRule {
+        class: name.to_owned(),
+        legal_basis: class.legal_basis.clone(),
+        from: starting_point(class.from).into(),
+        time_zone: plan.policy().time_zone.name().to_owned(),
+        period: Some(match class.period.unit() {
+            Unit::Months => Period::Months(count),
+            Unit::Days | Unit::WorkingDays => Period::Days(count),
+        }),
+        until_time: until.map(timestamp),
+    }
 }
 
 const fn starting_point(from: StartingPoint) -> wire::StartingPoint {

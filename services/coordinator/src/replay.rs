@@ -1,4 +1,4 @@
-//! Erases again, at one participant, what was purged: it was restored from a backup, and holds what had gone.
+//! Does again, at one participant, what was done to what is purged: it was restored from a backup, and holds what had gone.
 //!
 //! Nothing here is on the board, as nothing of a purged deletion is owed. A command takes its room in the participant's window
 //! like any other, and its answer is heard here before the board is asked. What was done is appended to the ledger before
@@ -11,7 +11,7 @@ use std::time::Duration;
 use farewell_core::replay::{self, Said};
 use farewell_core::report::Answer;
 use farewell_core::{
-    AccountId, CommandName, Deletion, DeletionId, ParticipantId, Plan, Reason, Verb,
+    AccountId, CommandName, Deletion, DeletionId, ParticipantId, Plan, Reason, Time, Verb,
 };
 use farewell_ledger::Owed;
 use farewell_proto::participant::v1 as wire;
@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::board::{self, SessionId};
 use crate::center::Center;
-use crate::obligation::rules;
+use crate::obligation::rule;
 use crate::wire::{timestamp, verb_to_wire};
 
 /// Answers to one command that may wait: it has arrived, it is being worked on, it is done.
@@ -104,10 +104,18 @@ impl From<farewell_ledger::Error> for Broken {
     }
 }
 
-/// Has one purged deletion erased, and looked for, once more.
+/// What is said with the commands of one deletion.
+struct Terms {
+    retention: Vec<wire::RetentionRule>,
+    ended_by: Option<Time>,
+}
+
+/// Has one purged deletion erased, ended and looked for once more, as far as that was done after `since`. `None`: nothing of it
+/// was.
 pub async fn once(
     center: &Center,
     participant: &ParticipantId,
+    since: Time,
     id: DeletionId,
 ) -> Result<Option<Again>, Broken> {
     let Some(owed) = center.ledger.get(&[id]).await?.pop() else {
@@ -116,23 +124,37 @@ pub async fn once(
     let Some(plan) = center.plans.get(owed.deletion.policy_version) else {
         return Ok(None);
     };
-    let counts = match ask(center, participant, Verb::Erase, &owed, &plan).await? {
-        Ok(evidence) => evidence.counts,
-        Err(again) => return Ok(Some(again)),
-    };
-    if plan.find(participant, Verb::Probe).is_none() {
-        let left = BTreeMap::new();
-        return Ok(Some(Again::Done { counts, left }));
+    // Read after the deletion: what is done has its receipt among these.
+    let receipts = center.ledger.receipts(id).await?;
+    let verbs = replay::verbs(&owed.deletion, &plan, participant, since, &receipts);
+    if verbs.is_empty() {
+        return Ok(None);
     }
-    let found = match ask(center, participant, Verb::Probe, &owed, &plan).await? {
-        Ok(evidence) => evidence,
-        Err(again) => return Ok(Some(again)),
+    let rules = match replay::rules(&plan, participant, &receipts) {
+        Ok(rules) => rules,
+        Err(refusal) => return Ok(Some(Again::Refused(refusal.reason.word().to_owned()))),
     };
-    let left = if replay::is_clean(&found) {
-        BTreeMap::new()
-    } else {
-        found.counts
+    let terms = Terms {
+        retention: rules
+            .into_iter()
+            .map(|kept| rule(&plan, (kept.name, kept.class), kept.until))
+            .collect(),
+        ended_by: replay::ended_by(&owed.deletion, &plan, participant, &receipts),
     };
+    let (mut counts, mut left) = (BTreeMap::<String, i64>::new(), BTreeMap::new());
+    for verb in verbs {
+        let found = match ask(center, participant, verb, (&owed, &plan), &terms).await? {
+            Ok(evidence) => evidence,
+            Err(again) => return Ok(Some(again)),
+        };
+        if verb != Verb::Probe {
+            for (category, count) in found.counts {
+                *counts.entry(category).or_default() += count;
+            }
+        } else if !replay::is_clean(&found) {
+            left = found.counts;
+        }
+    }
     Ok(Some(Again::Done { counts, left }))
 }
 
@@ -141,8 +163,8 @@ async fn ask(
     center: &Center,
     participant: &ParticipantId,
     verb: Verb,
-    owed: &Owed,
-    plan: &Plan,
+    (owed, plan): (&Owed, &Plan),
+    terms: &Terms,
 ) -> Result<Result<farewell_core::receipt::Evidence, Again>, Broken> {
     let deletion = &owed.deletion;
     let kept = center.ledger.replays(deletion.id).await?;
@@ -159,11 +181,12 @@ async fn ask(
     };
     center.replays.lock().insert(open.name.clone(), sender);
     for _ in 0..SENDS_MAX {
-        let command = command(center, &name, deletion, plan, roster);
+        let command = command(center, &name, (deletion, plan), roster, terms);
         let Some(session) = send(center, participant, command).await else {
             return Err(Broken::Away);
         };
-        let said = hear(&mut answers, &name, deletion, plan, roster).await;
+        let when = (terms.ended_by, center.clock.now());
+        let said = hear(&mut answers, &name, (deletion, plan), roster, when).await;
         center.board().give_back(participant, session);
         center.wake.notify_one();
         return Ok(match said {
@@ -187,15 +210,15 @@ async fn ask(
 async fn hear(
     answers: &mut mpsc::Receiver<(AccountId, Answer)>,
     name: &CommandName,
-    deletion: &Deletion,
-    plan: &Plan,
+    whose: (&Deletion, &Plan),
     roster: &[farewell_core::device::Device],
+    when: (Option<Time>, Time),
 ) -> Option<Result<Said, Reason>> {
     loop {
         let (account, answer) = timeout_at(Instant::now() + ANSWER_WAIT, answers.recv())
             .await
             .ok()??;
-        match replay::judge(name, &account, &answer, deletion, plan, roster) {
+        match replay::judge(name, &account, &answer, whose, roster, when) {
             Ok(Said::Waits) => {}
             said => return Some(said),
         }
@@ -222,9 +245,9 @@ async fn send(
 fn command(
     center: &Center,
     name: &CommandName,
-    deletion: &Deletion,
-    plan: &Plan,
+    (deletion, plan): (&Deletion, &Plan),
     roster: &[farewell_core::device::Device],
+    terms: &Terms,
 ) -> wire::Command {
     let devices = if name.verb == Verb::Erase {
         center.orders.tasks(roster, name, deletion, plan)
@@ -240,16 +263,15 @@ fn command(
         device_horizon: (!devices.is_empty())
             .then(|| plan.policy().devices.horizon.try_into().ok())
             .flatten(),
-        // What law keeps is kept once more, from a backup as from the original: but for what would be counted from this second
-        // erasure, and so be kept longer than the certificate says.
         retention: if name.verb == Verb::Erase {
-            let mut rules = rules(plan, &name.participant);
-            rules.retain(|rule| rule.from() != wire::StartingPoint::Erasure);
-            rules
+            terms.retention.clone()
         } else {
             Vec::new()
         },
-        ended_by_time: None,
+        ended_by_time: terms
+            .ended_by
+            .filter(|_| name.verb.destructive())
+            .map(timestamp),
         devices,
     }
 }

@@ -304,6 +304,7 @@ impl Session {
         let sender = (self.lines.words.clone(), command);
         Some(SettleJob {
             deletion: heard.deletion,
+            round: heard.round,
             keeps: heard.keeps,
             work,
             sender,
@@ -344,7 +345,7 @@ impl Session {
         let verdict = judged?;
         let ours = self.center.board().owns(name.deletion);
         // Another coordinator's deletion is settled by its owner, who asks on its own stream.
-        Ok(ours.then(|| Heard::new(verdict, name.deletion, &plan)))
+        Ok(ours.then(|| Heard::new(verdict, &stored.deletion, &plan)))
     }
 
     async fn refuse(

@@ -191,7 +191,7 @@ const fn note(event: &Event) -> &'static str {
         Event::Release => "RELEASED",
         Event::Retry(_) => "LEG_RETRIED",
         Event::Kept { .. } => "KEPT_UNDER_LAW",
-        Event::Ended(_) => "RETENTION_ENDED",
+        Event::Ended { .. } => "RETENTION_ENDED",
         Event::Recounted => "DEADLINE_RECOUNTED",
         Event::Raised => "RAISED",
         Event::Extended(_) => "DEADLINE_EXTENDED",

@@ -60,7 +60,7 @@ async fn carry(center: &Center, deletion: &Deletion, due: Notices, now: Time) ->
     for notice in due.iter() {
         let skipped = matches!(notice, Notice::Reminder(_)) && latest != Some(notice);
         if !notice.for_person() {
-            tracing::warn!(target: "farewell::alarm", deletion = %deletion.id, deadline = %deletion.deadline, "OVERDUE_SOON");
+            tracing::warn!(target: "farewell::alarm", deletion = %deletion.id, deadline = %deletion.deadline, "{}", notice.word());
         } else if !skipped && !ask(center, deletion, notice).await {
             if !given_up(deletion, now) {
                 continue;
@@ -189,6 +189,6 @@ const fn kind(notice: Notice) -> wire::NoticeKind {
         Notice::Denied => wire::NoticeKind::Denied,
         Notice::Expired => wire::NoticeKind::Expired,
         // Nobody asks identity to tell that.
-        Notice::OverdueSoon => wire::NoticeKind::Unspecified,
+        Notice::OverdueSoon | Notice::ExpiryOverdue => wire::NoticeKind::Unspecified,
     }
 }

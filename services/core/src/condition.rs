@@ -18,8 +18,9 @@ pub enum Kind {
 }
 
 /// The words of the conditions that are not a blocker's code.
-pub const REASONS: [&str; 8] = [
+pub const REASONS: [&str; 9] = [
     "LEGAL_HOLD",
+    "RETENTION_HELD",
     "EVIDENCE_CONFLICT",
     "RESIDUE_AGAIN",
     "LEG_REFUSED",
@@ -74,14 +75,23 @@ pub fn of(
             blocker: None,
         });
     };
-    if deletion.held && !deletion.state.terminal() {
-        say(Kind::Held, "LEGAL_HOLD", "", deletion.requested_at);
+    if deletion.held && (!deletion.state.terminal() || deletion.keeps()) {
+        let hold = deletion.rare.holds.last();
+        let since = hold.map_or(deletion.requested_at, |hold| hold.placed);
+        let reason = if deletion.keeps() {
+            "RETENTION_HELD"
+        } else {
+            "LEGAL_HOLD"
+        };
+        say(Kind::Held, reason, "", since);
     }
     // Shown after the purge too: what the certificate says is then disputed.
     if deletion.conflicts > 0 {
         say(Kind::Conflict, "EVIDENCE_CONFLICT", "", phase_start);
     }
     let owed_since = deletion.owed_since(plan);
+    // After the purge each is asked for itself: what others answer is no progress of its own.
+    let progress_at = progress_at.filter(|_| !deletion.keeps());
     let since = owed_since.max(progress_at.unwrap_or(deletion.requested_at));
     let patient = now.since(since) < plan.policy().stalled_after;
     let who = |leg: LegIndex| plan.leg(leg).map_or("", |leg| leg.participant.as_str());

@@ -52,11 +52,12 @@ pub struct Deletion {
     pub refused: Mask,
     /// Expiries ([`Plan::expires`]) of those who said that they keep something under law.
     pub retains: Mask,
-    /// Those of them that are asked for in this round, because something has ended. Empty before the purge.
+    /// Those of them that are asked for, because something has ended: until their answers are on record. Empty before the
+    /// purge.
     pub expiring: Mask,
     /// What stops the deletion, as last asked.
     pub blockers: Vec<Blocker>,
-    /// A legal hold.
+    /// A legal hold stands.
     pub held: bool,
     /// Contradictions in evidence that nobody has looked at.
     pub conflicts: u32,
@@ -187,17 +188,17 @@ pub enum Event {
     Contradicted,
     /// A person has compared the evidence: the kept receipts stand.
     Resolved,
-    /// A legal hold is placed: nothing irreversible goes on.
+    /// A legal hold is placed: nothing irreversible goes on; after the purge, nothing ends that is kept.
     Hold,
     /// The legal hold is released.
     Release,
     /// A person has cleared the cause of a refusal: the leg is asked again.
     Retry(LegIndex),
-    /// What the receipts say that is still kept after the purge: by whom, and when something of it ends; nobody and never once
-    /// everything has ended. See [`crate::obligation`].
+    /// What the receipts say that is still kept after the purge: by whom, and when something of it ends that nobody is being
+    /// asked for; nobody and never once everything has ended. See [`crate::obligation`].
     Kept { owing: Mask, next: Option<Time> },
-    /// Something has ended that these keep: they are asked to erase it.
-    Ended(Mask),
+    /// Something has ended that these keep: they are asked to erase it. `next`: when something ends that others keep.
+    Ended { legs: Mask, next: Option<Time> },
     /// Public holidays were published: the deadline is another by the calendar of today ([`Deletion::due_again`]).
     Recounted,
     /// A person with that right moves the deadline, once, for a reason that the owner is told.
@@ -344,7 +345,7 @@ impl Deletion {
             return Mask::EMPTY;
         }
         if matches!(before.state, State::Purged { .. }) {
-            return self.expiring;
+            return self.expiring & !before.expiring;
         }
         (plan.erases() & !self.done) | plan.probes()
     }
@@ -407,18 +408,11 @@ impl Deletion {
         }
     }
 
-    /// Whether it is purged and something is still kept under law, or nobody has looked yet.
-    pub(crate) const fn keeps(&self) -> bool {
-        matches!(self.state, State::Purged { .. }) && self.closed_at.is_none()
-    }
-
     /// Since when somebody owes what is owed now, as far as it is on record.
     pub(crate) fn owed_since(&self, plan: &Plan) -> Time {
         let start = self.phase_start(plan);
-        match self.attention_at {
-            Some(ended) if !self.expiring.is_empty() => start.max(ended),
-            _ => start,
-        }
+        self.outstanding_since()
+            .map_or(start, |ended| start.max(ended))
     }
 
     /// Since when the deletion has been in this phase, as far as it is on record.

@@ -35,6 +35,9 @@ pub enum Duty {
 
 /// The next duty.
 pub fn next(deletion: &Deletion, plan: &Plan, now: Time) -> Duty {
+    if deletion.keeps() {
+        return of_what_is_kept(deletion, plan, now);
+    }
     let owed = deletion.owes(plan);
     if !owed.is_empty() {
         return Duty::Send(owed);
@@ -78,17 +81,26 @@ pub fn next(deletion: &Deletion, plan: &Plan, now: Time) -> Duty {
                 Duty::NeedsPerson
             }
         }
-        State::Purged { .. } if deletion.keeps() => {
-            if deletion.refusals(plan).is_empty() {
-                wait_or(deletion, now, Duty::Oblige)
-            } else {
-                Duty::NeedsPerson
-            }
-        }
         State::Revoked { .. }
         | State::Denied { .. }
         | State::Expired { .. }
         | State::Purged { .. } => Duty::Nothing,
+    }
+}
+
+/// After the purge: what has ended is asked for on its day, whoever else still owes an answer.
+fn of_what_is_kept(deletion: &Deletion, plan: &Plan, now: Time) -> Duty {
+    let due = deletion.looks_at().filter(|at| *at <= now);
+    if !deletion.answered().is_empty() || (due.is_some() && !deletion.held) {
+        return Duty::Oblige;
+    }
+    let owed = deletion.owes(plan);
+    if !owed.is_empty() {
+        return Duty::Send(owed);
+    }
+    match deletion.looks_at() {
+        Some(at) if at > now && deletion.refusals(plan).is_empty() => Duty::Wait(at),
+        _ => Duty::NeedsPerson,
     }
 }
 

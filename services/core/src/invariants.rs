@@ -109,7 +109,7 @@ impl Invariant {
             Self::S16 => "what is unknown is never an acknowledgement",
             Self::S17 => "empty, zero or missing never deletes",
             Self::S22 => {
-                "under a legal hold nothing is purged and the point of no return is not passed"
+                "under a legal hold nothing is purged, the point of no return is not passed, and nothing ends that law keeps"
             }
             Self::S23 => "evidence that contradicts itself blocks",
             Self::S24 => {

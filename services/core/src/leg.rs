@@ -57,8 +57,23 @@ impl Verb {
 }
 
 /// A leg's place in its plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
 pub struct LegIndex(u8);
+
+impl From<LegIndex> for u8 {
+    fn from(leg: LegIndex) -> Self {
+        leg.0
+    }
+}
+
+impl TryFrom<u8> for LegIndex {
+    type Error = &'static str;
+
+    fn try_from(place: u8) -> Result<Self, Self::Error> {
+        Self::new(place.into()).ok_or("no plan has so many legs")
+    }
+}
 
 impl LegIndex {
     /// The leg at this place; `None` past [`LEGS_MAX`].

@@ -16,6 +16,7 @@ pub mod blocker;
 pub mod calendar;
 pub mod certificate;
 pub mod condition;
+pub mod custody;
 pub mod deletion;
 pub mod device;
 pub mod duty;

@@ -43,11 +43,13 @@ pub enum Notice {
     Expired,
     /// For operators: the deadline is near.
     OverdueSoon,
+    /// For operators: something has ended that law kept, and its custodian has not erased it.
+    ExpiryOverdue,
 }
 
 impl Notice {
     /// Every kind but reminders.
-    const PLAIN: [Self; 10] = [
+    const PLAIN: [Self; 11] = [
         Self::Waiting,
         Self::Sealed,
         Self::Blocked,
@@ -58,6 +60,7 @@ impl Notice {
         Self::Denied,
         Self::Expired,
         Self::OverdueSoon,
+        Self::ExpiryOverdue,
     ];
 
     /// Every notice that there can be.
@@ -80,6 +83,7 @@ impl Notice {
             Self::Denied => "DENIED",
             Self::Expired => "EXPIRED",
             Self::OverdueSoon => "OVERDUE_SOON",
+            Self::ExpiryOverdue => "EXPIRY_OVERDUE",
         }
     }
 
@@ -94,7 +98,7 @@ impl Notice {
 
     /// Whether the person hears of it, and not only operators.
     pub const fn for_person(self) -> bool {
-        !matches!(self, Self::OverdueSoon)
+        !matches!(self, Self::OverdueSoon | Self::ExpiryOverdue)
     }
 
     const fn bit(self) -> u32 {
@@ -109,6 +113,7 @@ impl Notice {
             Self::Denied => 7,
             Self::Expired => 8,
             Self::OverdueSoon => 9,
+            Self::ExpiryOverdue => 10,
             Self::Reminder(place) => REMINDER_BASE + place,
         };
         1 << (place % 32)
@@ -201,6 +206,10 @@ pub fn due(deletion: &Deletion, plan: &Plan, now: Time) -> Notices {
     }
     if live && now < deletion.deadline && now >= deletion.deadline.before(policy.deadline_warning) {
         due.push(Notice::OverdueSoon);
+    }
+    let waited = deletion.outstanding_since().map(|at| now.since(at));
+    if waited.is_some_and(|waited| waited >= policy.stalled_after) && !deletion.held {
+        due.push(Notice::ExpiryOverdue);
     }
     due.retain(|notice| !told.has(*notice));
     due.into_iter().collect()

@@ -2,12 +2,16 @@
 //!
 //! Obligations have no rows. They follow from receipts: what a participant said last that it keeps. A purged deletion stays open
 //! while there are any; when something ends, its participant gets a command to erase it, and what it answers is the evidence.
+//! Nobody waits for anybody else: who doesn't answer, or won't, is shown, and the others' records end on their day.
+//!
+//! Under a legal hold nothing ends. What would have ended meanwhile ends with the hold, and addenda say from when to when it
+//! stood. A hold is for records: a name or a number that was held back is free on its own day, and only its hash stays.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::deletion::Deletion;
+use crate::deletion::{Deletion, Event, State};
 use crate::leg::{LegIndex, Mask, Verb};
 use crate::plan::Plan;
 use crate::policy::retention::Identifier;
@@ -85,23 +89,39 @@ pub fn owing(obligations: &[Obligation]) -> Mask {
     obligations.iter().map(|owed| owed.leg).collect()
 }
 
-/// When something ends next.
-pub fn next(obligations: &[Obligation]) -> Option<Time> {
-    obligations.iter().map(|owed| owed.kept.ends_next()).min()
+/// What follows from the receipts at `now`: [`Event::Ended`] if something has ended that nobody is asked for, and nothing holds
+/// it; otherwise [`Event::Kept`]. Answers are put on record first.
+///
+/// Errors: as [`of`].
+pub fn look(
+    deletion: &Deletion,
+    plan: &Plan,
+    receipts: &[Kept],
+    now: Time,
+) -> Result<Event, Refusal> {
+    let owed = of(plan, receipts)?;
+    let ends = |but: Mask| {
+        let others = owed.iter().filter(move |owed| !but.has(owed.leg));
+        others.map(|owed| owed.kept.ends_next()).min()
+    };
+    let asked = deletion.outstanding();
+    let over = |owed: &&Obligation| owed.kept.ends_next() <= now && !asked.has(owed.leg);
+    let ended: Mask = owed.iter().filter(over).map(|owed| owed.leg).collect();
+    Ok(if deletion.may_ask(ended, now) {
+        Event::Ended {
+            legs: ended,
+            next: ends(asked | ended),
+        }
+    } else {
+        Event::Kept {
+            owing: owing(&owed) | asked,
+            next: ends(asked),
+        }
+    })
 }
 
-/// The expiries of what has ended by `now`.
-pub fn ended(obligations: &[Obligation], now: Time) -> Mask {
-    let over = |owed: &&Obligation| owed.kept.ends_next() <= now;
-    obligations
-        .iter()
-        .filter(over)
-        .map(|owed| owed.leg)
-        .collect()
-}
-
-/// Identifiers that nobody holds back any more since the expiries of the deletion's present round: each was until then, and is
-/// told once, as the round is decided on once.
+/// Identifiers that nobody holds back any more since the answers that are put on record now: each was until then, and is told
+/// once, as an answer is put on record once.
 ///
 /// Errors: as [`of`].
 pub fn recycled(
@@ -109,14 +129,16 @@ pub fn recycled(
     plan: &Plan,
     receipts: &[Kept],
 ) -> Result<Vec<Identifier>, Refusal> {
-    if deletion.expiring.is_empty() {
+    let answered = deletion.answered();
+    if answered.is_empty() {
         return Ok(Vec::new());
     }
+    let new = |receipt: &Receipt| {
+        answered.has(receipt.leg) && receipt.round == deletion.round_of(receipt.leg, Verb::Expire)
+    };
     let earlier: Vec<Kept> = receipts
         .iter()
-        .filter(|kept| {
-            kept.receipt.round < deletion.round || !deletion.expiring.has(kept.receipt.leg)
-        })
+        .filter(|kept| !new(&kept.receipt))
         .cloned()
         .collect();
     let held = |receipts: &[Kept]| -> Result<Vec<Identifier>, Refusal> {
@@ -156,26 +178,37 @@ struct Document<'a> {
     fingerprint: String,
 }
 
-/// The addenda to a certificate that say what became of what it says is retained, oldest first: each JSON text on one line, the
-/// same bytes each time.
+/// That nothing of what is kept ends while somebody in the right forbids it, or that it ends again.
+#[derive(Serialize)]
+struct Hold {
+    format: u32,
+    deletion: String,
+    hold_placed: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hold_released: Option<String>,
+}
+
+/// The addenda to a certificate that say what became of what it says is retained, with the time of each, oldest first: each JSON
+/// text on one line, the same bytes each time. A legal hold has one when it is placed and one when it is released.
 ///
 /// Errors: `EVIDENCE_CONFLICT` if kept evidence can't be read.
 pub fn addenda(
     deletion: &Deletion,
     plan: &Plan,
     receipts: &[Kept],
-) -> Result<Vec<String>, Refusal> {
+) -> Result<Vec<(Time, String)>, Refusal> {
+    let name = || format!("deletions/{}", deletion.id);
     let expiry = |kept: &&Kept| plan.expires().has(kept.receipt.leg);
     let mut expiries: Vec<_> = receipts.iter().filter(expiry).collect();
     expiries.sort_by_key(|kept| (kept.receipt.round, kept.receipt.leg));
-    let text = |kept: &Kept| -> Result<String, Refusal> {
+    let text = |kept: &Kept| -> Result<(Time, String), Refusal> {
         let receipt = &kept.receipt;
         let leg = plan.leg(receipt.leg).ok_or(Reason::EvidenceConflict)?;
         let evidence = receipt.read().map_err(|_| Reason::EvidenceConflict)?;
         let fingerprint = receipt.fingerprint.iter();
         let document = Document {
             format: FORMAT,
-            deletion: format!("deletions/{}", deletion.id),
+            deletion: name(),
             participant: leg.participant.as_str(),
             round: receipt.round,
             expired: evidence.counts,
@@ -183,9 +216,35 @@ pub fn addenda(
             recorded: kept.settled_at.to_string(),
             fingerprint: fingerprint.map(|byte| format!("{byte:02x}")).collect(),
         };
-        serde_json::to_string(&document).map_err(|_| Reason::EvidenceConflict.into())
+        Ok((kept.settled_at, json(&document)?))
     };
-    expiries.into_iter().map(text).collect()
+    let mut addenda = expiries
+        .into_iter()
+        .map(text)
+        .collect::<Result<Vec<_>, _>>()?;
+    for hold in &deletion.rare.holds {
+        let told = [
+            Some((hold.placed, None)),
+            hold.released.map(|at| (at, Some(at))),
+        ];
+        // What stood before the purge is none of the certificate's.
+        let after = matches!(deletion.state, State::Purged { at, .. } if at <= hold.placed);
+        for (at, released) in told.into_iter().flatten().filter(|_| after) {
+            let document = Hold {
+                format: FORMAT,
+                deletion: name(),
+                hold_placed: hold.placed.to_string(),
+                hold_released: released.map(|at| at.to_string()),
+            };
+            addenda.push((at, json(&document)?));
+        }
+    }
+    addenda.sort_by_key(|(at, _)| *at);
+    Ok(addenda)
+}
+
+fn json(document: &impl Serialize) -> Result<String, Refusal> {
+    serde_json::to_string(document).map_err(|_| Reason::EvidenceConflict.into())
 }
 
 #[cfg(test)]

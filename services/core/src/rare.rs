@@ -2,11 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::custody::Custody;
 use crate::notice::Notices;
 use crate::time::Time;
 
 /// Words of reasons that an overdue deletion keeps.
 pub const OVERDUE_REASONS_MAX: usize = 32;
+
+/// Legal holds that one deletion can have had: each leaves a trace for ever.
+pub const HOLDS_MAX: usize = 64;
 
 /// See the module. Acknowledgements never change it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +28,21 @@ pub struct Rare {
     /// The deadline has passed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overdue: Option<Overdue>,
+    /// Legal holds, oldest first; the last may stand.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<Hold>,
+    /// What is known of those who keep something after the purge; `None` until somebody has looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub custody: Option<Custody>,
+}
+
+/// A legal hold. For whom and why stands with whoever placed it: a text here might name a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    pub placed: Time,
+    /// `None`: it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released: Option<Time>,
 }
 
 /// A number or an address of the account was changed a short time ago: whoever gets codes there may not be the owner.

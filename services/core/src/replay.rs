@@ -1,8 +1,12 @@
-//! Erasing again what was purged: at a participant that was restored from a backup, and holds what had gone.
+//! Doing again what was done: at a participant that was restored from a backup, and holds what had gone.
+//!
+//! A replay brings a participant to where it was, and no further: what was purged since the backup is erased once more, what had
+//! ended since is ended, and what was kept is kept until its own day. The ends are those that the receipts say, so that no
+//! period begins anew; what has ended since anybody was last asked, also under a legal hold, is left to its own command.
 //!
 //! A purge is final and stays as it is: nothing here moves a deletion, adds to its receipts or changes its certificate. What
-//! is done again is evidence of its own, under rounds that the deletion never had, so that a journal that was restored with
-//! the data recalls no old answer.
+//! is done again is evidence of its own, under rounds that the deletion never has, so that a journal that was restored with
+//! the data recalls no old answer, and none that is given now is taken for a later one.
 
 use std::cmp::Ordering;
 use std::time::Duration;
@@ -11,20 +15,25 @@ use crate::deletion::{Deletion, State};
 use crate::device::Device;
 use crate::id::{AccountId, CommandName, DeletionId, ParticipantId};
 use crate::leg::Verb;
+use crate::obligation;
 use crate::plan::Plan;
-use crate::receipt::{Evidence, Outcome, Receipt};
-use crate::refusal::Reason;
+use crate::policy::retention::{Class, StartingPoint};
+use crate::receipt::{self, Evidence, Outcome, Receipt};
+use crate::refusal::{Reason, Refusal};
 use crate::report::{self, Answer};
 use crate::time::Time;
+
+/// Rounds from here on are replays' alone.
+pub const ROUNDS_FROM: u16 = 1 << 15;
 
 /// What was done again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replayed {
     pub deletion: DeletionId,
     pub participant: ParticipantId,
-    /// Greater than any that the deletion had.
+    /// From [`ROUNDS_FROM`] on; of what was kept before that was said, greater than any that the deletion had then.
     pub round: u16,
-    /// [`Verb::Erase`] or [`Verb::Probe`].
+    /// [`Verb::Erase`], [`Verb::Expire`] or [`Verb::Probe`].
     pub verb: Verb,
     /// Canonical evidence as JSON.
     pub evidence: String,
@@ -74,19 +83,109 @@ pub enum Said {
     Done(Replayed, Evidence),
 }
 
-/// Whether a deletion is to be replayed at a participant: it was purged since then, and the participant had to erase.
+/// Whether a deletion may have to be replayed at a participant: it was purged since then, or something of it may have ended.
+/// [`verbs`] knows more, by the receipts.
 pub fn concerns(
     deletion: &Deletion,
     plan: &Plan,
     participant: &ParticipantId,
     since: Time,
 ) -> bool {
-    matches!(deletion.state, State::Purged { at, .. } if at >= since)
-        && plan.find(participant, Verb::Erase).is_some()
+    let State::Purged { at, .. } = deletion.state else {
+        return false;
+    };
+    let has_ended = plan
+        .find(participant, Verb::Expire)
+        .is_some_and(|leg| deletion.done.has(leg) || deletion.expiring.has(leg));
+    plan.find(participant, Verb::Erase).is_some() && (at >= since || has_ended)
 }
 
-/// The command that has it erased, or looked for, once more. `kept` is what was replayed of this deletion before: what was
-/// begun and has no evidence yet is asked under the same name.
+/// What is to be done again at a participant whose backup is of `since`, in this order: of what was purged later everything, of
+/// what was purged before that what has ended since.
+pub fn verbs(
+    deletion: &Deletion,
+    plan: &Plan,
+    participant: &ParticipantId,
+    since: Time,
+    receipts: &[receipt::Kept],
+) -> Vec<Verb> {
+    if !concerns(deletion, plan, participant, since) {
+        return Vec::new();
+    }
+    let purged = matches!(deletion.state, State::Purged { at, .. } if at >= since);
+    let expiry = plan.find(participant, Verb::Expire);
+    let ended = |kept: &receipt::Kept| {
+        Some(kept.receipt.leg) == expiry && (purged || kept.settled_at >= since)
+    };
+    let probed = plan.find(participant, Verb::Probe).is_some();
+    [
+        (Verb::Erase, purged),
+        (Verb::Expire, receipts.iter().any(ended)),
+        (Verb::Probe, purged && probed),
+    ]
+    .into_iter()
+    .filter_map(|(verb, wanted)| wanted.then_some(verb))
+    .collect()
+}
+
+/// By when something has ended, as the participant was last told and said that it did: what ends later is still kept.
+pub fn ended_by(
+    deletion: &Deletion,
+    plan: &Plan,
+    participant: &ParticipantId,
+    receipts: &[receipt::Kept],
+) -> Option<Time> {
+    let settled = |verb: Verb| {
+        let leg = plan.find(participant, verb)?;
+        let own = receipts.iter().filter(|kept| kept.receipt.leg == leg);
+        own.map(|kept| kept.settled_at).max().map(|at| (leg, at))
+    };
+    let Some((expiry, answered_at)) = settled(Verb::Expire) else {
+        return settled(Verb::Erase).map(|(_, at)| at);
+    };
+    // What is asked for now isn't done, and somebody may hold it before it is.
+    let asked = deletion
+        .asked_of(expiry)
+        .filter(|_| !deletion.outstanding().has(expiry));
+    Some(asked.map_or(answered_at, |asked| asked.by))
+}
+
+/// A class that is kept once more, from a backup as from the original.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule<'a> {
+    pub name: &'a str,
+    pub class: &'a Class,
+    /// When it ends, where nothing in the backup says it: as it ended the first time.
+    pub until: Option<Time>,
+}
+
+/// What a participant keeps once more. What is counted from the erasure keeps the end that it has, if it is still kept; anything
+/// else has its own moment, in the backup as in the original.
+///
+/// Errors: as [`obligation::of`].
+pub fn rules<'a>(
+    plan: &'a Plan,
+    participant: &'a ParticipantId,
+    receipts: &[receipt::Kept],
+) -> Result<Vec<Rule<'a>>, Refusal> {
+    let owed = obligation::of(plan, receipts)?;
+    let expiry = plan.find(participant, Verb::Expire);
+    let kept = |name: &str| {
+        owed.iter()
+            .find(|owed| Some(owed.leg) == expiry && owed.kept.class == name)
+    };
+    let rule = |(name, class): (&'a str, &'a Class)| {
+        let until = match class.from {
+            StartingPoint::Erasure => Some(kept(name)?.kept.until),
+            StartingPoint::Completion | StartingPoint::Entry | StartingPoint::YearEnd => None,
+        };
+        Some(Rule { name, class, until })
+    };
+    Ok(plan.retention().of(participant).filter_map(rule).collect())
+}
+
+/// The command that has it done once more. `kept` is what was replayed of this deletion before: what was begun and has no
+/// evidence yet is asked under the same name.
 pub fn next(
     deletion: &Deletion,
     participant: &ParticipantId,
@@ -100,22 +199,23 @@ pub fn next(
     let last = own.map(|replayed| replayed.round).max();
     CommandName {
         deletion: deletion.id,
-        round: last.unwrap_or(0).max(deletion.round).saturating_add(1),
+        round: last.unwrap_or(0).max(ROUNDS_FROM).saturating_add(1),
         verb,
         participant: participant.clone(),
     }
 }
 
-/// Judges an answer to such a command, as strictly as any report.
+/// Judges an answer to such a command, as strictly as any report: what is kept longer than the law of the first time allows, or
+/// had ended, is no evidence. `ended_by` is what the command said.
 ///
 /// Errors: a reason to refuse it; then nothing is kept.
 pub fn judge(
     name: &CommandName,
     account: &AccountId,
     answer: &Answer,
-    deletion: &Deletion,
-    plan: &Plan,
+    (deletion, plan): (&Deletion, &Plan),
     roster: &[Device],
+    (ended_by, now): (Option<Time>, Time),
 ) -> Result<Said, Reason> {
     if name.deletion != deletion.id {
         return Err(Reason::UnknownCommand);
@@ -136,6 +236,7 @@ pub fn judge(
         Answer::Refused { reason } => Said::Refused(reason.clone()),
         Answer::Done(evidence) => {
             report::check(name.verb, evidence, roster)?;
+            report::check_retention((name, ended_by), evidence, deletion, plan, now)?;
             let receipt = Receipt::new(leg, name.round, evidence.clone());
             let replayed = Replayed {
                 deletion: deletion.id,
@@ -169,7 +270,8 @@ mod tests {
 
     fn erased(name: &CommandName, deletion: &Deletion, plan: &Plan) -> Replayed {
         let answer = Answer::Done(counted(Outcome::Erased, 3));
-        let said = judge(name, &deletion.account, &answer, deletion, plan, &[]);
+        let whose = (deletion, plan);
+        let said = judge(name, &deletion.account, &answer, whose, &[], (None, over()));
         match said.unwrap() {
             Said::Done(replayed, _) => replayed,
             other => panic!("{other:?}"),
@@ -198,7 +300,7 @@ mod tests {
         let plan = cn();
         let deletion = purged(&plan);
         let first = next(&deletion, &who("store"), Verb::Erase, &[]);
-        assert_eq!(first.round, deletion.round + 1);
+        assert!(first.round > ROUNDS_FROM && deletion.round < ROUNDS_FROM);
         assert_eq!(next(&deletion, &who("store"), Verb::Erase, &[]), first);
         let before = [kept(erased(&first, &deletion, &plan))];
         let second = next(&deletion, &who("store"), Verb::Erase, &before);
@@ -214,20 +316,21 @@ mod tests {
         let plan = cn();
         let deletion = purged(&plan);
         let name = next(&deletion, &who("store"), Verb::Erase, &[]);
-        let said = |answer: &Answer| judge(&name, &deletion.account, answer, &deletion, &plan, &[]);
+        let (whose, when) = ((&deletion, &plan), (None, over()));
+        let said = |answer: &Answer| judge(&name, &deletion.account, answer, whose, &[], when);
         let empty = Answer::Done(Evidence::of(Outcome::Erased));
         assert_eq!(said(&empty), Err(Reason::OutcomeEmpty));
         let other = Answer::Done(Evidence::of(Outcome::Clean));
         assert_eq!(said(&other), Err(Reason::OutcomeNotAllowed));
         assert_eq!(said(&Answer::Received), Ok(Said::Waits));
         let done = Answer::Done(counted(Outcome::Erased, 3));
-        let foreign = judge(&name, &account("mallory"), &done, &deletion, &plan, &[]);
+        let foreign = judge(&name, &account("mallory"), &done, whose, &[], when);
         assert_eq!(foreign, Err(Reason::AccountMismatch));
         let notes = CommandName {
             participant: who("notes"),
             ..name.clone()
         };
-        let nobody = judge(&notes, &deletion.account, &done, &deletion, &plan, &[]);
+        let nobody = judge(&notes, &deletion.account, &done, whose, &[], when);
         assert_eq!(nobody, Err(Reason::UnknownCommand));
     }
 }

@@ -76,15 +76,12 @@ pub fn judge(
     if plan.version() != deletion.policy_version {
         return Err(Reason::UnknownCommand);
     }
-    // Sealing and unsealing happen once; only erasing and probing have rounds.
-    let rounds = match name.verb {
-        Verb::Seal | Verb::Unseal => 1,
-        Verb::Erase | Verb::Probe | Verb::Expire => deletion.round,
-    };
+    let leg = plan.find(sender, name.verb).ok_or(Reason::UnknownCommand)?;
+    // Sealing and unsealing happen once, and each expiry has rounds of its own.
+    let rounds = deletion.round_of(leg, name.verb);
     if name.deletion != deletion.id || name.round == 0 || name.round > rounds {
         return Err(Reason::UnknownCommand);
     }
-    let leg = plan.find(sender, name.verb).ok_or(Reason::UnknownCommand)?;
     if *account != deletion.account {
         return Err(Reason::AccountMismatch);
     }
@@ -97,7 +94,9 @@ pub fn judge(
     match answer {
         Answer::Done(evidence) => {
             check(name.verb, evidence, roster)?;
-            check_retention((name, earlier), evidence, deletion, plan, now)?;
+            let asked = deletion.asked_of(leg).filter(|_| !earlier);
+            let ended_by = asked.map(|asked| asked.by);
+            check_retention((name, ended_by), evidence, deletion, plan, now)?;
             let receipt = Receipt::new(leg, name.round, evidence.clone());
             Ok(if earlier {
                 Verdict::Compare(receipt)
@@ -184,9 +183,9 @@ pub(crate) fn check(verb: Verb, evidence: &Evidence, roster: &[Device]) -> Resul
 }
 
 /// A certificate says nothing is kept that no law allows: each class is the policy's, under its law, with the participant that
-/// it names, and ends in time; and what has ended when an expiry was asked for is there no longer.
-fn check_retention(
-    (name, earlier): (&CommandName, bool),
+/// it names, and ends in time; and what an expiry was to end, by `ended_by`, is there no longer.
+pub(crate) fn check_retention(
+    (name, ended_by): (&CommandName, Option<Time>),
     evidence: &Evidence,
     deletion: &Deletion,
     plan: &Plan,
@@ -203,10 +202,8 @@ fn check_retention(
         if !classes.insert(&kept.class) || kept.next.is_some_and(|next| next > kept.until) {
             return Err(Reason::RetentionIncomplete);
         }
-        let asked_at = deletion
-            .attention_at
-            .filter(|_| name.verb == Verb::Expire && !earlier);
-        if asked_at.is_some_and(|asked_at| kept.ends_next() <= asked_at) {
+        let ended_by = ended_by.filter(|_| name.verb == Verb::Expire);
+        if ended_by.is_some_and(|ended_by| kept.ends_next() <= ended_by) {
             return Err(Reason::RetentionOver);
         }
         // Stored before policies said it: what was agreed on then is not known here.

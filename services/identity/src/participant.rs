@@ -153,7 +153,7 @@ impl Participant for Identity {
         }
         let deletion = deletion(order);
         let whose = (deletion, order.account.as_str());
-        let now = SystemTime::now();
+        let now = seal::erased_at(order, SystemTime::now());
         quarantine::keep(work.tx(), &self.pepper, &order.retention, whose, now).await?;
         let counts = erase(work.tx(), &order.account).await?;
         let retained = quarantine::retained(work.tx(), deletion).await?;

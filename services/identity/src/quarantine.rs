@@ -92,6 +92,10 @@ pub(crate) async fn keep(
         let (Some(rule), Some(normal)) = (rule, normal(kind, &value)) else {
             continue;
         };
+        let until = rule.until(Starting::Erased(now))?;
+        if until <= now {
+            continue;
+        }
         sqlx::query(
             "INSERT INTO quarantine (class, hash, deletion, legal_basis, until) VALUES ($1, $2, $3, $4, $5) \
              ON CONFLICT (class, hash, deletion) DO NOTHING",
@@ -100,7 +104,7 @@ pub(crate) async fn keep(
         .bind(pepper.identifier(class(kind), &normal)?)
         .bind(deletion)
         .bind(&rule.legal_basis)
-        .bind(micros(rule.until(Starting::Erased(now))?))
+        .bind(micros(until))
         .execute(&mut *connection)
         .await?;
     }

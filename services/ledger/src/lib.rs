@@ -150,8 +150,8 @@ pub trait Ledger: Accounts + Events + Send + Sync + 'static {
     ) -> Result<Vec<Deletion>, Error>;
 
     /// Counts by state, the oldest unfinished deletion, who holds the slots, what is not announced, and what is late or will be
-    /// within `warning`.
-    async fn overview(&self, warning: Duration) -> Result<Overview, Error>;
+    /// within `warning`; and what law keeps, late where somebody has owed its end for longer than `patience`.
+    async fn overview(&self, warning: Duration, patience: Duration) -> Result<Overview, Error>;
 }
 
 /// What became of a request to open a deletion.
@@ -323,6 +323,17 @@ pub struct Overview {
     pub overdue: i64,
     /// Live, and it passes soon.
     pub overdue_soon: i64,
+    pub kept: KeptUnderLaw,
+}
+
+/// Purged deletions of which something is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeptUnderLaw {
+    pub deletions: i64,
+    /// Of them, those whose custodians have owed the end of something for too long.
+    pub late: i64,
+    /// Of them, those under a legal hold.
+    pub held: i64,
 }
 
 /// A receiver of events that has not heard everything.

@@ -10,12 +10,12 @@ use farewell_core::addendum::{self, Addendum};
 use farewell_core::policy::Policy;
 use farewell_core::receipt::{Kept, Receipt};
 use farewell_core::replay::{self, Replayed};
-use farewell_core::{AccountId, Deletion, DeletionId, LegIndex, RequestId, Slot, Time};
+use farewell_core::{AccountId, Deletion, DeletionId, LegIndex, RequestId, Slot, State, Time};
 
 use crate::account::{Accounts, Place};
 use crate::{
-    Announcement, Coordinator, Cursor, Entry, Error, Fence, Filter, Leases, Ledger, Opened,
-    Overview, Owed, Remembered, Settled, Settlement, Turn, Turned, clock, merge,
+    Announcement, Coordinator, Cursor, Entry, Error, Fence, Filter, KeptUnderLaw, Leases, Ledger,
+    Opened, Overview, Owed, Remembered, Settled, Settlement, Turn, Turned, clock, merge,
 };
 
 mod events;
@@ -125,6 +125,20 @@ impl Tables {
             self.tell(&deletion, at);
         }
         self.deletions.insert(id, deletion);
+    }
+
+    /// What law keeps; late is what has been owed since `since` or longer.
+    fn kept_under_law(&self, since: Time) -> KeptUnderLaw {
+        let open =
+            |it: &&Deletion| matches!(it.state, State::Purged { .. }) && it.closed_at.is_none();
+        let mut kept = KeptUnderLaw::default();
+        for deletion in self.deletions.values().filter(open) {
+            let owed = !deletion.outstanding().is_empty() && !deletion.held;
+            kept.deletions += 1;
+            kept.late += i64::from(owed && deletion.attention_at.is_some_and(|at| at <= since));
+            kept.held += i64::from(deletion.held);
+        }
+        kept
     }
 
     fn tell(&mut self, deletion: &Deletion, at: Time) {
@@ -560,7 +574,7 @@ impl Ledger for Memory {
             .collect())
     }
 
-    async fn overview(&self, warning: Duration) -> Result<Overview, Error> {
+    async fn overview(&self, warning: Duration, patience: Duration) -> Result<Overview, Error> {
         let (tables, now) = (self.tables(), clock());
         let late = |when: Time| {
             let live = tables.deletions.values().filter(|it| !it.state.terminal());
@@ -600,6 +614,7 @@ impl Ledger for Memory {
             receivers: tables.receivers(),
             overdue,
             overdue_soon: late(now + warning) - overdue,
+            kept: tables.kept_under_law(now.before(patience)),
         })
     }
 }

@@ -110,7 +110,8 @@ impl Holder for Shop {
     }
 
     async fn erase(&self, work: Work, order: &Order) -> Result<Answer, Fault> {
-        self.erase_at(work, order, SystemTime::now()).await
+        let now = seal::erased_at(order, SystemTime::now());
+        self.erase_at(work, order, now).await
     }
 
     async fn retained(

@@ -43,7 +43,7 @@ impl Holder for Desk {
             work.tx(),
             (&order.retention, &self.periods),
             (&order.account, deletion),
-            SystemTime::now(),
+            seal::erased_at(order, SystemTime::now()),
         )
         .await?;
         let counts = [

@@ -419,6 +419,9 @@ async fn an_erased_account_leaves_decisions_without_its_name_and_nothing_else() 
 
         let shown = bench.desk.get(&case).await.unwrap();
         assert_eq!(shown.case.account, "");
+        // Nobody comes across it in daily work.
+        let listed = bench.desk.list(&Filter::default(), "", 500).await.unwrap();
+        assert!(listed.iter().all(|shown| shown.case.id == from));
         assert!(shown.evidence.is_empty() && shown.case.key.is_none());
         assert_eq!(shown.case.matter.state.approved_by(), ["bo", "chi"]);
         let other = bench.desk.get(&from).await.unwrap();

@@ -21,6 +21,8 @@ pub struct RetentionRule {
     pub term: Term,
     /// Where a day begins and ends.
     pub time_zone: TimeZone,
+    /// For what is counted from an erasure that is repeated after a restore: when it ends, as it did the first time.
+    pub until: Option<SystemTime>,
 }
 
 /// A moment of a record. Whoever can't tell it keeps nothing by it: [`Fault`] or a refusal, never a guess.
@@ -55,6 +57,9 @@ impl RetentionRule {
     ///
     /// Errors: the rule counts from a moment that the record doesn't have, or beyond what a calendar holds.
     pub fn until(&self, starting: Starting) -> Result<SystemTime, Fault> {
+        if let (Some(until), Starting::Erased(_)) = (self.until, starting) {
+            return Ok(until);
+        }
         let from = match (self.from, starting) {
             (StartingPoint::Completion, Starting::Completed(at))
             | (StartingPoint::Entry, Starting::Entered(at))
@@ -124,6 +129,7 @@ mod tests {
             from,
             term,
             time_zone: TimeZone::get(zone).unwrap(),
+            until: None,
         }
     }
 
@@ -137,6 +143,17 @@ mod tests {
             let until_there = three.until(Starting::Completed(at(from))).unwrap();
             assert_eq!(until_there, at(until), "{from}");
         }
+    }
+
+    #[test]
+    fn a_period_that_began_with_an_earlier_erasure_does_not_begin_anew() {
+        let until = at("2026-06-01T00:00:00Z");
+        let again = RetentionRule {
+            until: Some(until),
+            ..rule(StartingPoint::Erasure, Term::Days(30), "Asia/Shanghai")
+        };
+        let told = Starting::Erased(at("2026-05-20T00:00:00Z"));
+        assert_eq!(again.until(told).unwrap(), until);
     }
 
     #[test]

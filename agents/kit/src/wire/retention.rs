@@ -41,8 +41,16 @@ fn rule(told: pb::RetentionRule) -> Result<RetentionRule, Malformed> {
     if told.class.is_empty() || told.legal_basis.is_empty() {
         return Err(Malformed("retention needs a class and a legal basis"));
     }
+    let until = told.until_time.map(SystemTime::try_from).transpose();
+    let until = until.map_err(|_| Malformed("retention.until_time is not a time"))?;
+    if until.is_some() && from != StartingPoint::Erasure {
+        return Err(Malformed(
+            "retention.until_time is for what is counted from the erasure",
+        ));
+    }
     let time_zone = TimeZone::get(&told.time_zone);
     Ok(RetentionRule {
+        until,
         class: told.class,
         legal_basis: told.legal_basis,
         from,

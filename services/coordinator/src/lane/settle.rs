@@ -30,6 +30,8 @@ const GATHER_JOBS_MAX: usize = 16;
 pub struct SettleJob {
     pub deletion: DeletionId,
     pub work: Work,
+    /// The round that the deletion was in when it was judged.
+    pub round: u16,
     /// Whoever says in it that something is kept under law.
     pub keeps: Mask,
     /// For the refusal, if its evidence contradicts what is kept: the session's queue and the command's name.
@@ -53,7 +55,7 @@ pub enum Work {
 #[derive(Default)]
 struct Group {
     receipts: Vec<Receipt>,
-    /// The latest round that is answered, and the legs that were asked in it.
+    /// The latest round in which something was judged, and the legs that were asked then.
     round: u16,
     legs: Mask,
     keeps: Mask,
@@ -209,7 +211,7 @@ impl Group {
         match &job.work {
             Work::Settle(receipt) => {
                 self.heard = self.heard | Mask::of(receipt.leg);
-                let (leg, round) = (receipt.leg, receipt.round);
+                let (leg, round) = (receipt.leg, job.round);
                 if self.keep(receipt.clone(), &job, center) && round >= self.round {
                     if round > self.round {
                         (self.round, self.legs) = (round, Mask::EMPTY);

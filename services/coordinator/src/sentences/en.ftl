@@ -44,6 +44,8 @@ THIRD_PARTY_GRANTS = { $count ->
     .remedy = Revoke their access in the account centre. Ask those companies to delete what they hold of you.
 LEGAL_HOLD = A legal hold stops the deletion.
     .remedy = Nothing can be deleted until the hold is released. Support says whom to ask.
+RETENTION_HELD = The account is deleted. A legal hold keeps the records of it that law retains, also past their time.
+    .remedy = They are erased when the hold is released, or when their time is over, if that is later. Support says whom to ask.
 FRAUD_CASE = { $count ->
         [one] The account is part of an investigation of fraud.
        *[other] The account is part of { $count } investigations of fraud.

@@ -370,14 +370,20 @@ impl DeletionService for Deletions {
             let receipts = ledger.receipts(id).await.map_err(unread)?;
             let document =
                 certificate::issue(&deletion, &plan, &receipts).map_err(error::refused)?;
-            let addenda = ledger.addenda(id).await.map_err(unread)?;
-            let addenda = addenda.iter().map(|kept| addendum::issue(&plan, kept));
-            let mut addenda: Vec<_> = addenda.collect::<Result<_, _>>().map_err(error::refused)?;
-            let expiries = obligation::addenda(&deletion, &plan, &receipts);
-            addenda.extend(expiries.map_err(error::refused)?);
+            let addenda_of_devices = ledger.addenda(id).await.map_err(unread)?;
+            let of_device = |kept: &addendum::Kept| {
+                let text = addendum::issue(&plan, kept).map_err(error::refused)?;
+                Ok::<_, Status>((kept.recorded_at, text))
+            };
+            let mut addenda =
+                obligation::addenda(&deletion, &plan, &receipts).map_err(error::refused)?;
+            for kept in &addenda_of_devices {
+                addenda.push(of_device(kept)?);
+            }
+            addenda.sort_by_key(|(at, _)| *at);
             Ok(api::GetCertificateResponse {
                 document: document.into(),
-                addenda,
+                addenda: addenda.into_iter().map(|(_, text)| text).collect(),
             })
         });
         Ok(Response::new(certified.await?))

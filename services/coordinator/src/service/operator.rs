@@ -98,9 +98,11 @@ impl OperatorService for Operators {
     ) -> Result<Response<api::GetOverviewResponse>, Status> {
         let center = &self.center;
         let overview = within(READ_MAX, async {
+            let plan = center.plans.current();
+            let policy = plan.policy();
             center
                 .ledger
-                .overview(center.plans.current().policy().deadline_warning)
+                .overview(policy.deadline_warning, policy.stalled_after)
                 .await
                 .map_err(|error| error::ledger(&error))
         })
@@ -170,6 +172,11 @@ impl OperatorService for Operators {
             receivers: overview.receivers.into_iter().map(receiver).collect(),
             region: center.cells.own().to_owned(),
             cells: cells.into_iter().map(cell).collect(),
+            obligations: Some(api::ObligationOverview {
+                open: overview.kept.deletions,
+                late: overview.kept.late,
+                held: overview.kept.held,
+            }),
         }))
     }
 

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use farewell_core::blocker::{self, Blocker, Class, Overrider};
 use farewell_core::condition::{self, Condition, Kind};
+use farewell_core::custody::Asked;
+use farewell_core::obligation::Obligation;
 use farewell_core::receipt::{Evidence, Kept, Retention};
-use farewell_core::{CommandName, Deletion, Mask, Plan, State, Time, Verb, obligation};
+use farewell_core::{CommandName, Deletion, LegIndex, Mask, Plan, State, Time, Verb, obligation};
 use farewell_proto::deletion::v1 as api;
 
 use crate::board::{LegProgress, Stage};
@@ -128,7 +130,8 @@ fn legs(
                 .iter()
                 .rfind(|kept| kept.receipt.leg == index)
                 .filter(|_| deletion.done.has(index));
-            let round = kept.map_or(deletion.round, |kept| kept.receipt.round);
+            let asked = || deletion.round_of(index, leg.verb);
+            let round = kept.map_or_else(asked, |kept| kept.receipt.round);
             let command = CommandName {
                 deletion: deletion.id,
                 round,
@@ -170,7 +173,7 @@ fn leg_state(
     done: bool,
     refused: Mask,
     owed: Mask,
-    index: farewell_core::LegIndex,
+    index: LegIndex,
     progress: Option<&LegProgress>,
 ) -> api::LegState {
     if done {
@@ -222,6 +225,25 @@ fn present_retention(kept: Retention) -> api::Retention {
     }
 }
 
+/// What its custodian was asked and has not answered, if this is of it.
+fn asked(deletion: &Deletion, owed: &Obligation) -> Option<Asked> {
+    let asked = deletion.asked_of(owed.leg)?;
+    let open = deletion.outstanding().has(owed.leg) && owed.kept.ends_next() <= asked.by;
+    open.then_some(asked)
+}
+
+fn obligation_state(deletion: &Deletion, owed: &Obligation) -> api::ObligationState {
+    if deletion.held {
+        api::ObligationState::Held
+    } else if asked(deletion, owed).is_none() {
+        api::ObligationState::Waiting
+    } else if deletion.refused.has(owed.leg) {
+        api::ObligationState::Refused
+    } else {
+        api::ObligationState::Asked
+    }
+}
+
 /// What law still keeps. Nothing before the purge: it may yet change.
 fn obligations(deletion: &Deletion, plan: &Plan, receipts: &[Kept]) -> Vec<api::Obligation> {
     let open = matches!(deletion.state, State::Purged { .. }) && deletion.closed_at.is_none();
@@ -231,6 +253,8 @@ fn obligations(deletion: &Deletion, plan: &Plan, receipts: &[Kept]) -> Vec<api::
         api::Obligation {
             participant: leg.map_or_else(String::new, |leg| leg.participant.to_string()),
             next_time: Some(timestamp(owed.kept.ends_next())),
+            state: obligation_state(deletion, &owed).into(),
+            ask_time: asked(deletion, &owed).map(|asked| timestamp(asked.by)),
             retention: Some(present_retention(owed.kept)),
         }
     });

@@ -1,4 +1,4 @@
-//! A replay as a stream: what was purged since a time, newest request first, a few at a time and no faster than a limit.
+//! A replay as a stream: what was purged, or had ended, since a time, newest request first, a few at a time and no faster than a limit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -122,7 +122,7 @@ impl Replay {
                 .collect();
             let asked = concerned
                 .iter()
-                .map(|id| crate::replay::once(center, &self.participant, *id));
+                .map(|id| crate::replay::once(center, &self.participant, self.since, *id));
             for (id, again) in concerned.iter().zip(join_all(asked).await) {
                 let Some(again) = again.map_err(broken)? else {
                     continue;

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use super::{Begun, Blocker, Deletion, Event, ROUNDS_UNATTENDED_MAX, State};
+use crate::custody::Asked;
 use crate::gate;
 use crate::leg::Mask;
 use crate::notice::{self, Notice};
 use crate::plan::Plan;
 use crate::policy::Channel;
-use crate::rare::{Extended, Overdue, Raised};
+use crate::rare::{Extended, HOLDS_MAX, Hold, Overdue, Raised};
 use crate::refusal::{Reason, Refusal};
+use crate::replay;
 use crate::time::Time;
 
 /// The shortest pause before somebody who gave no answer is asked again.
@@ -123,39 +125,47 @@ impl Deletion {
                 next.follow(plan, now);
             }
             // A second hold would be lifted with the first, unseen: it is told.
-            (state, Event::Hold) if !state.terminal() => {
+            (state, Event::Hold) if !state.terminal() || self.keeps() => {
                 if self.held {
                     return Err(Reason::Held.into());
                 }
+                if self.rare.holds.len() >= HOLDS_MAX {
+                    return Err(Reason::IllegalState.into());
+                }
                 next.held = true;
+                next.rare.holds.push(Hold {
+                    placed: now,
+                    released: None,
+                });
             }
-            (state, Event::Release) if !state.terminal() && self.held => {
+            (state, Event::Release) if self.held && (!state.terminal() || self.keeps()) => {
                 next.held = false;
+                if let Some(hold) = next.rare.holds.last_mut() {
+                    hold.released = hold.released.or(Some(now));
+                }
                 next.follow(plan, now);
+                next.look_at_once(now);
             }
             (State::Purged { .. }, Event::Kept { owing, next: ends })
-                if self.keeps() && self.done.covers(self.expiring) =>
+                if self.keeps() && owing.covers(self.outstanding()) =>
             {
-                next.expiring = Mask::EMPTY;
+                next.expiring = self.outstanding();
                 next.retains = *owing;
-                (next.attention_at, next.closed_at) = match ends {
-                    Some(ends) if !owing.is_empty() => (Some(*ends), None),
-                    Some(_) | None => (None, Some(now)),
-                };
+                next.rest(self.asked_so_far(), *ends, now);
             }
-            // Whoever is asked twice at a time would be asked under two names.
-            (State::Purged { .. }, Event::Ended(legs))
-                if self.keeps()
-                    && self.done.covers(self.expiring)
-                    && !legs.is_empty()
-                    && plan.expires().covers(*legs)
-                    && self.attention_at.is_some_and(|at| at <= now) =>
+            (State::Purged { .. }, Event::Ended { legs, next: ends })
+                if self.may_ask(*legs, now) && plan.expires().covers(*legs) =>
             {
-                next.expiring = *legs;
-                next.round = self.round.checked_add(1).ok_or(Reason::IllegalState)?;
+                let round = self.round.checked_add(1);
+                let own = round.filter(|round| *round < replay::ROUNDS_FROM);
+                next.round = own.ok_or(Reason::IllegalState)?;
+                next.expiring = self.expiring | *legs;
                 next.done = self.done & !*legs;
                 next.refused = self.refused & !*legs;
-                next.attention_at = Some(now);
+                let (round, by) = (next.round, now);
+                let mut asked = self.asked_so_far();
+                asked.extend(legs.iter().map(|leg| (leg, Asked { round, by })));
+                next.rest(asked, *ends, now);
             }
             (_, Event::Recounted) if self.due_again(plan) => {
                 next.deadline = self.due(plan).at;

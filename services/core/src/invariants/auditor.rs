@@ -333,9 +333,23 @@ impl<'a, F: Fn(u32) -> Option<&'a Plan>> Auditor<F> {
         });
         let reopened = before.closed_at.is_some() && after.closed_at != before.closed_at;
         self.held_to(!reopened, Invariant::S4, || format!("{id} was closed"));
-        let ended = before.attention_at.is_some() && after.attention_at >= before.attention_at;
-        self.held_to(ended || !expires, Invariant::S24, || {
-            format!("{id}: somebody is asked before anything has ended")
+        let record = |row: &Deletion| row.rare.custody.clone();
+        let looks_at = record(before).map_or(before.attention_at, |custody| custody.next);
+        let asked: Vec<_> = record(after)
+            .into_iter()
+            .flat_map(|custody| custody.asked)
+            .filter(|(leg, _)| after.expiring.has(*leg) && !before.expiring.has(*leg))
+            .collect();
+        let ended = asked
+            .iter()
+            .all(|(_, asked)| looks_at.is_some_and(|at| at <= asked.by));
+        self.held_to(
+            !expires || (ended && !asked.is_empty()),
+            Invariant::S24,
+            || format!("{id}: somebody is asked before anything has ended"),
+        );
+        self.held_to(!expires || !before.held, Invariant::S22, || {
+            format!("{id}: something ends while it is held")
         });
         let back = before.state.begun().is_some() && after.state.begun().is_none();
         self.held_to(!back, Invariant::S5, || {

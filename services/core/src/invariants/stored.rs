@@ -162,15 +162,23 @@ impl Look<'_> {
             State::Purged { .. } => last.map(|kept| kept.receipt.round).max().unwrap_or(0),
             _ => self.deletion.round,
         };
+        let custody = self.deletion.rare.custody.as_ref();
+        let asked = custody.and_then(|custody| custody.asked.get(&index));
+        let asked = asked.map_or(0, |asked| asked.round);
         self.receipts
             .iter()
             .map(|kept| &kept.receipt)
             .any(|receipt| {
-                let fits = verb != Some(Verb::Probe)
-                    || (receipt.round == round
-                        && receipt
-                            .read()
-                            .is_ok_and(|evidence| evidence.outcome != Outcome::Residue));
+                let fits = match verb {
+                    Some(Verb::Probe) => {
+                        receipt.round == round
+                            && receipt
+                                .read()
+                                .is_ok_and(|evidence| evidence.outcome != Outcome::Residue)
+                    }
+                    Some(Verb::Expire) => receipt.round >= asked,
+                    _ => true,
+                };
                 receipt.leg == index && fits
             })
     }
@@ -293,7 +301,12 @@ impl Look<'_> {
     fn end_is_an_end(&mut self) {
         let deletion = self.deletion;
         if let State::Purged { .. } = deletion.state {
-            self.held_to(!deletion.held, Invariant::S22, "it is purged and held");
+            let open = deletion.closed_at.is_none();
+            self.held_to(
+                open || !deletion.held,
+                Invariant::S22,
+                "it is closed and held",
+            );
         }
         if deletion.state.terminal() {
             let open = deletion.closed_at.is_none();

@@ -693,6 +693,31 @@ const BREAKS: &[Break] = &[
         });
         story
     }),
+    (Invariant::S22, "ended while held", || {
+        let mut story = Story::keeping();
+        story.turn(&kept_until(over() + DAY), over());
+        let store = Mask::of(leg(&story.plan, Verb::Expire, "store"));
+        let next = story.row.step(&ended(store), &story.plan, over() + DAY);
+        story.turn(&Event::Hold, over());
+        let next = Deletion {
+            held: true,
+            revision: story.row.revision + 1,
+            ..next.unwrap()
+        };
+        story.force(Some(1), |row| *row = next);
+        story
+    }),
+    (Invariant::S24, "asked for before its day", || {
+        let mut story = Story::keeping();
+        story.turn(&kept_until(over() + DAY), over());
+        let store = Mask::of(leg(&story.plan, Verb::Expire, "store"));
+        let late = story.row.step(&ended(store), &story.plan, over() + DAY);
+        let mut next = late.unwrap();
+        let asked = next.rare.custody.as_mut().unwrap().asked.values_mut();
+        asked.for_each(|asked| asked.by = over());
+        story.force(Some(1), |row| *row = next);
+        story
+    }),
     (Invariant::S24, "kept and owed by nobody", || {
         let mut story = Story::keeping();
         story.force(Some(1), |row| row.retains = Mask::EMPTY);
@@ -708,6 +733,10 @@ const BREAKS: &[Break] = &[
     }),
 ];
 
+fn ended(legs: Mask) -> Event {
+    Event::Ended { legs, next: None }
+}
+
 fn kept_until(ends: Time) -> Event {
     Event::Kept {
         owing: Mask::of(leg(&cn(), Verb::Expire, "store")),
@@ -720,7 +749,7 @@ fn what_law_kept_may_be_erased_after_the_end() {
     let mut story = Story::keeping();
     story.turn(&kept_until(over() + DAY), over());
     let store = Mask::of(leg(&story.plan, Verb::Expire, "store"));
-    story.turn(&Event::Ended(store), over() + DAY);
+    story.turn(&ended(store), over() + DAY);
     story.send(Verb::Expire, "store");
     story.act(Verb::Expire, "store", None);
     story.settle(store);

@@ -1,8 +1,8 @@
 use super::*;
-use crate::Event;
 use crate::deletion::State;
 use crate::duty::{self, Duty};
 use crate::fixture::*;
+use crate::id::CommandName;
 use crate::invariants::check_ledger;
 use crate::receipt::{Evidence, Outcome};
 use crate::report::{self, Answer, Verdict};
@@ -73,16 +73,7 @@ fn keeping(plan: &Plan) -> (Deletion, Vec<Kept>) {
 /// What the owner of the slot does at `now`, once.
 fn oblige(deletion: &Deletion, plan: &Plan, receipts: &[Kept], now: Time) -> Deletion {
     assert_eq!(duty::next(deletion, plan, now), Duty::Oblige);
-    let owed = of(plan, receipts).unwrap();
-    let over = ended(&owed, now);
-    let event = if over.is_empty() {
-        Event::Kept {
-            owing: owing(&owed),
-            next: next(&owed),
-        }
-    } else {
-        Event::Ended(over)
-    };
+    let event = look(deletion, plan, receipts, now).unwrap();
     let after = deletion.step(&event, plan, now).unwrap();
     let sound = check_ledger(&after, plan, receipts);
     assert!(sound.is_empty(), "{sound:?}");
@@ -173,7 +164,7 @@ fn each_thing_that_law_keeps_ends_on_its_day_and_the_deletion_with_the_last() {
     let texts = addenda(&deletion, &plan, &receipts).unwrap();
     assert_eq!(texts.len(), 3);
     assert_eq!(texts, addenda(&deletion, &plan, &receipts).unwrap());
-    let second: serde_json::Value = serde_json::from_str(&texts[1]).unwrap();
+    let second: serde_json::Value = serde_json::from_str(&texts[1].1).unwrap();
     assert_eq!(second["participant"], "store");
     assert_eq!(second["expired"][ORDERS], 1);
     assert_eq!(second["retained"][0]["count"], 1);
@@ -196,7 +187,11 @@ fn what_has_ended_is_gone_before_it_is_said_to_be() {
     let (deletion, receipts) = keeping(&plan);
     let deletion = oblige(&deletion, &plan, &receipts, over());
     // Too early: nobody is asked.
-    let early = deletion.step(&Event::Ended(plan.expires()), &plan, day(1));
+    let all = Event::Ended {
+        legs: plan.expires(),
+        next: None,
+    };
+    let early = deletion.step(&all, &plan, day(1));
     assert_eq!(early.unwrap_err().reason, Reason::AlreadyEnded);
     assert_eq!(
         say(&deletion, &plan, "identity", expired(1, vec![]), day(1)),
@@ -210,23 +205,276 @@ fn what_has_ended_is_gone_before_it_is_said_to_be() {
         say(&deletion, &plan, "store", expired(0, still), day(100)),
         Err(Reason::RetentionOver)
     );
-    // Until both have answered, the deletion waits for them.
+    // What one has said is put on record; the other still owes its answer, and nothing is closed meanwhile.
     let store = leg(&plan, Verb::Expire, "store");
     let half = settle(&deletion, Mask::of(store), &plan, day(100)).unwrap();
+    let hasty = Event::Kept {
+        owing: Mask::EMPTY,
+        next: None,
+    };
+    let hasty = half.step(&hasty, &plan, day(101));
+    assert_eq!(hasty.unwrap_err().reason, Reason::AlreadyEnded);
+    let receipts = [
+        receipts,
+        vec![receipt(store, 2, expired(2, vec![]), day(100))],
+    ]
+    .concat();
+    let rest = oblige(&half, &plan, &receipts, day(101));
     let identity = leg(&plan, Verb::Expire, "identity");
     assert_eq!(
-        duty::next(&half, &plan, day(101)),
+        duty::next(&rest, &plan, day(101)),
         Duty::Send(Mask::of(identity))
     );
-    let hasty = half.step(
-        &Event::Kept {
-            owing: Mask::EMPTY,
-            next: None,
+    assert!(rest.closed_at.is_none());
+}
+
+/// As the ledger would have it after `name` has answered its command.
+fn answer(
+    deletion: &Deletion,
+    plan: &Plan,
+    (name, evidence): (&str, Evidence),
+    receipts: &mut Vec<Kept>,
+    now: Time,
+) -> Deletion {
+    let leg = leg(plan, Verb::Expire, name);
+    let said = report::judge(
+        &who(name),
+        &CommandName {
+            round: deletion.round_of(leg, Verb::Expire),
+            ..command(deletion, Verb::Expire, name)
         },
-        &plan,
-        day(101),
+        &deletion.account,
+        &Answer::Done(evidence),
+        (deletion, plan),
+        &[],
+        now,
     );
-    assert_eq!(hasty.unwrap_err().reason, Reason::AlreadyEnded);
+    let Ok(Verdict::Settle(receipt)) = said else {
+        panic!("{name}: {said:?}");
+    };
+    receipts.push(Kept {
+        receipt,
+        settled_at: now,
+    });
+    let settled = settle(deletion, Mask::of(leg), plan, now).unwrap();
+    assert!(!settled.moved_from(deletion), "only the done-mask grows");
+    settled
+}
+
+#[test]
+fn who_refuses_or_is_gone_for_ever_holds_up_nobody_else() {
+    let plan = cn();
+    let identity = leg(&plan, Verb::Expire, "identity");
+    for refuses in [true, false] {
+        let (mut deletion, mut receipts) = keeping(&plan);
+        deletion = oblige(&deletion, &plan, &receipts, over());
+        deletion = oblige(&deletion, &plan, &receipts, day(30));
+        if refuses {
+            let refused = Event::LegRefused(identity);
+            deletion = deletion.step(&refused, &plan, day(30)).unwrap();
+        }
+        let rest = kept(ORDERS, LAW, 1, day(900), day(900));
+        for (on, rest, round) in [(100, vec![rest], 3), (900, vec![], 4)] {
+            deletion = oblige(&deletion, &plan, &receipts, day(on));
+            let store = leg(&plan, Verb::Expire, "store");
+            assert!(deletion.owes(&plan).has(store), "day {on}");
+            assert_eq!(deletion.round_of(store, Verb::Expire), round);
+            let said = ("store", expired(1, rest));
+            deletion = answer(&deletion, &plan, said, &mut receipts, day(on));
+            deletion = oblige(&deletion, &plan, &receipts, day(on));
+        }
+        assert!(deletion.closed_at.is_none());
+        // It shows since its own day, whatever else has happened.
+        assert_eq!(deletion.owed_since(&plan), day(30));
+        let conditions = crate::condition::of(&deletion, &plan, day(901), None, |_| false);
+        let word = if refuses {
+            "LEG_REFUSED"
+        } else {
+            "PARTICIPANT_NOT_CONNECTED"
+        };
+        let shown: Vec<_> = conditions
+            .iter()
+            .map(|it| (it.reason.as_str(), it.participant.as_str()))
+            .collect();
+        assert_eq!(shown, [(word, "identity")]);
+        if refuses {
+            assert_eq!(duty::next(&deletion, &plan, day(901)), Duty::NeedsPerson);
+            let retried = deletion.step(&Event::Retry(identity), &plan, day(901));
+            deletion = retried.unwrap();
+        }
+        assert_eq!(
+            duty::next(&deletion, &plan, day(901)),
+            Duty::Send(Mask::of(identity))
+        );
+        // Under the name of the day on which it was asked first, so that its journal knows.
+        assert_eq!(deletion.round_of(identity, Verb::Expire), 2);
+        let said = ("identity", expired(1, vec![]));
+        deletion = answer(&deletion, &plan, said, &mut receipts, day(901));
+        let free = recycled(&deletion, &plan, &receipts).unwrap();
+        assert_eq!(free, [Identifier::Phone]);
+        deletion = oblige(&deletion, &plan, &receipts, day(901));
+        assert_eq!(deletion.closed_at, Some(day(901)));
+    }
+}
+
+#[test]
+fn what_was_asked_before_each_had_a_round_of_its_own_goes_on_under_its_name() {
+    let plan = cn();
+    let (deletion, receipts) = keeping(&plan);
+    let deletion = oblige(&deletion, &plan, &receipts, over());
+    let mut deletion = oblige(&deletion, &plan, &receipts, day(30));
+    deletion.rare.custody = None;
+    let identity = leg(&plan, Verb::Expire, "identity");
+    let asked = deletion.asked_of(identity).unwrap();
+    assert_eq!((asked.round, asked.by), (2, day(30)));
+    let later = oblige(&deletion, &plan, &receipts, day(100));
+    assert_eq!(later.asked_of(identity), Some(asked));
+}
+
+#[test]
+fn under_a_legal_hold_nothing_ends_and_what_had_ended_ends_with_it() {
+    let plan = cn();
+    let (mut deletion, mut receipts) = keeping(&plan);
+    deletion = oblige(&deletion, &plan, &receipts, over());
+    deletion = oblige(&deletion, &plan, &receipts, day(30));
+    // The command is on its way when the hold is placed: what was done can't be undone, and is put on record.
+    deletion = deletion.step(&Event::Hold, &plan, day(31)).unwrap();
+    let twice = deletion.step(&Event::Hold, &plan, day(31)).unwrap_err();
+    assert_eq!(twice.reason, Reason::Held);
+    assert!(deletion.owes(&plan).is_empty());
+    let said = ("identity", expired(1, vec![]));
+    deletion = answer(&deletion, &plan, said, &mut receipts, day(31));
+    deletion = oblige(&deletion, &plan, &receipts, day(31));
+    assert_eq!(duty::next(&deletion, &plan, day(99)), Duty::Wait(day(100)));
+    for later in [100, 901, 9_999] {
+        assert_eq!(duty::next(&deletion, &plan, day(later)), Duty::NeedsPerson);
+        let still = look(&deletion, &plan, &receipts, day(later)).unwrap();
+        assert!(matches!(still, Event::Kept { .. }), "{still:?}");
+        let all = Event::Ended {
+            legs: plan.expires(),
+            next: None,
+        };
+        assert!(deletion.step(&all, &plan, day(later)).is_err());
+        let conditions = crate::condition::of(&deletion, &plan, day(later), None, |_| true);
+        let held = conditions.iter().find(|it| it.reason == "RETENTION_HELD");
+        assert_eq!(held.map(|it| it.since), Some(day(31)));
+    }
+    deletion = deletion.step(&Event::Release, &plan, day(1_000)).unwrap();
+    deletion = oblige(&deletion, &plan, &receipts, day(1_000));
+    let store = leg(&plan, Verb::Expire, "store");
+    assert_eq!(deletion.owes(&plan), Mask::of(store));
+    assert_eq!(deletion.asked_of(store).unwrap().by, day(1_000));
+    let said = ("store", expired(2, vec![]));
+    deletion = answer(&deletion, &plan, said, &mut receipts, day(1_000));
+    deletion = oblige(&deletion, &plan, &receipts, day(1_000));
+    assert_eq!(deletion.closed_at, Some(day(1_000)));
+    let none = deletion.step(&Event::Hold, &plan, day(1_001)).unwrap_err();
+    assert_eq!(none.reason, Reason::AlreadyEnded);
+    let texts = addenda(&deletion, &plan, &receipts).unwrap();
+    let at: Vec<_> = texts.iter().map(|(at, _)| *at).collect();
+    assert_eq!(at, [day(31), day(31), day(1_000), day(1_000)]);
+    let holds: Vec<_> = texts
+        .iter()
+        .filter(|(_, text)| text.contains("hold_placed"))
+        .map(|(_, text)| text.contains("hold_released"))
+        .collect();
+    assert_eq!(holds, [false, true]);
+}
+
+#[test]
+fn a_hold_on_what_has_ended_already_keeps_it_open_until_its_release() {
+    let plan = cn();
+    let (mut deletion, mut receipts) = keeping(&plan);
+    deletion = oblige(&deletion, &plan, &receipts, over());
+    deletion = oblige(&deletion, &plan, &receipts, day(900));
+    deletion = deletion.step(&Event::Hold, &plan, day(900)).unwrap();
+    for name in ["store", "identity"] {
+        let said = (name, expired(1, vec![]));
+        deletion = answer(&deletion, &plan, said, &mut receipts, day(901));
+    }
+    deletion = oblige(&deletion, &plan, &receipts, day(901));
+    assert_eq!((deletion.closed_at, deletion.retains), (None, Mask::EMPTY));
+    assert_eq!(duty::next(&deletion, &plan, day(902)), Duty::NeedsPerson);
+    deletion = deletion.step(&Event::Release, &plan, day(903)).unwrap();
+    deletion = oblige(&deletion, &plan, &receipts, day(903));
+    assert_eq!(deletion.closed_at, Some(day(903)));
+}
+
+#[test]
+fn a_replay_ends_what_had_ended_and_begins_no_period_anew() {
+    use crate::policy::retention::StartingPoint;
+    use crate::replay;
+
+    let plan = cn();
+    let (store, identity) = (who("store"), who("identity"));
+    let (mut deletion, mut receipts) = keeping(&plan);
+    deletion = oblige(&deletion, &plan, &receipts, over());
+    let verbs = |deletion: &Deletion, receipts: &[Kept], who, since| {
+        replay::verbs(deletion, &plan, who, since, receipts)
+    };
+    assert_eq!(verbs(&deletion, &receipts, &identity, day(1)), []);
+    assert_eq!(
+        verbs(&deletion, &receipts, &identity, start()),
+        [Verb::Erase, Verb::Probe]
+    );
+    // By when its expiry was asked, which is before what it said was durable.
+    let by = |deletion: &Deletion, receipts: &[Kept], who| {
+        replay::ended_by(deletion, &plan, who, receipts)
+    };
+    assert_eq!(by(&deletion, &receipts, &identity), Some(over()));
+    let ends = |receipts: &[Kept]| -> Vec<(String, Option<Time>)> {
+        let rules = replay::rules(&plan, &identity, receipts).unwrap();
+        let anew = |rule: &replay::Rule<'_>| rule.class.from == StartingPoint::Erasure;
+        assert!(rules.iter().all(anew));
+        let rules = rules.iter();
+        rules
+            .map(|rule| (rule.name.to_owned(), rule.until))
+            .collect()
+    };
+    assert_eq!(ends(&receipts), [(PHONE.to_owned(), Some(day(30)))]);
+
+    deletion = oblige(&deletion, &plan, &receipts, day(30));
+    assert_eq!(by(&deletion, &receipts, &identity), Some(over()));
+    let said = ("identity", expired(1, vec![]));
+    deletion = answer(&deletion, &plan, said, &mut receipts, day(32));
+    assert_eq!(by(&deletion, &receipts, &identity), Some(day(30)));
+    assert_eq!(ends(&receipts), [], "free for good");
+    deletion = oblige(&deletion, &plan, &receipts, day(32));
+    for (since, expected) in [
+        (start(), vec![Verb::Erase, Verb::Expire, Verb::Probe]),
+        (day(31), vec![Verb::Expire]),
+        (day(33), vec![]),
+    ] {
+        assert_eq!(verbs(&deletion, &receipts, &identity, since), expected);
+        let others = verbs(&deletion, &receipts, &store, since);
+        assert!(!others.contains(&Verb::Expire));
+    }
+    // Another's records have their own moments.
+    let rules = replay::rules(&plan, &store, &receipts).unwrap();
+    assert!(!rules.is_empty() && rules.iter().all(|rule| rule.until.is_none()));
+
+    // An answer that begins a period anew, or keeps what had ended, is none.
+    let said = |verb, evidence| {
+        let name = replay::next(&deletion, &identity, verb, &[]);
+        let whose = (&deletion, &plan);
+        let when = (by(&deletion, &receipts, &identity), day(60));
+        let answer = Answer::Done(evidence);
+        replay::judge(&name, &deletion.account, &answer, whose, &[], when).map(drop)
+    };
+    let held_back = |days| Evidence {
+        retained: vec![kept(PHONE, "PIPL, Art. 51", 1, day(days), day(days))],
+        ..Evidence::of(Outcome::NotFound)
+    };
+    let again = Evidence {
+        outcome: Outcome::Retained,
+        ..held_back(90)
+    };
+    assert_eq!(said(Verb::Erase, again), Err(Reason::RetentionTooLong));
+    assert_eq!(
+        said(Verb::Expire, held_back(30)),
+        Err(Reason::RetentionOver)
+    );
+    assert_eq!(said(Verb::Expire, held_back(31)), Ok(()));
 }
 
 #[test]

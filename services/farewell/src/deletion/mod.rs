@@ -2,6 +2,7 @@
 
 pub mod ask;
 pub mod check;
+mod kept;
 mod read;
 mod replay;
 pub mod request;

@@ -8,6 +8,7 @@ use farewell_proto::deletion::v1::{
 use prost_types::Timestamp;
 use serde_json::{Value, json};
 
+use super::kept;
 use crate::output::Rows;
 
 /// RFC 3339; empty if it hasn't come.
@@ -227,7 +228,7 @@ pub fn tables(deletion: &Deletion) -> Vec<Rows> {
             ]);
         }
     }
-    vec![facts, conditions, legs, devices]
+    vec![facts, conditions, legs, devices, kept::rows(deletion)]
 }
 
 /// `STALLED PARTICIPANT_NOT_CONNECTED phones`.
@@ -288,6 +289,7 @@ pub fn json(deletion: &Deletion) -> Value {
         "factors": factors,
         "consents": consents,
         "legs": deletion.legs.iter().map(leg_json).collect::<Vec<_>>(),
+        "obligations": deletion.obligations.iter().map(kept::json).collect::<Vec<_>>(),
         "policy_version": deletion.policy_version,
         "create_time": time(deletion.create_time.as_ref()),
         "cooling_off_end_time": time(deletion.cooling_off_end_time.as_ref()),

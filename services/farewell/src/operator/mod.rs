@@ -52,7 +52,7 @@ enum Command {
         #[command(flatten)]
         id: Id,
     },
-    /// Set a legal hold: nothing more is erased until it is released
+    /// Set a legal hold: nothing more is erased until it is released, nor ends after the purge that law keeps
     Hold {
         /// The deletion
         name: String,
@@ -276,6 +276,10 @@ fn overview(seen: &GetOverviewResponse) -> Vec<Rows> {
     ]);
     rest.push(["overdue".to_owned(), seen.overdue.to_string()]);
     rest.push(["overdue soon".to_owned(), seen.overdue_soon.to_string()]);
+    let kept = seen.obligations.unwrap_or_default();
+    rest.push(["kept under law".to_owned(), kept.open.to_string()]);
+    rest.push(["of that, end overdue".to_owned(), kept.late.to_string()]);
+    rest.push(["of that, held".to_owned(), kept.held.to_string()]);
     let mut letters = Rows::new(
         "letters",
         &["waiting", "failing", "given up", "last failure"],
@@ -374,6 +378,11 @@ fn overview_json(seen: &GetOverviewResponse) -> Value {
         "outbox_backlog": seen.outbox_backlog,
         "overdue": seen.overdue,
         "overdue_soon": seen.overdue_soon,
+        "obligations": seen.obligations.map(|kept| json!({
+            "open": kept.open,
+            "late": kept.late,
+            "held": kept.held,
+        })),
         "letters": seen.letters.as_ref().map(|seen| json!({
             "waiting": seen.waiting,
             "failing": seen.failing,

@@ -1,7 +1,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use farewell_kit::{CodeChannel, ProofKind};
+use farewell_kit::store::micros;
+use farewell_kit::{CodeChannel, ProofKind, RetentionRule, StartingPoint, Term};
+use jiff::tz::TimeZone;
 
 use super::*;
 use crate::courier::{Content, Letter, MockCourier};
@@ -519,6 +521,87 @@ async fn an_open_case_keeps_what_is_left_and_whatever_else_was_there_goes() {
     }
 }
 
+/// As policies name it, for so many days.
+fn held_back(class: &str, days: u32, until: Option<SystemTime>) -> RetentionRule {
+    RetentionRule {
+        class: class.to_owned(),
+        legal_basis: "a law".to_owned(),
+        from: StartingPoint::Erasure,
+        term: Term::Days(days),
+        time_zone: TimeZone::UTC,
+        until,
+    }
+}
+
+#[tokio::test]
+async fn an_erasure_that_is_repeated_holds_names_back_until_their_first_end_and_no_longer() {
+    for case in cases("again", 0).await {
+        fill(&case).await;
+        let until = SystemTime::now() + DAY * 3;
+        let over = SystemTime::now() - DAY;
+        let again = Order {
+            retention: vec![
+                held_back("quarantined_user_name", 180, Some(until)),
+                held_back("quarantined_phone", 30, Some(over)),
+            ],
+            ended_by: Some(SystemTime::now()),
+            ..order("32769-erase-identity")
+        };
+        for (kind, file) in [
+            (crate::Case::LegalHold, "court 1"),
+            (crate::Case::Fraud, "f-1"),
+            (crate::Case::Fraud, "f-2"),
+        ] {
+            close_case(&case.store, ACCOUNT, kind, file).await.unwrap();
+        }
+        let answer = done(case.identity.act(&again).await.unwrap());
+        let kept: Vec<_> = answer
+            .retained
+            .iter()
+            .map(|kept| (kept.class.as_str(), kept.count, micros(kept.until)))
+            .collect();
+        assert_eq!(kept, [("quarantined_user_name", 1, micros(until))]);
+        for (kind, value, expected) in [
+            (IdentifierKind::Phone, PHONE, IdentifierStanding::Free),
+            (IdentifierKind::Email, MAIL, IdentifierStanding::Free),
+        ] {
+            let standing = case.identity.check_identifier(kind, value).await.unwrap();
+            assert_eq!(standing, expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_held_back_is_known_to_nobody_but_who_asks_for_the_name() {
+    for case in cases("unknown", 0).await {
+        fill(&case).await;
+        for (kind, file) in [
+            (crate::Case::LegalHold, "court 1"),
+            (crate::Case::Fraud, "f-1"),
+            (crate::Case::Fraud, "f-2"),
+        ] {
+            close_case(&case.store, ACCOUNT, kind, file).await.unwrap();
+        }
+        let erase = Order {
+            retention: vec![held_back("quarantined_phone", 30, None)],
+            ..order("1-erase-identity")
+        };
+        let answer = done(case.identity.act(&erase).await.unwrap());
+        assert_eq!(answer.retained.len(), 1);
+        assert_eq!(
+            case.identity.inventory(ACCOUNT).await.unwrap().categories,
+            []
+        );
+        assert_eq!(codes(&case.identity).await, ["UNKNOWN_ACCOUNT"]);
+        let part = case.identity.export_part(ACCOUNT, "").await.unwrap();
+        assert_eq!(part, Part::default());
+        // Of another deletion nothing is kept, whoever names the account.
+        let other = order_of("d2", "1-probe-identity");
+        let probe = done(case.identity.probe(&other).await.unwrap());
+        assert_eq!((probe.outcome, probe.retained), (Outcome::Clean, vec![]));
+    }
+}
+
 #[tokio::test]
 async fn the_right_code_is_right_once_and_its_request_always() {
     for case in cases("right", 0).await {
@@ -798,15 +881,12 @@ fn a_short_pepper_is_refused_and_none_is_shown() {
 
 /// The database keeps microseconds.
 fn stored(at: SystemTime) -> SystemTime {
-    farewell_kit::store::time(farewell_kit::store::micros(at))
+    farewell_kit::store::time(micros(at))
 }
 
 fn micros_of(sent: CodeSent) -> (i64, i64) {
     match sent {
-        CodeSent::Sent { expires, next_send } => (
-            farewell_kit::store::micros(expires),
-            farewell_kit::store::micros(next_send),
-        ),
+        CodeSent::Sent { expires, next_send } => (micros(expires), micros(next_send)),
         other => panic!("{other:?}"),
     }
 }

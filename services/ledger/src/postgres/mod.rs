@@ -45,7 +45,7 @@ pub const LANE_STATEMENTS: [(&str, &str); 3] = [
     ("settle", settle::SETTLE),
 ];
 
-const MIGRATIONS: [Step; 7] = [
+const MIGRATIONS: [Step; 8] = [
     (
         1,
         "ledger",
@@ -75,6 +75,11 @@ const MIGRATIONS: [Step; 7] = [
         8,
         "events",
         include_str!("../../migrations/postgres/0008_events.sql"),
+    ),
+    (
+        9,
+        "afterlife",
+        include_str!("../../migrations/postgres/0009_afterlife.sql"),
     ),
     (
         10,
@@ -243,8 +248,8 @@ impl Ledger for Postgres {
         read::list(&self.pool, filter, before, limit).await
     }
 
-    async fn overview(&self, warning: Duration) -> Result<Overview, Error> {
-        read::overview(&self.pool, warning).await
+    async fn overview(&self, warning: Duration, patience: Duration) -> Result<Overview, Error> {
+        read::overview(&self.pool, (warning, patience)).await
     }
 }
 

@@ -8,7 +8,7 @@ use sqlx::PgPool;
 
 use super::connection::unread;
 use crate::columns::{self, CoordinatorRow, DeletionRow, HistoryRow, ReceiptRow, ReceiverRow};
-use crate::{Entry, Error, Filter, Overview, Receiver, rows};
+use crate::{Entry, Error, Filter, KeptUnderLaw, Overview, Receiver, rows};
 
 const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 
@@ -46,6 +46,11 @@ FROM coordinator c ORDER BY c.holder";
 const LATE: &str = "
 SELECT count(*) FILTER (WHERE deadline <= n.at), count(*) FILTER (WHERE deadline > n.at AND deadline - $1 <= n.at)
 FROM deletion, (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS at) n WHERE state < 5";
+
+const KEPT: &str = "
+SELECT count(*), count(*) FILTER (WHERE (expiring & ~done) <> 0 AND NOT held AND attention_at + $1 <= n.at), count(*) FILTER (WHERE held)
+FROM deletion, (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS at) n
+WHERE state = 5 AND closed_at IS NULL";
 
 const OUTBOX: &str = "SELECT count(*) FROM outbox";
 
@@ -103,7 +108,10 @@ pub(super) async fn list(
     found.into_iter().map(Deletion::try_from).collect()
 }
 
-pub(super) async fn overview(pool: &PgPool, warning: Duration) -> Result<Overview, Error> {
+pub(super) async fn overview(
+    pool: &PgPool,
+    (warning, patience): (Duration, Duration),
+) -> Result<Overview, Error> {
     let states = sqlx::query_as(STATES)
         .fetch_all(pool)
         .await
@@ -118,6 +126,11 @@ pub(super) async fn overview(pool: &PgPool, warning: Duration) -> Result<Overvie
         .map_err(unread)?;
     let (overdue, overdue_soon) = sqlx::query_as(LATE)
         .bind(columns::span(warning))
+        .fetch_one(pool)
+        .await
+        .map_err(unread)?;
+    let (deletions, late, held) = sqlx::query_as(KEPT)
+        .bind(columns::span(patience))
         .fetch_one(pool)
         .await
         .map_err(unread)?;
@@ -140,5 +153,10 @@ pub(super) async fn overview(pool: &PgPool, warning: Duration) -> Result<Overvie
         receivers: receivers.into_iter().map(Receiver::from).collect(),
         overdue,
         overdue_soon,
+        kept: KeptUnderLaw {
+            deletions,
+            late,
+            held,
+        },
     })
 }

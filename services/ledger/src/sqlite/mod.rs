@@ -38,7 +38,7 @@ use crate::{
 };
 use connection::Writer;
 
-const MIGRATIONS: [Step; 7] = [
+const MIGRATIONS: [Step; 8] = [
     (
         1,
         "ledger",
@@ -68,6 +68,11 @@ const MIGRATIONS: [Step; 7] = [
         8,
         "events",
         include_str!("../../migrations/sqlite/0008_events.sql"),
+    ),
+    (
+        9,
+        "afterlife",
+        include_str!("../../migrations/sqlite/0009_afterlife.sql"),
     ),
     (
         10,
@@ -227,8 +232,8 @@ impl Ledger for Sqlite {
         read::list(&self.pool, filter, before, limit).await
     }
 
-    async fn overview(&self, warning: Duration) -> Result<Overview, Error> {
-        read::overview(&self.pool, warning).await
+    async fn overview(&self, warning: Duration, patience: Duration) -> Result<Overview, Error> {
+        read::overview(&self.pool, (warning, patience)).await
     }
 }
 

@@ -9,7 +9,7 @@ use sqlx::SqlitePool;
 use super::connection::unread;
 use super::moved::json;
 use crate::columns::{self, CoordinatorRow, DeletionRow, HistoryRow, ReceiptRow, ReceiverRow};
-use crate::{Entry, Error, Filter, Overview, Receiver, clock, rows};
+use crate::{Entry, Error, Filter, KeptUnderLaw, Overview, Receiver, clock, rows};
 
 const RECEIPTS: &str = "
 SELECT deletion, round, leg, fingerprint, evidence, settled_at
@@ -44,6 +44,10 @@ FROM coordinator c ORDER BY c.holder";
 /// How many are late, and how many will be soon.
 const LATE: &str = "
 SELECT coalesce(sum(deadline <= $1), 0), coalesce(sum(deadline > $1 AND deadline - $2 <= $1), 0) FROM deletion WHERE state < 5";
+
+const KEPT: &str = "
+SELECT count(*), coalesce(sum((expiring & ~done) <> 0 AND NOT held AND attention_at + $2 <= $1), 0), coalesce(sum(held), 0)
+FROM deletion WHERE state = 5 AND closed_at IS NULL";
 
 const OUTBOX: &str = "SELECT count(*) FROM outbox";
 
@@ -88,7 +92,10 @@ pub(super) async fn list(
     found.into_iter().map(Deletion::try_from).collect()
 }
 
-pub(super) async fn overview(pool: &SqlitePool, warning: Duration) -> Result<Overview, Error> {
+pub(super) async fn overview(
+    pool: &SqlitePool,
+    (warning, patience): (Duration, Duration),
+) -> Result<Overview, Error> {
     let states = sqlx::query_as(STATES)
         .fetch_all(pool)
         .await
@@ -104,6 +111,12 @@ pub(super) async fn overview(pool: &SqlitePool, warning: Duration) -> Result<Ove
     let (overdue, overdue_soon) = sqlx::query_as(LATE)
         .bind(clock().micros())
         .bind(columns::span(warning))
+        .fetch_one(pool)
+        .await
+        .map_err(unread)?;
+    let (deletions, late, held) = sqlx::query_as(KEPT)
+        .bind(clock().micros())
+        .bind(columns::span(patience))
         .fetch_one(pool)
         .await
         .map_err(unread)?;
@@ -126,5 +139,10 @@ pub(super) async fn overview(pool: &SqlitePool, warning: Duration) -> Result<Ove
         receivers: receivers.into_iter().map(Receiver::from).collect(),
         overdue,
         overdue_soon,
+        kept: KeptUnderLaw {
+            deletions,
+            late,
+            held,
+        },
     })
 }

@@ -163,7 +163,12 @@ async fn each_receiver_hears_for_itself_and_what_it_refuses_is_kept(bed: &Bed) {
     assert_eq!(waiting(bed, "ads").await, []);
     assert_eq!(waiting(bed, "mail").await.len(), 2);
 
-    let receivers = bed.ledger.overview(Duration::ZERO).await.unwrap().receivers;
+    let receivers = bed
+        .ledger
+        .overview(Duration::ZERO, Duration::ZERO)
+        .await
+        .unwrap()
+        .receivers;
     let seen: Vec<_> = receivers
         .iter()
         .map(|it| (it.receiver.as_str(), it.waiting, it.refused))
@@ -304,7 +309,12 @@ async fn one_that_is_put_off_holds_up_its_account_and_nobody_else(bed: &Bed) {
         .map(|it| (it.deletion, it.kind, it.tries))
         .collect();
     assert_eq!(order, [(bob.id, 5, 0), (alice.id, 2, 2)]);
-    let receivers = bed.ledger.overview(Duration::ZERO).await.unwrap().receivers;
+    let receivers = bed
+        .ledger
+        .overview(Duration::ZERO, Duration::ZERO)
+        .await
+        .unwrap()
+        .receivers;
     assert_eq!((receivers[0].waiting, receivers[0].refused), (3, 0));
 }
 

@@ -393,7 +393,7 @@ async fn left(ledger: &dyn Ledger, world: &World) -> String {
     let mut events = ledger.events("one", None, &kinds, 1_000).await.unwrap();
     events.iter_mut().for_each(|event| event.seq = 0);
     events.sort_by_key(|event| (event.deletion, event.kind));
-    let overview = ledger.overview(LONG).await.unwrap();
+    let overview = ledger.overview(LONG, Duration::ZERO).await.unwrap();
     // Who gave back everything may be fenced by whoever claimed after that.
     let leases = ledger.renew(&world.one, LONG).await;
     let leases = leases.map(|leases| (leases.mine, leases.free));

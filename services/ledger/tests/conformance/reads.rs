@@ -127,14 +127,14 @@ async fn a_list_is_filtered_and_newest_first(bed: &Bed) {
 async fn an_overview_counts(bed: &Bed) {
     let fence = bed.ledger.join("one", LONG).await.unwrap();
     bed.ledger.claim(&fence, &all()[..9]).await.unwrap();
-    let overview = bed.ledger.overview(LONG).await.unwrap();
+    let overview = bed.ledger.overview(LONG, Duration::ZERO).await.unwrap();
     assert_eq!((overview.states, overview.outbox), (vec![], 0));
     assert_eq!(overview.oldest_unfinished, None);
 
     let first = erasing(&*bed.ledger, "alice").await;
     erasing(&*bed.ledger, "bob").await;
     purge(&*bed.ledger, &fence, &first).await;
-    let overview = bed.ledger.overview(LONG).await.unwrap();
+    let overview = bed.ledger.overview(LONG, Duration::ZERO).await.unwrap();
     assert_eq!(overview.states, [(3, 1), (5, 1)]);
     assert_eq!(overview.oldest_unfinished, Some(now()));
     assert_eq!(overview.outbox, 1);
@@ -143,9 +143,9 @@ async fn an_overview_counts(bed: &Bed) {
     let mut later = account("carol", &quick());
     later.deadline = bed.ledger.now().await.unwrap() + LONG / 2;
     bed.ledger.open(vec![later]).await.unwrap();
-    let soon = bed.ledger.overview(LONG).await.unwrap();
+    let soon = bed.ledger.overview(LONG, Duration::ZERO).await.unwrap();
     assert_eq!((soon.overdue, soon.overdue_soon), (1, 1));
-    let soon = bed.ledger.overview(LONG / 4).await.unwrap();
+    let soon = bed.ledger.overview(LONG / 4, Duration::ZERO).await.unwrap();
     assert_eq!((soon.overdue, soon.overdue_soon), (1, 0));
     assert_eq!(overview.coordinators.len(), 1);
     assert_eq!(overview.coordinators[0].holder, "one");

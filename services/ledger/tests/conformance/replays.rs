@@ -58,7 +58,7 @@ async fn participants_rounds_and_verbs_are_kept_apart_and_come_in_order(bed: &Be
     let mut batch = Vec::new();
     for participant in ["store", "cloud"] {
         for round in [u16::MAX, 2] {
-            for verb in [Verb::Probe, Verb::Erase] {
+            for verb in [Verb::Probe, Verb::Expire, Verb::Erase] {
                 batch.push(again(&first, participant, round, verb, 1));
             }
         }

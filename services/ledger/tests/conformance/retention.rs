@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use farewell_core::policy::retention::Identifier;
+use farewell_core::policy::retention::{Class, Identifier, StartingPoint};
 use farewell_core::receipt::Retention;
-use farewell_core::{Deletion, Event, Evidence, LegIndex, Mask, Outcome, Receipt, Slot, Verb};
+use farewell_core::{
+    Deletion, Event, Evidence, LegIndex, Mask, Outcome, Plan, Receipt, Slot, Verb,
+};
 use farewell_ledger::{Error, Turn, Turned};
 
 use crate::bed::Bed;
@@ -19,6 +21,8 @@ crate::on_every_ledger! {
     a_purge_that_does_not_know_who_keeps_something_is_not_taken
     sql_refuses_to_close_what_is_kept
     what_has_ended_is_asked_for_in_a_round_of_its_own_and_settled_like_any_leg
+    an_answer_of_an_earlier_round_counts_while_another_is_asked
+    a_hold_after_the_purge_is_stored_and_counted
 }
 
 /// Of identity's erasing leg in [`quick`], which holds a number back.
@@ -51,6 +55,16 @@ async fn purged(bed: &Bed) -> Deletion {
     let all = settlement(&first, receipts, &quick());
     assert!(settle_one(&*bed.ledger, &fence, all).await.advanced);
     stored(&*bed.ledger, first.id).await
+}
+
+/// Puts on record that what is kept ends now.
+async fn look(bed: &Bed, purged: &Deletion) {
+    let kept = Event::Kept {
+        owing: Mask::of(expiry()),
+        next: Some(now()),
+    };
+    let turned = turn_one(&*bed.ledger, event(purged, &kept, &quick())).await;
+    assert!(matches!(turned, Turned::Done(_)));
 }
 
 async fn who_keeps_something_is_merged_and_keeps_the_purged_deletion_open(bed: &Bed) {
@@ -116,7 +130,12 @@ async fn what_has_ended_is_asked_for_in_a_round_of_its_own_and_settled_like_any_
     let (plan, purged) = (quick(), purged(bed).await);
     let fence = coordinator(&*bed.ledger).await;
     let own = Mask::of(expiry());
-    let ended = Event::Ended(own);
+    look(bed, &purged).await;
+    let purged = stored(&*bed.ledger, purged.id).await;
+    let ended = Event::Ended {
+        legs: own,
+        next: None,
+    };
     let mut turn = event(&purged, &ended, &plan);
     turn.clear = turn.after.clears(&purged, &plan);
     assert_eq!(turn.clear, own);
@@ -159,4 +178,75 @@ async fn what_has_ended_is_asked_for_in_a_round_of_its_own_and_settled_like_any_
     assert_eq!(closed.closed_at, Some(now()));
     assert_eq!(closed.retains | closed.expiring, Mask::EMPTY);
     assert_eq!(bed.ledger.receipts(purged.id).await.unwrap().len(), 4);
+}
+
+/// Two who keep something, of a plan whose cloud holds photos back as identity does numbers.
+fn two_custodians() -> Plan {
+    let mut policy = quick().policy().clone();
+    let class = Class {
+        legal_basis: "a law".to_owned(),
+        from: StartingPoint::Erasure,
+        period: "1 day".parse().unwrap(),
+        custodian: "cloud".parse().unwrap(),
+    };
+    let classes = policy.retention.get_or_insert_default();
+    classes.insert("photos".to_owned(), class);
+    Plan::new(1, policy).unwrap()
+}
+
+async fn an_answer_of_an_earlier_round_counts_while_another_is_asked(bed: &Bed) {
+    let (plan, purged) = (two_custodians(), purged(bed).await);
+    let fence = coordinator(&*bed.ledger).await;
+    let cloud = plan.find(&"cloud".parse().unwrap(), Verb::Expire).unwrap();
+    let identity = plan
+        .find(&"identity".parse().unwrap(), Verb::Expire)
+        .unwrap();
+    let mut row = purged;
+    for leg in [identity, cloud] {
+        let kept = Event::Kept {
+            owing: Mask::of(cloud) | Mask::of(identity),
+            next: Some(now()),
+        };
+        let ended = Event::Ended {
+            legs: Mask::of(leg),
+            next: Some(now()),
+        };
+        for what in [kept, ended] {
+            let mut turn = event(&row, &what, &plan);
+            turn.clear = turn.after.clears(&row, &plan);
+            let turned = turn_one(&*bed.ledger, turn).await;
+            assert!(matches!(turned, Turned::Done(_)), "{turned:?}");
+            row = stored(&*bed.ledger, row.id).await;
+        }
+    }
+    assert_eq!(row.outstanding(), Mask::of(cloud) | Mask::of(identity));
+    let rounds = [identity, cloud].map(|leg| row.round_of(leg, Verb::Expire));
+    assert_eq!((rounds, row.round), ([2, 3], 3));
+    let overview = bed.ledger.overview(DAY, DAY).await.unwrap();
+    assert_eq!((overview.kept.deletions, overview.kept.late), (1, 1));
+
+    let mut evidence = Evidence::of(Outcome::Erased);
+    evidence.counts.insert("quarantined_phone".to_owned(), 1);
+    let receipt = Receipt::new(identity, 2, evidence);
+    let answer = settlement(&row, vec![receipt], &plan);
+    assert_eq!((answer.round, answer.advance.as_ref()), (3, None));
+    let settled = settle_one(&*bed.ledger, &fence, answer).await;
+    assert!(settled.done.has(identity) && settled.conflicts.is_empty());
+    let told = stored(&*bed.ledger, row.id).await;
+    assert_eq!(told.answered(), Mask::of(identity));
+    assert_eq!(told.outstanding(), Mask::of(cloud));
+}
+
+async fn a_hold_after_the_purge_is_stored_and_counted(bed: &Bed) {
+    let (plan, purged) = (quick(), purged(bed).await);
+    turn_one(&*bed.ledger, event(&purged, &Event::Hold, &plan)).await;
+    let held = stored(&*bed.ledger, purged.id).await;
+    assert!(held.held && held.rare.holds.len() == 1);
+    let kept = bed.ledger.overview(DAY, DAY).await.unwrap().kept;
+    assert_eq!((kept.deletions, kept.late, kept.held), (1, 0, 1));
+    turn_one(&*bed.ledger, event(&held, &Event::Release, &plan)).await;
+    let free = stored(&*bed.ledger, purged.id).await;
+    assert_eq!(free.rare.holds[0].released, Some(now()));
+    let kept = bed.ledger.overview(DAY, DAY).await.unwrap().kept;
+    assert_eq!((kept.deletions, kept.held), (1, 0));
 }

@@ -1,9 +1,12 @@
 //! Decided changes.
 
+use std::collections::BTreeMap;
+
 use farewell_core::Slot;
+use farewell_core::custody::{Asked, Custody};
 use farewell_core::deletion::Blocker;
 use farewell_core::notice::Notice;
-use farewell_core::rare::{Extended, Overdue, Raised, Rare, Why};
+use farewell_core::rare::{Extended, Hold, Overdue, Raised, Rare, Why};
 use farewell_core::{Event, Mask, Policy, State};
 use farewell_ledger::{Error, Settlement, Turn, Turned};
 
@@ -158,6 +161,20 @@ async fn what_is_rare_is_kept_by_turns_and_left_by_receipts(bed: &Bed) {
             now(),
             vec!["LEG_OWED:cloud".to_owned(), "\"quoted\"".to_owned()],
         )),
+        holds: vec![Hold {
+            placed: now(),
+            released: Some(now() + LONG),
+        }],
+        custody: Some(Custody {
+            next: Some(now()),
+            asked: BTreeMap::from([(
+                leg(62),
+                Asked {
+                    round: 2,
+                    by: now(),
+                },
+            )]),
+        }),
     };
     let rare = turn.after.rare.clone();
     let Turned::Done(turned) = turn_one(&*bed.ledger, turn).await else {

@@ -29,6 +29,7 @@ fn rule(class: &str, from: StartingPoint, term: Term) -> RetentionRule {
         from,
         term,
         time_zone: TimeZone::get("Asia/Shanghai").unwrap(),
+        until: None,
     }
 }
 
@@ -324,10 +325,15 @@ async fn retention_runs_from_the_last_orders_completion_and_then_really_ends() {
             ..command(name)
         };
 
-        // By neither clock has anything ended before its end.
+        // By neither clock has anything ended before its end; one that is wrong is seen.
         let order = expire("2-expire-store", next);
-        let answer = expire_at(&shop, &order, next - DAY).await;
+        let answer = expire_at(&shop, &order, next - Duration::from_secs(60)).await;
         assert!(matches!(answer, Answer::Deferred(_)), "{answer:?}");
+        let answer = expire_at(&shop, &order, next - DAY).await;
+        assert!(
+            matches!(&answer, Answer::Refused { reason, .. } if reason == seal::CLOCK_BEHIND),
+            "{answer:?}"
+        );
         let logs = done(expire_at(&shop, &order, until).await);
         assert!(!logs.counts.contains_key("transactions") || logs.counts["transactions"] == 1);
         assert!(
@@ -363,6 +369,75 @@ async fn retention_runs_from_the_last_orders_completion_and_then_really_ends() {
         let order = expire("5-expire-store", until);
         let never = done(expire_at(&shop, &order, until).await);
         assert_eq!(never.outcome, Outcome::NotFound);
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_is_stored_and_processed_for_nothing_else() {
+    for (store, shop) in shops("restricted").await {
+        let before = shop.inventory(ACCOUNT).await.unwrap();
+        assert!(!before.categories.is_empty() && !codes(&shop).await.is_empty());
+        assert!(
+            !shop
+                .export_part(ACCOUNT, "")
+                .await
+                .unwrap()
+                .pieces
+                .is_empty()
+        );
+        let answer = done(shop.act(&command("1-erase-store")).await.unwrap());
+        assert_eq!(answer.retained.len(), 2);
+        assert_eq!(shop.inventory(ACCOUNT).await.unwrap().categories, []);
+        assert_eq!(codes(&shop).await, Vec::<String>::new());
+        assert_eq!(
+            shop.export_part(ACCOUNT, "").await.unwrap(),
+            Part::default()
+        );
+        assert!(sample(&store, ACCOUNT).await.is_err());
+        // Another deletion has no way to it, whoever names the account.
+        let other = |name: &str| Order {
+            command: format!("deletions/d2/commands/{name}"),
+            ended_by: Some(SystemTime::now()),
+            ..command(name)
+        };
+        let probe = done(shop.probe(&other("1-probe-store")).await.unwrap());
+        assert_eq!((probe.outcome, probe.retained), (Outcome::Clean, vec![]));
+        let order = other("2-expire-store");
+        let expired = done(expire_at(&shop, &order, SystemTime::now()).await);
+        assert_eq!(expired.outcome, Outcome::NotFound);
+        let erased = done(shop.act(&other("1-erase-store")).await.unwrap());
+        assert_eq!(
+            (erased.outcome, erased.retained),
+            (Outcome::NotFound, vec![])
+        );
+        assert_eq!(kept(&store, "d1").await.unwrap(), answer.retained);
+    }
+}
+
+#[tokio::test]
+async fn an_erasure_that_is_repeated_ends_nothing_that_was_still_kept() {
+    for (store, shop) in shops("repeated").await {
+        // When it was asked the first time, the oldest order was within its three years, and the oldest entry in its six months.
+        let then = SystemTime::now() - DAY * 400;
+        let again = Order {
+            ended_by: Some(then),
+            ..command("32769-erase-store")
+        };
+        let answer = done(shop.act(&again).await.unwrap());
+        let classes: Vec<_> = answer
+            .retained
+            .iter()
+            .map(|kept| (kept.class.as_str(), kept.count))
+            .collect();
+        assert_eq!(classes, [("server_logs", 3), ("transactions", 4)]);
+        assert_eq!(kept(&store, "d1").await.unwrap(), answer.retained);
+        assert!(
+            left_over(&store, ACCOUNT)
+                .await
+                .unwrap()
+                .categories
+                .is_empty()
+        );
     }
 }
 

@@ -54,6 +54,7 @@ fn command(account: &str, name: &str) -> Order {
             from: StartingPoint::Completion,
             term: Term::Months(36),
             time_zone: TimeZone::UTC,
+            until: None,
         }],
         ended_by: None,
         command: format!("deletions/d-{account}/commands/{name}"),

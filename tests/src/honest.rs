@@ -165,6 +165,7 @@ fn reply(query: &Query, manners: &mut Manners) -> Option<Reply> {
             | Question::SetStanding(_)
             | Question::ClearRealName(_)
             | Question::TransferBelongings(_)
+            | Question::StopPersonalization(_)
             | Question::StartExport(_)
             | Question::GetExport(_)
             | Question::CancelExport(_)

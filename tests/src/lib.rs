@@ -17,6 +17,7 @@ pub mod honest;
 pub mod household;
 pub mod ledger;
 pub mod load;
+pub mod office;
 pub mod policy;
 pub mod process;
 pub mod refusal;

@@ -36,6 +36,7 @@ pub fn straight(stages: &[&[&str]]) -> Policy {
         stalled_after: HOUR,
         recheck: Duration::from_millis(200),
         blockers: BTreeMap::new(),
+        overriders: BTreeMap::new(),
         devices: DevicePolicy::default(),
         notices: Notices::default(),
         recent_contact: None,

@@ -516,6 +516,7 @@ async fn a_freeze_reaches_whoever_was_away_and_outlives_a_deletion_that_is_taken
     assert_eq!(
         choices,
         [
+            AccountChoice::StopPersonalization,
             AccountChoice::Unfreeze,
             AccountChoice::ClearRealName,
             AccountChoice::Delete

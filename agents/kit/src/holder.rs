@@ -11,8 +11,8 @@ use sqlx::{AnyConnection, AssertSqlSafe};
 use crate::export::Part;
 use crate::participant::{
     Answer, Blocker, CaseStanding, Category, CheckCase, ClearRealName, Custodian, DeskWork, Done,
-    Fault, Inventory, Order, Outcome, Participant, RealNameCleared, Retained, SetStanding,
-    StandingKept, TransferBelongings, Transferred,
+    Fault, Inventory, Order, Outcome, Participant, PersonalizationStopped, RealNameCleared,
+    Retained, SetStanding, StandingKept, StopPersonalization, TransferBelongings, Transferred,
 };
 use crate::seal::{self, Begun, Work};
 use crate::standing;
@@ -62,6 +62,14 @@ pub trait Holder: Send + Sync + 'static {
         _request: &TransferBelongings,
     ) -> Result<Transferred, Fault> {
         Err(Fault::unsupported("TRANSFER_BELONGINGS"))
+    }
+
+    /// As [`Participant::stop_personalization`]. Nothing, unless said otherwise.
+    async fn stop_personalization(
+        &self,
+        _request: &StopPersonalization,
+    ) -> Result<PersonalizationStopped, Fault> {
+        Ok(PersonalizationStopped::nothing())
     }
 
     /// As [`Participant::check_case`].
@@ -151,6 +159,13 @@ impl<H: Holder> Participant for H {
         request: &TransferBelongings,
     ) -> Result<Transferred, Fault> {
         Holder::transfer_belongings(self, request).await
+    }
+
+    async fn stop_personalization(
+        &self,
+        request: &StopPersonalization,
+    ) -> Result<PersonalizationStopped, Fault> {
+        Holder::stop_personalization(self, request).await
     }
 
     async fn check_case(&self, request: &CheckCase) -> Result<CaseStanding, Fault> {

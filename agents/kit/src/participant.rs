@@ -32,7 +32,8 @@ pub use device::{
 };
 
 pub use standing::{
-    AccountDescription, ClearRealName, RealNameCleared, SetStanding, Standing, StandingKept,
+    AccountDescription, ClearRealName, PersonalizationStopped, RealNameCleared, SetStanding,
+    Standing, StandingKept, StopPersonalization,
 };
 
 pub use transfer::{Belonging, Moved, TransferBelongings, Transferred};
@@ -192,6 +193,15 @@ pub trait Participant: Send + Sync + 'static {
         _request: &TransferBelongings,
     ) -> Result<Transferred, Fault> {
         Err(Fault::unsupported("TRANSFER_BELONGINGS"))
+    }
+
+    /// Erases what is known of the person for personalised advertising, and gathers no more of it, durably: see
+    /// [`crate::interests`]. Whoever profiles nobody need not say so.
+    async fn stop_personalization(
+        &self,
+        _request: &StopPersonalization,
+    ) -> Result<PersonalizationStopped, Fault> {
+        Ok(PersonalizationStopped::nothing())
     }
 
     /// Whose account it is. Only the identity service can. No side effects.

@@ -13,8 +13,8 @@ use crate::store::Store;
 /// What became of a standing, in the transaction that keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
-    /// It holds from the commit on.
-    Now,
+    /// It holds from the commit on, instead of this one.
+    Now(Standing),
     /// It, or a later one, was kept before.
     Before,
     /// The account was erased.
@@ -24,7 +24,7 @@ pub enum Kept {
 impl From<Kept> for StandingKept {
     fn from(kept: Kept) -> Self {
         match kept {
-            Kept::Now | Kept::Before => Self::Kept,
+            Kept::Now(_) | Kept::Before => Self::Kept,
             Kept::Gone => Self::Gone,
         }
     }
@@ -46,6 +46,7 @@ pub async fn keep_in(tx: &mut Transaction<'_, Any>, request: &SetStanding) -> Re
         Err(seal::Error::Erased) => return Ok(Kept::Gone),
         Err(error) => return Err(error.into()),
     }
+    let before = of(tx, &request.account).await?;
     let generation =
         i64::try_from(request.generation).map_err(|error| Fault::new("a generation", error))?;
     let kept = sqlx::query(
@@ -59,7 +60,7 @@ pub async fn keep_in(tx: &mut Transaction<'_, Any>, request: &SetStanding) -> Re
     .execute(&mut **tx)
     .await?;
     Ok(if kept.rows_affected() == 1 {
-        Kept::Now
+        Kept::Now(before)
     } else {
         Kept::Before
     })

@@ -19,8 +19,8 @@ use farewell_proto::participant::v1 as pb;
 use crate::participant::{
     Answer, Blocker, CheckCase, CheckProof, ClearRealName, CodeChannel, CodeSent, Deferred, Done,
     IdentifierKind, Inventory, NotInHand, Notice, Order, Outcome, Possession, PossessionStep,
-    ProofChecked, ProofKind, Retained, SendCode, SetStanding, StartExport, TransferBelongings,
-    UnbindDevice,
+    ProofChecked, ProofKind, Retained, SendCode, SetStanding, StartExport, StopPersonalization,
+    TransferBelongings, UnbindDevice,
 };
 
 /// Longest id or name; the coordinator's own are at most 128.
@@ -265,6 +265,7 @@ pub(crate) enum Question {
     SetStanding(SetStanding),
     ClearRealName(ClearRealName),
     TransferBelongings(TransferBelongings),
+    StopPersonalization(StopPersonalization),
     UnbindDevice(UnbindDevice),
     DeviceUnbinding {
         account: String,
@@ -355,6 +356,9 @@ pub(crate) fn question(query: pb::Query) -> Result<(Question, Duration), Malform
         }
         Some(pb::query::Question::TransferBelongings(asked)) => {
             Question::TransferBelongings(transfer::transfer(asked, account)?)
+        }
+        Some(pb::query::Question::StopPersonalization(pb::StopPersonalizationQuery {})) => {
+            Question::StopPersonalization(StopPersonalization { account })
         }
         Some(pb::query::Question::Possession(asked)) => Question::Possession(Possession {
             account,

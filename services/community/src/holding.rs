@@ -24,6 +24,8 @@ pub(crate) async fn held(
              FROM comment WHERE account = $1 \
          UNION ALL SELECT 'memberships', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(circle)), 0) AS BIGINT) \
              FROM membership WHERE account = $1 \
+         UNION ALL SELECT 'interests', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(topic)), 0) AS BIGINT) \
+             FROM interest WHERE account = $1 \
          UNION ALL SELECT 'bans', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(reason)), 0) AS BIGINT) \
              FROM ban WHERE account = $1",
         account,

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use farewell_kit::store::Store;
-use farewell_kit::{journal, seal, service, session};
+use farewell_kit::{interests, journal, seal, service, session};
 use farewell_runtime::shutdown::Shutdown;
 
 pub use self::ban::{ban, lift_ban};
@@ -35,6 +35,7 @@ pub const SCHEMA: &[&str] = &[
     post::SCHEMA,
     comment::SCHEMA,
     membership::SCHEMA,
+    interests::SCHEMA,
     ban::SCHEMA,
 ];
 

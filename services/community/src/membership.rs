@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use farewell_kit::export::{Column, Table};
 use farewell_kit::store::{Store, micros};
-use farewell_kit::{holder, seal};
+use farewell_kit::{holder, interests, seal};
 use sqlx::AnyConnection;
 
 pub(crate) const SCHEMA: &str = "\
@@ -18,7 +18,7 @@ pub(crate) const EXPORT: Table = Table::new(
     "SELECT circle, circle, joined_at FROM membership WHERE account = $1 AND circle > $2 ORDER BY circle LIMIT $3",
 );
 
-/// Joins a circle; joining again changes nothing.
+/// Joins a circle, which says what interests the person; joining again changes no membership.
 ///
 /// Errors: [`seal::Error::Sealed`], [`seal::Error::Erased`].
 pub async fn join(store: &Store, account: &str, circle: &str) -> Result<(), seal::Error> {
@@ -33,16 +33,17 @@ pub(crate) async fn insert(
     account: &str,
     circle: &str,
 ) -> Result<(), sqlx::Error> {
+    let now = SystemTime::now();
     sqlx::query(
         "INSERT INTO membership (account, circle, joined_at) VALUES ($1, $2, $3) \
          ON CONFLICT (account, circle) DO NOTHING",
     )
     .bind(account)
     .bind(circle)
-    .bind(micros(SystemTime::now()))
-    .execute(connection)
-    .await
-    .map(drop)
+    .bind(micros(now))
+    .execute(&mut *connection)
+    .await?;
+    interests::note(connection, account, circle, now).await
 }
 
 pub(crate) async fn erase(

@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use farewell_kit::export::{Part, Table, Tables};
 use farewell_kit::seal::{self, Work};
 use farewell_kit::store::Store;
-use farewell_kit::{Answer, Blocker, Fault, Holder, Inventory, Order};
+use farewell_kit::{
+    Answer, Blocker, Fault, Holder, Inventory, Order, PersonalizationStopped, StopPersonalization,
+    interests,
+};
 use sqlx::AnyConnection;
 
 use crate::{ban, comment, holding, membership, post};
@@ -20,6 +23,7 @@ const EXPORTED: &[&Table] = &[
     &post::EXPORT,
     &comment::EXPORT,
     &membership::EXPORT,
+    &interests::EXPORT,
     &ban::EXPORT,
 ];
 
@@ -61,6 +65,13 @@ impl Holder for Community {
             .await
     }
 
+    async fn stop_personalization(
+        &self,
+        request: &StopPersonalization,
+    ) -> Result<PersonalizationStopped, Fault> {
+        interests::stop(&self.store, request).await
+    }
+
     // Told and no more: a ban never stops a deletion.
     async fn blockers(&self, account: &str) -> Result<Vec<Blocker>, Fault> {
         let mut connection = self.store.pool().acquire().await?;
@@ -76,11 +87,15 @@ impl Holder for Community {
 async fn erase(
     connection: &mut AnyConnection,
     account: &str,
-) -> Result<[(&'static str, u64); 4], sqlx::Error> {
+) -> Result<[(&'static str, u64); 5], sqlx::Error> {
     Ok([
         ("comments", comment::erase(connection, account).await?),
         ("posts", post::erase(connection, account).await?),
         ("memberships", membership::erase(connection, account).await?),
+        (
+            interests::CATEGORY,
+            interests::erase(connection, account).await?,
+        ),
         ("bans", ban::erase(connection, account).await?),
     ])
 }

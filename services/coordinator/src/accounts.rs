@@ -35,6 +35,8 @@ const RACES_MAX: u32 = 8;
 const WORDS_MAX: usize = 64;
 /// Longest of them.
 const WORD_BYTES_MAX: usize = 64;
+/// What a change waits for where a deletion has sealed the account.
+const ACCOUNT_SEALED: &str = "ACCOUNT_SEALED";
 
 /// Looks after the accounts of our slots until the shutdown.
 pub async fn run(center: Arc<Center>, shutdown: Shutdown) {
@@ -279,12 +281,15 @@ async fn tell(
     change: &Change,
     participant: &ParticipantId,
 ) -> Option<Event> {
-    let question = match change.kind.standing() {
-        Some(standing) => Question::SetStanding(wire::SetStandingQuery {
+    let question = match (change.kind.standing(), change.kind) {
+        (Some(standing), _) => Question::SetStanding(wire::SetStandingQuery {
             generation: change.generation,
             standing: standing_to_wire(standing).into(),
         }),
-        None => Question::ClearRealName(wire::ClearRealNameQuery {
+        (None, Kind::StopPersonalization) => {
+            Question::StopPersonalization(wire::StopPersonalizationQuery {})
+        }
+        (None, _) => Question::ClearRealName(wire::ClearRealNameQuery {
             name: format!("requests/{}", change.id.0),
             dry_run: false,
         }),
@@ -298,13 +303,22 @@ async fn tell(
     );
     let done = |lapsed| Event::Told(participant.clone(), Outcome::Done { lapsed });
     let gone = || Event::Told(participant.clone(), Outcome::Gone);
-    match (change.kind.standing(), asked.await?) {
-        (Some(_), Answer::SetStanding(reply)) => match reply.result() {
+    let standing = change.kind.standing().is_some();
+    match (change.kind, asked.await?) {
+        (Kind::StopPersonalization, Answer::StopPersonalization(reply)) => match reply.result() {
+            wire::StopPersonalizationResult::Stopped => Some(done(counted(reply.erased))),
+            wire::StopPersonalizationResult::Sealed => {
+                Some(Event::Waits(participant.clone(), ACCOUNT_SEALED.to_owned()))
+            }
+            wire::StopPersonalizationResult::Gone => Some(gone()),
+            wire::StopPersonalizationResult::Unspecified => None,
+        },
+        (_, Answer::SetStanding(reply)) if standing => match reply.result() {
             wire::SetStandingResult::Kept => Some(done(Default::default())),
             wire::SetStandingResult::Gone => Some(gone()),
             wire::SetStandingResult::Unspecified => None,
         },
-        (None, Answer::ClearRealName(reply)) => match reply.result() {
+        (Kind::ClearRealName, Answer::ClearRealName(reply)) => match reply.result() {
             wire::ClearRealNameResult::Cleared => Some(done(counted(reply.lapsed))),
             wire::ClearRealNameResult::Gone => Some(gone()),
             wire::ClearRealNameResult::Waits => {

@@ -13,6 +13,7 @@ mod export;
 pub mod identifier;
 mod intervene;
 pub mod operator;
+mod overriding;
 mod page;
 pub mod parse;
 mod possession;

@@ -179,6 +179,7 @@ const fn note(event: &Event) -> &'static str {
         Event::FactorVerified(_) => "FACTOR_VERIFIED",
         Event::Eligible => "ELIGIBLE",
         Event::Blocked(_) => "BLOCKED",
+        Event::Overridden { .. } => "OVERRIDDEN",
         Event::Revoke => "REVOKED",
         Event::Deny => "DENIED",
         Event::Expire => "EXPIRED",

@@ -1,4 +1,5 @@
-//! What becomes of an account besides its deletion: it is frozen, thawed or memorialised, or its real name is cleared.
+//! What becomes of an account besides its deletion: it is frozen, thawed or memorialised, or that is taken back, or its real
+//! name or what advertising knows of it is cleared.
 //!
 //! An account of which such a thing was ever asked has one [`Account`], with its standing and its changes. Each that brings
 //! another standing has a *generation* of its own, and participants keep the highest that they heard of: one that was away is told
@@ -43,16 +44,20 @@ pub enum Kind {
     Unfreeze,
     Memorialize,
     ClearRealName,
+    /// The memorial was a mistake. It is frozen then, and its owner thaws it: nobody gets in by the desk's word alone.
+    Unmemorialize,
+    /// Nobody knows any more what could interest the person, for advertising, nor finds it out anew.
+    StopPersonalization,
 }
 
 impl Kind {
     /// The standing that it brings, if that is what it is about.
     pub const fn standing(self) -> Option<Standing> {
         match self {
-            Self::Freeze => Some(Standing::Frozen),
+            Self::Freeze | Self::Unmemorialize => Some(Standing::Frozen),
             Self::Unfreeze => Some(Standing::Active),
             Self::Memorialize => Some(Standing::Memorialized),
-            Self::ClearRealName => None,
+            Self::ClearRealName | Self::StopPersonalization => None,
         }
     }
 }
@@ -68,6 +73,9 @@ pub struct Account {
     pub standing: Standing,
     /// When the standing began; `None`: it was never changed.
     pub since: Option<Time>,
+    /// When personalised advertising was stopped; `None`: it wasn't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub personalization_stopped: Option<Time>,
     /// Oldest first.
     pub changes: Vec<Change>,
 }
@@ -203,12 +211,13 @@ pub enum Refusal {
     FactorNotRequired,
     IllegalState,
     NotFrozen,
+    NotMemorialized,
     NobodyToTell,
 }
 
 impl Refusal {
     /// Every refusal.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ChangeNotFound,
         Self::RequestIdReused,
         Self::TooManyOpen,
@@ -217,6 +226,7 @@ impl Refusal {
         Self::FactorNotRequired,
         Self::IllegalState,
         Self::NotFrozen,
+        Self::NotMemorialized,
         Self::NobodyToTell,
     ];
 
@@ -248,6 +258,10 @@ impl Refusal {
                 "the change is in a state that does not allow this",
             ),
             Self::NotFrozen => ("ACCOUNT_NOT_FROZEN", "its owner has not frozen the account"),
+            Self::NotMemorialized => (
+                "ACCOUNT_NOT_MEMORIALIZED",
+                "the account is not memorialised: there is nothing to take back",
+            ),
             Self::NobodyToTell => (
                 "EMPTY_PLAN",
                 "the policy names nobody who could be told of it",
@@ -275,6 +289,7 @@ impl Account {
             generation: 0,
             standing: Standing::Active,
             since: None,
+            personalization_stopped: None,
             changes: Vec::new(),
         }
     }
@@ -331,8 +346,8 @@ impl Account {
             )
         };
         let at_once = ask.factors == Factors::default();
-        if at_once && ask.kind == Kind::Freeze && self.standing == Standing::Memorialized {
-            return Err(Refusal::Memorialized);
+        if at_once && let Some(refusal) = self.obstacle(ask.id, ask.kind) {
+            return Err(refusal);
         }
         let mut next = self.clone();
         next.revision += 1;
@@ -474,12 +489,16 @@ impl Account {
             return Some(Refusal::ClearingOpen);
         }
         match (self.standing, kind) {
-            (Standing::Memorialized, Kind::Freeze | Kind::Unfreeze | Kind::ClearRealName) => {
-                Some(Refusal::Memorialized)
-            }
+            (
+                Standing::Memorialized,
+                Kind::Freeze | Kind::Unfreeze | Kind::ClearRealName | Kind::StopPersonalization,
+            ) => Some(Refusal::Memorialized),
             (Standing::Active, Kind::Unfreeze) => Some(Refusal::NotFrozen),
+            (Standing::Active | Standing::Frozen, Kind::Unmemorialize) => {
+                Some(Refusal::NotMemorialized)
+            }
             (Standing::Active | Standing::Frozen, _)
-            | (Standing::Memorialized, Kind::Memorialize) => None,
+            | (Standing::Memorialized, Kind::Memorialize | Kind::Unmemorialize) => None,
         }
     }
 
@@ -505,6 +524,9 @@ impl Account {
                 }
             }
             self.changes[place].generation = self.generation;
+        }
+        if self.changes[place].kind == Kind::StopPersonalization {
+            self.personalization_stopped.get_or_insert(now);
         }
         let change = &mut self.changes[place];
         let owed = |participant| (participant, Leg::Owed { waits_for: None });

@@ -34,16 +34,19 @@ pub enum Class {
 }
 
 /// Who may decide that a deletion goes on all the same. Nobody's own service desk ever skips the proof of who asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+///
+/// The easiest comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Overrider {
-    /// Only its end helps.
-    Nobody,
     /// The support desk, on evidence.
     Support,
     /// The support desk, and a second person who approves.
     SupportWithSecondPerson,
     /// The legal department, which placed it.
     Legal,
+    /// Only its end helps.
+    Nobody,
 }
 
 /// Whose data the blocker is in.
@@ -140,8 +143,9 @@ catalogue! {
     ACTIVE_SUBSCRIPTION: STORE, Fixable, Support;
     /// A prize or discount of a running campaign is still to be settled with the account. Leaving it is always possible.
     CAMPAIGN_ACTIVE: STORE, Fixable, Support;
-    /// Somebody may have been hurt or owes damages: GDPR Art. 17(3)(e), and the insurer's own duty to keep the claim.
-    SAFETY_OR_INSURANCE_CASE: STORE, Hard, SupportWithSecondPerson;
+    /// Somebody may have been hurt or owes damages: GDPR Art. 17(3)(e), and the insurer's own duty to keep the claim. The evidence is not
+    /// the desk's to give up: the store would refuse to erase it, past the point of no return.
+    SAFETY_OR_INSURANCE_CASE: STORE, Hard, Legal;
     /// Who is still being helped could no longer be answered. The person can withdraw the question.
     SUPPORT_TICKET_OPEN: STORE, Fixable, Support;
 
@@ -183,7 +187,7 @@ pub fn is_code(code: &str) -> bool {
     (1..=CODE_BYTES_MAX).contains(&code.len()) && code.bytes().all(word)
 }
 
-/// Who may override a code. Nobody, if the catalogue doesn't know it.
+/// Who may override a code where a policy says nothing else. Nobody, if the catalogue doesn't know it.
 pub fn overridable_by(code: &str) -> Overrider {
     known(code).map_or(Overrider::Nobody, |known| known.overridable_by)
 }

@@ -31,6 +31,9 @@ struct Document<'a> {
     /// What was owed when the deadline passed, if it did.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     overdue_reasons: &'a [String],
+    /// In spite of what the support desk let it go on, and in which case.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    blockers_overridden: Vec<OverriddenBlocker<'a>>,
     legs: Vec<SettledLeg<'a>>,
     /// Devices whose own word is missing: their server half is gone, and they are told when they return.
     devices_not_confirmed: Vec<NotConfirmed<'a>>,
@@ -42,6 +45,14 @@ struct Extension {
     earlier_deadline: String,
     deadline: String,
     reason: &'static str,
+}
+
+#[derive(Serialize)]
+struct OverriddenBlocker<'a> {
+    code: &'a str,
+    participant: &'a str,
+    case: &'a str,
+    decided: String,
 }
 
 #[derive(Serialize)]
@@ -121,6 +132,17 @@ pub fn issue(deletion: &Deletion, plan: &Plan, receipts: &[Kept]) -> Result<Stri
             .overdue
             .as_ref()
             .map_or(&[], |overdue| overdue.reasons.as_slice()),
+        blockers_overridden: deletion
+            .rare
+            .overridden
+            .iter()
+            .map(|it| OverriddenBlocker {
+                code: &it.code,
+                participant: &it.participant,
+                case: &it.case,
+                decided: it.at.to_string(),
+            })
+            .collect(),
         devices_not_confirmed,
         legs: legs.into_iter().map(|(_, leg)| leg).collect(),
     };
@@ -233,6 +255,30 @@ mod tests {
         let text = issue(&purged(&eu), &eu, &receipts(&eu)).unwrap();
         let document: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(document["region"], "eu");
+    }
+
+    #[test]
+    fn what_the_desk_let_it_go_on_in_spite_of_stands_on_it_with_its_case() {
+        let plan = cn();
+        let plain = issue(&purged(&plan), &plan, &receipts(&plan)).unwrap();
+        assert!(!plain.contains("overridden"));
+        let mut purged = purged(&plan);
+        purged.rare.overridden = vec![crate::overridden::Overridden {
+            code: "OPEN_DISPUTE".to_owned(),
+            participant: "store".to_owned(),
+            count: 1,
+            until: None,
+            case: "cases/c-1".to_owned(),
+            request: crate::RequestId(uuid::Uuid::from_u128(9)),
+            at: over(),
+        }];
+        let text = issue(&purged, &plan, &receipts(&plan)).unwrap();
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let stated = &document["blockers_overridden"][0];
+        assert_eq!(stated["code"], "OPEN_DISPUTE");
+        assert_eq!(stated["participant"], "store");
+        assert_eq!(stated["case"], "cases/c-1");
+        assert_eq!(stated["decided"], over().to_string());
     }
 
     #[test]

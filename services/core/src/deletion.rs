@@ -170,6 +170,13 @@ pub enum Event {
     Eligible,
     /// Somebody named what stops the deletion, or gave no answer. Made by [`Deletion::judge`].
     Blocked(Vec<Blocker>),
+    /// The support desk decided, in this case, that it goes on in spite of what stands in its way under these codes: see
+    /// [`crate::overridden`].
+    Overridden {
+        codes: Vec<String>,
+        case: String,
+        request: RequestId,
+    },
     /// The person takes the request back.
     Revoke,
     /// A number or address was changed lately: the policy asks for more, and for longer.
@@ -308,7 +315,7 @@ impl Deletion {
         if self.raisable(plan) && blockers.iter().any(recent) {
             return Event::Raised;
         }
-        blockers.retain(|blocker| blocker.stops(&self.consents));
+        blockers.retain(|blocker| self.is_stopped_by(blocker));
         if blockers.is_empty() {
             Event::Eligible
         } else {

@@ -4,8 +4,8 @@
 //! days, and [`blocker`] says what can stand in the way. A [`plan`] says who owes what and in which order, [`order`] what a
 //! device is told, [`report`] judges what comes back, [`gate`] is the only maker of a [`gate::PurgePermit`], [`duty`] derives
 //! what must happen next, [`notice`] who is told of it, [`certificate`] says what was done and [`addendum`] what became of it
-//! later, [`obligation`] what law still keeps, and [`invariants`] says what may never be seen in any history. Beside all that,
-//! an [`account`] is frozen, thawed or memorialised, or loses its real name.
+//! later, [`obligation`] what law still keeps, [`overridden`] what the support desk lets it go on in spite of, and [`invariants`] says what may never be seen in any history. Beside all that,
+//! an [`account`] is frozen, thawed or memorialised, or loses its real name or what advertising knows of it.
 //!
 //! What is absent: I/O, async, a clock, randomness. Time and chance come in as arguments. This crate never learns that
 //! gRPC or SQL exist.
@@ -27,6 +27,7 @@ pub mod leg;
 pub mod notice;
 pub mod obligation;
 pub mod order;
+pub mod overridden;
 pub mod plan;
 pub mod policy;
 pub mod rare;

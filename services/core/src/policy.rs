@@ -25,7 +25,7 @@ pub use self::problem::Problem;
 pub use self::retention::{Quarantine, Retention};
 pub use self::telling::{Extension, Notices, RecentContact};
 
-use crate::blocker::{self, Class, Owner};
+use crate::blocker::{self, Class, Overrider, Owner};
 use crate::calendar::{self, Calendar, Zone};
 use crate::id::ParticipantId;
 use crate::leg::LEGS_MAX;
@@ -86,6 +86,9 @@ pub struct Policy {
     /// How strongly something stands in the way, where that differs from [`blocker::CATALOGUE`]; by code.
     #[serde(default)]
     pub blockers: BTreeMap<String, Class>,
+    /// Who may override a blocker, where that differs from [`blocker::CATALOGUE`]; by code.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub overriders: BTreeMap<String, Overrider>,
     /// What becomes of devices.
     #[serde(default)]
     pub devices: DevicePolicy,
@@ -304,6 +307,28 @@ impl Policy {
                 "nobody can agree to lose what was not said",
             );
         }
+        wrong(
+            self.overriders.len() > BLOCKERS_MAX,
+            "overriders",
+            "are more than there can be codes",
+        );
+        for (code, overrider) in &self.overriders {
+            let key = format!("overriders.{code}");
+            wrong(!blocker::is_code(code), &key, "is not a code of A-Z and _");
+            if code == blocker::PARTICIPANT_UNREACHABLE.code {
+                wrong(
+                    *overrider == Overrider::Support,
+                    &key,
+                    "silence may hide somebody else's right: one person is too few",
+                );
+                continue;
+            }
+            wrong(
+                blocker::known(code).is_some_and(|known| *overrider < known.overridable_by),
+                &key,
+                "lets more people decide than the product thinks right, and no policy does",
+            );
+        }
         for (channel, factors) in &self.channels {
             let distinct: Factors = factors.iter().copied().collect();
             wrong(
@@ -382,6 +407,16 @@ impl Policy {
                 Some(_) => "stops less than the product thinks right",
             };
             cautions.push(Problem::new(&key, message));
+        }
+        for code in self.overriders.keys() {
+            let key = format!("overriders.{code}");
+            if blocker::known(code).is_none() {
+                let message = "is no code of ours: only a participant of yours can name it";
+                cautions.push(Problem::new(&key, message));
+            } else if self.overridable_by(code) < blocker::overridable_by(code) {
+                let message = "who gives no answer might have known of a hold";
+                cautions.push(Problem::new(&key, message));
+            }
         }
         // Cautions, so that a policy with a short wait of its own needs not say that nobody is reminded of it.
         if self.notices.send
@@ -476,6 +511,12 @@ impl Policy {
                 blocker::class_of(code)
             }
         })
+    }
+
+    /// Who may override a code. Of a code that the product doesn't know, whom the policy names: it has reviewed it.
+    pub fn overridable_by(&self, code: &str) -> Overrider {
+        let own = self.overriders.get(code).copied();
+        own.unwrap_or_else(|| blocker::overridable_by(code))
     }
 
     /// When a deletion must be complete that was requested at that time.

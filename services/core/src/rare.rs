@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::custody::Custody;
 use crate::notice::Notices;
+use crate::overridden::Overridden;
 use crate::time::Time;
 
 /// Words of reasons that an overdue deletion keeps.
@@ -28,6 +29,9 @@ pub struct Rare {
     /// The deadline has passed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overdue: Option<Overdue>,
+    /// In spite of what it goes on, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub overridden: Vec<Overridden>,
     /// Legal holds, oldest first; the last may stand.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub holds: Vec<Hold>,

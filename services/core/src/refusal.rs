@@ -17,6 +17,10 @@ pub enum Reason {
     SealOutstanding,
     CoolingOff,
     NotEligible,
+    NotInTheWay,
+    NotOverridable,
+    OverrideByLegal,
+    TooManyOverrides,
     Held,
     NotExtendable,
     AlreadyExtended,
@@ -50,7 +54,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 42] = [
         Self::AccountHasLiveDeletion,
         Self::RequestIdReused,
         Self::DeletionNotFound,
@@ -61,6 +65,10 @@ impl Reason {
         Self::SealOutstanding,
         Self::CoolingOff,
         Self::NotEligible,
+        Self::NotInTheWay,
+        Self::NotOverridable,
+        Self::OverrideByLegal,
+        Self::TooManyOverrides,
         Self::Held,
         Self::NotExtendable,
         Self::AlreadyExtended,
@@ -124,6 +132,22 @@ impl Reason {
             Self::NotEligible => (
                 "NOT_ELIGIBLE",
                 "something is in the way of deleting the account",
+            ),
+            Self::NotInTheWay => (
+                "BLOCKER_NOT_IN_THE_WAY",
+                "nothing of this code stands in the deletion's way now: only what stands there can be overridden",
+            ),
+            Self::NotOverridable => (
+                "BLOCKER_NOT_OVERRIDABLE",
+                "nobody overrides this: only its end helps",
+            ),
+            Self::OverrideByLegal => (
+                "OVERRIDE_BY_LEGAL_ONLY",
+                "the legal department placed this, and lifts it where it was placed: the support desk can't",
+            ),
+            Self::TooManyOverrides => (
+                "TOO_MANY_OVERRIDES",
+                "as many blockers of this deletion were overridden as may be",
             ),
             Self::Held => ("HELD", "a legal hold stops the deletion"),
             Self::NotExtendable => (

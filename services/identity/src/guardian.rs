@@ -6,7 +6,8 @@ use farewell_kit::seal;
 use farewell_kit::store::{Store, micros};
 use sqlx::AnyConnection;
 
-/// `agreed_at` is 0 until the guardian agrees that the child's account may be deleted.
+/// `agreed_at` is 0 until the guardian agrees that the child's account may be deleted, and again once that deletion came
+/// to nothing: an agreement is to one deletion, and not to whatever the child asks for later.
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS guardianship (child TEXT PRIMARY KEY, guardian TEXT NOT NULL CHECK (guardian <> child), \
         agreed_at BIGINT NOT NULL); \
@@ -54,6 +55,19 @@ pub async fn agree_to_deletion(
             .await?;
     tx.commit().await?;
     Ok(agreed.rows_affected() == 1)
+}
+
+/// The deletion that the guardian agreed to came to nothing: the next one is to be asked about again. Of one that ends late, when
+/// the next was agreed to already, the guardian is asked once more: rather that than a deletion that nobody agreed to.
+pub(crate) async fn disagree(
+    connection: &mut AnyConnection,
+    child: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE guardianship SET agreed_at = 0 WHERE child = $1 AND agreed_at <> 0")
+        .bind(child)
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 /// The child is of age. Also while sealed: it removes a blocker. `false`: it had no guardian.

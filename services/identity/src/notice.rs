@@ -10,7 +10,7 @@ mod words;
 use std::time::SystemTime;
 
 use farewell_kit::store::{Store, micros};
-use farewell_kit::{Fault, Letters, Notice, NoticeKind, seal};
+use farewell_kit::{Fault, Letters, Notice, NoticeKind, SetStanding, Standing, seal};
 use serde::{Deserialize, Serialize};
 use sqlx::AnyConnection;
 use uuid::Uuid;
@@ -18,9 +18,9 @@ use uuid::Uuid;
 pub(crate) use self::delivery::{Delivery, run};
 use crate::courier::Way;
 use crate::language::Language;
-use crate::{account, contact, link, login};
+use crate::{account, contact, guardian, link, login};
 
-/// A given-up letter stays without its address, to be counted. `state` is `WAITING` or `GIVEN_UP`.
+/// `deletion` is what the letter is about: `deletions/{deletion}`, or `standings/{mark}` of an account. A given-up letter stays without its address, to be counted. `state` is `WAITING` or `GIVEN_UP`.
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS notice (deletion TEXT NOT NULL, name TEXT NOT NULL, account TEXT NOT NULL, \
         made_at BIGINT NOT NULL, PRIMARY KEY (deletion, name)); \
@@ -82,18 +82,19 @@ pub(crate) async fn keep(
     if !account::exists(&mut tx, &notice.account).await? {
         return Ok(());
     }
-    let new = sqlx::query(
-        "INSERT INTO notice (deletion, name, account, made_at) VALUES ($1, $2, $3, $4) \
-         ON CONFLICT (deletion, name) DO NOTHING",
-    )
-    .bind(&notice.deletion)
-    .bind(&notice.name)
-    .bind(&notice.account)
-    .bind(micros(now))
-    .execute(&mut *tx)
-    .await?;
-    if new.rows_affected() == 0 {
+    let subject = Subject {
+        account: &notice.account,
+        about: &notice.deletion,
+    };
+    if !first(&mut tx, &subject, &notice.name, now).await? {
         return Ok(());
+    }
+    // One that was never sealed is not unsealed either.
+    if matches!(
+        notice.kind,
+        NoticeKind::Revoked | NoticeKind::Denied | NoticeKind::Expired
+    ) {
+        guardian::disagree(&mut tx, &notice.account).await?;
     }
     let language = crate::language::of(&mut tx, &notice.account).await?;
     let content = content(notice, language.unwrap_or(config.language));
@@ -103,9 +104,81 @@ pub(crate) async fn keep(
             let of = (notice.deletion.as_str(), receiver.as_str());
             link::make(&mut tx, of, &notice.account, now).await?;
         }
-        post(&mut tx, notice, (way, &receiver), &content, now).await?;
+        post(&mut tx, &subject, (way, &receiver), &content, now).await?;
     }
     Ok(tx.commit().await?)
+}
+
+/// Tells everybody whom the account belongs to, as far as anybody knows, that it is memorialised, and that it no longer is: the first
+/// may be a mistake, and the second a fraud. In the transaction that keeps the standing.
+///
+/// Errors: the database is away.
+pub(crate) async fn tell_standing(
+    tx: &mut AnyConnection,
+    (config, recent): (&Config, std::time::Duration),
+    set: &SetStanding,
+    before: Standing,
+    now: SystemTime,
+) -> Result<(), Fault> {
+    let kind = match (before, set.standing) {
+        (Standing::Memorialized, Standing::Memorialized) => return Ok(()),
+        (_, Standing::Memorialized) => "MEMORIALIZED",
+        (Standing::Memorialized, Standing::Active | Standing::Frozen) => "UNMEMORIALIZED",
+        (Standing::Active | Standing::Frozen, Standing::Active | Standing::Frozen) => return Ok(()),
+    };
+    if !account::exists(tx, &set.account).await? {
+        return Ok(());
+    }
+    let about = format!("standings/{}", seal::mark(&set.account));
+    let subject = Subject {
+        account: &set.account,
+        about: &about,
+    };
+    let name = format!("{}-{}", kind.to_lowercase(), set.generation);
+    if !first(tx, &subject, &name, now).await? {
+        return Ok(());
+    }
+    let language = crate::language::of(tx, &set.account).await?;
+    let content = Content {
+        name,
+        kind: kind.to_owned(),
+        language: language.unwrap_or(config.language).tag().to_owned(),
+        revocable_until: None,
+        deadline: None,
+        revocable: false,
+        reasons: Vec::new(),
+    };
+    let content = serde_json::to_string(&content).map_err(|error| Fault::new("a letter", error))?;
+    for (way, receiver) in receivers(tx, &set.account, recent, now).await? {
+        post(tx, &subject, (way, &receiver), &content, now).await?;
+    }
+    Ok(())
+}
+
+/// Whose letter it is, and what it is about.
+struct Subject<'a> {
+    account: &'a str,
+    about: &'a str,
+}
+
+/// Whether it is told for the first time.
+async fn first(
+    connection: &mut AnyConnection,
+    subject: &Subject<'_>,
+    name: &str,
+    now: SystemTime,
+) -> Result<bool, sqlx::Error> {
+    let new = sqlx::query(
+        "INSERT INTO notice (deletion, name, account, made_at) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (deletion, name) DO NOTHING",
+    )
+    .bind(subject.about)
+    .bind(name)
+    .bind(subject.account)
+    .bind(micros(now))
+    .execute(connection)
+    .await?;
+    Ok(new.rows_affected() == 1)
 }
 
 /// Every number and address, those included that were changed a short time ago, and every device that is signed in or was when
@@ -124,7 +197,7 @@ async fn receivers(
 
 async fn post(
     connection: &mut AnyConnection,
-    notice: &Notice,
+    subject: &Subject<'_>,
     (way, receiver): (Way, &str),
     content: &str,
     now: SystemTime,
@@ -134,8 +207,8 @@ async fn post(
          VALUES ($1, $2, $3, $4, $5, $6, 'WAITING', 0, $7, $7)",
     )
     .bind(Uuid::new_v4().to_string())
-    .bind(&notice.account)
-    .bind(&notice.deletion)
+    .bind(subject.account)
+    .bind(subject.about)
     .bind(way.word())
     .bind(receiver)
     .bind(content)

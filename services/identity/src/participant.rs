@@ -136,6 +136,7 @@ impl Participant for Identity {
         if work.is_free().await? {
             login::resume(work.tx(), &order.account).await?;
         }
+        guardian::disagree(work.tx(), &order.account).await?;
         work.finish(Done::new(Outcome::Unsealed)).await
     }
 
@@ -205,10 +206,16 @@ impl Participant for Identity {
         let mut tx = self.store.pool().begin().await?;
         let kept = standing::keep_in(&mut tx, request).await?;
         // One that comes late says nothing about who is logged in now.
-        if kept == Kept::Now && request.standing != Standing::Active {
-            login::end_for_good(&mut tx, &request.account).await?;
+        if let Kept::Now(before) = kept {
+            // While it is known who is signed in.
+            let (by, now) = ((&self.notices, self.rules.recent_change), SystemTime::now());
+            notice::tell_standing(&mut tx, by, request, before, now).await?;
+            if request.standing != Standing::Active {
+                login::end_for_good(&mut tx, &request.account).await?;
+            }
         }
         tx.commit().await?;
+        self.carrying.delivery().wake();
         Ok(kept.into())
     }
 

@@ -35,6 +35,8 @@ pub(crate) async fn held(
              FROM entitlement WHERE account = $1 \
          UNION ALL SELECT 'transfers', COUNT(*), CAST(0 AS BIGINT) FROM book WHERE account = $1 \
          UNION ALL SELECT 'named_in_transfers', COUNT(*), CAST(0 AS BIGINT) FROM book WHERE counter_account = $1 \
+         UNION ALL SELECT 'interests', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(topic)), 0) AS BIGINT) \
+             FROM interest WHERE account = $1 \
          UNION ALL SELECT 'access_log', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(address) + OCTET_LENGTH(path)), 0) \
              AS BIGINT) FROM access_log WHERE account = $1",
         account,

@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use farewell_kit::store::Store;
-use farewell_kit::{clearing, journal, seal, service, session};
+use farewell_kit::{clearing, interests, journal, seal, service, session};
 use farewell_runtime::shutdown::Shutdown;
 
 pub use self::access::log_access;
@@ -61,6 +61,7 @@ pub const SCHEMA: &[&str] = &[
     campaign::SCHEMA,
     support::SCHEMA,
     entitlement::SCHEMA,
+    interests::SCHEMA,
     access::SCHEMA,
     retention::SCHEMA,
     book::SCHEMA,

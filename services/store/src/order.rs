@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use farewell_kit::export::{Column, Table};
-use farewell_kit::seal;
 use farewell_kit::store::{Store, micros};
+use farewell_kit::{interests, seal};
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
@@ -114,7 +114,7 @@ pub async fn close_dispute(store: &Store, account: &str, id: &str) -> Result<boo
     Ok(there)
 }
 
-/// Writes the row; the same id again changes nothing.
+/// Writes the row, and what it says of the person's interests; the same id again changes no order.
 pub(crate) async fn insert(
     connection: &mut AnyConnection,
     id: &str,
@@ -133,9 +133,14 @@ pub(crate) async fn insert(
     .bind(order.recipient)
     .bind(order.address)
     .bind(micros(placed))
-    .execute(connection)
-    .await
-    .map(drop)
+    .execute(&mut *connection)
+    .await?;
+    interests::note(connection, account, product(order.item), placed).await
+}
+
+/// What was ordered, without its size and colour.
+fn product(item: &str) -> &str {
+    item.split_once(',').map_or(item, |(product, _)| product)
 }
 
 pub(crate) async fn complete(

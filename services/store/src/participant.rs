@@ -3,14 +3,14 @@
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use farewell_kit::clearing;
 use farewell_kit::export::{Part, Table, Tables};
 use farewell_kit::seal::{self, Work};
 use farewell_kit::store::Store;
 use farewell_kit::{
-    Answer, Blocker, ClearRealName, Done, Fault, Holder, Inventory, Order, RealNameCleared,
-    Retained, TransferBelongings, Transferred, holder,
+    Answer, Blocker, ClearRealName, Done, Fault, Holder, Inventory, Order, PersonalizationStopped,
+    RealNameCleared, Retained, StopPersonalization, TransferBelongings, Transferred, holder,
 };
+use farewell_kit::{clearing, interests};
 use sqlx::AnyConnection;
 
 use crate::{
@@ -27,6 +27,7 @@ const EXPORTED: &[&Table] = &[
     &points::EXPORT,
     &support::EXPORT,
     &book::EXPORT,
+    &interests::EXPORT,
     &access::EXPORT,
 ];
 
@@ -149,6 +150,13 @@ impl Holder for Shop {
         transfer::transfer(&self.store, request).await
     }
 
+    async fn stop_personalization(
+        &self,
+        request: &StopPersonalization,
+    ) -> Result<PersonalizationStopped, Fault> {
+        interests::stop(&self.store, request).await
+    }
+
     async fn blockers(&self, account: &str) -> Result<Vec<Blocker>, Fault> {
         let mut connection = self.store.pool().acquire().await?;
         Ok(eligibility::blockers(&mut connection, account, SystemTime::now()).await?)
@@ -179,6 +187,10 @@ async fn erase(
     counts.extend([
         ("transfers", lines),
         ("named_in_transfers", named),
+        (
+            interests::CATEGORY,
+            interests::erase(connection, account).await?,
+        ),
         ("retained_transactions", ended.orders),
         ("retained_server_logs", ended.entries),
     ]);

@@ -82,6 +82,7 @@ pub(crate) fn wish(request: &api::OpenCaseRequest) -> Result<(Wish, String), Sta
         Kind::DeletionOnDocuments => Wish::DeletionOnDocuments,
         Kind::LostAccess => Wish::LostAccess,
         Kind::RealName => Wish::RealName,
+        Kind::Unmemorialize => Wish::Unmemorialize,
         Kind::Legacy => Wish::Legacy {
             delete: match api::LegacyOutcome::try_from(request.legacy_outcome) {
                 Ok(api::LegacyOutcome::Unspecified | api::LegacyOutcome::Memorialize) => false,

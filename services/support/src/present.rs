@@ -53,6 +53,7 @@ pub(crate) fn case(shown: Shown) -> api::Case {
         Wish::DeletionOnDocuments => api::CaseKind::DeletionOnDocuments,
         Wish::LostAccess => api::CaseKind::LostAccess,
         Wish::RealName => api::CaseKind::RealName,
+        Wish::Unmemorialize => api::CaseKind::Unmemorialize,
         Wish::Legacy { delete } => {
             shown.set_legacy_outcome(match delete {
                 true => api::LegacyOutcome::Delete,

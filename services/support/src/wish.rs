@@ -56,6 +56,8 @@ pub enum Wish {
     Transfer { belongings: Vec<String> },
     /// Real-name information is cleared.
     RealName,
+    /// The account was memorialised, and its owner lives.
+    Unmemorialize,
 }
 
 impl Wish {
@@ -68,6 +70,7 @@ impl Wish {
             Self::Override { .. } => "OVERRIDE",
             Self::Transfer { .. } => "TRANSFER",
             Self::RealName => "REAL_NAME",
+            Self::Unmemorialize => "UNMEMORIALIZE",
         }
     }
 
@@ -78,7 +81,7 @@ impl Wish {
                 &[Document::Identity, Document::PurchaseProof]
             }
             Self::Legacy { .. } => &[Document::DeathCertificate, Document::RelationshipProof],
-            Self::Transfer { .. } | Self::RealName => &[Document::Identity],
+            Self::Transfer { .. } | Self::RealName | Self::Unmemorialize => &[Document::Identity],
             Self::Override { .. } if shown.is_empty() => &[Document::Other],
             Self::Override { .. } => &[],
         };
@@ -92,7 +95,8 @@ impl Wish {
             (Self::DeletionOnDocuments | Self::LostAccess, CaseAction::Delete)
             | (Self::Legacy { delete: true }, CaseAction::DeleteLegacy)
             | (Self::Legacy { delete: false }, CaseAction::Memorialize)
-            | (Self::RealName, CaseAction::ClearRealName) => true,
+            | (Self::RealName, CaseAction::ClearRealName)
+            | (Self::Unmemorialize, CaseAction::Unmemorialize) => true,
             (Self::Override { codes }, CaseAction::OverrideBlockers(asked)) => {
                 !asked.is_empty() && asked.iter().all(|code| codes.contains(code))
             }
@@ -149,6 +153,10 @@ mod tests {
         assert!(memory.covers(&CaseAction::Memorialize, ""));
         assert!(!memory.covers(&CaseAction::DeleteLegacy, ""), "not said");
         assert!(!memory.covers(&CaseAction::Delete, ""));
+        let mistake = Wish::Unmemorialize;
+        assert!(mistake.covers(&CaseAction::Unmemorialize, ""));
+        assert!(!mistake.covers(&CaseAction::Memorialize, ""));
+        assert!(!memory.covers(&CaseAction::Unmemorialize, ""));
         let codes = Wish::Override {
             codes: blockers(&["OPEN_DISPUTE", "POINTS_LEFT"]),
         };

@@ -9,7 +9,7 @@ pub struct CheckCase {
     pub case: String,
     /// What is to be done.
     pub action: CaseAction,
-    /// What it is done for: `deletions/{deletion}` or `requests/{request_id}`.
+    /// What it is done for: `deletions/{deletion}`, `deletions/{deletion}/overrides/{request_id}` or `requests/{request_id}`.
     pub used_for: String,
     /// How many people must have approved: 1 or 2.
     pub approvals_min: u32,
@@ -42,6 +42,8 @@ pub enum CaseAction {
         /// What moves, for instance `POINTS`. Never empty.
         belongings: Vec<String>,
     },
+    /// Take a memorial back that was a mistake.
+    Unmemorialize,
     /// Clear real-name information.
     ClearRealName,
 }

@@ -74,6 +74,40 @@ impl fmt::Debug for ClearRealName {
     }
 }
 
+/// "Erase what is known of the person for personalised advertising, and gather no more of it." Its `Debug` never shows the account.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StopPersonalization {
+    /// The account's id.
+    pub account: String,
+}
+
+impl fmt::Debug for StopPersonalization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StopPersonalization")
+            .finish_non_exhaustive()
+    }
+}
+
+/// What became of personalised advertising.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PersonalizationStopped {
+    /// It is stopped durably, now or before, with what was erased now.
+    Stopped { erased: BTreeMap<String, i64> },
+    /// Not yet: a deletion has sealed the account.
+    Sealed,
+    /// The account was erased here.
+    Gone,
+}
+
+impl PersonalizationStopped {
+    /// The answer of whoever profiles nobody.
+    pub const fn nothing() -> Self {
+        Self::Stopped {
+            erased: BTreeMap::new(),
+        }
+    }
+}
+
 /// What became of a real name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RealNameCleared {

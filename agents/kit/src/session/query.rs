@@ -93,6 +93,10 @@ impl Shared {
                 let transferred = self.code.transfer_belongings(&request).await;
                 transferred.map(wire::transfer::transferred)
             }
+            Question::StopPersonalization(request) => {
+                let stopped = self.code.stop_personalization(&request).await;
+                stopped.map(wire::standing::stopped)
+            }
             Question::CheckIdentifier(kind, value) => {
                 let standing = self.code.check_identifier(kind, &value).await;
                 standing.map(wire::retention::standing)

@@ -2,7 +2,7 @@
 
 use farewell_proto::participant::v1 as pb;
 
-use super::{ACCOUNTS, DELETIONS, Malformed, id};
+use super::{ACCOUNTS, DELETIONS, Malformed, id, is_id};
 use crate::participant::{CaseAction, CaseStanding, CheckCase, DeskWork};
 
 pub(super) const CASES: &str = "cases/";
@@ -17,9 +17,9 @@ pub(super) fn check(asked: pb::CheckCaseQuery, account: String) -> Result<CheckC
     let case = id(&asked.case, CASES, "case must be cases/{case}")?.to_owned();
     let asked_action = pb::CaseAction::try_from(asked.action);
     let used_for = asked.r#use;
-    if id(&used_for, DELETIONS, "").is_err() && id(&used_for, REQUESTS, "").is_err() {
+    if !is_use(&used_for) {
         return Err(Malformed(
-            "use must be deletions/{deletion} or requests/{request_id}",
+            "use must be deletions/{deletion}, deletions/{deletion}/overrides/{request_id} or requests/{request_id}",
         ));
     }
     let approvals_min = match (asked.approvals_min, asked_action) {
@@ -40,6 +40,14 @@ pub(super) fn check(asked: pb::CheckCaseQuery, account: String) -> Result<CheckC
         used_for,
         approvals_min,
     })
+}
+
+fn is_use(name: &str) -> bool {
+    let of_deletion = |name: &str| id(name, DELETIONS, "").is_ok();
+    match name.split_once("/overrides/") {
+        Some((deletion, request)) => of_deletion(deletion) && is_id(request),
+        None => of_deletion(name) || id(name, REQUESTS, "").is_ok(),
+    }
 }
 
 /// What an action doesn't speak of must be empty: it would be approved unseen.
@@ -72,6 +80,7 @@ fn action(
         Ok(pb::CaseAction::Delete) => Some(CaseAction::Delete),
         Ok(pb::CaseAction::DeleteLegacy) => Some(CaseAction::DeleteLegacy),
         Ok(pb::CaseAction::Memorialize) => Some(CaseAction::Memorialize),
+        Ok(pb::CaseAction::Unmemorialize) => Some(CaseAction::Unmemorialize),
         Ok(pb::CaseAction::ClearRealName) => Some(CaseAction::ClearRealName),
     };
     action
@@ -168,7 +177,17 @@ mod tests {
         assert!(asked(blockers.clone()).is_err());
         blockers.codes = vec!["OPEN_DISPUTE".to_owned()];
         blockers.approvals_min = 1;
-        assert_eq!(asked(blockers).unwrap().approvals_min, 1);
+        assert_eq!(asked(blockers.clone()).unwrap().approvals_min, 1);
+        for (used_for, sound) in [
+            ("deletions/d1/overrides/r1", true),
+            ("deletions/d1/overrides/", false),
+            ("deletions//overrides/r1", false),
+            ("deletions/d1/overrides/r1/r2", false),
+            ("requests/d1/overrides/r1", false),
+        ] {
+            blockers.r#use = used_for.to_owned();
+            assert_eq!(asked(blockers.clone()).is_ok(), sound, "{used_for}");
+        }
         let mut moved = query(pb::CaseAction::TransferBelongings);
         moved.to_account = "accounts/b1".to_owned();
         assert!(asked(moved.clone()).is_err());

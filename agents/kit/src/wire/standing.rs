@@ -4,7 +4,8 @@ use farewell_proto::participant::v1 as pb;
 
 use super::{Malformed, id};
 use crate::participant::{
-    AccountDescription, ClearRealName, RealNameCleared, SetStanding, Standing, StandingKept,
+    AccountDescription, ClearRealName, PersonalizationStopped, RealNameCleared, SetStanding,
+    Standing, StandingKept,
 };
 
 pub(super) const REQUESTS: &str = "requests/";
@@ -55,6 +56,19 @@ pub(crate) fn kept(kept: StandingKept) -> pb::reply::Answer {
     };
     pb::reply::Answer::SetStanding(pb::SetStandingReply {
         result: result.into(),
+    })
+}
+
+pub(crate) fn stopped(stopped: PersonalizationStopped) -> pb::reply::Answer {
+    use pb::StopPersonalizationResult as Result;
+    let (result, erased) = match stopped {
+        PersonalizationStopped::Stopped { erased } => (Result::Stopped, erased),
+        PersonalizationStopped::Sealed => (Result::Sealed, Default::default()),
+        PersonalizationStopped::Gone => (Result::Gone, Default::default()),
+    };
+    pb::reply::Answer::StopPersonalization(pb::StopPersonalizationReply {
+        result: result.into(),
+        erased: erased.into_iter().collect(),
     })
 }
 

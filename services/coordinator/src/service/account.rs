@@ -140,6 +140,34 @@ impl AccountService for Accounts {
         }))
     }
 
+    async fn unmemorialize_account(
+        &self,
+        request: Request<api::UnmemorializeAccountRequest>,
+    ) -> Reply<api::UnmemorializeAccountResponse> {
+        let caller = peer_of(&request);
+        self.center.throttle.caller(caller.as_deref())?;
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let change = change::unmemorialize(&self.center, caller.as_deref(), &request);
+        Ok(Response::new(api::UnmemorializeAccountResponse {
+            change: Some(within(CHANGE_MAX, change).await?),
+        }))
+    }
+
+    async fn stop_personalization(
+        &self,
+        request: Request<api::StopPersonalizationRequest>,
+    ) -> Reply<api::StopPersonalizationResponse> {
+        let caller = peer_of(&request);
+        self.center.throttle.caller(caller.as_deref())?;
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let change = change::stop_personalization(&self.center, caller.as_deref(), &request);
+        Ok(Response::new(api::StopPersonalizationResponse {
+            change: Some(within(CHANGE_MAX, change).await?),
+        }))
+    }
+
     async fn clear_real_name(
         &self,
         request: Request<api::ClearRealNameRequest>,

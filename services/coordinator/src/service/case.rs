@@ -40,6 +40,8 @@ impl std::fmt::Display for CaseName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
     Deletion(DeletionId),
+    /// Blockers of a deletion, as one request asks: what is in the way later takes another approval.
+    Override(DeletionId, RequestId),
     /// The request of a caller, for what has no name of its own.
     Request(RequestId),
 }
@@ -48,6 +50,7 @@ impl std::fmt::Display for Use {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Deletion(id) => write!(f, "deletions/{id}"),
+            Self::Override(id, request) => write!(f, "deletions/{id}/overrides/{}", request.0),
             Self::Request(id) => write!(f, "requests/{}", id.0),
         }
     }
@@ -59,6 +62,7 @@ pub enum Action {
     Delete,
     DeleteLegacy,
     Memorialize,
+    Unmemorialize,
     ClearRealName,
     /// Codes, and how many people must have approved.
     OverrideBlockers(Vec<String>, u32),
@@ -128,6 +132,7 @@ fn query(case: CaseName, action: Action, used_for: Use) -> wire::CheckCaseQuery 
         Action::Delete => wire::CaseAction::Delete,
         Action::DeleteLegacy => wire::CaseAction::DeleteLegacy,
         Action::Memorialize => wire::CaseAction::Memorialize,
+        Action::Unmemorialize => wire::CaseAction::Unmemorialize,
         Action::ClearRealName => wire::CaseAction::ClearRealName,
         Action::OverrideBlockers(codes, approvals) => {
             query.codes = codes;

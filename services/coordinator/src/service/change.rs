@@ -2,7 +2,8 @@
 //!
 //! Who answers for what: a freeze harms nobody and can be taken back, so that the word of a caller that has logged the owner
 //! in is enough. A thaw and the clearing of a real name are proved, by the same codes and passwords and within the same limits
-//! as a deletion. To memorialise an account takes a case of the support desk.
+//! as a deletion. To memorialise an account, or to take that back, takes a case of the support desk. To be left alone by
+//! personalised advertising is a right that nobody has to prove anything for.
 
 use std::str::FromStr;
 
@@ -77,7 +78,12 @@ pub async fn get(center: &Center, id: &AccountId) -> Result<api::Account, Status
         standing: standing(account.standing).into(),
         standing_time: account.since.map(timestamp),
         deletion: live.map_or_else(String::new, |live| format!("deletions/{}", live.id)),
-        choices: choices(state, live.is_some()),
+        choices: choices(
+            state,
+            live.is_some(),
+            account.personalization_stopped.is_some(),
+        ),
+        personalization_stop_time: account.personalization_stopped.map(timestamp),
         changes: account
             .changes
             .iter()
@@ -151,17 +157,60 @@ pub async fn memorialize(
         ..ask(center, &name, Kind::Memorialize, digest)
     };
     known(center, &name.account).await?;
-    // The same use again is answered the same, so that a crash before the next line loses no approval.
-    let used_for = case::Use::Request(name.change);
-    case::check(
-        center,
-        &name.account,
-        case,
-        case::Action::Memorialize,
-        used_for,
-    )
-    .await?;
+    take_on_case(center, &name, ask, (case, case::Action::Memorialize)).await
+}
+
+/// Takes a memorial back.
+pub async fn unmemorialize(
+    center: &Center,
+    peer: Option<&Peer>,
+    request: &api::UnmemorializeAccountRequest,
+) -> Result<api::AccountChange, Status> {
+    let name = asked(&request.request_id, &request.account)?;
+    let case = CaseName::parse("case", &request.case)?;
+    center.throttle.account(peer, &name.account)?;
+    let digest = parse::digest("UnmemorializeAccount", request);
+    let ask = Ask {
+        case: Some(case.to_string()),
+        ..ask(center, &name, Kind::Unmemorialize, digest)
+    };
+    known(center, &name.account).await?;
+    take_on_case(center, &name, ask, (case, case::Action::Unmemorialize)).await
+}
+
+/// Stops personalised advertising.
+pub async fn stop_personalization(
+    center: &Center,
+    peer: Option<&Peer>,
+    request: &api::StopPersonalizationRequest,
+) -> Result<api::AccountChange, Status> {
+    let name = asked(&request.request_id, &request.account)?;
+    center.throttle.account(peer, &name.account)?;
+    let digest = parse::digest("StopPersonalization", request);
+    let ask = ask(center, &name, Kind::StopPersonalization, digest);
+    known(center, &name.account).await?;
+    let account = stored(center, &name.account).await?;
+    if account.change(name.change).is_none() && is_sealed(center, &name.account).await? {
+        return Err(error::precondition(
+            "ACCOUNT_SEALED",
+            "a deletion is under way: it erases the same",
+            Default::default(),
+        ));
+    }
     take(center, &name, ask).await
+}
+
+/// Whether a deletion that is verified is under way.
+async fn is_sealed(center: &Center, id: &AccountId) -> Result<bool, Status> {
+    let waits = farewell_core::State::LIVE_CODES[0];
+    let live = farewell_core::State::LIVE_CODES.into_iter();
+    let sealing = Filter {
+        states: live.filter(|code| *code != waits).collect(),
+        account: Some(id.clone()),
+        unmoved_since: None,
+    };
+    let found = center.ledger.list(&sealing, None, 1).await;
+    Ok(!found.map_err(|error| error::ledger(&error))?.is_empty())
 }
 
 /// Asks for the real name to be cleared, to be proved.
@@ -379,6 +428,24 @@ async fn take(center: &Center, name: &Name, ask: Ask) -> Result<api::AccountChan
     attended(center, name).await
 }
 
+/// The same with the desk's approval, which is used only for what would be taken.
+async fn take_on_case(
+    center: &Center,
+    name: &Name,
+    ask: Ask,
+    (case, action): (CaseName, case::Action),
+) -> Result<api::AccountChange, Status> {
+    let account = stored(center, &name.account).await?;
+    let next = account.ask(ask.clone(), center.clock.now());
+    if next.map_err(refused)? != account {
+        remember(center, name.change, ask.digest, DeletionId(name.change.0)).await?;
+        // The same use again is answered the same, so that a crash before the change is written loses no approval.
+        let used_for = case::Use::Request(name.change);
+        case::check(center, &name.account, case, action, used_for).await?;
+    }
+    take(center, name, ask).await
+}
+
 async fn step(center: &Center, name: &Name, event: &Event) -> Result<Account, Status> {
     write(center, &name.account, |account| {
         account.step(name.change, event.clone(), center.clock.now())
@@ -467,6 +534,7 @@ fn refused(refusal: account::Refusal) -> Status {
         Refusal::Memorialized
         | Refusal::IllegalState
         | Refusal::NotFrozen
+        | Refusal::NotMemorialized
         | Refusal::NobodyToTell => Code::FailedPrecondition,
     };
     error::coded(code, refusal.word(), refusal.help(), Default::default())
@@ -504,18 +572,22 @@ const fn standing(standing: Standing) -> api::AccountStanding {
 }
 
 /// The mildest first: who wants to be rid of a device, or of being seen, need not delete everything.
-fn choices(state: api::AccountState, live: bool) -> Vec<i32> {
+fn choices(state: api::AccountState, live: bool, stopped: bool) -> Vec<i32> {
     use api::AccountChoice as Choice;
     let choices: &[Choice] = match (state, live) {
         (api::AccountState::Active, false) => &[
             Choice::UnbindDevice,
+            Choice::StopPersonalization,
             Choice::Freeze,
             Choice::ClearRealName,
             Choice::Delete,
         ],
-        (api::AccountState::Frozen, false) => {
-            &[Choice::Unfreeze, Choice::ClearRealName, Choice::Delete]
-        }
+        (api::AccountState::Frozen, false) => &[
+            Choice::StopPersonalization,
+            Choice::Unfreeze,
+            Choice::ClearRealName,
+            Choice::Delete,
+        ],
         (api::AccountState::Active | api::AccountState::Sealed, true) => {
             &[Choice::Freeze, Choice::RevokeDeletion]
         }
@@ -525,7 +597,9 @@ fn choices(state: api::AccountState, live: bool) -> Vec<i32> {
         | (api::AccountState::Sealed, false)
         | (api::AccountState::Unspecified, _) => &[],
     };
-    choices.iter().map(|choice| (*choice).into()).collect()
+    let over = |choice: &&Choice| stopped && **choice == Choice::StopPersonalization;
+    let choices = choices.iter().filter(|choice| !over(choice));
+    choices.map(|choice| (*choice).into()).collect()
 }
 
 fn present(account: &AccountId, change: &account::Change) -> api::AccountChange {
@@ -547,6 +621,8 @@ fn present(account: &AccountId, change: &account::Change) -> api::AccountChange 
         Kind::Unfreeze => api::AccountChangeKind::Unfreeze,
         Kind::Memorialize => api::AccountChangeKind::Memorialize,
         Kind::ClearRealName => api::AccountChangeKind::ClearRealName,
+        Kind::Unmemorialize => api::AccountChangeKind::Unmemorialize,
+        Kind::StopPersonalization => api::AccountChangeKind::StopPersonalization,
     };
     let factors = |factors: Factors| factors.iter().map(|it| factor_to_wire(it).into()).collect();
     api::AccountChange {

@@ -27,6 +27,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::case::{self, CaseName};
+use super::overriding::Overriding;
 use super::{
     CHANGE_MAX, READ_MAX, page, parse, possession, present, proof, remember, replay, watch, within,
 };
@@ -88,7 +89,7 @@ impl DeletionService for Deletions {
             eligible: !found.iter().any(|blocker| blocker.stops(&[])),
             blockers: found
                 .into_iter()
-                .map(|blocker| present::blocker(blocker, language))
+                .map(|blocker| present::blocker(blocker, plan.policy(), language))
                 .collect(),
         }))
     }
@@ -255,6 +256,28 @@ impl DeletionService for Deletions {
         .await?;
         Ok(Response::new(api::RevokeDeletionResponse {
             deletion: Some(present::brief(&deletion)),
+        }))
+    }
+
+    async fn override_blockers(
+        &self,
+        request: Request<api::OverrideBlockersRequest>,
+    ) -> Reply<api::OverrideBlockersResponse> {
+        let language = Language::of(request.metadata());
+        let caller = peer_of(&request);
+        self.center.throttle.caller(caller.as_deref())?;
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let overriding = Overriding::parse(&request)?;
+        let id = overriding.deletion;
+        let deletion = within(CHANGE_MAX, async {
+            let deletion = self.read(caller.as_deref(), id).await?;
+            overriding.make(&self.center, deletion).await?;
+            load(&self.center, id, language).await
+        });
+        let deletion = deletion.await?;
+        Ok(language.respond(api::OverrideBlockersResponse {
+            deletion: Some(deletion),
         }))
     }
 

@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 
-use farewell_core::blocker::{self, Blocker, Class, Overrider};
+use farewell_core::blocker::{Blocker, Class, Overrider};
 use farewell_core::condition::{self, Condition, Kind};
 use farewell_core::custody::Asked;
 use farewell_core::obligation::Obligation;
+use farewell_core::overridden::Overridden;
 use farewell_core::receipt::{Evidence, Kept, Retention};
-use farewell_core::{CommandName, Deletion, LegIndex, Mask, Plan, State, Time, Verb, obligation};
+use farewell_core::{
+    CommandName, Deletion, LegIndex, Mask, Plan, Policy, State, Time, Verb, obligation,
+};
 use farewell_proto::deletion::v1 as api;
 
 use crate::board::{LegProgress, Stage};
@@ -63,9 +66,21 @@ pub fn brief(deletion: &Deletion) -> api::Deletion {
             .overdue
             .as_ref()
             .map_or_else(Vec::new, |overdue| overdue.reasons.clone()),
+        overridden: rare.overridden.iter().map(overridden).collect(),
         conditions: Vec::new(),
         legs: Vec::new(),
         obligations: Vec::new(),
+    }
+}
+
+fn overridden(overridden: &Overridden) -> api::OverriddenBlocker {
+    api::OverriddenBlocker {
+        code: overridden.code.clone(),
+        participant: overridden.participant.clone(),
+        count: overridden.count,
+        until_time: overridden.until.map(timestamp),
+        case: overridden.case.clone(),
+        time: Some(timestamp(overridden.at)),
     }
 }
 
@@ -261,8 +276,8 @@ fn obligations(deletion: &Deletion, plan: &Plan, receipts: &[Kept]) -> Vec<api::
     owed.collect()
 }
 
-/// Something in the way of a deletion.
-pub fn blocker(blocker: Blocker, language: Language) -> api::Blocker {
+/// Something in the way of a deletion under this policy.
+pub fn blocker(blocker: Blocker, policy: &Policy, language: Language) -> api::Blocker {
     let said = sentences::of_blocker(&blocker, language);
     let class = match blocker.class {
         Class::Hard => api::BlockerClass::Hard,
@@ -270,7 +285,7 @@ pub fn blocker(blocker: Blocker, language: Language) -> api::Blocker {
         Class::Forfeitable => api::BlockerClass::Forfeitable,
         Class::Advisory => api::BlockerClass::Advisory,
     };
-    let overrider = match blocker::overridable_by(&blocker.code) {
+    let overrider = match policy.overridable_by(&blocker.code) {
         Overrider::Nobody => api::Overrider::Nobody,
         Overrider::Support => api::Overrider::Support,
         Overrider::SupportWithSecondPerson => api::Overrider::SupportWithSecondPerson,

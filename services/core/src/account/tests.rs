@@ -258,3 +258,52 @@ fn every_refusal_has_a_word_of_its_own_and_a_line_of_help() {
         assert!(!refusal.help().is_empty());
     }
 }
+
+#[test]
+fn a_memorial_that_was_a_mistake_leaves_the_account_frozen_and_only_a_memorial_is_taken_back() {
+    for other in [
+        account(),
+        account().ask(ask(1, Kind::Freeze), at(1)).unwrap(),
+    ] {
+        assert_eq!(
+            other.ask(ask(2, Kind::Unmemorialize), at(2)),
+            Err(Refusal::NotMemorialized)
+        );
+    }
+    let kept = account().ask(ask(1, Kind::Memorialize), at(1)).unwrap();
+    let back = kept.ask(ask(2, Kind::Unmemorialize), at(2)).unwrap();
+    assert_eq!((back.standing, back.generation), (Standing::Frozen, 2));
+    assert_eq!(back.since, Some(at(2)));
+    // The memorial that not everybody had heard of is told to nobody any more.
+    assert_eq!(back.changes[0].state, State::Superseded);
+    assert_eq!(back.ask(ask(2, Kind::Unmemorialize), at(9)).unwrap(), back);
+    assert_eq!(
+        back.ask(ask(3, Kind::Unmemorialize), at(3)),
+        Err(Refusal::NotMemorialized)
+    );
+    let thaw = back.ask(ask(4, Kind::Unfreeze), at(4)).unwrap();
+    assert!(matches!(
+        thaw.changes[2].state,
+        State::AwaitingVerification { .. }
+    ));
+}
+
+#[test]
+fn advertising_is_stopped_once_and_says_since_when_and_a_memorial_is_left_alone() {
+    let asked = account()
+        .ask(ask(1, Kind::StopPersonalization), at(1))
+        .unwrap();
+    assert_eq!(asked.personalization_stopped, Some(at(1)));
+    assert_eq!((asked.standing, asked.generation), (Standing::Active, 0));
+    let again = asked.ask(ask(2, Kind::StopPersonalization), at(2)).unwrap();
+    assert_eq!(again.personalization_stopped, Some(at(1)));
+    // Both are told: one that was restored from a backup hears it once more.
+    assert!(again.changes.iter().all(|it| it.state == State::Working));
+    let frozen = again.ask(ask(3, Kind::Freeze), at(3)).unwrap();
+    assert_eq!(frozen.changes[0].state, State::Working);
+    let kept = frozen.ask(ask(4, Kind::Memorialize), at(4)).unwrap();
+    assert_eq!(
+        kept.ask(ask(5, Kind::StopPersonalization), at(5)),
+        Err(Refusal::Memorialized)
+    );
+}

@@ -61,7 +61,7 @@ impl Deletion {
             }
             // Blocked by nothing that stops it is no answer.
             (_, Event::Blocked(blockers))
-                if !blockers.iter().any(|blocker| blocker.stops(&self.consents)) =>
+                if !blockers.iter().any(|blocker| self.is_stopped_by(blocker)) =>
             {
                 return Err(Reason::IllegalState.into());
             }
@@ -82,6 +82,22 @@ impl Deletion {
             (State::CoolingOff { ends_at }, Event::Blocked(blockers)) if now >= *ends_at => {
                 next.blockers.clone_from(blockers);
                 next.attention_at = Some(now + pause(blockers, now.since(*ends_at), plan));
+            }
+            (
+                State::AwaitingVerification { .. } | State::CoolingOff { .. },
+                Event::Overridden {
+                    codes,
+                    case,
+                    request,
+                },
+            ) => {
+                if let State::AwaitingVerification { expires_at } = self.state
+                    && now >= expires_at
+                {
+                    return Err(Refusal::since(Reason::IllegalState, expires_at));
+                }
+                self.approvals_to_override(codes, plan)?;
+                next.override_blockers(codes, (case, *request), now)?;
             }
             (State::AwaitingVerification { .. } | State::CoolingOff { .. }, Event::Revoke) => {
                 let sealed = self.sealing(plan);
@@ -198,7 +214,7 @@ impl Deletion {
             }
             (
                 State::Erasing(begun) | State::Verifying(begun) | State::Purged { begun, .. },
-                Event::Revoke | Event::Deny,
+                Event::Revoke | Event::Deny | Event::Overridden { .. },
             ) => {
                 return Err(Refusal::since(Reason::PastNoReturn, begun.at));
             }
@@ -253,7 +269,7 @@ impl Deletion {
     fn outlives(&self, blockers: &[Blocker], expires_at: Time, plan: &Plan) -> Time {
         let stops = blockers
             .iter()
-            .filter(|blocker| blocker.stops(&self.consents) && !blocker.is_silence());
+            .filter(|blocker| self.is_stopped_by(blocker) && !blocker.is_silence());
         let ends: Option<Vec<Time>> = stops.map(|blocker| blocker.until).collect();
         let last = ends.and_then(|ends| ends.into_iter().max());
         let longer = last.map(|last| (last + plan.policy().verification).min(self.deadline));

@@ -314,6 +314,10 @@ impl<'a, F: Fn(u32) -> Option<&'a Plan>> Auditor<F> {
             Invariant::S15,
             || format!("{id} changed its deadline"),
         );
+        let kept = after.rare.overridden.starts_with(&before.rare.overridden);
+        self.held_to(kept, Invariant::S11, || {
+            format!("{id} forgot what the desk had decided")
+        });
         self.held_to(
             same || after.revision != before.revision,
             Invariant::S13,

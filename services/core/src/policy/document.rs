@@ -9,7 +9,7 @@ use super::{
     Channel, Deadline, Extension, Factor, Length, Notices, Policy, Problem, Quarantine,
     RecentContact, Stage,
 };
-use crate::blocker::Class;
+use crate::blocker::{Class, Overrider};
 use crate::calendar::{Calendar, Zone};
 use crate::order::{DevicePolicy, Disposal};
 
@@ -38,6 +38,8 @@ pub struct Document {
     pub recheck: Option<Length>,
     pub channels: Option<BTreeMap<Channel, Vec<Factor>>>,
     pub blockers: BTreeMap<String, Class>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub overriders: BTreeMap<String, Overrider>,
     pub devices: Devices,
     pub notices: NoticesDocument,
     pub recent_contact: RecentContactDocument,
@@ -114,6 +116,7 @@ impl Document {
             recheck: self.recheck.or(base.recheck),
             channels: self.channels.or(base.channels),
             blockers: base.blockers.into_iter().chain(self.blockers).collect(),
+            overriders: base.overriders.into_iter().chain(self.overriders).collect(),
             devices: Devices {
                 personal: self.devices.personal.or(base.devices.personal),
                 home: self.devices.home.or(base.devices.home),
@@ -153,6 +156,7 @@ impl Document {
         // What is missing hides nothing of what is wrong.
         let filler = Self {
             blockers: BTreeMap::new(),
+            overriders: BTreeMap::new(),
             quarantine: None,
             ..Self::shipped("default").unwrap_or_default()
         };
@@ -261,6 +265,7 @@ impl Document {
             stalled_after: self.stalled_after?.0,
             recheck: self.recheck?.0,
             blockers: self.blockers,
+            overriders: self.overriders,
             devices: DevicePolicy {
                 personal: devices.personal?,
                 home: devices.home?,
@@ -298,6 +303,7 @@ impl From<&Policy> for Document {
             recheck: Some(Length(policy.recheck)),
             channels: Some(policy.channels.clone()),
             blockers: policy.blockers.clone(),
+            overriders: policy.overriders.clone(),
             devices: Devices {
                 personal: Some(devices.personal),
                 home: Some(devices.home),

@@ -271,3 +271,57 @@ fn a_policy_that_was_stored_before_there_were_calendars_is_still_read() {
     assert_eq!(read, expected);
     assert_eq!(read.problems(), []);
 }
+
+#[test]
+fn a_policy_lets_fewer_people_override_and_never_more_but_for_silence_and_codes_of_its_own() {
+    let overriders = |entries: &[(&str, Overrider)]| Policy {
+        overriders: entries
+            .iter()
+            .map(|(code, overrider)| ((*code).to_owned(), *overrider))
+            .collect(),
+        ..Policy::cn()
+    };
+    let narrow = overriders(&[
+        ("OPEN_DISPUTE", Overrider::Nobody),
+        ("SUPPORT_TICKET_OPEN", Overrider::SupportWithSecondPerson),
+        (
+            "PARTICIPANT_UNREACHABLE",
+            Overrider::SupportWithSecondPerson,
+        ),
+        ("KARMA_TOO_LOW", Overrider::Support),
+    ]);
+    assert_eq!(narrow.problems(), []);
+    assert_eq!(narrow.overridable_by("OPEN_DISPUTE"), Overrider::Nobody);
+    assert_eq!(narrow.overridable_by("KARMA_TOO_LOW"), Overrider::Support);
+    assert_eq!(narrow.overridable_by("FRAUD_CASE"), Overrider::Nobody);
+    assert_eq!(
+        keys(&narrow.cautions()),
+        [
+            "overriders.KARMA_TOO_LOW",
+            "overriders.PARTICIPANT_UNREACHABLE"
+        ]
+    );
+    let wide = overriders(&[
+        ("DEBT_OR_CREDIT", Overrider::Legal),
+        ("LEGAL_HOLD", Overrider::SupportWithSecondPerson),
+        ("OPEN_DISPUTE", Overrider::Support),
+        ("PARTICIPANT_UNREACHABLE", Overrider::Support),
+        ("points left", Overrider::Nobody),
+    ]);
+    assert_eq!(
+        keys(&wide.problems()),
+        [
+            "overriders.DEBT_OR_CREDIT",
+            "overriders.LEGAL_HOLD",
+            "overriders.OPEN_DISPUTE",
+            "overriders.PARTICIPANT_UNREACHABLE",
+            "overriders.points left"
+        ]
+    );
+    // As it was stored before there were any, and as it is again: a policy that says nothing of them has the digest that it had.
+    let stored = serde_json::to_string(&Policy::cn()).unwrap();
+    assert!(!stored.contains("overriders"));
+    let document = Document::from(&narrow).to_toml().unwrap();
+    let read: Document = toml::from_str(&document).unwrap();
+    assert_eq!(read.policy().unwrap(), narrow);
+}

@@ -1,4 +1,5 @@
-//! How an account stands, and what it is changed to: frozen, thawed, kept in memory, without a real name.
+//! How an account stands, and what it is changed to: frozen, thawed, kept in memory and back, without a real name or
+//! personalised advertising.
 
 use std::io::{BufRead as _, IsTerminal as _, stdin};
 
@@ -8,8 +9,9 @@ use farewell_proto::account::v1::{
     Account, AccountChange, AccountChangeKind, AccountChangeLeg, AccountChangeState, AccountChoice,
     CheckRealNameClearingRequest, CheckRealNameClearingResponse, ClearRealNameRequest,
     FreezeAccountRequest, GetAccountChangeRequest, GetAccountRequest, MemorializeAccountRequest,
-    ReviewRealNameClearingRequest, SendAccountCodeRequest, UnfreezeAccountRequest,
-    VerifyAccountFactorRequest, WatchAccountChangeRequest,
+    ReviewRealNameClearingRequest, SendAccountCodeRequest, StopPersonalizationRequest,
+    UnfreezeAccountRequest, UnmemorializeAccountRequest, VerifyAccountFactorRequest,
+    WatchAccountChangeRequest,
 };
 use farewell_proto::deletion::v1::{Channel, Factor};
 use serde_json::{Value, json};
@@ -52,6 +54,23 @@ pub enum Command {
         /// The case that approves it: cases/CASE
         #[arg(long)]
         case: String,
+        #[command(flatten)]
+        id: Id,
+    },
+    /// Take a memorial back that was a mistake, on a case of the support desk. Its owner thaws the account then.
+    Unmemorialize {
+        /// The account's id
+        account: String,
+        /// The case that approves it: cases/CASE
+        #[arg(long)]
+        case: String,
+        #[command(flatten)]
+        id: Id,
+    },
+    /// Stop personalised advertising: what is known of the person for it is erased, and no more is gathered.
+    StopPersonalization {
+        /// The account's id
+        account: String,
         #[command(flatten)]
         id: Id,
     },
@@ -191,6 +210,23 @@ pub async fn run(command: Command, connection: &Connection, output: Output) -> a
             let answer = client.memorialize_account(connection.request(request));
             answer.await?.into_inner().change
         }
+        Command::Unmemorialize { account, case, id } => {
+            let request = UnmemorializeAccountRequest {
+                request_id: id.or_new(),
+                account: account_name(&account),
+                case: prefixed("cases/", &case),
+            };
+            let answer = client.unmemorialize_account(connection.request(request));
+            answer.await?.into_inner().change
+        }
+        Command::StopPersonalization { account, id } => {
+            let request = StopPersonalizationRequest {
+                request_id: id.or_new(),
+                account: account_name(&account),
+            };
+            let answer = client.stop_personalization(connection.request(request));
+            answer.await?.into_inner().change
+        }
         Command::ClearRealName {
             account,
             channel,
@@ -252,6 +288,7 @@ fn show_account(account: &Account, output: Output) -> anyhow::Result<()> {
     let state = view::bare(account.state().as_str_name(), "ACCOUNT_STATE_");
     let standing = view::bare(account.standing().as_str_name(), "ACCOUNT_STANDING_");
     let since = view::time(account.standing_time.as_ref());
+    let stopped = view::time(account.personalization_stop_time.as_ref());
     let choices: Vec<_> = account
         .choices()
         .map(|choice| view::bare(AccountChoice::as_str_name(&choice), "ACCOUNT_CHOICE_"))
@@ -259,7 +296,13 @@ fn show_account(account: &Account, output: Output) -> anyhow::Result<()> {
     let mut head = Rows::new(
         "",
         &[
-            "account", "state", "standing", "since", "deletion", "choices",
+            "account",
+            "state",
+            "standing",
+            "since",
+            "no personalised advertising since",
+            "deletion",
+            "choices",
         ],
     );
     head.push([
@@ -267,6 +310,7 @@ fn show_account(account: &Account, output: Output) -> anyhow::Result<()> {
         state.to_owned(),
         standing.to_owned(),
         since.clone(),
+        stopped.clone(),
         account.deletion.clone(),
         choices.join(" "),
     ]);
@@ -280,6 +324,7 @@ fn show_account(account: &Account, output: Output) -> anyhow::Result<()> {
         "state": state,
         "standing": standing,
         "standing_time": since,
+        "personalization_stop_time": stopped,
         "deletion": account.deletion,
         "choices": choices,
         "changes": account.changes.iter().map(value).collect::<Vec<_>>(),

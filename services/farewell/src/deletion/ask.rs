@@ -1,16 +1,16 @@
-//! What changes something: create, send-code, verify, revoke.
+//! What changes something: create, send-code, verify, revoke, override.
 
 use std::io::{BufRead as _, IsTerminal as _, stdin};
 use std::time::SystemTime;
 
 use anyhow::Context as _;
 use farewell_proto::deletion::v1::{
-    Channel, Consent, CreateDeletionRequest, Deletion, Factor, RevokeDeletionRequest,
-    SendCodeRequest, VerifyFactorRequest,
+    Channel, Consent, CreateDeletionRequest, Deletion, Factor, OverrideBlockersRequest,
+    RevokeDeletionRequest, SendCodeRequest, VerifyFactorRequest,
 };
 use serde_json::json;
 
-use super::request::{Id, account_name, deletion_name};
+use super::request::{Id, account_name, deletion_name, prefixed};
 use super::view;
 use crate::client::Connection;
 use crate::failure::Usage;
@@ -159,6 +159,27 @@ pub async fn revoke(
         .await?
         .into_inner();
     show(revoked.deletion, output)
+}
+
+pub async fn override_blockers(
+    connection: &Connection,
+    name: &str,
+    (codes, case): (Vec<String>, &str),
+    id: &Id,
+    output: Output,
+) -> anyhow::Result<()> {
+    let mut client = connection.deletions().await?;
+    let request = OverrideBlockersRequest {
+        request_id: id.or_new(),
+        name: deletion_name(name),
+        codes,
+        case: prefixed("cases/", case),
+    };
+    let overridden = client
+        .override_blockers(connection.request(request))
+        .await?
+        .into_inner();
+    show(overridden.deletion, output)
 }
 
 /// A deletion that an answer must hold.

@@ -25,7 +25,14 @@ pub async fn eligibility(
         .into_inner();
     let mut verdict = Rows::new("", &["eligible"]);
     verdict.push([answer.eligible.to_string()]);
-    let header = ["participant", "class", "code", "what", "what to do"];
+    let header = [
+        "participant",
+        "class",
+        "code",
+        "what",
+        "what to do",
+        "overridden by",
+    ];
     let mut blockers = Rows::new("in the way, or to be known before", &header);
     let mut list = Vec::new();
     for blocker in answer.blockers {
@@ -49,6 +56,7 @@ pub async fn eligibility(
             blocker.code,
             blocker.message,
             blocker.remedy,
+            overrider.to_lowercase().replace('_', " "),
         ]);
     }
     let value = json!({"eligible": answer.eligible, "blockers": list});

@@ -88,6 +88,19 @@ enum Command {
         #[command(flatten)]
         id: request::Id,
     },
+    /// Let a deletion go on in spite of what is in its way, on a case of the support desk that approves it.
+    Override {
+        /// The deletion
+        name: String,
+        /// A blocker's code, for instance OPEN_DISPUTE
+        #[arg(long = "code", value_name = "CODE", required = true)]
+        codes: Vec<String>,
+        /// The case that approves it: cases/CASE
+        #[arg(long)]
+        case: String,
+        #[command(flatten)]
+        id: request::Id,
+    },
     /// Show one deletion: what each participant owes and has answered.
     Get {
         /// The deletion
@@ -160,6 +173,12 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
         Command::Revoke { name, link, id } => {
             ask::revoke(connection, &name, link, &id, output).await
         }
+        Command::Override {
+            name,
+            codes,
+            case,
+            id,
+        } => ask::override_blockers(connection, &name, (codes, &case), &id, output).await,
         Command::Get { name } => read::get(connection, &name, output).await,
         Command::List {
             account,

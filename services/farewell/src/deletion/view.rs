@@ -198,6 +198,20 @@ pub fn tables(deletion: &Deletion) -> Vec<Rows> {
         ]);
     }
 
+    let mut overridden = Rows::new(
+        "overridden",
+        &["code", "participant", "count", "case", "decided"],
+    );
+    for decided in &deletion.overridden {
+        overridden.push([
+            decided.code.clone(),
+            decided.participant.clone(),
+            decided.count.to_string(),
+            decided.case.clone(),
+            time(decided.time.as_ref()),
+        ]);
+    }
+
     let mut legs = Rows::new(
         "legs",
         &["stage", "participant", "verb", "answer", "settled"],
@@ -228,7 +242,14 @@ pub fn tables(deletion: &Deletion) -> Vec<Rows> {
             ]);
         }
     }
-    vec![facts, conditions, legs, devices, kept::rows(deletion)]
+    vec![
+        facts,
+        conditions,
+        overridden,
+        legs,
+        devices,
+        kept::rows(deletion),
+    ]
 }
 
 /// `STALLED PARTICIPANT_NOT_CONNECTED phones`.
@@ -302,6 +323,14 @@ pub fn json(deletion: &Deletion) -> Value {
             "reason": extension_reason(extension.reason()),
         })),
         "overdue_reasons": deletion.overdue_reasons,
+        "overridden": deletion.overridden.iter().map(|decided| json!({
+            "code": decided.code,
+            "participant": decided.participant,
+            "count": decided.count,
+            "until_time": time(decided.until_time.as_ref()),
+            "case": decided.case,
+            "time": time(decided.time.as_ref()),
+        })).collect::<Vec<_>>(),
         "raise_time": time(deletion.raise_time.as_ref()),
         "erase_time": time(deletion.erase_time.as_ref()),
         "purge_time": time(deletion.purge_time.as_ref()),

@@ -39,7 +39,7 @@ enum Case {
     Open {
         /// The account's id
         account: String,
-        /// deletion-on-documents, lost-access, legacy, override, transfer or real-name
+        /// deletion-on-documents, lost-access, legacy, override, transfer, real-name or unmemorialize
         #[arg(long, value_parser = kind)]
         kind: CaseKind,
         /// For override: a blocker's code, for instance OPEN_DISPUTE
@@ -214,7 +214,8 @@ fn case(text: &str) -> String {
 }
 
 fn kind(text: &str) -> Result<CaseKind, String> {
-    let choices = "deletion-on-documents, lost-access, legacy, override, transfer, real-name";
+    let choices =
+        "deletion-on-documents, lost-access, legacy, override, transfer, real-name, unmemorialize";
     word("CASE_KIND_", text, CaseKind::from_str_name, choices)
 }
 

@@ -23,6 +23,10 @@ DENIED = Your account is not deleted
     .text = The request to delete your account was refused. Everything is as it was. Ask support why, and how to object; you may also complain to your data protection authority.
 EXPIRED = Your account is not deleted
     .text = The request to delete your account has expired, as something was missing until the end. Everything is as it was. You can ask again.
+MEMORIALIZED = Your account is kept in memory
+    .text = We were told that the owner of this account has died. Everything in it is kept as it is, and nobody can log in any more. If that is a mistake, ask support: they take it back, and nothing is lost.
+UNMEMORIALIZED = Your account is kept in memory no longer
+    .text = That the owner of this account had died was a mistake, and is taken back. Nothing is lost. The account stays frozen until you end that in the account centre, with a code or your password. If you didn't ask for this, tell support at once.
 
 REVOKE_BY_LINK = You don't want that, or it wasn't you? Take it back here, without logging in: { $link }
 REVOKE_BY_LOGIN = You don't want that, or it wasn't you? Take it back in the account centre or ask support, and change your password.

@@ -315,3 +315,34 @@ async fn a_sealed_account_is_told_and_an_erased_one_leaves_nothing_to_be_told() 
         assert_eq!(left, farewell_kit::Inventory::default());
     }
 }
+
+#[tokio::test]
+async fn a_memorial_and_its_end_are_told_to_everybody_once_each_and_nothing_else_is() {
+    for store in stores("standings").await {
+        let post = Post::default();
+        let identity = Identity::new(store.clone(), post.couriers(), pepper(), Rules::default());
+        // What is set, of which letters, and to how many: who was signed in is signed out by the first.
+        for (generation, standing, told) in [
+            (2, Standing::Memorialized, Some(("MEMORIALIZED", 4))),
+            (2, Standing::Memorialized, None),
+            (1, Standing::Active, None),
+            (3, Standing::Memorialized, None),
+            (4, Standing::Frozen, Some(("UNMEMORIALIZED", 3))),
+            (5, Standing::Active, None),
+            (6, Standing::Frozen, None),
+            (7, Standing::Memorialized, Some(("MEMORIALIZED", 3))),
+        ] {
+            let set = SetStanding {
+                account: ACCOUNT.to_owned(),
+                generation,
+                standing,
+            };
+            identity.set_standing(&set).await.unwrap();
+            round(&store, &post, SystemTime::now()).await;
+            let taken = post.taken();
+            let kinds: Vec<_> = taken.values().map(|it| it.kind.as_str()).collect();
+            let expected = told.map_or(Vec::new(), |(kind, letters)| vec![kind; letters]);
+            assert_eq!(kinds, expected, "{set:?}");
+        }
+    }
+}

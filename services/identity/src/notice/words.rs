@@ -110,9 +110,19 @@ mod tests {
     use super::*;
     use crate::notice::Reason;
 
-    const KINDS: [&str; 10] = [
-        "WAITING", "SEALED", "REMINDER", "BLOCKED", "ERASING", "EXTENDED", "OVERDUE", "REVOKED",
-        "DENIED", "EXPIRED",
+    const KINDS: [&str; 12] = [
+        "WAITING",
+        "SEALED",
+        "REMINDER",
+        "BLOCKED",
+        "ERASING",
+        "EXTENDED",
+        "OVERDUE",
+        "REVOKED",
+        "DENIED",
+        "EXPIRED",
+        "MEMORIALIZED",
+        "UNMEMORIALIZED",
     ];
 
     fn content(kind: &str, language: Language) -> Content {

@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use farewell_kit::store::micros;
-use farewell_kit::{CodeChannel, ProofKind, RetentionRule, StartingPoint, Term};
+use farewell_kit::{CodeChannel, NoticeKind, ProofKind, RetentionRule, StartingPoint, Term};
 use jiff::tz::TimeZone;
 
 use super::*;
@@ -483,6 +483,45 @@ async fn a_child_has_one_guardian_who_is_another_and_comes_of_age() {
         );
         assert!(end_guardianship(store, ACCOUNT).await.unwrap());
         assert!(!end_guardianship(store, ACCOUNT).await.unwrap());
+        assert_eq!(codes(&case.identity).await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn a_guardian_agrees_to_one_deletion_and_not_to_the_next() {
+    for case in cases("agreement", 0).await {
+        let store = &case.store;
+        set_guardian(store, ACCOUNT, "a-parent").await.unwrap();
+        let agree = async || agree_to_deletion(store, "a-parent", ACCOUNT).await.unwrap();
+        assert!(agree().await);
+        case.identity.seal(&order("1-seal-identity")).await.unwrap();
+        assert_eq!(codes(&case.identity).await, Vec::<String>::new());
+        case.identity
+            .unseal(&order("1-unseal-identity"))
+            .await
+            .unwrap();
+        assert_eq!(codes(&case.identity).await, ["CHILD_NEEDS_GUARDIAN"]);
+
+        // One that came to nothing before it was sealed: that is heard of by its notice, once.
+        assert!(agree().await);
+        let ended = |deletion: &str, kind| Notice {
+            account: ACCOUNT.to_owned(),
+            deletion: format!("deletions/{deletion}"),
+            name: "it".to_owned(),
+            kind,
+            revocable_until: None,
+            deadline: None,
+            revocable: false,
+            reasons: Vec::new(),
+        };
+        let waits = ended("d2", NoticeKind::Waiting);
+        case.identity.notify(&waits).await.unwrap();
+        assert_eq!(codes(&case.identity).await, Vec::<String>::new());
+        let revoked = ended("d3", NoticeKind::Revoked);
+        case.identity.notify(&revoked).await.unwrap();
+        assert_eq!(codes(&case.identity).await, ["CHILD_NEEDS_GUARDIAN"]);
+        assert!(agree().await);
+        case.identity.notify(&revoked).await.unwrap();
         assert_eq!(codes(&case.identity).await, Vec::<String>::new());
     }
 }

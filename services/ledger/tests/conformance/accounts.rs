@@ -53,7 +53,10 @@ fn slots() -> Vec<Slot> {
 }
 
 async fn what_was_decided_of_an_account_reads_back_whole(bed: &Bed) {
-    let account = frozen("alice", 5);
+    let account = Account {
+        personalization_stopped: Some(at(4)),
+        ..frozen("alice", 5)
+    };
     assert_eq!(bed.ledger.account(&account.account).await.unwrap(), None);
     assert!(bed.ledger.keep_account(&account).await.unwrap());
     let read = bed.ledger.account(&account.account).await.unwrap();

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use farewell_core::Slot;
 use farewell_core::custody::{Asked, Custody};
 use farewell_core::deletion::Blocker;
 use farewell_core::notice::Notice;
+use farewell_core::overridden::Overridden;
 use farewell_core::rare::{Extended, Hold, Overdue, Raised, Rare, Why};
-use farewell_core::{Event, Mask, Policy, State};
+use farewell_core::{Event, Mask, Policy, RequestId, Slot, State};
 use farewell_ledger::{Error, Settlement, Turn, Turned};
+use uuid::Uuid;
 
 use crate::bed::Bed;
 use crate::given::{
@@ -175,6 +176,15 @@ async fn what_is_rare_is_kept_by_turns_and_left_by_receipts(bed: &Bed) {
                 },
             )]),
         }),
+        overridden: vec![Overridden {
+            code: "OPEN_DISPUTE".to_owned(),
+            participant: "store".to_owned(),
+            count: 2,
+            until: Some(now() + LONG),
+            case: "cases/01900000-0000-7000-8000-00000000000a".to_owned(),
+            request: RequestId(Uuid::from_u128(7)),
+            at: now(),
+        }],
     };
     let rare = turn.after.rare.clone();
     let Turned::Done(turned) = turn_one(&*bed.ledger, turn).await else {

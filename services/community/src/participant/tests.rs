@@ -242,6 +242,6 @@ async fn a_sample_made_twice_is_made_once() {
         let before = left_over(&store, ACCOUNT).await.unwrap();
         sample(&store, ACCOUNT).await.unwrap();
         assert_eq!(left_over(&store, ACCOUNT).await.unwrap(), before);
-        assert_eq!(before.categories.len(), 3);
+        assert_eq!(before.categories.len(), 4);
     }
 }

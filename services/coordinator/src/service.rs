@@ -1,10 +1,6 @@
 //! What callers and operators can ask for.
 
 pub mod account;
-#[expect(
-    dead_code,
-    reason = "not everything that a case can approve is asked yet"
-)]
 mod case;
 mod change;
 pub mod deletion;

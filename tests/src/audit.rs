@@ -73,4 +73,14 @@ pub async fn sound(kept: &dyn Ledger) -> Result<usize> {
 const ERASING: i16 = 3;
 const PURGED: i16 = 5;
 /// What can happen to a purged deletion.
-const AFTERWARDS: [&str; 3] = ["CONTRADICTED", "KEPT_UNDER_LAW", "RETENTION_ENDED"];
+const AFTERWARDS: [&str; 8] = [
+    "CONTRADICTED",
+    "KEPT_UNDER_LAW",
+    "RETENTION_ENDED",
+    "HELD",
+    "RELEASED",
+    "LEG_REFUSED",
+    "LEG_RETRIED",
+    // Operators, of an end that is overdue.
+    "TOLD",
+];

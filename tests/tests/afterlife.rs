@@ -163,7 +163,8 @@ impl Story {
             Ok((!replay.is_running()).then_some(()))
         })
         .await?;
-        let told: Value = serde_json::from_str(&fs::read_to_string(told)?)?;
+        let told = fs::read_to_string(told)?;
+        let told: Value = serde_json::from_str(told.lines().last().unwrap_or_default())?;
         ensure!(
             told["deletions"] == 1 && told["clean"] == 1,
             "{service} {backup}: {told}"
@@ -220,8 +221,13 @@ async fn is_restricted(story: &Story) -> Result<()> {
     let look = GetInventoryRequest {
         account: account.clone(),
     };
-    let looked = api.get_inventory(look).await;
-    let looked = looked.map_err(|status| anyhow!("{status:?}"))?.into_inner();
+    let looked = wait::until("everybody to answer", async || {
+        let looked = api.clone().get_inventory(look.clone()).await;
+        let looked = looked.map_err(|status| anyhow!("{status:?}"))?.into_inner();
+        let all = looked.holdings.iter().all(|holding| holding.answered);
+        Ok(all.then_some(looked))
+    })
+    .await?;
     for holding in &looked.holdings {
         ensure!(
             holding.answered && holding.categories.is_empty(),

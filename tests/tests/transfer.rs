@@ -208,39 +208,31 @@ courier.email = {{ kind = "file", path = "{here}/mail" }}
         Ok(name)
     }
 
+    /// What it says, as soon as everybody is there to be asked.
     async fn transfer(
         &self,
         request: &api::TransferBelongingsRequest,
     ) -> Result<api::Transfer, Status> {
-        let mut accounts = self.accounts.clone();
-        let answer = accounts.transfer_belongings(request.clone()).await?;
-        let transfer = answer.into_inner().transfer;
-        transfer.ok_or_else(|| Status::internal("an answer without a transfer"))
-    }
-
-    /// What it says, as soon as everybody is back.
-    async fn until_answered(
-        &self,
-        request: &api::TransferBelongingsRequest,
-    ) -> Result<Result<api::Transfer, Status>> {
-        wait::until("an answer", async || {
-            Ok(match self.transfer(request).await {
-                Err(status)
-                    if matches!(
-                        status.code(),
-                        Code::Unavailable
-                            | Code::DeadlineExceeded
-                            | Code::Unknown
-                            | Code::Internal
-                            | Code::Cancelled
-                    ) =>
-                {
-                    None
-                }
-                answer => Some(answer),
-            })
-        })
-        .await
+        let answer = wait::until("an answer", async || {
+            let mut accounts = self.accounts.clone();
+            let answer = accounts.transfer_belongings(request.clone()).await;
+            let passes = |status: &Status| {
+                matches!(
+                    status.code(),
+                    Code::Unavailable
+                        | Code::DeadlineExceeded
+                        | Code::Unknown
+                        | Code::Internal
+                        | Code::Cancelled
+                )
+            };
+            Ok((!answer.as_ref().is_err_and(passes)).then_some(answer))
+        });
+        let answer = answer
+            .await
+            .map_err(|error| Status::aborted(error.to_string()))?;
+        let transfer = answer?.into_inner().transfer;
+        transfer.ok_or_else(|| Status::aborted("an answer without a transfer"))
     }
 
     async fn number(&self, query: &'static str) -> Result<i64> {
@@ -274,11 +266,17 @@ courier.email = {{ kind = "file", path = "{here}/mail" }}
             account: format!("accounts/{account}"),
             ..Default::default()
         };
-        let answer = self.caller.api.clone().get_inventory(request).await?;
-        let mut holdings = answer.into_inner().holdings.into_iter();
-        let store = holdings.find(|it| it.participant == "store" && it.answered);
-        let held = store.context("the store")?.categories.into_iter();
-        Ok(held.map(|it| (it.category, it.count)).collect())
+        wait::until("the store's inventory", async || {
+            let mut deletions = self.caller.api.clone();
+            let Ok(answer) = deletions.get_inventory(request.clone()).await else {
+                return Ok(None);
+            };
+            let mut holdings = answer.into_inner().holdings.into_iter();
+            let store = holdings.find(|it| it.participant == "store" && it.answered);
+            let held = store.map(|it| it.categories.into_iter());
+            Ok(held.map(|held| held.map(|it| (it.category, it.count)).collect()))
+        })
+        .await
     }
 
     /// Ends one of the two in the middle of a move, when the store has changed everything and entered nothing in its book yet.
@@ -335,7 +333,7 @@ impl Obstacle {
             let rows = match victim {
                 // It never ends: its process does.
                 Victim::Store => u64::from(u32::MAX),
-                // The store goes on: about four seconds, however fast the machine counts.
+                // The store goes on: about five seconds, however fast the machine counts.
                 Victim::Coordinator => {
                     const SOME: u64 = 200_000;
                     let begin = Instant::now();
@@ -343,7 +341,7 @@ impl Obstacle {
                         .execute(town.shop.pool())
                         .await?;
                     let micros = u64::try_from(begin.elapsed().as_micros())?.max(1);
-                    SOME * 4_000_000 / micros
+                    SOME * 5_000_000 / micros
                 }
             };
             let slow = format!(
@@ -388,7 +386,7 @@ impl Obstacle {
                         .execute(&mut *connection)
                         .await?;
                     busy = if begun.is_err() { busy + 1 } else { 0 };
-                    busy >= 20
+                    busy >= 8
                 }
             };
             Ok(there.then_some(()))
@@ -474,8 +472,10 @@ async fn fill(store: &Store) -> Result<String> {
 
 const AMOUNTS: [(i64, i64); 5] = [(120, 0), (2, 0), (700, 0), (1, 0), (1, 0)];
 
-/// The story, up to a deletion that is taken.
-async fn moved_through_kills(town: &mut Town) -> Result<()> {
+/// The story, up to where nothing is in the way of a deletion. Gives the first request and its answer.
+async fn moved_through_kills(
+    town: &mut Town,
+) -> Result<(api::TransferBelongingsRequest, api::Transfer)> {
     let order = fill(&town.shop).await?;
     let blockers = [
         "ACTIVE_SUBSCRIPTION",
@@ -508,7 +508,7 @@ async fn moved_through_kills(town: &mut Town) -> Result<()> {
         0,
         "nothing, and not half"
     );
-    let first = town.until_answered(&request).await??;
+    let first = town.transfer(&request).await?;
     assert_eq!(amounts(&first), AMOUNTS);
     assert_eq!(town.transfer(&request).await?, first, "the same again");
     let lines = "SELECT COUNT(*) FROM book";
@@ -520,7 +520,7 @@ async fn moved_through_kills(town: &mut Town) -> Result<()> {
     let second = asked(&town.case(BEN, &points, 2).await?, BEN, &points);
     town.kill_in_the_middle(&second, Victim::Coordinator)
         .await?;
-    let moved = town.until_answered(&second).await??;
+    let moved = town.transfer(&second).await?;
     assert_eq!(amounts(&moved), [(30, 0)]);
     assert_eq!(town.number(lines).await?, 12);
     let sum = "SELECT CAST(SUM(amount) AS BIGINT) FROM book";
@@ -559,7 +559,7 @@ async fn moved_through_kills(town: &mut Town) -> Result<()> {
     );
     farewell_store::forfeit_points(&town.shop, ANN).await?;
     assert_eq!(town.blockers().await?, [""; 0], "nothing is in the way");
-    Ok(())
+    Ok((request, first))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -569,13 +569,15 @@ async fn what_one_has_moves_to_another_through_kills_and_the_deletion_is_taken()
         return Ok(());
     };
     let mut town = Town::open(&program, Some(&server), "300ms").await?;
-    moved_through_kills(&mut town).await?;
+    let (request, moved) = moved_through_kills(&mut town).await?;
     let name = town.caller.delete(ANN).await?;
     town.caller.until(&name, State::Purged).await?;
     assert_eq!(
         farewell_store::left_over(&town.shop, ANN).await?.categories,
         []
     );
+    let again = town.transfer(&request).await?;
+    assert_eq!(again, moved, "whatever became of the accounts");
     // What was moved is Ben's, and nothing of it names Ann.
     let named = "SELECT (SELECT COUNT(*) FROM book WHERE counter_account <> '') \
         + (SELECT COUNT(*) FROM placed_order WHERE recipient <> '')";

@@ -53,6 +53,8 @@ pub struct AgentsSite {
     broker: String,
     /// Whose certificates the broker shows, if it speaks TLS.
     broker_ca: Option<PathBuf>,
+    /// What its agents find in their environment besides.
+    pub env: Vec<(String, String)>,
 }
 
 /// What agents stand on.
@@ -125,6 +127,7 @@ impl AgentsSite {
             devices,
             broker,
             broker_ca,
+            env: Vec::new(),
         })
     }
 
@@ -157,7 +160,8 @@ impl AgentsSite {
     pub fn launch(&self, line: &str) -> Result<Process> {
         let mut command = Command::new(&self.program);
         command.args(["agent", line, "--with-parent", "--config"]);
-        Process::start(command.arg(&self.config), &self.log(line))
+        command.arg(&self.config).envs(self.env.iter().cloned());
+        Process::start(&mut command, &self.log(line))
     }
 
     /// Binds devices to each account and lets them live. Returns when all are bound.

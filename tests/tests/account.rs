@@ -119,6 +119,7 @@ impl Town {
             &format!("{channels}\nreal_name_review = {review}"),
         );
         ensure!(text.contains("sms_code"), "the settings were not found");
+        let text = text.replace("stalled_after = \"1m\"", "stalled_after = \"1s\"");
         fs::write(&settings, text)?;
         let coordinator = site.start().await?;
         let address = format!("http://{}", site.callers);
@@ -504,6 +505,22 @@ async fn a_freeze_reaches_whoever_was_away_and_outlives_a_deletion_that_is_taken
         Ok((owing(&change) == ["cloud"]).then_some(()))
     })
     .await?;
+    // Operators see who owes it, and since when.
+    let hanging = wait::until("operators to see it", async || {
+        Ok(town
+            .site
+            .operator()?
+            .overview()
+            .await?
+            .account_changes
+            .pop())
+    })
+    .await?;
+    assert_eq!(
+        (&hanging.name, owing(&hanging)),
+        (&change.name, vec!["cloud"])
+    );
+    assert!(hanging.state_time.is_some());
     ensure!(!farewell_identity::is_logged_in(&town.identity, &session).await?);
     ensure!(matches!(
         town.log_in().await,
@@ -559,6 +576,11 @@ async fn a_freeze_reaches_whoever_was_away_and_outlives_a_deletion_that_is_taken
     assert_eq!(owing(&town.change(&change.name).await?), ["cloud"]);
     town.run("cloud").await?;
     let done = town.until(&change.name, Told::Done).await?;
+    let overview = town.site.operator()?.overview().await?;
+    assert!(
+        overview.account_changes.is_empty(),
+        "nothing hangs any more"
+    );
     assert_eq!(done.legs.len(), EVERYBODY.len());
 
     // A frozen account may be deleted, and who takes that back finds it frozen.

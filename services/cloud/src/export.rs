@@ -1,7 +1,7 @@
 //! Exports: an archive of what everybody holds of an account, made for its owner, kept here and erased with the account.
 //!
 //! The database is the queue: an export is a row, with a cursor for each participant, and a first try, a retry and a restart
-//! are the same look at it. A part is on disk before the row says so; what the row doesn't know of is written over. Only when
+//! are the same look at it, by a turn of its own that alone may write ([`queue`]). A part is on disk before the row says so; what the row doesn't know of is written over. Only when
 //! everybody has given everything is the archive packed, and packed again from the beginning after a crash.
 //!
 //! A seal stops new exports and lets one that runs end: it only copies what is there, its owner asked for it, and the
@@ -23,11 +23,11 @@ use std::time::Duration;
 
 use farewell_kit::store::Store;
 use tokio::sync::Notify;
-use uuid::Uuid;
 
 pub(crate) use self::collector::{Everybody, run};
 pub(crate) use self::folder::Cabinet;
 pub(crate) use self::record::{amount, erase, running_until};
+use self::sweep::Unswept;
 
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS archive (id TEXT PRIMARY KEY, account TEXT NOT NULL CHECK (account <> ''), \
@@ -59,6 +59,9 @@ pub struct Terms {
     pub time_max: Duration,
     /// How long an archive that is ready is kept.
     pub keep: Duration,
+    /// How long an export stays with a turn that says nothing, as that of a process that was killed. One that goes on says so
+    /// four times as often.
+    pub lease: Duration,
 }
 
 impl Default for Terms {
@@ -69,6 +72,7 @@ impl Default for Terms {
             size_bytes_max: 64 << 30,
             time_max: Duration::from_secs(24 * 60 * 60),
             keep: Duration::from_secs(7 * 24 * 60 * 60),
+            lease: Duration::from_secs(60),
         }
     }
 }
@@ -79,8 +83,8 @@ pub struct Exports {
     store: Store,
     cabinet: Cabinet,
     terms: Terms,
-    /// This process, among those that share the database.
-    holder: String,
+    /// What could not be swept, so that it is not tried all the time.
+    unswept: Unswept,
     /// There may be something to do.
     wake: Notify,
 }
@@ -93,7 +97,7 @@ impl Exports {
             store,
             cabinet: folder.map_or_else(|| Cabinet::beside(files), Cabinet::new),
             terms,
-            holder: Uuid::now_v7().to_string(),
+            unswept: Unswept::default(),
             wake: Notify::new(),
         })
     }

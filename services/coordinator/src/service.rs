@@ -6,6 +6,7 @@ mod change;
 pub mod deletion;
 mod download;
 mod export;
+mod hanging;
 pub mod identifier;
 mod intervene;
 pub mod operator;

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use farewell_runtime::shutdown::Shutdown;
 use sqlx::AnyConnection;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
 use super::participant::Terms;
 use super::registry::Registry;
@@ -20,7 +20,8 @@ const ORDER_KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 /// Looks until `shutdown`. What can't be done now is done at the next look.
 pub(super) async fn keep(registry: Registry, terms: Terms, shutdown: Shutdown) {
-    let mut looks = tokio::time::interval_at(Instant::now() + INTERVAL, INTERVAL);
+    // At once, too: what came due while no agent ran is not put off further.
+    let mut looks = tokio::time::interval(INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {

@@ -118,6 +118,8 @@ pub enum NotExported {
     NotFound,
     /// The account is being deleted, or was.
     Sealed,
+    /// Its owner has frozen the account, or has died.
+    Frozen,
     /// Another export of the account is under way: this one.
     Running(String),
     /// Of the account, or of everybody.

@@ -136,6 +136,7 @@ const fn word(refused: &NotExported) -> &'static str {
     match refused {
         NotExported::NotFound => "EXPORT_NOT_FOUND",
         NotExported::Sealed => "ACCOUNT_SEALED",
+        NotExported::Frozen => "ACCOUNT_FROZEN",
         NotExported::Running(_) => "EXPORT_RUNNING",
         NotExported::TooMany => "TOO_MANY_EXPORTS",
         NotExported::Reused => "REQUEST_ID_REUSED",

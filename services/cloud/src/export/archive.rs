@@ -55,7 +55,7 @@ pub(super) async fn pack(exports: &Exports, claim: &Claim) -> Result<Option<u64>
     let Some(tx) = exports.hold(claim).await? else {
         return Ok(None);
     };
-    let (archive, spool) = folder.unfinished().await.map_err(disk)?;
+    let (archive, spool) = folder.unfinished(&claim.turn).await.map_err(disk)?;
     tx.commit().await?;
     let given: Vec<(String, i64)> = sqlx::query_as(
         "SELECT participant, items FROM archive_source WHERE archive = $1 ORDER BY participant",
@@ -85,7 +85,7 @@ pub(super) async fn pack(exports: &Exports, claim: &Claim) -> Result<Option<u64>
     let Some(mut tx) = exports.hold(claim).await? else {
         return Ok(None);
     };
-    folder.finish().await.map_err(disk)?;
+    folder.finish(&claim.turn).await.map_err(disk)?;
     let now = SystemTime::now();
     sqlx::query(
         "UPDATE archive SET state = 'EXPIRED', ended_at = $3, cleared = 0 \
@@ -98,13 +98,14 @@ pub(super) async fn pack(exports: &Exports, claim: &Claim) -> Result<Option<u64>
     .await?;
     sqlx::query(
         "UPDATE archive SET state = 'READY', ended_at = $2, expires_at = $3, size_bytes = $4, sha256 = $5, held_by = '', \
-             cleared = 0 WHERE id = $1",
+             cleared = 0 WHERE id = $1 AND held_by = $6",
     )
     .bind(&claim.id)
     .bind(micros(now))
     .bind(micros(now + exports.terms.keep))
     .bind(signed(size_bytes))
     .bind(sha256)
+    .bind(&claim.turn)
     .execute(&mut *tx)
     .await?;
     tx.commit().await?;

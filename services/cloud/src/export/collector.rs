@@ -1,7 +1,8 @@
 //! Collects parts from everybody and packs them, a few exports at a time.
 
+use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use farewell_kit::Fault;
@@ -11,7 +12,7 @@ use farewell_kit::session::{Ask, NoPart, Session};
 use farewell_runtime::shutdown::Shutdown;
 use tokio::task::JoinSet;
 
-use super::queue::{Claim, LEASE, Step};
+use super::queue::{Claim, Step};
 use super::{Exports, archive};
 
 /// How often is looked for what nobody has told of: another process's exports, those that were put off, those that are over.
@@ -55,16 +56,23 @@ pub(crate) async fn run(exports: Arc<Exports>, sources: Arc<dyn Sources>, shutdo
         tell(&fault);
     }
     let mut working = JoinSet::new();
+    // By turn: what is to be given back at the end.
+    let claimed = Arc::new(Mutex::new(HashMap::<String, Claim>::new()));
     while !shutdown.is_triggered() {
         let now = SystemTime::now();
-        if let Err(fault) = exports.sweep(now).await {
-            tell(&fault);
-        }
+        exports.sweep(now).await;
         while working.len() < exports.terms.at_a_time {
             match exports.claim(now).await {
                 Ok(Some(claim)) => {
-                    let work = work(Arc::clone(&exports), Arc::clone(&sources), claim);
-                    working.spawn(work);
+                    let (exports, sources) = (Arc::clone(&exports), Arc::clone(&sources));
+                    let claimed = Arc::clone(&claimed);
+                    working.spawn(async move {
+                        let turn = claim.turn.clone();
+                        let under_way = || claimed.lock().unwrap_or_else(PoisonError::into_inner);
+                        under_way().insert(turn.clone(), claim.clone());
+                        work(exports, sources, claim).await;
+                        under_way().remove(&turn);
+                    });
                 }
                 Ok(None) => break,
                 Err(fault) => {
@@ -82,8 +90,11 @@ pub(crate) async fn run(exports: Arc<Exports>, sources: Arc<dyn Sources>, shutdo
     }
     // What is under way ends where it is, and goes on from there.
     working.shutdown().await;
-    if let Err(fault) = exports.give_back().await {
-        tell(&fault);
+    let left = std::mem::take(&mut *claimed.lock().unwrap_or_else(PoisonError::into_inner));
+    for claim in left.into_values() {
+        if let Err(fault) = exports.give_back(&claim).await {
+            tell(&fault);
+        }
     }
 }
 
@@ -93,7 +104,10 @@ fn tell(fault: &Fault) {
 
 async fn work(exports: Arc<Exports>, sources: Arc<dyn Sources>, claim: Claim) {
     let begun = tokio::time::Instant::now();
-    let ended = carry_on(&exports, &*sources, &claim).await;
+    // However long those who are asked say nothing, nobody else takes it for left.
+    let carried = carry_on(&exports, &*sources, &claim);
+    let ended = renewing(&exports, &claim, carried).await;
+    let ended = ended.map(|ended| ended.unwrap_or(End::Lost));
     let export = claim.id.as_str();
     match ended {
         Ok(End::Ready(size_bytes)) => {
@@ -128,8 +142,8 @@ async fn carry_on(exports: &Exports, sources: &dyn Sources, claim: &Claim) -> Re
     loop {
         let owing = exports.sources(claim).await?;
         if owing.is_empty() {
-            let packed = renewing(exports, claim, archive::pack(exports, claim)).await?;
-            return Ok(packed.flatten().map_or(End::Lost, End::Ready));
+            let packed = archive::pack(exports, claim).await?;
+            return Ok(packed.map_or(End::Lost, End::Ready));
         }
         let mut progressed = false;
         for mut source in owing {
@@ -178,12 +192,16 @@ async fn renewing<T>(
 ) -> Result<Option<T>, Fault> {
     let mut work = std::pin::pin!(work);
     loop {
+        // Both at a time: the work may hold the very row that is renewed.
+        let renewed = async {
+            tokio::time::sleep(exports.terms.lease / 4).await;
+            exports.renew(claim).await
+        };
         tokio::select! {
             done = &mut work => return done.map(Some),
-            () = tokio::time::sleep(LEASE / 4) => {}
-        }
-        if !exports.renew(claim).await? {
-            return Ok(None);
+            ours = renewed => if !ours? {
+                return Ok(None);
+            }
         }
     }
 }

@@ -96,15 +96,18 @@ impl Exports {
         let mut tx = self.store.pool().begin().await?;
         // Held first: of two requests at a time the second sees the first.
         let admitted = seal::admit(&mut tx, account).await;
-        if let Err(seal::Error::Database(error)) = admitted {
-            return Err(error.into());
-        }
+        let closed = match admitted {
+            Ok(()) => None,
+            Err(seal::Error::Sealed | seal::Error::Erased) => Some(NotExported::Sealed),
+            Err(seal::Error::Frozen) => Some(NotExported::Frozen),
+            Err(seal::Error::Database(error)) => return Err(error.into()),
+        };
         if let Some(record) = record::find(&mut tx, id).await? {
             let own = record.account == account;
             return Ok(own.then_some(record.export).ok_or(NotExported::Reused));
         }
-        if admitted.is_err() {
-            return Ok(Err(NotExported::Sealed));
+        if let Some(closed) = closed {
+            return Ok(Err(closed));
         }
         if let Some(running) = running(&mut tx, account).await? {
             return Ok(Err(NotExported::Running(record::name_of(&running))));

@@ -1,5 +1,6 @@
 //! Archives on disk: `{root}/{mark of the account}/{export}/`, readable by this service only. What is collected lies one
-//! piece after the other in `spool`; `archive.zip` is whole or not there.
+//! piece after the other in `spool`; `archive.zip` is whole or not there. What a turn packs into is its own: another that has
+//! lost the export, and goes on writing until it notices, writes into a file without a name.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -10,6 +11,7 @@ use farewell_kit::seal;
 
 const SPOOL: &str = "spool";
 const ARCHIVE: &str = "archive.zip";
+/// What the file begins with that a turn packs into.
 const UNFINISHED: &str = "archive.zip.part";
 
 /// Where every archive lies.
@@ -93,14 +95,20 @@ impl Folder {
     }
 
     /// A new archive, and what it is made of. `None`: nothing was collected.
-    pub async fn unfinished(&self) -> io::Result<(File, Option<File>)> {
-        let folder = self.clone();
+    pub async fn unfinished(&self, turn: &str) -> io::Result<(File, Option<File>)> {
+        let (folder, own) = (self.clone(), unfinished(turn));
         blocking(move || {
             folder.make()?;
+            for file in entries(&folder.path)? {
+                let file = file?;
+                if file.file_name().to_string_lossy().starts_with(UNFINISHED) {
+                    fs::remove_file(file.path())?;
+                }
+            }
             let archive = options()
                 .read(true)
-                .truncate(true)
-                .open(folder.path.join(UNFINISHED))?;
+                .create_new(true)
+                .open(folder.path.join(own))?;
             match File::open(folder.path.join(SPOOL)) {
                 Ok(spool) => Ok((archive, Some(spool))),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((archive, None)),
@@ -111,10 +119,10 @@ impl Folder {
     }
 
     /// Gives the archive its name, durably: from now on it is whole.
-    pub async fn finish(&self) -> io::Result<()> {
-        let folder = self.clone();
+    pub async fn finish(&self, turn: &str) -> io::Result<()> {
+        let (folder, own) = (self.clone(), unfinished(turn));
         blocking(move || {
-            fs::rename(folder.path.join(UNFINISHED), folder.path.join(ARCHIVE))?;
+            fs::rename(folder.path.join(own), folder.path.join(ARCHIVE))?;
             folder.sync()
         })
         .await
@@ -185,6 +193,10 @@ impl Folder {
         }
         Ok(())
     }
+}
+
+fn unfinished(turn: &str) -> String {
+    format!("{UNFINISHED}.{turn}")
 }
 
 fn options() -> OpenOptions {

@@ -1,7 +1,8 @@
-//! Exports that are to be worked on: one process at a time has one, for as long as it says that it is at it.
+//! Exports that are to be worked on: one turn at a time has one, for as long as it says that it is at it.
 //!
-//! Every step looks, in its own transaction, whether the account is still there and the export still ours: one that was
-//! cancelled, given up, erased or taken over takes nothing more.
+//! Each turn has a name of its own, never used again, that stands in the row while the export is its: the fence. Every step
+//! looks, in its own transaction, whether the account is still there and the export still this turn's: one that was cancelled,
+//! given up, erased or taken over takes nothing more from whoever had it before, be it another turn of the same process.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,12 +11,11 @@ use farewell_kit::export::Part;
 use farewell_kit::seal;
 use farewell_kit::store::micros;
 use sqlx::{Any, AnyConnection, Transaction};
+use uuid::Uuid;
 
 use super::Exports;
 use super::record::{signed, unsigned};
 
-/// How long an export stays with a process that says nothing: longer than a question may take.
-pub(super) const LEASE: Duration = Duration::from_secs(60);
 /// First and longest pause after nobody had an answer.
 const RETRY_BASE: Duration = Duration::from_secs(1);
 const RETRY_CAP: Duration = Duration::from_secs(60);
@@ -26,6 +26,8 @@ const PIECES_MAX: i64 = 500_000;
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
     pub id: String,
+    /// Of this turn, and of no other ever.
+    pub turn: String,
     pub account: String,
     pub language: String,
     pub begun_at: i64,
@@ -59,31 +61,36 @@ impl Exports {
         Ok(())
     }
 
-    /// Gives back what this process has.
-    pub(super) async fn give_back(&self) -> Result<(), Fault> {
-        sqlx::query("UPDATE archive SET held_until = 0 WHERE state = 'RUNNING' AND held_by = $1")
-            .bind(&self.holder)
-            .execute(self.store.pool())
-            .await?;
+    /// Gives an export back that is to go on at once, here or elsewhere.
+    pub(super) async fn give_back(&self, claim: &Claim) -> Result<(), Fault> {
+        sqlx::query(
+            "UPDATE archive SET held_by = '', held_until = 0 WHERE id = $1 AND state = 'RUNNING' AND held_by = $2",
+        )
+        .bind(&claim.id)
+        .bind(&claim.turn)
+        .execute(self.store.pool())
+        .await?;
         Ok(())
     }
 
     /// The export that waits longest, if there is one.
     pub(super) async fn claim(&self, now: SystemTime) -> Result<Option<Claim>, Fault> {
+        let turn = Uuid::now_v7().to_string();
         let row: Option<(String, String, String, i64, i64)> = sqlx::query_as(
             "UPDATE archive SET held_by = $1, held_until = $3 WHERE state = 'RUNNING' AND held_until <= $2 AND id = \
                  (SELECT id FROM archive WHERE state = 'RUNNING' AND due_at <= $2 AND held_until <= $2 AND expires_at > $2 \
                   ORDER BY due_at, id LIMIT 1) \
              RETURNING id, account, language, begun_at, attempts",
         )
-        .bind(&self.holder)
+        .bind(&turn)
         .bind(micros(now))
-        .bind(micros(now + LEASE))
+        .bind(micros(now + self.terms.lease))
         .fetch_optional(self.store.pool())
         .await?;
         Ok(
             row.map(|(id, account, language, begun_at, attempts)| Claim {
                 id,
+                turn,
                 account,
                 language,
                 begun_at,
@@ -185,11 +192,15 @@ impl Exports {
 
     /// Says that a participant gave no answer.
     pub(super) async fn away(&self, claim: &Claim, source: &Source) -> Result<(), Fault> {
-        sqlx::query("UPDATE archive_source SET away = 1 WHERE archive = $1 AND participant = $2 AND done = 0")
-            .bind(&claim.id)
-            .bind(&source.participant)
-            .execute(self.store.pool())
-            .await?;
+        sqlx::query(
+            "UPDATE archive_source SET away = 1 WHERE archive = $1 AND participant = $2 AND done = 0 \
+             AND EXISTS (SELECT 1 FROM archive WHERE id = $1 AND held_by = $3 AND state = 'RUNNING')",
+        )
+        .bind(&claim.id)
+        .bind(&source.participant)
+        .bind(&claim.turn)
+        .execute(self.store.pool())
+        .await?;
         Ok(())
     }
 
@@ -198,11 +209,11 @@ impl Exports {
         let doubled = u32::try_from(claim.attempts.clamp(0, 16)).unwrap_or(16);
         let pause = RETRY_BASE.saturating_mul(1 << doubled).min(RETRY_CAP);
         sqlx::query(
-            "UPDATE archive SET due_at = $3, attempts = attempts + 1, held_until = 0 \
+            "UPDATE archive SET due_at = $3, attempts = attempts + 1, held_by = '', held_until = 0 \
              WHERE id = $1 AND held_by = $2 AND state = 'RUNNING'",
         )
         .bind(&claim.id)
-        .bind(&self.holder)
+        .bind(&claim.turn)
         .bind(micros(now + pause))
         .execute(self.store.pool())
         .await?;
@@ -212,7 +223,7 @@ impl Exports {
     /// Says that we are still at it. False: it isn't ours any more.
     pub(super) async fn renew(&self, claim: &Claim) -> Result<bool, Fault> {
         let mut connection = self.store.pool().acquire().await?;
-        Ok(renew(&mut connection, &self.holder, &claim.id).await?)
+        Ok(renew(&mut connection, claim, self.terms.lease).await?)
     }
 
     /// A transaction in which the account is held against erasing and the export is ours. `None`: it isn't.
@@ -226,22 +237,22 @@ impl Exports {
             Err(seal::Error::Erased) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
-        let ours = renew(&mut tx, &self.holder, &claim.id).await?;
+        let ours = renew(&mut tx, claim, self.terms.lease).await?;
         Ok(ours.then_some(tx))
     }
 }
 
 async fn renew(
     connection: &mut AnyConnection,
-    holder: &str,
-    id: &str,
+    claim: &Claim,
+    lease: Duration,
 ) -> Result<bool, sqlx::Error> {
     let renewed = sqlx::query(
         "UPDATE archive SET held_until = $3 WHERE id = $1 AND held_by = $2 AND state = 'RUNNING'",
     )
-    .bind(id)
-    .bind(holder)
-    .bind(micros(SystemTime::now() + LEASE))
+    .bind(&claim.id)
+    .bind(&claim.turn)
+    .bind(micros(SystemTime::now() + lease))
     .execute(connection)
     .await?;
     Ok(renewed.rows_affected() == 1)

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{Cursor, Read as _};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use farewell_kit::async_trait;
@@ -12,6 +13,7 @@ use farewell_kit::{
 use farewell_runtime::shutdown::Shutdown;
 use sha2::{Digest as _, Sha256};
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use super::collector::Sources;
 use super::*;
@@ -554,7 +556,7 @@ async fn one_process_at_a_time_works_on_an_export() {
         let now = SystemTime::now();
         let claim = bed.cloud.exports().claim(now).await.unwrap().unwrap();
         assert!(other.cloud.exports().claim(now).await.unwrap().is_none());
-        let later = now + queue::LEASE * 2;
+        let later = now + Terms::default().lease * 2;
         let taken = other.cloud.exports().claim(later).await.unwrap().unwrap();
         assert_eq!(taken.id, claim.id);
         let source = bed.cloud.exports().sources(&claim).await.unwrap().remove(0);
@@ -564,5 +566,169 @@ async fn one_process_at_a_time_works_on_an_export() {
             .keep(&claim, &source, part("a", "b", ""))
             .await;
         assert_eq!(late.unwrap(), queue::Step::Lost);
+    }
+}
+
+/// Says nothing for a while, and counts how often it was asked.
+struct Slow {
+    town: Arc<Town>,
+    silence: Duration,
+    asked: AtomicUsize,
+}
+
+#[async_trait]
+impl Sources for Slow {
+    async fn part(&self, ask: Ask<'_>) -> Result<Part, NoPart> {
+        if ask.participant == "store" {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(self.silence).await;
+        }
+        self.town.part(ask).await
+    }
+}
+
+#[tokio::test]
+async fn who_says_nothing_for_long_brings_no_second_turn_upon_an_export() {
+    let terms = Terms {
+        lease: Duration::from_millis(800),
+        ..Terms::default()
+    };
+    for bed in Bed::on_each("export_silent", terms.clone()).await {
+        let other = Bed::over(bed.store.clone(), bed.files.clone(), terms.clone());
+        bed.say("store", [part("orders.csv", "one", "")]);
+        let slow = Arc::new(Slow {
+            town: Arc::clone(&bed.town),
+            silence: terms.lease * 4,
+            asked: AtomicUsize::new(0),
+        });
+        let shutdown = Shutdown::new();
+        let running: Vec<_> = [&bed, &other]
+            .map(|it| {
+                let sources = Arc::clone(&slow) as Arc<dyn Sources>;
+                tokio::spawn(run(
+                    Arc::clone(it.cloud.exports()),
+                    sources,
+                    shutdown.clone(),
+                ))
+            })
+            .into();
+        let name = fresh();
+        bed.start(&name, &["cloud", "store"]).await.unwrap();
+        bed.until(&name, ExportState::Ready).await;
+        assert_eq!(slow.asked.load(Ordering::Relaxed), 1);
+        assert_eq!(
+            unpacked(bed.download(&name).await)["store/orders.csv"],
+            b"one"
+        );
+        shutdown.trigger();
+        for process in running {
+            process.await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_turn_that_lost_its_export_changes_nothing_also_in_the_same_process() {
+    for bed in Bed::on_each("export_fence", Terms::default()).await {
+        let exports = bed.cloud.exports();
+        let name = fresh();
+        bed.start(&name, &["cloud", "store"]).await.unwrap();
+        let now = SystemTime::now();
+        let first = exports.claim(now).await.unwrap().unwrap();
+        // It slept through its lease.
+        let second = exports.claim(now + Terms::default().lease * 2).await;
+        let second = second.unwrap().unwrap();
+        assert_eq!(second.id, first.id);
+        for source in exports.sources(&first).await.unwrap() {
+            let late = exports.keep(&first, &source, part("a", "wrong", "")).await;
+            assert_eq!(late.unwrap(), queue::Step::Lost);
+            exports.away(&first, &source).await.unwrap();
+            let own = exports.keep(&second, &source, part("a", "right", "")).await;
+            assert_eq!(own.unwrap(), queue::Step::Taken);
+        }
+        assert!(bed.get(&name).await.sources.iter().all(|it| !it.away));
+        assert!(!exports.renew(&first).await.unwrap());
+        exports.put_off(&first, now).await.unwrap();
+        exports.give_back(&first).await.unwrap();
+        assert!(
+            exports.claim(now).await.unwrap().is_none(),
+            "it is the second's"
+        );
+        assert_eq!(archive::pack(exports, &first).await.unwrap(), None);
+        let packed = archive::pack(exports, &second).await.unwrap();
+        assert!(packed.is_some());
+        // It was packing all the while, and is done after the other.
+        assert_eq!(archive::pack(exports, &first).await.unwrap(), None);
+        let files = unpacked(bed.download(&name).await);
+        assert_eq!(files["store/a"], b"right");
+        let manifest: serde_json::Value = serde_json::from_slice(&files["manifest.json"]).unwrap();
+        assert_eq!(manifest["files"].as_array().map(Vec::len), Some(2));
+    }
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_swept_keeps_no_other_from_it() {
+    let terms = Terms {
+        keep: Duration::from_millis(1),
+        ..Terms::default()
+    };
+    for bed in Bed::on_each("export_unswept", terms.clone()).await {
+        let exports = bed.cloud.exports();
+        let mut folders = Vec::new();
+        for account in ["stuck", ACCOUNT] {
+            let name = fresh();
+            let wish = wish(account, &name, &["cloud"]);
+            exports.start(&wish).await.unwrap().unwrap();
+            let claim = exports.claim(SystemTime::now()).await.unwrap().unwrap();
+            let source = exports.sources(&claim).await.unwrap().remove(0);
+            let step = exports.keep(&claim, &source, part("a", "b", "")).await;
+            assert_eq!(step.unwrap(), queue::Step::Taken);
+            exports.cancel(account, &name).await.unwrap().unwrap();
+            let mark = bed
+                .files
+                .join("exports")
+                .join(farewell_kit::seal::mark(account));
+            folders.push(mark.join(name.trim_start_matches("exports/")));
+        }
+        // What stands where a folder should is nothing that could be emptied.
+        std::fs::remove_dir_all(&folders[0]).unwrap();
+        std::fs::write(&folders[0], b"in the way").unwrap();
+        let now = SystemTime::now();
+        exports.sweep(now).await;
+        assert!(!folders[1].exists(), "it came later, and is gone");
+        let left = "SELECT COUNT(*) FROM archive WHERE cleared = 0";
+        let (left,): (i64,) = sqlx::query_as(left)
+            .fetch_one(bed.store.pool())
+            .await
+            .unwrap();
+        assert_eq!(left, 1);
+        // Once it is mended, it goes, too.
+        std::fs::remove_file(&folders[0]).unwrap();
+        exports.sweep(now + Duration::from_secs(61)).await;
+        let cleared = "SELECT COUNT(*) FROM archive WHERE cleared = 1";
+        let (cleared,): (i64,) = sqlx::query_as(cleared)
+            .fetch_one(bed.store.pool())
+            .await
+            .unwrap();
+        assert_eq!(cleared, 2);
+    }
+}
+
+#[tokio::test]
+async fn of_a_frozen_account_nothing_new_is_made_and_it_says_why() {
+    for bed in Bed::on_each("export_frozen", Terms::default()).await {
+        let standing = |generation, standing| farewell_kit::SetStanding {
+            account: ACCOUNT.to_owned(),
+            generation,
+            standing,
+        };
+        let frozen = standing(1, farewell_kit::Standing::Frozen);
+        bed.cloud.set_standing(&frozen).await.unwrap();
+        let name = fresh();
+        let refused = bed.start(&name, &["cloud"]).await;
+        assert_eq!(refused, Err(NotExported::Frozen));
+        let active = standing(2, farewell_kit::Standing::Active);
+        bed.cloud.set_standing(&active).await.unwrap();
+        bed.start(&name, &["cloud"]).await.unwrap();
     }
 }

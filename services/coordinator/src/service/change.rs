@@ -602,7 +602,8 @@ fn choices(state: api::AccountState, live: bool, stopped: bool) -> Vec<i32> {
     choices.map(|choice| (*choice).into()).collect()
 }
 
-fn present(account: &AccountId, change: &account::Change) -> api::AccountChange {
+/// A change as everybody reads it.
+pub fn present(account: &AccountId, change: &account::Change) -> api::AccountChange {
     use api::AccountChangeState as Told;
     let (state, expires, reasons) = match &change.state {
         State::AwaitingVerification { expires_at } => {

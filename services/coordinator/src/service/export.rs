@@ -171,6 +171,12 @@ fn refusal(word: &str, running: &str) -> Status {
             "ACCOUNT_SEALED",
             "the account is being deleted, or was: nothing new is made of it",
         ),
+        // The right to one's data stands: who has frozen the account lifts that, as only its owner can, and then has it.
+        "ACCOUNT_FROZEN" => (
+            Code::FailedPrecondition,
+            "ACCOUNT_FROZEN",
+            "the account is frozen: its owner unfreezes it first; of one kept in memory the support desk decides",
+        ),
         "EXPORT_RUNNING" => {
             let metadata = HashMap::from([("export".to_owned(), running.to_owned())]);
             let message = "another export of the account is under way";

@@ -17,7 +17,7 @@ use super::case::SUPPORT;
 use super::deletion::load;
 use super::intervene::{self, Decision, What};
 use super::refused::{self, Resend};
-use super::{READ_MAX, page, parse, within};
+use super::{READ_MAX, hanging, page, parse, within};
 use crate::center::Center;
 use crate::error;
 use crate::language::Language;
@@ -78,6 +78,13 @@ async fn desk(center: &Center) -> Option<api::DeskOverview> {
     }
 }
 
+/// Whoever has owed something since then owes it for too long.
+fn stalled_since(center: &Center) -> Time {
+    let patience = center.plans.current().policy().stalled_after;
+    let patience_micros = i64::try_from(patience.as_micros()).unwrap_or(i64::MAX / 2);
+    Time::from_micros(center.clock.now().micros() - patience_micros)
+}
+
 /// Whether a deletion with this condition goes on only if somebody does something.
 const fn stands_still(condition: ConditionKind) -> bool {
     matches!(
@@ -109,6 +116,11 @@ impl OperatorService for Operators {
         .await?;
         let (letters, desk, cells) =
             tokio::join!(letters(center), desk(center), center.cells.look());
+        let account_changes = within(READ_MAX, async {
+            let hanging = hanging::since(center, stalled_since(center)).await;
+            hanging.map_err(|error| error::ledger(&error))
+        })
+        .await?;
         let participants = center
             .plans
             .current()
@@ -177,6 +189,7 @@ impl OperatorService for Operators {
                 late: overview.kept.late,
                 held: overview.kept.held,
             }),
+            account_changes,
         }))
     }
 
@@ -189,15 +202,10 @@ impl OperatorService for Operators {
         let rows = page::size(request.page_size)?;
         let before = page::start(&request.page_token, "stalled")?;
         let center = &self.center;
-        let patience = center.plans.current().policy().stalled_after;
-        let since = Time::from_micros(
-            center.clock.now().micros()
-                - i64::try_from(patience.as_micros()).unwrap_or(i64::MAX / 2),
-        );
         let filter = Filter {
             states: UNFINISHED.to_vec(),
             account: None,
-            unmoved_since: Some(since),
+            unmoved_since: Some(stalled_since(center)),
         };
         let (deletions, next) = within(READ_MAX, async {
             let mut found = center

@@ -430,7 +430,8 @@ fn lapsed(leg: &AccountChangeLeg) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-fn kind(change: &AccountChange) -> &'static str {
+/// What was asked for, as a word.
+pub fn kind(change: &AccountChange) -> &'static str {
     view::bare(
         AccountChangeKind::as_str_name(&change.kind()),
         "ACCOUNT_CHANGE_KIND_",

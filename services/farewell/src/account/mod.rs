@@ -1,6 +1,6 @@
 //! `farewell account …`: what is asked of an account besides deleting it.
 
-mod change;
+pub mod change;
 mod download;
 mod export;
 mod transfer;

@@ -3,6 +3,7 @@
 mod events;
 
 use clap::Subcommand;
+use farewell_proto::account::v1::{AccountChange, AccountChangeLeg};
 use farewell_proto::deletion::v1::ExtensionReason;
 use farewell_proto::operator::v1::{
     ExtendDeadlineRequest, GetOverviewRequest, GetOverviewResponse, HoldDeletionRequest,
@@ -10,6 +11,7 @@ use farewell_proto::operator::v1::{
 };
 use serde_json::{Value, json};
 
+use crate::account::change::kind;
 use crate::client::Connection;
 use crate::deletion::ask::show;
 use crate::deletion::deletion_name;
@@ -262,6 +264,19 @@ fn overview(seen: &GetOverviewResponse) -> Vec<Rows> {
         let row = [cell.region.as_str(), &cell.address, requests, answers];
         cells.push(row.map(str::to_owned));
     }
+    let mut changes = Rows::new(
+        "changes of accounts that hang",
+        &["change", "kind", "since", "owed by"],
+    );
+    for change in &seen.account_changes {
+        let owing: Vec<_> = owing(change).map(|leg| leg.participant.as_str()).collect();
+        changes.push([
+            change.name.clone(),
+            kind(change).to_owned(),
+            view::time(change.state_time.as_ref()),
+            owing.join(", "),
+        ]);
+    }
     let mut rest = Rows::new("rest", &["", ""]);
     if !seen.region.is_empty() {
         rest.push(["region".to_owned(), seen.region.clone()]);
@@ -302,11 +317,33 @@ fn overview(seen: &GetOverviewResponse) -> Vec<Rows> {
         coordinators,
         refused,
         receivers,
+        changes,
         letters,
         cells,
         desk,
         rest,
     ]
+}
+
+/// Who has not got it.
+fn owing(change: &AccountChange) -> impl Iterator<Item = &AccountChangeLeg> {
+    change
+        .legs
+        .iter()
+        .filter(|leg| leg.done_time.is_none() && !leg.gone)
+}
+
+fn changes_json(seen: &GetOverviewResponse) -> Vec<Value> {
+    let owed = |leg: &AccountChangeLeg| json!({"participant": leg.participant, "waits_for": leg.waits_for});
+    let changes = seen.account_changes.iter().map(|change| {
+        json!({
+            "change": change.name,
+            "kind": kind(change),
+            "since": view::time(change.state_time.as_ref()),
+            "owed_by": owing(change).map(owed).collect::<Vec<_>>(),
+        })
+    });
+    changes.collect()
 }
 
 fn overview_json(seen: &GetOverviewResponse) -> Value {
@@ -391,5 +428,6 @@ fn overview_json(seen: &GetOverviewResponse) -> Value {
         })),
         "desk": seen.desk.as_ref().map(|seen| json!({"open": seen.open, "stuck": seen.stuck})),
         "receivers": receivers,
+        "account_changes": changes_json(seen),
     })
 }

@@ -441,6 +441,7 @@ impl Service {
                 size_bytes_max: self.exports.size_mib_max << 20,
                 time_max: self.exports.time_max.get(),
                 keep: self.exports.keep.get(),
+                ..Terms::default()
             },
             session: self.session(Name::Cloud)?,
         })

@@ -234,10 +234,7 @@ async fn is_restricted(story: &Story) -> Result<()> {
             "{holding:?}"
         );
     }
-    let check = CheckEligibilityRequest {
-        account,
-        ..CheckEligibilityRequest::default()
-    };
+    let check = CheckEligibilityRequest { account };
     let checked = api.check_eligibility(check).await;
     let checked = checked
         .map_err(|status| anyhow!("{status:?}"))?

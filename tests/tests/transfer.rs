@@ -245,7 +245,6 @@ courier.email = {{ kind = "file", path = "{here}/mail" }}
         wait::until("everybody to be asked", async || {
             let request = CheckEligibilityRequest {
                 account: format!("accounts/{ANN}"),
-                ..Default::default()
             };
             let checked = self.caller.api.clone().check_eligibility(request).await;
             let Ok(checked) = checked else {
@@ -264,7 +263,6 @@ courier.email = {{ kind = "file", path = "{here}/mail" }}
     async fn held(&self, account: &str) -> Result<Vec<(String, i64)>> {
         let request = GetInventoryRequest {
             account: format!("accounts/{account}"),
-            ..Default::default()
         };
         wait::until("the store's inventory", async || {
             let mut deletions = self.caller.api.clone();

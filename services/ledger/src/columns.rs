@@ -415,12 +415,9 @@ impl<'a> HeardRows<'a> {
     /// The same by row.
     pub fn zipped(&self) -> Vec<(Uuid, i16, Option<&'a str>, Option<i64>)> {
         let ids = self.deletions.iter().zip(&self.kinds);
-        let said = self.words.iter().zip(&self.later);
-        let row =
-            |((id, kind), (word, later)): ((&Uuid, &i16), (&Option<&'a str>, &Option<i64>))| {
-                (*id, *kind, *word, *later)
-            };
-        ids.zip(said).map(row).collect()
+        ids.zip(self.words.iter().zip(&self.later))
+            .map(|((id, kind), (word, later))| (*id, *kind, *word, *later))
+            .collect()
     }
 }
 

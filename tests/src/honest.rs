@@ -160,6 +160,7 @@ fn reply(query: &Query, manners: &mut Manners) -> Option<Reply> {
             Question::ExportPart(_) => Answer::ExportPart(ExportPartReply::default()),
             Question::CheckIdentifier(_)
             | Question::ReleaseIdentifier(_)
+            | Question::Quarantine(_)
             | Question::DescribeDevice(_)
             | Question::DescribeAccount(_)
             | Question::SetStanding(_)

@@ -318,7 +318,8 @@ async fn everything_is_told_at_once_in_the_callers_language_and_goes_with_its_re
     let (identity, store) = (&town.identity, &town.store);
     let hasher = Hasher::default();
     farewell_identity::change_password(identity, &hasher, ACCOUNT, "another").await?;
-    farewell_identity::set_contact(identity, ACCOUNT, CodeChannel::Sms, "+86 139").await?;
+    farewell_identity::set_contact(identity, ACCOUNT, CodeChannel::Sms, "+86 139 0000 0000")
+        .await?;
     farewell_identity::set_risk_lock(identity, ACCOUNT, true).await?;
     farewell_identity::set_frozen(identity, ACCOUNT, true).await?;
     farewell_identity::grant(identity, ACCOUNT, "Recipe Box").await?;

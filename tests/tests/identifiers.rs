@@ -1,25 +1,29 @@
 //! Whether a name, a number or an address may be given to a new account: asked by whoever registers people.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, anyhow, ensure};
+use farewell_coordinator::Limits;
 use farewell_core::policy::retention::Quarantine;
-use farewell_identity::code::Pepper;
-use farewell_identity::{Identity, Rules, courier};
+use farewell_identity::pepper::Pepper;
+use farewell_identity::{Rules, courier, notice};
 use farewell_kit::store::Store;
-use farewell_kit::{CodeChannel, service, session};
+use farewell_kit::{CodeChannel, session};
 use farewell_proto::deletion::v1::State;
 use farewell_proto::identifier::v1::identifier_service_client::IdentifierServiceClient;
 use farewell_proto::identifier::v1::{
     CheckIdentifierRequest, CheckIdentifierResponse, IdentifierKind, IdentifierStanding,
     ReleaseIdentifierRequest, ReleaseIdentifierResponse,
 };
+use farewell_proto::operator::v1::operator_service_client::OperatorServiceClient;
+use farewell_proto::operator::v1::{GetQuarantineRequest, GetQuarantineResponse};
+use farewell_runtime::certs::DevCa;
 use farewell_runtime::client::endpoint;
+use farewell_runtime::peer::Role;
 use farewell_runtime::server::Security;
 use farewell_runtime::shutdown::Shutdown;
-use farewell_tests::caller::fresh;
-use farewell_tests::coordinator::Coordinator;
+use farewell_tests::caller::{Caller, fresh};
+use farewell_tests::coordinator::{Coordinator, config};
 use farewell_tests::refusal::{bad_field, refused};
 use farewell_tests::{policy, wait};
 use prost_types::Timestamp;
@@ -31,17 +35,26 @@ const PHONE: &str = "+86 138 0000 0000";
 const NAME: &str = "lina_in_the_hills";
 const MAIL: &str = "li.na@example.com";
 
-/// Identity, in this process, and a coordinator whose policy holds names and numbers back.
+const PEPPER: &str = "sixteen bytes or more";
+
+/// Identity, in this process, and a coordinator whose policy holds names and numbers back; between them certificates.
 struct Town {
     coordinator: Coordinator,
     api: IdentifierServiceClient<Channel>,
+    operators: OperatorServiceClient<Channel>,
+    caller: Caller,
+    ca: DevCa,
     identity: Store,
     shutdown: Shutdown,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Town {
     async fn start() -> Result<Self> {
+        Self::start_with(Limits::default()).await
+    }
+
+    async fn start_with(limits: Limits) -> Result<Self> {
         let mut plan = policy::whole(&[&["identity"]]);
         plan.quarantine = Some(Quarantine {
             legal_basis: "a reason".to_owned(),
@@ -50,38 +63,88 @@ impl Town {
             phone: Some("30 days".parse()?),
             email: None,
         });
-        let coordinator = Coordinator::start(plan, "memory:").await?;
+        let ca = DevCa::create()?;
+        let own = Security::Mutual(ca.issue(Role::Coordinator, "coordinator", &[])?);
+        let mut config = config(plan, "memory:", &own);
+        config.limits = limits;
+        let coordinator = Coordinator::start_with(config).await?;
+        let registration = Security::Mutual(ca.issue(Role::Caller, "registration", &[])?);
+        let ops = Security::Mutual(ca.issue(Role::Operator, "ops", &[])?);
+        let dial = |address: &str, security: &Security| {
+            let address = format!("https://{address}");
+            anyhow::Ok(endpoint(&address, security)?.connect_lazy())
+        };
         let folder = TempDir::new()?;
-        let url = format!("sqlite:{}", folder.path().join("identity.db").display());
-        let identity = farewell_identity::open(&url).await?;
-        let letters = courier::Config::file(folder.path().join("letters"));
-        let couriers = courier::Couriers::open(&letters)?;
-        let pepper = Pepper::new(*b"sixteen bytes or more")?;
-        let taking_part = Identity::new(identity.clone(), couriers, pepper, Rules::default());
-        let session = session::Config {
-            participant: "identity".to_owned(),
-            coordinators: vec![format!("http://{}", coordinator.participants)],
-            security: Security::PlainLoopback,
-            window_commands: 8,
-        };
-        let shutdown = Shutdown::new();
-        let (store, code) = (identity.clone(), Arc::new(taking_part));
-        shutdown.spawn(service::run(store, code, session, shutdown.clone()));
-        let address = format!("http://{}", coordinator.callers);
-        let channel = endpoint(&address, &Security::PlainLoopback)?.connect_lazy();
-        let town = Self {
-            api: IdentifierServiceClient::new(channel),
+        let mut town = Self {
+            api: IdentifierServiceClient::new(dial(&coordinator.callers, &registration)?),
+            operators: OperatorServiceClient::new(dial(&coordinator.operators, &ops)?),
+            caller: Caller::new(&coordinator.callers, &registration)?,
             coordinator,
-            identity,
-            shutdown,
-            _folder: folder,
+            ca,
+            identity: farewell_identity::open(&database(&folder)).await?,
+            shutdown: Shutdown::new(),
+            folder,
         };
-        wait::until("identity", async || {
-            let asked = town.check(IdentifierKind::Phone, "110").await;
-            Ok(asked.is_ok().then_some(()))
-        })
-        .await?;
+        town.run(PEPPER).await?;
         Ok(town)
+    }
+
+    fn config(&self, pepper: &str) -> Result<farewell_identity::Config> {
+        let letters = self.folder.path().join("letters");
+        Ok(farewell_identity::Config {
+            database: database(&self.folder),
+            session: session::Config {
+                participant: "identity".to_owned(),
+                coordinators: vec![format!("https://{}", self.coordinator.participants)],
+                security: Security::Mutual(self.ca.issue(Role::Participant, "identity", &[])?),
+                window_commands: 8,
+            },
+            courier: courier::Config::file(letters),
+            pepper: Pepper::parse(pepper)?,
+            rules: Rules::default(),
+            notices: notice::Config::default(),
+        })
+    }
+
+    /// Identity as it runs, with these peppers.
+    async fn run(&mut self, pepper: &str) -> Result<()> {
+        self.shutdown.trigger();
+        ensure!(self.shutdown.drain(Duration::from_secs(30)).await);
+        self.shutdown = Shutdown::new();
+        let (config, ending) = (self.config(pepper)?, self.shutdown.clone());
+        self.shutdown.spawn(async move {
+            if let Err(error) = farewell_identity::run(config, ending).await {
+                panic!("{error:#}");
+            }
+        });
+        wait::until("identity", async || {
+            let held = self.held().await.ok();
+            Ok(held.filter(|held| held.keys.len() == pepper.split(',').count()))
+        })
+        .await
+        .map(drop)
+    }
+
+    async fn held(&self) -> Result<GetQuarantineResponse, Status> {
+        self.page(0, "").await
+    }
+
+    async fn page(&self, page_size: i32, token: &str) -> Result<GetQuarantineResponse, Status> {
+        let request = GetQuarantineRequest {
+            page_size,
+            page_token: token.to_owned(),
+        };
+        let answer = self.operators.clone().get_quarantine(request).await?;
+        Ok(answer.into_inner())
+    }
+
+    /// What needs each version: identifiers that are held back.
+    async fn needs(&self) -> Result<Vec<(u32, bool, i64)>> {
+        let held = self.held().await.map_err(|it| anyhow!("{it:?}"))?;
+        let keys = held.keys.iter();
+        Ok(keys
+            .map(|it| (it.version, it.newest, it.identifiers))
+            .collect())
     }
 
     async fn stop(self) -> Result<()> {
@@ -117,11 +180,14 @@ impl Town {
     }
 
     async fn purge(&self, account: &str) -> Result<()> {
-        let caller = self.coordinator.caller()?;
-        let name = caller.delete(account).await?;
-        caller.until(&name, State::Purged).await?;
+        let name = self.caller.delete(account).await?;
+        self.caller.until(&name, State::Purged).await?;
         Ok(())
     }
+}
+
+fn database(folder: &TempDir) -> String {
+    format!("sqlite:{}", folder.path().join("identity.db").display())
 }
 
 fn releasing(value: &str) -> ReleaseIdentifierRequest {
@@ -159,7 +225,7 @@ async fn a_number_that_somebody_else_has_now_is_free_and_a_name_is_not() -> Resu
     );
 
     // Only a purge holds anything back, and only what the policy names.
-    let caller = town.coordinator.caller()?;
+    let caller = &town.caller;
     let revoked = caller.delete("a-1").await?;
     caller.revoke(&revoked).await?;
     wait::until("the seal to be lifted", async || {
@@ -199,11 +265,35 @@ async fn bad_input_is_refused_by_its_field_and_changes_nothing() -> Result<()> {
         (IdentifierKind::Unspecified, NAME, "kind"),
         (IdentifierKind::UserName, "", "value"),
         (IdentifierKind::UserName, long.as_str(), "value"),
-        (IdentifierKind::Phone, "not a number", "value"),
         (IdentifierKind::Email, "nobody", "value"),
     ] {
         let answer = town.check(kind, value).await;
         bad_field(value, answer, "INVALID_FIELD", field);
+    }
+    // A number without its country code would be another one than that which is held back.
+    for national in ["138 0000 0000", "0086 138 0000 0000", "not a number", "110"] {
+        let answer = town.check(IdentifierKind::Phone, national).await;
+        bad_field(national, answer, "NOT_E164", "value");
+        let answer = town.release(releasing(national)).await;
+        bad_field(national, answer, "NOT_E164", "value");
+    }
+    for token in [
+        "x",
+        "1",
+        "1 x",
+        " ",
+        "x 01900000-0000-7000-8000-000000000001",
+    ] {
+        let answer = town.page(0, token).await;
+        bad_field(token, answer, "PAGE_TOKEN_MISMATCH", "page_token");
+    }
+    for size in [-1, 501] {
+        bad_field(
+            "a page",
+            town.page(size, "").await,
+            "INVALID_FIELD",
+            "page_size",
+        );
     }
     let age = |seconds: u64| {
         let at = SystemTime::now() - Duration::from_secs(seconds);
@@ -249,13 +339,6 @@ async fn bad_input_is_refused_by_its_field_and_changes_nothing() -> Result<()> {
         ),
         (
             ReleaseIdentifierRequest {
-                value: "12".to_owned(),
-                ..good.clone()
-            },
-            "value",
-        ),
-        (
-            ReleaseIdentifierRequest {
                 verify_time: None,
                 ..good.clone()
             },
@@ -288,5 +371,140 @@ async fn bad_input_is_refused_by_its_field_and_changes_nothing() -> Result<()> {
     }
     let phone = town.standing(IdentifierKind::Phone, PHONE).await?;
     assert_eq!(phone, IdentifierStanding::Quarantined);
+    let held = town.held().await.map_err(|it| anyhow!("{it:?}"))?;
+    assert_eq!(held.releases, [], "nothing of it is on record");
+    town.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peppers_change_over_while_names_are_held_back_and_every_release_is_on_record() -> Result<()>
+{
+    use IdentifierKind::{Phone, UserName};
+    use IdentifierStanding::{Free, Quarantined};
+
+    const OTHER: &str = "+86 139 1111 1111";
+    const NEWER: &str = "another one of sixteen bytes";
+    let mut town = Town::start().await?;
+    farewell_identity::sample(&town.identity, "a-1", PHONE, MAIL, "a long password").await?;
+    town.purge("a-1").await?;
+    assert_eq!(town.needs().await?, [(1, true, 2)]);
+
+    // A new one is for what is new; what is there is found by the old one, in every way of writing it.
+    let both = format!("1:{PEPPER},2:{NEWER}");
+    town.run(&both).await?;
+    for (kind, value) in [
+        (UserName, NAME),
+        (UserName, "\u{ff2c}INA_IN_THE_HILLS\u{200b}"),
+        (Phone, PHONE),
+        (Phone, "\u{ff0b}86 138-0000-0000"),
+    ] {
+        assert_eq!(town.standing(kind, value).await?, Quarantined, "{value}");
+    }
+    farewell_identity::sample(&town.identity, "a-2", OTHER, MAIL, "a long password").await?;
+    town.purge("a-2").await?;
+    assert_eq!(town.needs().await?, [(1, false, 2), (2, true, 2)]);
+
+    // The old one can't be taken away while something needs it, nor another put in its place.
+    for (wrong, said) in [
+        (
+            format!("2:{NEWER}"),
+            "version 1 is still needed, by 2 identifiers",
+        ),
+        (format!("1:{NEWER},2:{NEWER}"), "version 1 was another one"),
+    ] {
+        let refused = farewell_identity::run(town.config(&wrong)?, Shutdown::new()).await;
+        let refused = format!("{:#}", refused.expect_err("it does not start"));
+        ensure!(refused.contains(said), "{refused}");
+        ensure!(
+            !refused.contains(NEWER) && !refused.contains(PEPPER),
+            "{refused}"
+        );
+    }
+
+    // Released under any version, by whom it was asked, and once.
+    let request = releasing(PHONE);
+    for _ in 0..2 {
+        assert_eq!(town.release(request.clone()).await?.standing(), Free);
+    }
+    let another = ReleaseIdentifierRequest {
+        request_id: request.request_id.clone(),
+        ..releasing(OTHER)
+    };
+    let reused = town.release(another).await;
+    refused(
+        "another number",
+        reused,
+        Code::AlreadyExists,
+        "REQUEST_ID_REUSED",
+    );
+    assert_eq!(town.standing(Phone, OTHER).await?, Quarantined);
+    assert_eq!(town.release(releasing(OTHER)).await?.standing(), Free);
+    assert_eq!(
+        town.release(releasing("+86 137 2222 2222"))
+            .await?
+            .standing(),
+        Free
+    );
+    let first = town.page(2, "").await.map_err(|it| anyhow!("{it:?}"))?;
+    let rest = town
+        .page(2, &first.next_page_token)
+        .await
+        .map_err(|it| anyhow!("{it:?}"))?;
+    let releases: Vec<_> = first.releases.iter().chain(&rest.releases).collect();
+    let held: Vec<bool> = releases.iter().map(|it| it.held).collect();
+    assert_eq!(held, [false, true, true], "newest first");
+    let told = format!("{releases:?}");
+    println!("{told}");
+    for release in &releases {
+        assert_eq!(
+            (release.caller.as_str(), release.version),
+            ("caller/registration", 2)
+        );
+        ensure!(release.hash.len() == 64 && release.time.is_some());
+    }
+    assert_eq!(releases[2].request_id, request.request_id);
+    ensure!(
+        !told.contains("138") || !told.contains("0000"),
+        "no number is kept"
+    );
+
+    // Names are never released. When their time is over, nothing needs the old pepper.
+    assert_eq!(town.needs().await?, [(1, false, 1), (2, true, 1)]);
+    let ended = "DELETE FROM quarantine WHERE version = 1";
+    sqlx::query(ended).execute(town.identity.pool()).await?;
+    town.run(&format!("2:{NEWER}")).await?;
+    assert_eq!(
+        town.standing(UserName, NAME).await?,
+        Quarantined,
+        "the newer one holds it"
+    );
+    town.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_asks_about_every_number_there_is() -> Result<()> {
+    let limits = Limits {
+        identifiers_per_minute: 20,
+        ..Limits::default()
+    };
+    let town = Town::start_with(limits).await?;
+    let mut taken = 0;
+    let told = loop {
+        let number = format!("+86 138 0000 {taken:04}");
+        match town.check(IdentifierKind::Phone, &number).await {
+            Ok(_) => taken += 1,
+            Err(status) => break Err::<(), _>(status),
+        }
+        ensure!(taken < 1_000, "a block of numbers was read");
+    };
+    let (fast, word) = (Code::ResourceExhausted, "CALLER_TOO_FAST");
+    let told = refused("the next number", told, fast, word);
+    println!("{taken} numbers, and then {:?}", told.retry_after);
+    refused(
+        "a release",
+        town.release(releasing(PHONE)).await,
+        fast,
+        word,
+    );
     town.stop().await
 }

@@ -136,10 +136,14 @@ pub trait Participant: Send + Sync + 'static {
     /// Holds an identifier back no longer, whose present holder has shown that it is theirs. Only the identity service can.
     async fn release_identifier(
         &self,
-        _kind: IdentifierKind,
-        _value: &str,
+        _request: &ReleaseIdentifier,
     ) -> Result<IdentifierStanding, Fault> {
         Err(Fault::unsupported("RELEASE_IDENTIFIER"))
+    }
+
+    /// What is held back under which key, and `page_size` releases from `page` on. Only the identity service can. No side effects.
+    async fn quarantine(&self, _page_size: u32, _page: &str) -> Result<Quarantine, Fault> {
+        Err(Fault::unsupported("QUARANTINE"))
     }
 
     /// What the account's device is, and what decides what it is told; `None` if the account has no such device. Only
@@ -211,7 +215,8 @@ pub trait Participant: Send + Sync + 'static {
 }
 
 pub use retention::{
-    IdentifierKind, IdentifierStanding, RetentionRule, Starting, StartingPoint, Term,
+    BadIdentifier, IdentifierKind, IdentifierStanding, KeyVersion, Quarantine, Release,
+    ReleaseIdentifier, RetentionRule, Starting, StartingPoint, Term,
 };
 
 /// `REFUSED`: the command is empty, zero, unknown or somebody else's, or its name stands for another command.
@@ -419,8 +424,8 @@ pub struct SendCode {
     pub account: String,
     /// `deletions/{deletion}`.
     pub deletion: String,
-    /// How the code travels.
-    pub channel: CodeChannel,
+    /// What is sent, and where to.
+    pub kind: CodeKind,
     /// The caller's request id: the same id sends no second code.
     pub request_id: String,
 }
@@ -429,7 +434,7 @@ impl fmt::Debug for SendCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SendCode")
             .field("deletion", &self.deletion)
-            .field("channel", &self.channel)
+            .field("kind", &self.kind)
             .finish_non_exhaustive()
     }
 }
@@ -439,6 +444,27 @@ impl fmt::Debug for SendCode {
 pub enum CodeChannel {
     Sms,
     Email,
+}
+
+/// What is sent to somebody who has to show that they got it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeKind {
+    /// Digits, to the bound phone number.
+    Sms,
+    /// Digits, to the bound mail address.
+    Email,
+    /// A link, to the bound mail address.
+    EmailLink,
+}
+
+impl CodeKind {
+    /// How it travels.
+    pub const fn channel(self) -> CodeChannel {
+        match self {
+            Self::Sms => CodeChannel::Sms,
+            Self::Email | Self::EmailLink => CodeChannel::Email,
+        }
+    }
 }
 
 /// What became of a code.
@@ -453,6 +479,8 @@ pub enum CodeSent {
     TooSoon { next_send: SystemTime },
     /// The account has no such address. Says that there is one: only for an identity whose callers know that already.
     NoAddress,
+    /// A link was asked for, of an identity that knows no page which one could lead to. Said of every account.
+    NoLinks,
 }
 
 /// "Is this proof right?" Its `Debug` never shows the proof.
@@ -484,6 +512,7 @@ impl fmt::Debug for CheckProof {
 pub enum ProofKind {
     SmsCode,
     EmailCode,
+    EmailLink,
     Password,
     /// Takes a deletion back, and proves nothing else.
     RevokeLink,
@@ -512,6 +541,7 @@ pub enum ProofChecked {
 pub struct Fault {
     what: String,
     unsupported: bool,
+    lasting: bool,
     #[source]
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -522,7 +552,17 @@ impl Fault {
         Self {
             what: what.to_owned(),
             unsupported: false,
+            lasting: false,
             source: Some(source.into()),
+        }
+    }
+
+    /// The same, where asking again soon is of no use: somebody has to mend something first.
+    #[must_use]
+    pub fn lasting(self) -> Self {
+        Self {
+            lasting: true,
+            ..self
         }
     }
 
@@ -531,6 +571,7 @@ impl Fault {
         Self {
             what: what.to_owned(),
             unsupported: false,
+            lasting: false,
             source: None,
         }
     }
@@ -540,8 +581,14 @@ impl Fault {
         Self {
             what: format!("{question} is not supported by this participant"),
             unsupported: true,
+            lasting: true,
             source: None,
         }
+    }
+
+    /// Whether asking again soon is of no use.
+    pub fn is_lasting(&self) -> bool {
+        self.lasting
     }
 
     /// Whether waiting is of no use because the question isn't this participant's to answer.

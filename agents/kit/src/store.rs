@@ -114,6 +114,40 @@ impl Store {
         self.way.shared
     }
 
+    /// Brings the schema of an earlier version up: adds columns that it did not have (`name TYPE …`, with a default or without
+    /// `NOT NULL`), and then applies statements that need them and can be repeated.
+    ///
+    /// Errors: what the database said.
+    pub async fn evolve(
+        &self,
+        columns: &[(&str, &str)],
+        statements: &'static [&'static str],
+    ) -> Result<(), Error> {
+        let mut tx = self.pool.begin().await?;
+        let known = if self.way.shared {
+            raw_sql(POSTGRES_SCHEMA_LOCK).execute(&mut *tx).await?;
+            "SELECT COUNT(*) FROM information_schema.columns \
+             WHERE table_schema = current_schema() AND table_name = $1 AND column_name = $2"
+        } else {
+            "SELECT COUNT(*) FROM pragma_table_info($1) WHERE name = $2"
+        };
+        for (table, column) in columns {
+            let (there,): (i64,) = sqlx::query_as(known)
+                .bind(*table)
+                .bind(column.split(' ').next().unwrap_or_default())
+                .fetch_one(&mut *tx)
+                .await?;
+            if there == 0 {
+                let add = format!("ALTER TABLE {table} ADD COLUMN {column}");
+                raw_sql(AssertSqlSafe(add)).execute(&mut *tx).await?;
+            }
+        }
+        for statement in statements {
+            raw_sql(*statement).execute(&mut *tx).await?;
+        }
+        tx.commit().await
+    }
+
     /// A connection outside of the pool, for what may not wait behind other work. Whoever gave up an answer drops it.
     pub(crate) async fn connect(&self) -> Result<AnyConnection, Error> {
         let mut connection = self.way.options.connect().await?;

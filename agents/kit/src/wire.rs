@@ -17,10 +17,10 @@ use std::time::{Duration, SystemTime};
 use farewell_proto::participant::v1 as pb;
 
 use crate::participant::{
-    Answer, Blocker, CheckCase, CheckProof, ClearRealName, CodeChannel, CodeSent, Deferred, Done,
+    Answer, Blocker, CheckCase, CheckProof, ClearRealName, CodeKind, CodeSent, Deferred, Done,
     IdentifierKind, Inventory, NotInHand, Notice, Order, Outcome, Possession, PossessionStep,
-    ProofChecked, ProofKind, Retained, SendCode, SetStanding, StartExport, StopPersonalization,
-    TransferBelongings, UnbindDevice,
+    ProofChecked, ProofKind, ReleaseIdentifier, Retained, SendCode, SetStanding, StartExport,
+    StopPersonalization, TransferBelongings, UnbindDevice,
 };
 
 /// Longest id or name; the coordinator's own are at most 128.
@@ -290,7 +290,11 @@ pub(crate) enum Question {
         offset: u64,
     },
     CheckIdentifier(IdentifierKind, String),
-    ReleaseIdentifier(IdentifierKind, String),
+    ReleaseIdentifier(ReleaseIdentifier),
+    Quarantine {
+        page_size: u32,
+        page: String,
+    },
 }
 
 /// A question and how long its answer is of use.
@@ -308,7 +312,9 @@ pub(crate) fn question(query: pb::Query) -> Result<(Question, Duration), Malform
     let account = match &query.question {
         // Asked for nobody: there is no account yet.
         Some(
-            pb::query::Question::CheckIdentifier(_) | pb::query::Question::ReleaseIdentifier(_),
+            pb::query::Question::CheckIdentifier(_)
+            | pb::query::Question::ReleaseIdentifier(_)
+            | pb::query::Question::Quarantine(_),
         ) => String::new(),
         _ => id(
             &query.account,
@@ -327,7 +333,7 @@ pub(crate) fn question(query: pb::Query) -> Result<(Question, Duration), Malform
         Some(pb::query::Question::SendCode(asked)) => Question::SendCode(SendCode {
             account,
             deletion: subject(asked.deletion)?,
-            channel: code_channel(asked.channel)?,
+            kind: code_kind(asked.channel)?,
             request_id: given(asked.request_id, "request_id is empty")?,
         }),
         Some(pb::query::Question::CheckProof(asked)) => Question::CheckProof(CheckProof {
@@ -380,10 +386,10 @@ pub(crate) fn question(query: pb::Query) -> Result<(Question, Duration), Malform
             retention::identifier_kind(asked.kind)?,
             retention::identifier(asked.value)?,
         ),
-        Some(pb::query::Question::ReleaseIdentifier(asked)) => Question::ReleaseIdentifier(
-            retention::identifier_kind(asked.kind)?,
-            retention::identifier(asked.value)?,
-        ),
+        Some(pb::query::Question::ReleaseIdentifier(asked)) => {
+            Question::ReleaseIdentifier(retention::release(asked)?)
+        }
+        Some(pb::query::Question::Quarantine(asked)) => retention::quarantine(asked),
         Some(pb::query::Question::DescribeDevice(asked)) => Question::DescribeDevice {
             account,
             device: device::id_of(&asked.device)?,
@@ -452,10 +458,11 @@ fn given(text: String, otherwise: &'static str) -> Result<String, Malformed> {
     }
 }
 
-fn code_channel(number: i32) -> Result<CodeChannel, Malformed> {
+fn code_kind(number: i32) -> Result<CodeKind, Malformed> {
     match pb::CodeChannel::try_from(number) {
-        Ok(pb::CodeChannel::Sms) => Ok(CodeChannel::Sms),
-        Ok(pb::CodeChannel::Email) => Ok(CodeChannel::Email),
+        Ok(pb::CodeChannel::Sms) => Ok(CodeKind::Sms),
+        Ok(pb::CodeChannel::Email) => Ok(CodeKind::Email),
+        Ok(pb::CodeChannel::EmailLink) => Ok(CodeKind::EmailLink),
         Ok(pb::CodeChannel::Unspecified) | Err(_) => Err(Malformed("channel is not known")),
     }
 }
@@ -464,6 +471,7 @@ fn proof_kind(number: i32) -> Result<ProofKind, Malformed> {
     match pb::ProofKind::try_from(number) {
         Ok(pb::ProofKind::SmsCode) => Ok(ProofKind::SmsCode),
         Ok(pb::ProofKind::EmailCode) => Ok(ProofKind::EmailCode),
+        Ok(pb::ProofKind::EmailLink) => Ok(ProofKind::EmailLink),
         Ok(pb::ProofKind::Password) => Ok(ProofKind::Password),
         Ok(pb::ProofKind::RevokeLink) => Ok(ProofKind::RevokeLink),
         Ok(pb::ProofKind::Unspecified) | Err(_) => Err(Malformed("kind is not known")),
@@ -520,6 +528,7 @@ pub(crate) fn code_sent(sent: CodeSent) -> pb::reply::Answer {
         CodeSent::Sent { expires, next_send } => (Result::Sent, Some(expires), Some(next_send)),
         CodeSent::TooSoon { next_send } => (Result::TooSoon, None, Some(next_send)),
         CodeSent::NoAddress => (Result::NoAddress, None, None),
+        CodeSent::NoLinks => (Result::NoLinks, None, None),
     };
     pb::reply::Answer::SendCode(pb::SendCodeReply {
         result: result.into(),

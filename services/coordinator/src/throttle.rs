@@ -18,20 +18,23 @@ use tonic::Status;
 
 use crate::error;
 
-/// Places for callers: 32 KiB.
+/// Places for callers: 32 KiB each time.
 const CALLER_PLACES: usize = 4_096;
 /// Places for callers' accounts: 512 KiB.
 const ACCOUNT_PLACES: usize = 65_536;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// How often `CreateDeletion`, `SendCode` and `VerifyFactor` are taken, all together.
+/// How often `CreateDeletion`, `SendCode`, `VerifyFactor` and `ConfirmLink` are taken, all together, and `IdentifierService` apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// From one caller, in a second.
     pub caller_per_second: u32,
     /// From one caller about one account, in a minute.
     pub account_per_minute: u32,
+    /// Identifiers asked about or released by one caller, in a minute. Whoever may ask about any finds out by asking about all which
+    /// numbers have an account, or had one: at 600 a minute, a block of a hundred million takes four months.
+    pub identifiers_per_minute: u32,
 }
 
 /// Above what a coordinator can do, so that one caller may use all of it; and above what a person who mistypes does.
@@ -40,6 +43,7 @@ impl Default for Limits {
         Self {
             caller_per_second: 20_000,
             account_per_minute: 60,
+            identifiers_per_minute: 600,
         }
     }
 }
@@ -51,6 +55,7 @@ pub struct Throttle {
     key: RandomState,
     callers: Places,
     accounts: Places,
+    identifiers: Places,
 }
 
 impl Throttle {
@@ -61,6 +66,7 @@ impl Throttle {
             key: RandomState::new(),
             callers: Places::new(CALLER_PLACES, limits.caller_per_second, SECOND),
             accounts: Places::new(ACCOUNT_PLACES, limits.account_per_minute, MINUTE),
+            identifiers: Places::new(CALLER_PLACES, limits.identifiers_per_minute, MINUTE),
         }
     }
 
@@ -72,6 +78,16 @@ impl Throttle {
             .callers
             .take(self.key.hash_one(caller), self.started.elapsed());
         taken.map_err(|after| refused("the caller asks faster than it may", after))
+    }
+
+    /// Takes a request from a caller about an identifier.
+    ///
+    /// Errors: as [`Throttle::caller`].
+    pub fn identifier(&self, caller: Option<&Peer>) -> Result<(), Status> {
+        let taken = self
+            .identifiers
+            .take(self.key.hash_one(caller), self.started.elapsed());
+        taken.map_err(|after| refused("the caller asks about more identifiers than it may", after))
     }
 
     /// Takes a request from a caller about an account.
@@ -186,6 +202,7 @@ mod tests {
         let throttle = Throttle::new(Limits {
             caller_per_second: 1_000,
             account_per_minute: 2,
+            identifiers_per_minute: 3,
         });
         let peer = |name: &str| Peer::new(Role::Caller, name).unwrap();
         let (one, two) = (peer("settings"), peer("web"));
@@ -198,6 +215,10 @@ mod tests {
             let refused = throttle.account(caller, &account).unwrap_err();
             assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
             assert!(!refused.message().contains("alice"));
+            for _ in 0..3 {
+                throttle.identifier(caller).unwrap();
+            }
+            assert!(throttle.identifier(caller).is_err());
         }
     }
 }

@@ -107,6 +107,7 @@ pub const fn factor(factor: deletion::Factor) -> Option<Factor> {
         deletion::Factor::Unspecified => None,
         deletion::Factor::SmsCode => Some(Factor::SmsCode),
         deletion::Factor::EmailCode => Some(Factor::EmailCode),
+        deletion::Factor::EmailLink => Some(Factor::EmailLink),
         deletion::Factor::Password => Some(Factor::Password),
         deletion::Factor::Documents => Some(Factor::Documents),
         deletion::Factor::DeviceInHand => Some(Factor::DeviceInHand),
@@ -118,6 +119,7 @@ pub const fn factor_to_wire(factor: Factor) -> deletion::Factor {
     match factor {
         Factor::SmsCode => deletion::Factor::SmsCode,
         Factor::EmailCode => deletion::Factor::EmailCode,
+        Factor::EmailLink => deletion::Factor::EmailLink,
         Factor::Password => deletion::Factor::Password,
         Factor::Documents => deletion::Factor::Documents,
         Factor::DeviceInHand => deletion::Factor::DeviceInHand,

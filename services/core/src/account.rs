@@ -403,7 +403,7 @@ impl Account {
                     return Err(Refusal::FactorNotRequired);
                 }
                 change.factors_verified = change.factors_verified.with(factor);
-                if change.factors_verified.covers(change.factors_required) {
+                if change.factors_verified.satisfy(change.factors_required) {
                     change.enter(State::Checking, now);
                 }
             }

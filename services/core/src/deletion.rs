@@ -305,7 +305,7 @@ impl Deletion {
 
     /// Whether every required factor is verified.
     pub const fn verified(&self) -> bool {
-        self.factors_verified.covers(self.factors_required)
+        self.factors_verified.satisfy(self.factors_required)
     }
 
     /// What everybody's answers mean: [`Event::Raised`] if a changed contact asks for more than was shown; otherwise

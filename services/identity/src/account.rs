@@ -4,15 +4,16 @@ use std::time::SystemTime;
 
 use farewell_kit::export::{Column, Table};
 use farewell_kit::store::{Store, micros};
-use farewell_kit::{AccountDescription, holder, seal};
+use farewell_kit::{AccountDescription, IdentifierKind, holder, seal};
 use sqlx::AnyConnection;
 
-use crate::home;
+use crate::{home, identifier};
 
+/// `normal` is the user name as it is compared: see [`crate::identifier`].
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS account (account TEXT PRIMARY KEY, user_name TEXT NOT NULL, \
         frozen BIGINT NOT NULL CHECK (frozen IN (0, 1)), risk_locked BIGINT NOT NULL CHECK (risk_locked IN (0, 1)), \
-        registered_at BIGINT NOT NULL)";
+        registered_at BIGINT NOT NULL, normal TEXT)";
 
 /// What its owner may take along.
 pub(crate) const EXPORT: Table = Table::new(
@@ -70,12 +71,13 @@ pub(crate) async fn insert(
     registered: SystemTime,
 ) -> Result<bool, sqlx::Error> {
     let made = sqlx::query(
-        "INSERT INTO account (account, user_name, frozen, risk_locked, registered_at) VALUES ($1, $2, 0, 0, $3) \
+        "INSERT INTO account (account, user_name, frozen, risk_locked, registered_at, normal) VALUES ($1, $2, 0, 0, $3, $4) \
          ON CONFLICT (account) DO NOTHING",
     )
     .bind(account)
     .bind(user_name)
     .bind(micros(registered))
+    .bind(identifier::normal(IdentifierKind::UserName, user_name).unwrap_or_default())
     .execute(&mut *connection)
     .await?;
     home::is_here(connection, account).await?;

@@ -7,7 +7,7 @@ use farewell_kit::store::Store;
 use farewell_kit::{Fault, SendCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::contact;
+use crate::code;
 use crate::courier::{Couriers, Letter};
 use crate::notice::Delivery;
 
@@ -71,7 +71,8 @@ impl Room {
 async fn carry(store: &Store, couriers: &Couriers, envelope: &Envelope, delivery: &Delivery) {
     let request = &envelope.request;
     let mut carried = try_to_carry(couriers, envelope).await;
-    if carried.is_err() {
+    // What the gateway refuses for good it refuses again.
+    if carried.as_ref().is_err_and(|fault| !fault.is_lasting()) {
         tokio::time::sleep(CARRY_PAUSE).await;
         carried = try_to_carry(couriers, envelope).await;
     }
@@ -88,7 +89,7 @@ async fn carry(store: &Store, couriers: &Couriers, envelope: &Envelope, delivery
     };
     let written = sqlx::query(statement)
         .bind(&request.deletion)
-        .bind(contact::word(request.channel))
+        .bind(code::word(request.kind))
         .bind(&request.request_id)
         .bind(&envelope.mac)
         .execute(store.pool())
@@ -98,7 +99,7 @@ async fn carry(store: &Store, couriers: &Couriers, envelope: &Envelope, delivery
         tracing::warn!(
             error = &fault as &dyn std::error::Error,
             deletion = request.deletion,
-            channel = contact::word(request.channel),
+            kind = code::word(request.kind),
             "a code was not carried"
         );
     }

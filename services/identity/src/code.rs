@@ -1,27 +1,28 @@
-//! Verification codes: made here, kept as a keyed hash, handed to a courier once they are durable.
+//! Verification codes: made here, kept as a keyed hash, handed to a courier once they are durable. The token of a link is one that
+//! is longer: 256 bits behind the id of what it confirms, so that whoever has it needs nothing else.
 //!
 //! The row is committed before the courier is called, and answered without waiting for it: an account that nobody knows,
 //! or that has no such address, gets the same answer after the same time, and a code that is nowhere and never right. A
 //! courier that fails is asked once more. A crash in between, or a courier that failed again, leaves a row that says so; the
 //! same request again makes a new code in that row and sends it. Two codes may then be under way: the later one is right.
 
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use farewell_kit::store::{Store, micros, time};
-use farewell_kit::{CodeChannel, CodeSent, Fault, SendCode, holder};
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use farewell_kit::{CodeKind, CodeSent, Fault, SendCode, holder};
 use rand::Rng as _;
-use sha2::Sha256;
 use sqlx::{Any, AnyConnection, Transaction};
 use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
 
 use crate::carrying::{Carrying, Envelope};
 use crate::courier::{Content, Couriers, Letter};
-use crate::{attempt, contact, destination, subject};
+use crate::language::{self, Language};
+use crate::notice::{self, words};
+pub use crate::pepper::Pepper;
+use crate::{attempt, contact, destination, link, subject};
 
-/// `attempted_at` is when the courier was called, 0 once it failed; `used_by` is the request that proved itself with it.
+/// `channel` is the kind of code. `attempted_at` is when the courier was called, 0 once it failed; `used_by` is the request that proved itself with it.
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS code (deletion TEXT NOT NULL, channel TEXT NOT NULL, request_id TEXT NOT NULL, \
         account TEXT NOT NULL, mac BLOB NOT NULL, issued_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, \
@@ -29,7 +30,6 @@ pub(crate) const SCHEMA: &str = "\
         delivered BIGINT NOT NULL, used_by TEXT, PRIMARY KEY (deletion, channel, request_id)); \
     CREATE INDEX IF NOT EXISTS code_by_account ON code (account)";
 
-const PEPPER_BYTES_MIN: usize = 16;
 /// Longer than any courier takes, twice: before that, the same request is still on its way.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(30);
 /// One request makes no more codes, whatever the courier says: each may cost money and annoy a person.
@@ -42,6 +42,8 @@ const HEAD_START: Duration = Duration::from_millis(50);
 pub struct Limits {
     /// How long a code is accepted.
     pub valid: Duration,
+    /// How long a link is: who reads mail is not at it all day.
+    pub link_valid: Duration,
     /// How often a code may be tried.
     pub tries_max: u32,
     /// How long until another may be asked for.
@@ -52,11 +54,21 @@ pub struct Limits {
     pub destination_per_day_max: u32,
 }
 
+impl Limits {
+    const fn valid(&self, kind: CodeKind) -> Duration {
+        match kind {
+            CodeKind::Sms | CodeKind::Email => self.valid,
+            CodeKind::EmailLink => self.link_valid,
+        }
+    }
+}
+
 /// The `cn` policy.
 impl Default for Limits {
     fn default() -> Self {
         Self {
             valid: Duration::from_secs(10 * 60),
+            link_valid: Duration::from_secs(60 * 60),
             tries_max: 5,
             resend_wait: Duration::from_secs(60),
             sends_per_day_max: 10,
@@ -65,93 +77,12 @@ impl Default for Limits {
     }
 }
 
-/// The key of stored codes. Without it a stolen database tells no code; a million of them are guessed in a second with it.
-#[derive(Clone)]
-pub struct Pepper(Vec<u8>);
-
-/// A pepper that would protect nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a pepper has at least {PEPPER_BYTES_MIN} bytes")]
-pub struct PepperTooShort;
-
-impl Pepper {
-    /// From at least 16 bytes.
-    ///
-    /// Errors: [`PepperTooShort`].
-    pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, PepperTooShort> {
-        let bytes = bytes.into();
-        if bytes.len() < PEPPER_BYTES_MIN {
-            Err(PepperTooShort)
-        } else {
-            Ok(Self(bytes))
-        }
-    }
-
-    /// The keyed hash of a code, bound to its deletion and channel.
-    pub(crate) fn mac(
-        &self,
-        deletion: &str,
-        channel: CodeChannel,
-        code: &str,
-    ) -> Result<Vec<u8>, Fault> {
-        self.keyed(&["farewell code", deletion, contact::word(channel), code])
-    }
-
-    /// The token of a link that takes a deletion back, in hexadecimal digits.
-    pub(crate) fn link_token(
-        &self,
-        salt: &str,
-        deletion: &str,
-        receiver: &str,
-    ) -> Result<String, Fault> {
-        let hash = self.keyed(&["farewell revoke link", salt, deletion, receiver])?;
-        Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
-    }
-
-    /// The keyed hash of an identifier that is held back, in hexadecimal digits.
-    pub(crate) fn identifier(&self, class: &str, normal: &str) -> Result<String, Fault> {
-        let hash = self.keyed(&["farewell identifier", class, normal])?;
-        Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
-    }
-
-    /// The keyed hash of where a code goes, bound to its channel, in hexadecimal digits. An account without an address has a
-    /// destination of its own, so that the same is counted.
-    fn destination(
-        &self,
-        channel: CodeChannel,
-        to: Option<&str>,
-        subject: &str,
-    ) -> Result<String, Fault> {
-        // Neither the blanks in a number nor capitals in an address make another destination.
-        let (whose, to) = match to {
-            None => ("nobody's", subject.to_owned()),
-            Some(to) => {
-                let mark = |it: &char| it.is_whitespace() || matches!(it, '-' | '.' | '(' | ')');
-                let to: String = match channel {
-                    CodeChannel::Sms => to.chars().filter(|it| !mark(it)).collect(),
-                    CodeChannel::Email => to.trim().to_lowercase(),
-                };
-                ("somebody's", to)
-            }
-        };
-        let hash = self.keyed(&["farewell destination", contact::word(channel), whose, &to])?;
-        Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
-    }
-
-    fn keyed(&self, parts: &[&str]) -> Result<Vec<u8>, Fault> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0)
-            .map_err(|error| Fault::new("the pepper", error))?;
-        for part in parts {
-            mac.update(&part.len().to_be_bytes());
-            mac.update(part.as_bytes());
-        }
-        Ok(mac.finalize().into_bytes().to_vec())
-    }
-}
-
-impl fmt::Debug for Pepper {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Pepper([secret])")
+/// How a kind is stored.
+pub(crate) const fn word(kind: CodeKind) -> &'static str {
+    match kind {
+        CodeKind::Sms => "SMS",
+        CodeKind::Email => "EMAIL",
+        CodeKind::EmailLink => "EMAIL_LINK",
     }
 }
 
@@ -165,9 +96,11 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// Compares in a time that does not depend on where they differ.
-    pub fn is(&self, mac: &[u8]) -> bool {
-        self.mac.ct_eq(mac).into()
+    /// Compares with each, in a time that does not depend on which is right or where they differ.
+    pub fn is_one_of(&self, macs: &[Vec<u8>]) -> bool {
+        let each = macs.iter().map(|mac| self.mac.ct_eq(mac));
+        each.fold(subtle::Choice::from(0), |any, one| any | one)
+            .into()
     }
 }
 
@@ -184,14 +117,17 @@ pub(crate) async fn send(
     store: &Store,
     (couriers, carrying): (&Couriers, &Carrying),
     pepper: &Pepper,
-    limits: &Limits,
+    (limits, letters): (&Limits, &notice::Config),
     request: &SendCode,
     now: SystemTime,
 ) -> Result<CodeSent, Fault> {
+    if request.kind == CodeKind::EmailLink && letters.links.is_none() {
+        return Ok(CodeSent::NoLinks);
+    }
     // Asked for before anything is looked up: having no room must not tell who would have needed it.
     let room = carrying.room()?;
     let mut tx = store.pool().begin().await?;
-    let (envelope, answer) = match decide(&mut tx, pepper, limits, request, now).await? {
+    let (envelope, answer) = match decide(&mut tx, pepper, (limits, letters), request, now).await? {
         Decision::Answer(answer) => return Ok(answer),
         Decision::Carry(envelope, answer) => (envelope, answer),
     };
@@ -201,11 +137,11 @@ pub(crate) async fn send(
     Ok(answer)
 }
 
-/// The code that counts: the last one issued for the deletion on that channel.
+/// The code that counts: the last one of its kind that was issued for the deletion.
 pub(crate) async fn newest(
     connection: &mut AnyConnection,
     deletion: &str,
-    channel: CodeChannel,
+    kind: CodeKind,
     account: &str,
 ) -> Result<Option<Kept>, sqlx::Error> {
     let row: Option<(String, Vec<u8>, i64, i64, i64)> = sqlx::query_as(
@@ -214,7 +150,7 @@ pub(crate) async fn newest(
          WHERE deletion = $1 AND channel = $2 AND account = $3 ORDER BY issued_at DESC, request_id DESC LIMIT 1",
     )
     .bind(deletion)
-    .bind(contact::word(channel))
+    .bind(word(kind))
     .bind(account)
     .fetch_optional(connection)
     .await?;
@@ -238,10 +174,10 @@ pub(crate) async fn next_send(
     connection: &mut AnyConnection,
     limits: &Limits,
     subject: &str,
-    channel: CodeChannel,
+    kind: CodeKind,
     now: SystemTime,
 ) -> Result<SystemTime, sqlx::Error> {
-    let wait = too_soon(connection, limits, subject, channel, now).await?;
+    let wait = too_soon(connection, limits, subject, kind, now).await?;
     Ok(wait.unwrap_or(now))
 }
 
@@ -249,12 +185,12 @@ pub(crate) async fn next_send(
 pub(crate) async fn count_try(
     connection: &mut AnyConnection,
     deletion: &str,
-    channel: CodeChannel,
+    kind: CodeKind,
     code: &str,
 ) -> Result<(), sqlx::Error> {
     sqlx::query("UPDATE code SET tries = tries + 1 WHERE deletion = $1 AND channel = $2 AND request_id = $3")
         .bind(deletion)
-        .bind(contact::word(channel))
+        .bind(word(kind))
         .bind(code)
         .execute(connection)
         .await
@@ -265,7 +201,7 @@ pub(crate) async fn count_try(
 pub(crate) async fn use_up(
     connection: &mut AnyConnection,
     deletion: &str,
-    channel: CodeChannel,
+    kind: CodeKind,
     code: &str,
     by: &str,
 ) -> Result<bool, sqlx::Error> {
@@ -273,7 +209,7 @@ pub(crate) async fn use_up(
         "UPDATE code SET used_by = $4 WHERE deletion = $1 AND channel = $2 AND request_id = $3 AND used_by IS NULL",
     )
     .bind(deletion)
-    .bind(contact::word(channel))
+    .bind(word(kind))
     .bind(code)
     .bind(by)
     .execute(connection)
@@ -308,42 +244,42 @@ pub(crate) async fn sweep(
 async fn decide(
     tx: &mut Transaction<'_, Any>,
     pepper: &Pepper,
-    limits: &Limits,
+    (limits, letters): (&Limits, &notice::Config),
     request: &SendCode,
     now: SystemTime,
 ) -> Result<Decision, Fault> {
     let subject = subject::hold(tx, &request.account).await?;
-    let to = contact::address(tx, &request.account, request.channel).await?;
+    let channel = request.kind.channel();
+    let to = contact::address(tx, &request.account, channel).await?;
+    let language = language::of(tx, &request.account).await?;
+    let valid = limits.valid(request.kind);
     let times = match repeat(tx, request, &subject, now).await? {
         Repeat::Answer(answer) => return Ok(Decision::Answer(answer)),
         Repeat::Again { expires, next_send } => (expires, next_send),
         Repeat::New => {
-            if let Some(next_send) = too_soon(tx, limits, &subject, request.channel, now).await? {
+            if let Some(next_send) = too_soon(tx, limits, &subject, request.kind, now).await? {
                 return Ok(Decision::Answer(CodeSent::TooSoon { next_send }));
             }
-            (now + limits.valid, now + limits.resend_wait)
+            (now + valid, now + limits.resend_wait)
         }
     };
-    let destination = pepper.destination(request.channel, to.as_deref(), &subject)?;
+    let destinations = pepper.destinations(channel, to.as_deref(), &subject)?;
     let named = format!("{}/{}", request.deletion, request.request_id);
     let max = limits.destination_per_day_max;
-    if let Err(next_send) = destination::count(tx, &destination, &named, max, now).await? {
+    if let Err(next_send) = destination::count(tx, &destinations, &named, max, now).await? {
         return Ok(Decision::Answer(CodeSent::TooSoon { next_send }));
     }
 
-    let code = format!("{:06}", rand::rng().random_range(0..1_000_000_u32));
-    let right = pepper.mac(&request.deletion, request.channel, &code)?;
+    let code = fresh(request);
+    let right = pepper.mac(&request.deletion, request.kind, &code)?;
     let (mac, letter) = match to {
         Some(to) => {
             let letter = Letter {
                 id: Uuid::new_v4().to_string(),
                 to,
-                way: request.channel.into(),
+                way: channel.into(),
                 deletion: request.deletion.clone(),
-                content: Content::Code {
-                    code,
-                    valid: limits.valid,
-                },
+                content: content(request, code, valid, letters, language),
             };
             (right, Some(letter))
         }
@@ -363,6 +299,42 @@ async fn decide(
     ))
 }
 
+/// Six digits, or the token of a link.
+fn fresh(request: &SendCode) -> String {
+    match request.kind {
+        CodeKind::Sms | CodeKind::Email => {
+            format!("{:06}", rand::rng().random_range(0..1_000_000_u32))
+        }
+        CodeKind::EmailLink => {
+            let [high, low] = rand::random::<[u128; 2]>();
+            let id = request.deletion.split('/').next_back();
+            format!("{}.{high:032x}{low:032x}", id.unwrap_or_default())
+        }
+    }
+}
+
+fn content(
+    request: &SendCode,
+    code: String,
+    valid: Duration,
+    letters: &notice::Config,
+    language: Option<Language>,
+) -> Content {
+    let language = language.unwrap_or(letters.language);
+    let page = letters.links.as_deref();
+    match (request.kind, page) {
+        (CodeKind::EmailLink, Some(page)) => {
+            let link = link::to_confirm(page, &code);
+            Content::Notice(words::confirming(&request.deletion, valid, language, link))
+        }
+        (CodeKind::Sms | CodeKind::Email | CodeKind::EmailLink, _) => Content::Code {
+            code,
+            valid,
+            language,
+        },
+    }
+}
+
 /// Writes a code; of a repeated request, in place of the one that never arrived.
 async fn issue(
     tx: &mut AnyConnection,
@@ -379,7 +351,7 @@ async fn issue(
              attempts = code.attempts + 1, attempted_at = excluded.attempted_at",
     )
     .bind(&request.deletion)
-    .bind(contact::word(request.channel))
+    .bind(word(request.kind))
     .bind(&request.request_id)
     .bind(subject)
     .bind(mac)
@@ -415,11 +387,11 @@ async fn repeat(
          WHERE deletion = $1 AND channel = $2 AND request_id = $3",
     )
     .bind(&request.deletion)
-    .bind(contact::word(request.channel))
+    .bind(word(request.kind))
     .bind(&request.request_id)
     .fetch_optional(&mut *tx)
     .await?;
-    let newest = newest(tx, &request.deletion, request.channel, subject).await?;
+    let newest = newest(tx, &request.deletion, request.kind, subject).await?;
     let Some((account, expires_at, next_send_at, attempts, attempted_at, delivered)) = row else {
         return Ok(Repeat::New);
     };
@@ -440,7 +412,7 @@ async fn too_soon(
     tx: &mut AnyConnection,
     limits: &Limits,
     subject: &str,
-    channel: CodeChannel,
+    kind: CodeKind,
     now: SystemTime,
 ) -> Result<Option<SystemTime>, sqlx::Error> {
     let rows: Vec<(String, i64, i64)> = sqlx::query_as(
@@ -452,9 +424,7 @@ async fn too_soon(
     .await?;
     let waits = rows
         .iter()
-        .filter(|(of, _, next_send_at)| {
-            of.as_str() == contact::word(channel) && time(*next_send_at) > now
-        })
+        .filter(|(of, _, next_send_at)| of.as_str() == word(kind) && time(*next_send_at) > now)
         .map(|(_, _, next_send_at)| time(*next_send_at))
         .max();
     let issued = rows.iter().map(|(_, issued_at, _)| *issued_at).collect();

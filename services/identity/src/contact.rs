@@ -4,14 +4,16 @@ use std::time::{Duration, SystemTime};
 
 use farewell_kit::export::{Column, Table};
 use farewell_kit::store::{Store, micros};
-use farewell_kit::{CodeChannel, holder, seal};
+use farewell_kit::{BadIdentifier, CodeChannel, holder, seal};
 use sqlx::AnyConnection;
 
 use crate::courier::Way;
+use crate::identifier;
 
+/// `normal`: see [`crate::identifier`].
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS contact (account TEXT NOT NULL, channel TEXT NOT NULL CHECK (channel IN ('SMS', 'EMAIL')), \
-        address TEXT NOT NULL, PRIMARY KEY (account, channel)); \
+        address TEXT NOT NULL, normal TEXT, PRIMARY KEY (account, channel)); \
     CREATE TABLE IF NOT EXISTS contact_change (account TEXT NOT NULL, channel TEXT NOT NULL, changed_at BIGINT NOT NULL, \
         PRIMARY KEY (account, channel)); \
     CREATE TABLE IF NOT EXISTS contact_earlier (account TEXT NOT NULL, channel TEXT NOT NULL, address TEXT NOT NULL, \
@@ -24,19 +26,37 @@ pub(crate) const EXPORT: Table = Table::new(
     "SELECT channel, channel, address FROM contact WHERE account = $1 AND channel > $2 ORDER BY channel LIMIT $3",
 );
 
+/// Why nothing was bound.
+#[derive(Debug, thiserror::Error)]
+pub enum ContactError {
+    /// No address, or a number without its country code: nobody could say whose it is, or hold it back.
+    #[error(transparent)]
+    Malformed(#[from] BadIdentifier),
+    /// [`seal::Error::Sealed`], [`seal::Error::Erased`], or the database is away.
+    #[error(transparent)]
+    Write(#[from] seal::Error),
+}
+
+impl From<sqlx::Error> for ContactError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Write(error.into())
+    }
+}
+
 /// Binds a phone number or a mail address, instead of an earlier one. For a while deleting the account asks for more then: codes
 /// that go to a new address don't say who bound it; and the earlier one hears of it. The same address again changes nothing, and
 /// the first one changes none.
 ///
-/// Errors: [`seal::Error::Sealed`], [`seal::Error::Erased`].
+/// Errors: [`ContactError`].
 pub async fn set_contact(
     store: &Store,
     account: &str,
     channel: CodeChannel,
     address: &str,
-) -> Result<(), seal::Error> {
+) -> Result<(), ContactError> {
     let mut tx = store.pool().begin().await?;
     seal::admit(&mut tx, account).await?;
+    normal(channel, address)?;
     let earlier = self::address(&mut tx, account, channel).await?;
     if earlier.as_deref() == Some(address) {
         return Ok(());
@@ -130,12 +150,13 @@ pub(crate) async fn put(
     address: &str,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO contact (account, channel, address) VALUES ($1, $2, $3) \
-         ON CONFLICT (account, channel) DO UPDATE SET address = excluded.address",
+        "INSERT INTO contact (account, channel, address, normal) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (account, channel) DO UPDATE SET address = excluded.address, normal = excluded.normal",
     )
     .bind(account)
     .bind(word(channel))
     .bind(address)
+    .bind(normal(channel, address).unwrap_or_default())
     .execute(connection)
     .await
     .map(drop)
@@ -183,4 +204,9 @@ pub(crate) fn word(channel: CodeChannel) -> &'static str {
         CodeChannel::Sms => "SMS",
         CodeChannel::Email => "EMAIL",
     }
+}
+
+/// The form by which a number or an address is compared.
+pub(crate) fn normal(channel: CodeChannel, address: &str) -> Result<String, BadIdentifier> {
+    identifier::normal(identifier::kind_of(word(channel)), address)
 }

@@ -17,6 +17,7 @@ use serde::Deserialize;
 use self::file::File;
 use self::smtp::Smtp;
 use self::webhook::Webhook;
+use crate::language::Language;
 
 /// How long one delivery may take; shorter than what the caller waits before asking again.
 pub(crate) const CARRY_LIMIT: Duration = Duration::from_secs(10);
@@ -85,8 +86,12 @@ impl From<CodeChannel> for Way {
 #[derive(Clone)]
 pub enum Content {
     /// Six digits, and how long they are accepted.
-    Code { code: String, valid: Duration },
-    /// A notice.
+    Code {
+        code: String,
+        valid: Duration,
+        language: Language,
+    },
+    /// A notice, or a link that confirms something.
     Notice(Written),
 }
 
@@ -102,15 +107,8 @@ pub struct Written {
     pub subject: String,
     /// The link is in it.
     pub text: String,
-    /// Where the deletion is taken back, with the receiver's own token.
+    /// Where the deletion is taken back, with the receiver's own token; or confirmed.
     pub link: Option<String>,
-}
-
-impl Letter {
-    /// Whether the code confirms a deletion, and not something milder.
-    pub(crate) fn is_for_deletion(&self) -> bool {
-        self.deletion.starts_with("deletions/")
-    }
 }
 
 impl fmt::Debug for Letter {
@@ -155,12 +153,15 @@ pub enum Route {
         /// Made if missing; its folder must be there.
         path: PathBuf,
     },
-    /// Mail, by `smtps://user:password@host` or `smtp://host:port?tls=required`.
+    /// Mail, by `smtps://user:password@host` or `smtp://user:password@host:port?tls=required`; `smtp://localhost:port` without TLS.
     Smtp {
         /// The relay.
         url: String,
         /// The sender, for instance `Farewell <no-reply@example.com>`.
         from: String,
+        /// The file of the relay's authority, in PEM. Without it the system's authorities are believed.
+        #[serde(default)]
+        ca: Option<PathBuf>,
     },
     /// JSON by POST to a gateway, which answers 2xx once it has the letter.
     Webhook {
@@ -249,7 +250,7 @@ impl fmt::Debug for Couriers {
 fn open(route: &Route) -> anyhow::Result<Arc<dyn Courier>> {
     Ok(match route {
         Route::File { path } => Arc::new(File::new(path.clone())),
-        Route::Smtp { url, from } => Arc::new(Smtp::new(url, from)?),
+        Route::Smtp { url, from, ca } => Arc::new(Smtp::new(url, from, ca.as_deref())?),
         Route::Webhook { url, token } => Arc::new(Webhook::new(url, token.clone())?),
     })
 }
@@ -273,7 +274,9 @@ fn json(letter: &Letter) -> serde_json::Value {
         "deletion": letter.deletion,
     });
     let content = match &letter.content {
-        Content::Code { code, .. } => serde_json::json!({ "code": code }),
+        Content::Code { code, language, .. } => {
+            serde_json::json!({ "code": code, "language": language.tag() })
+        }
         Content::Notice(written) => serde_json::json!({
             "notice": written.notice,
             "kind": written.kind,
@@ -303,11 +306,13 @@ mod tests {
             content: Content::Code {
                 code: "123456".to_owned(),
                 valid: Duration::from_secs(1),
+                language: Language::English,
             },
         };
         let route = Route::Smtp {
             url: "smtps://u:pass@h".to_owned(),
             from: "f".to_owned(),
+            ca: None,
         };
         let shown = format!("{letter:?} {route:?}");
         assert!(
@@ -321,6 +326,7 @@ mod tests {
         let smtp = Route::Smtp {
             url: "smtp://localhost:2525".to_owned(),
             from: "a@example.com".to_owned(),
+            ca: None,
         };
         let file = Route::File {
             path: PathBuf::from("codes"),

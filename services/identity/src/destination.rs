@@ -4,6 +4,7 @@
 //! messages is the same. Numbers and addresses themselves are absent: rows name them by a hash that is keyed with the pepper
 //! and bound to the channel, and go after a day. They belong to no account, so that erasing one gives no codes back.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use farewell_kit::store::micros;
@@ -17,30 +18,38 @@ pub(crate) const SCHEMA: &str = "\
         PRIMARY KEY (destination, request)); \
     CREATE INDEX IF NOT EXISTS destination_by_time ON destination (sent_at)";
 
-/// Counts a code to a destination, once for each request. `Err`: it has had its codes, and gets another at that time.
+/// Counts a code to a destination, once for each request, under its hash by every version of the pepper, oldest first: the count goes on
+/// with a new one, and so does that of a process that doesn't know it yet. `Err`: it has had its codes, and gets another at that time.
 ///
 /// Serializes everybody who sends to the same destination until the transaction ends.
 pub(crate) async fn count(
     connection: &mut AnyConnection,
-    destination: &str,
+    destinations: &[String],
     request: &str,
     max: u32,
     now: SystemTime,
 ) -> Result<Result<(), SystemTime>, sqlx::Error> {
-    put(&mut *connection, destination, "", 0).await?;
-    let rows: Vec<(i64,)> = sqlx::query_as(
-        "SELECT sent_at FROM destination WHERE destination = $1 AND request <> $2 AND sent_at > $3 ORDER BY sent_at",
-    )
-    .bind(destination)
-    .bind(request)
-    .bind(micros(attempt::begin(now)).max(0))
-    .fetch_all(&mut *connection)
-    .await?;
-    let times = rows.into_iter().map(|(at,)| at).collect();
+    let mut sent = BTreeMap::new();
+    for destination in destinations {
+        put(&mut *connection, destination, "", 0).await?;
+        let rows: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT request, sent_at FROM destination WHERE destination = $1 AND request <> $2 AND sent_at > $3",
+        )
+        .bind(destination)
+        .bind(request)
+        .bind(micros(attempt::begin(now)).max(0))
+        .fetch_all(&mut *connection)
+        .await?;
+        sent.extend(rows);
+    }
+    let mut times: Vec<i64> = sent.into_values().collect();
+    times.sort_unstable();
     if let Err(next) = attempt::left(times, max) {
         return Ok(Err(next));
     }
-    put(connection, destination, request, micros(now)).await?;
+    for destination in destinations {
+        put(&mut *connection, destination, request, micros(now)).await?;
+    }
     Ok(Ok(()))
 }
 

@@ -17,14 +17,17 @@ mod grant;
 mod guardian;
 mod holding;
 mod home;
+mod identifier;
 mod language;
 mod link;
 mod login;
 pub mod notice;
 mod participant;
+pub mod pepper;
 mod proof;
 mod quarantine;
 mod realname;
+mod release;
 mod rules;
 mod sample;
 #[cfg(test)]
@@ -41,7 +44,7 @@ use farewell_runtime::shutdown::Shutdown;
 
 pub use self::account::{register, set_frozen, set_risk_lock};
 pub use self::case::{Case, close_case, open_case};
-pub use self::contact::set_contact;
+pub use self::contact::{ContactError, set_contact};
 pub use self::credential::change_password;
 pub use self::eligibility::BLOCKERS;
 pub use self::grant::{grant, revoke_grants};
@@ -78,6 +81,8 @@ pub const SCHEMA: &[&str] = &[
     link::SCHEMA,
     notice::SCHEMA,
     quarantine::SCHEMA,
+    release::SCHEMA,
+    pepper::SCHEMA,
 ];
 
 /// The name space in a PostgreSQL that services share.
@@ -92,7 +97,7 @@ pub struct Config {
     pub session: session::Config,
     /// How codes travel.
     pub courier: courier::Config,
-    /// The key of stored codes; the same for every process of identity, and not in its database.
+    /// The keys of what is hashed; the same for every process of identity, and not in its database.
     pub pepper: code::Pepper,
     /// Limits of codes and passwords.
     pub rules: Rules,
@@ -104,17 +109,20 @@ pub struct Config {
 ///
 /// Errors: a URL that can't be used, or a database that stays away for 60 s.
 pub async fn open(url: &str) -> Result<Store, sqlx::Error> {
-    Store::open(url, NAMESPACE, SCHEMA).await
+    let store = Store::open(url, NAMESPACE, SCHEMA).await?;
+    identifier::prepare(&store).await?;
+    Ok(store)
 }
 
 /// Takes part in deletions until `shutdown`, then lets commands end that are being carried out.
 ///
-/// Errors: the database can't be opened, or a courier can't be used as configured. Everything later is retried.
+/// Errors: the database can't be opened, a version of the pepper is missing, or a courier can't be used as configured. Everything later is retried.
 pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let couriers = courier::Couriers::open(&config.courier)?;
     let store = open(&config.database)
         .await
         .context("opening identity's database")?;
+    pepper::settle(&store, &config.pepper).await?;
     let recent = config.rules.recent_change;
     let identity = Identity::new(store.clone(), couriers, config.pepper, config.rules)
         .with_notices(config.notices);

@@ -5,7 +5,7 @@
 //! more under the same id, by which a gateway knows a repeat.
 
 mod delivery;
-mod words;
+pub(crate) mod words;
 
 use std::time::SystemTime;
 
@@ -18,6 +18,7 @@ use uuid::Uuid;
 pub(crate) use self::delivery::{Delivery, run};
 use crate::courier::Way;
 use crate::language::Language;
+use crate::pepper::Pepper;
 use crate::{account, contact, guardian, link, login};
 
 /// `deletion` is what the letter is about: `deletions/{deletion}`, or `standings/{mark}` of an account. A given-up letter stays without its address, to be counted. `state` is `WAITING` or `GIVEN_UP`.
@@ -35,8 +36,7 @@ pub(crate) const SCHEMA: &str = "\
 /// How notices are written.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// The company's page that a link leads to. The deletion and the token are added after a `#`, which browsers keep to
-    /// themselves: no proxy's log holds a token. The page asks for a click before it calls: mail scanners follow links.
+    /// The company's page that links lead to: see [`crate::link`].
     pub links: Option<String>,
     /// For whom has said none.
     pub language: Language,
@@ -67,7 +67,7 @@ struct Reason {
 /// Errors: the database is away; asking again is safe.
 pub(crate) async fn keep(
     store: &Store,
-    config: &Config,
+    (config, pepper): (&Config, &Pepper),
     recent: std::time::Duration,
     notice: &Notice,
     now: SystemTime,
@@ -102,7 +102,7 @@ pub(crate) async fn keep(
     for (way, receiver) in receivers(&mut tx, &notice.account, recent, now).await? {
         if notice.revocable {
             let of = (notice.deletion.as_str(), receiver.as_str());
-            link::make(&mut tx, of, &notice.account, now).await?;
+            link::make(&mut tx, pepper, of, &notice.account, now).await?;
         }
         post(&mut tx, &subject, (way, &receiver), &content, now).await?;
     }

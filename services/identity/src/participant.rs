@@ -11,19 +11,21 @@ use farewell_kit::store::Store;
 use farewell_kit::{
     AccountDescription, Answer, Blocker, CheckProof, ClearRealName, CodeSent, Done, Fault,
     IdentifierKind, IdentifierStanding, Inventory, Letters, Notice, Order, Outcome, Participant,
-    ProofChecked, ProofKind, RealNameCleared, SendCode, SetStanding, Standing, StandingKept,
+    ProofChecked, ProofKind, Quarantine, RealNameCleared, ReleaseIdentifier, SendCode, SetStanding,
+    Standing, StandingKept,
 };
 use farewell_runtime::shutdown::Shutdown;
 use sqlx::AnyConnection;
 
 use crate::carrying::Carrying;
-use crate::code::{self, Pepper};
+use crate::code;
 use crate::courier::Couriers;
 use crate::credential::{self, Hasher};
+use crate::pepper::Pepper;
 use crate::rules::Rules;
 use crate::{
     account, case, contact, eligibility, grant, guardian, holding, language, link, login, notice,
-    proof, quarantine, realname,
+    proof, quarantine, realname, release,
 };
 
 /// What an account's owner may take along, in this order. What proves who somebody is stays, also hashed: passwords, codes,
@@ -85,7 +87,7 @@ impl Identity {
             &self.store,
             (&self.couriers, &self.carrying),
             &self.pepper,
-            &self.rules.codes,
+            (&self.rules.codes, &self.notices),
             request,
             now,
         )
@@ -244,7 +246,8 @@ impl Participant for Identity {
 
     async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
         let (recent, now) = (self.rules.recent_change, SystemTime::now());
-        notice::keep(&self.store, &self.notices, recent, notice, now).await?;
+        let written = (&self.notices, &self.pepper);
+        notice::keep(&self.store, written, recent, notice, now).await?;
         self.carrying.delivery().wake();
         Ok(())
     }
@@ -259,10 +262,13 @@ impl Participant for Identity {
 
     async fn release_identifier(
         &self,
-        kind: IdentifierKind,
-        value: &str,
+        request: &ReleaseIdentifier,
     ) -> Result<IdentifierStanding, Fault> {
-        quarantine::release(&self.store, &self.pepper, kind, value, SystemTime::now()).await
+        release::release(&self.store, &self.pepper, request, SystemTime::now()).await
+    }
+
+    async fn quarantine(&self, page_size: u32, page: &str) -> Result<Quarantine, Fault> {
+        release::list(&self.store, &self.pepper, page_size, page).await
     }
 
     async fn letters(&self) -> Result<Letters, Fault> {

@@ -1,4 +1,4 @@
-//! Whether a code or a password is the right one.
+//! Whether a code, the token of a link or a password is the right one.
 //!
 //! A try is counted in a committed transaction before anything is compared: a crash in between costs a try and gives none
 //! away. The same request id is counted once and has one answer, which is kept; the proof itself never is. What was not
@@ -9,7 +9,7 @@
 use std::time::SystemTime;
 
 use farewell_kit::store::{Store, micros};
-use farewell_kit::{CheckProof, CodeChannel, Fault, ProofChecked, ProofKind};
+use farewell_kit::{CheckProof, CodeKind, Fault, ProofChecked, ProofKind};
 use sqlx::AnyConnection;
 
 use crate::attempt;
@@ -28,7 +28,7 @@ pub(crate) const SCHEMA: &str = "\
 
 /// What a proof is compared with.
 enum Against {
-    Code(CodeChannel, Kept),
+    Code(CodeKind, Kept),
     /// `None`: there is no password, so none is right. Finding that out takes as long.
     Password(Option<String>),
 }
@@ -58,8 +58,8 @@ pub(crate) async fn check(
         Counted::Compare(against) => against,
     };
     let right = match &against {
-        Against::Code(channel, kept) => {
-            kept.is(&pepper.mac(&request.deletion, *channel, request.proof.trim())?)
+        Against::Code(kind, kept) => {
+            kept.is_one_of(&pepper.macs(&request.deletion, *kind, request.proof.trim())?)
         }
         Against::Password(Some(hash)) => hasher.matches(hash, &request.proof).await?,
         Against::Password(None) => {
@@ -140,9 +140,9 @@ async fn count(
         (Err(_), Some(_)) => 0,
         (Err(next_try), None) => return Ok(Counted::Answered(ProofChecked::Locked { next_try })),
     };
-    let against = match channel(request.kind) {
-        Some(channel) => {
-            let code = code::newest(&mut tx, &request.deletion, channel, &subject).await?;
+    let against = match code_kind(request.kind) {
+        Some(of) => {
+            let code = code::newest(&mut tx, &request.deletion, of, &subject).await?;
             let open = code.filter(|code| !code.used && code.expires_at > micros(now));
             let Some(code) = open else {
                 // Of a try that crashed, it is the last word.
@@ -152,7 +152,7 @@ async fn count(
                 }
                 return Ok(Counted::Answered(ProofChecked::Expired));
             };
-            Against::Code(channel, code)
+            Against::Code(of, code)
         }
         None => Against::Password(credential::hash_of(&mut tx, &request.account).await?),
     };
@@ -160,10 +160,10 @@ async fn count(
         return Ok(Counted::Compare(against));
     }
     let of_this = match &against {
-        Against::Code(channel, code) => match code::tries_left(&rules.codes, code) {
+        Against::Code(of, code) => match code::tries_left(&rules.codes, code) {
             Some(left) => Ok(left),
             // Another code brings another try.
-            None => Err(code::next_send(&mut tx, &rules.codes, &subject, *channel, now).await?),
+            None => Err(code::next_send(&mut tx, &rules.codes, &subject, *of, now).await?),
         },
         Against::Password(_) => spent.left_for(&request.deletion, rules.password_tries_max),
     };
@@ -173,8 +173,8 @@ async fn count(
     };
     let named = (request.deletion.as_str(), request.request_id.as_str());
     attempt::count(&mut tx, &subject, kind(request.kind), named, now).await?;
-    if let Against::Code(channel, code) = &against {
-        code::count_try(&mut tx, &request.deletion, *channel, &code.request_id).await?;
+    if let Against::Code(of, code) = &against {
+        code::count_try(&mut tx, &request.deletion, *of, &code.request_id).await?;
     }
     begin(&mut tx, request, &subject, tries_left).await?;
     tx.commit().await?;
@@ -198,11 +198,11 @@ async fn settle(
         return Ok(answer);
     }
     let single_use = match against {
-        Against::Code(channel, code) if right => {
+        Against::Code(of, code) if right => {
             code::use_up(
                 &mut tx,
                 &request.deletion,
-                *channel,
+                *of,
                 &code.request_id,
                 &request.request_id,
             )
@@ -302,11 +302,12 @@ async fn finish(
     .map(drop)
 }
 
-fn channel(kind: ProofKind) -> Option<CodeChannel> {
+fn code_kind(kind: ProofKind) -> Option<CodeKind> {
     match kind {
-        ProofKind::SmsCode => Some(CodeChannel::Sms),
-        ProofKind::EmailCode => Some(CodeChannel::Email),
-        // A link has a check of its own: see `link`.
+        ProofKind::SmsCode => Some(CodeKind::Sms),
+        ProofKind::EmailCode => Some(CodeKind::Email),
+        ProofKind::EmailLink => Some(CodeKind::EmailLink),
+        // A link that takes a deletion back has a check of its own: see `link`.
         ProofKind::Password | ProofKind::RevokeLink => None,
     }
 }
@@ -315,6 +316,7 @@ fn kind(kind: ProofKind) -> &'static str {
     match kind {
         ProofKind::SmsCode => "SMS_CODE",
         ProofKind::EmailCode => "EMAIL_CODE",
+        ProofKind::EmailLink => "EMAIL_LINK",
         ProofKind::Password => "PASSWORD",
         ProofKind::RevokeLink => "REVOKE_LINK",
     }

@@ -10,17 +10,15 @@ use farewell_kit::store::{Store, micros, time};
 use farewell_kit::{Fault, IdentifierKind, IdentifierStanding, Retained, RetentionRule, Starting};
 use sqlx::AnyConnection;
 
-use crate::code::Pepper;
+use crate::identifier;
+use crate::pepper::Pepper;
 
-/// The indexes are for [`check`], which compares as [`normal`] does.
+/// `version` is that of the pepper.
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS quarantine (class TEXT NOT NULL, hash TEXT NOT NULL, deletion TEXT NOT NULL, \
-        legal_basis TEXT NOT NULL, until BIGINT NOT NULL, PRIMARY KEY (class, hash, deletion)); \
-    CREATE INDEX IF NOT EXISTS quarantine_by_deletion ON quarantine (deletion); \
-    CREATE INDEX IF NOT EXISTS account_by_name ON account (LOWER(user_name)); \
-    CREATE INDEX IF NOT EXISTS contact_by_number ON contact \
-        (REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(address, ' ', ''), '-', ''), '.', ''), '(', ''), ')', '')); \
-    CREATE INDEX IF NOT EXISTS contact_by_address ON contact (LOWER(address))";
+        legal_basis TEXT NOT NULL, until BIGINT NOT NULL, version BIGINT NOT NULL DEFAULT 1, \
+        PRIMARY KEY (class, hash, deletion)); \
+    CREATE INDEX IF NOT EXISTS quarantine_by_deletion ON quarantine (deletion)";
 
 const KINDS: [IdentifierKind; 3] = [
     IdentifierKind::UserName,
@@ -29,41 +27,11 @@ const KINDS: [IdentifierKind; 3] = [
 ];
 
 /// The class that holds a kind back, as policies name it.
-const fn class(kind: IdentifierKind) -> &'static str {
+pub(crate) const fn class(kind: IdentifierKind) -> &'static str {
     match kind {
         IdentifierKind::UserName => "quarantined_user_name",
         IdentifierKind::Phone => "quarantined_phone",
         IdentifierKind::Email => "quarantined_email",
-    }
-}
-
-/// An identifier without what makes no other one of it. `None`: it is none of its kind.
-fn normal(kind: IdentifierKind, value: &str) -> Option<String> {
-    let value = value.trim();
-    match kind {
-        IdentifierKind::UserName => {
-            let sound = !value.is_empty() && !value.chars().any(char::is_control);
-            sound.then(|| value.to_ascii_lowercase())
-        }
-        IdentifierKind::Phone => {
-            let number: String = value
-                .chars()
-                .filter(|it| !matches!(it, ' ' | '-' | '.' | '(' | ')'))
-                .collect();
-            let digits = number.strip_prefix('+').unwrap_or(&number);
-            // E.164 has at most 15; three are the shortest that anybody has.
-            let sound =
-                (3..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
-            sound.then_some(number)
-        }
-        IdentifierKind::Email => {
-            let parts = value.split_once('@');
-            let sound = parts.is_some_and(|(who, at)| !who.is_empty() && !at.is_empty())
-                && !value
-                    .chars()
-                    .any(|it| it.is_whitespace() || it.is_control());
-            sound.then(|| value.to_ascii_lowercase())
-        }
     }
 }
 
@@ -83,13 +51,9 @@ pub(crate) async fn keep(
     .fetch_all(&mut *connection)
     .await?;
     for (what, value) in known {
-        let kind = match what.as_str() {
-            "NAME" => IdentifierKind::UserName,
-            "SMS" => IdentifierKind::Phone,
-            _ => IdentifierKind::Email,
-        };
+        let kind = identifier::kind_of(&what);
         let rule = rules.iter().find(|rule| rule.class == class(kind));
-        let (Some(rule), Some(normal)) = (rule, normal(kind, &value)) else {
+        let (Some(rule), Ok(normal)) = (rule, identifier::normal(kind, &value)) else {
             continue;
         };
         let until = rule.until(Starting::Erased(now))?;
@@ -97,7 +61,7 @@ pub(crate) async fn keep(
             continue;
         }
         sqlx::query(
-            "INSERT INTO quarantine (class, hash, deletion, legal_basis, until) VALUES ($1, $2, $3, $4, $5) \
+            "INSERT INTO quarantine (class, hash, deletion, legal_basis, until, version) VALUES ($1, $2, $3, $4, $5, $6) \
              ON CONFLICT (class, hash, deletion) DO NOTHING",
         )
         .bind(class(kind))
@@ -105,6 +69,7 @@ pub(crate) async fn keep(
         .bind(deletion)
         .bind(&rule.legal_basis)
         .bind(micros(until))
+        .bind(i64::from(pepper.newest()))
         .execute(&mut *connection)
         .await?;
     }
@@ -170,98 +135,78 @@ pub(crate) async fn check(
     value: &str,
     now: SystemTime,
 ) -> Result<IdentifierStanding, Fault> {
-    let Some(normal) = normal(kind, value) else {
-        return Ok(IdentifierStanding::Malformed);
+    let normal = match identifier::normal(kind, value) {
+        Ok(normal) => normal,
+        Err(bad) => return Ok(IdentifierStanding::Malformed(bad)),
     };
     let mut connection = store.pool().acquire().await?;
-    standing(&mut connection, pepper, (kind, &normal), now).await
-}
-
-/// Holds a number back no longer that somebody else has now: operators give the numbers of former customers to strangers. One that
-/// an account has stays as it is. Again changes nothing.
-pub(crate) async fn release(
-    store: &Store,
-    pepper: &Pepper,
-    kind: IdentifierKind,
-    value: &str,
-    now: SystemTime,
-) -> Result<IdentifierStanding, Fault> {
-    let Some(normal) = normal(kind, value).filter(|_| kind == IdentifierKind::Phone) else {
-        return Ok(IdentifierStanding::Malformed);
-    };
-    let mut tx = store.pool().begin().await?;
-    sqlx::query("DELETE FROM quarantine WHERE class = $1 AND hash = $2")
-        .bind(class(kind))
-        .bind(pepper.identifier(class(kind), &normal)?)
-        .execute(&mut *tx)
-        .await?;
-    let standing = standing(&mut tx, pepper, (kind, &normal), now).await?;
-    tx.commit().await?;
-    Ok(standing)
-}
-
-async fn standing(
-    connection: &mut AnyConnection,
-    pepper: &Pepper,
-    (kind, normal): (IdentifierKind, &str),
-    now: SystemTime,
-) -> Result<IdentifierStanding, Fault> {
-    let in_use = match kind {
-        IdentifierKind::UserName => "SELECT COUNT(*) FROM account WHERE LOWER(user_name) = $1",
-        IdentifierKind::Phone => {
-            "SELECT COUNT(*) FROM contact WHERE channel = 'SMS' AND \
-             REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(address, ' ', ''), '-', ''), '.', ''), '(', ''), ')', '') = $1"
-        }
-        IdentifierKind::Email => {
-            "SELECT COUNT(*) FROM contact WHERE channel = 'EMAIL' AND LOWER(address) = $1"
-        }
-    };
-    let (accounts,): (i64,) = sqlx::query_as(in_use)
-        .bind(normal)
-        .fetch_one(&mut *connection)
-        .await?;
-    if accounts > 0 {
+    if in_use(&mut connection, kind, &normal).await? {
         return Ok(IdentifierStanding::InUse);
     }
-    let (until,): (Option<i64>,) =
-        sqlx::query_as("SELECT MAX(until) FROM quarantine WHERE class = $1 AND hash = $2")
-            .bind(class(kind))
-            .bind(pepper.identifier(class(kind), normal)?)
-            .fetch_one(connection)
-            .await?;
+    let hashes = pepper.identifiers(class(kind), &normal)?;
     // Over on its day, also while the coordinator has not asked for its erasure.
-    let until = until.map(time).filter(|until| *until > now);
+    let until = until(&mut connection, kind, &hashes).await?;
+    let until = until.filter(|until| *until > now);
     Ok(until.map_or(IdentifierStanding::Free, |until| {
         IdentifierStanding::Quarantined { until }
     }))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Whether an account has it.
+pub(crate) async fn in_use(
+    connection: &mut AnyConnection,
+    kind: IdentifierKind,
+    normal: &str,
+) -> Result<bool, sqlx::Error> {
+    let statement = match kind {
+        IdentifierKind::UserName => "SELECT COUNT(*) FROM account WHERE normal = $1",
+        IdentifierKind::Phone => {
+            "SELECT COUNT(*) FROM contact WHERE channel = 'SMS' AND normal = $1"
+        }
+        IdentifierKind::Email => {
+            "SELECT COUNT(*) FROM contact WHERE channel = 'EMAIL' AND normal = $1"
+        }
+    };
+    let (accounts,): (i64,) = sqlx::query_as(statement)
+        .bind(normal)
+        .fetch_one(connection)
+        .await?;
+    Ok(accounts > 0)
+}
 
-    #[test]
-    fn what_makes_no_other_identifier_is_left_out() {
-        use IdentifierKind::{Email, Phone, UserName};
-        for (kind, value, expected) in [
-            (UserName, " Lina ", "lina"),
-            (Phone, "+86 (138) 0000-0000", "+8613800000000"),
-            (Phone, "110", "110"),
-            (Email, "Lina@Example.COM", "lina@example.com"),
-        ] {
-            assert_eq!(normal(kind, value).as_deref(), Some(expected), "{value}");
-        }
-        for (kind, value) in [
-            (UserName, " "),
-            (UserName, "a\nb"),
-            (Phone, "12"),
-            (Phone, "+86 138 CALL ME"),
-            (Phone, "1234567890123456"),
-            (Email, "nobody"),
-            (Email, "@example.com"),
-            (Email, "a b@example.com"),
-        ] {
-            assert_eq!(normal(kind, value), None, "{value}");
-        }
+/// Until when it is held back under any of its hashes.
+async fn until(
+    connection: &mut AnyConnection,
+    kind: IdentifierKind,
+    hashes: &[String],
+) -> Result<Option<SystemTime>, sqlx::Error> {
+    let mut last = None;
+    for hash in hashes {
+        let (until,): (Option<i64>,) =
+            sqlx::query_as("SELECT MAX(until) FROM quarantine WHERE class = $1 AND hash = $2")
+                .bind(class(kind))
+                .bind(hash)
+                .fetch_one(&mut *connection)
+                .await?;
+        last = last.max(until);
     }
+    Ok(last.map(time))
+}
+
+/// Holds an identifier back no longer, whoever left it. Gives whether it was.
+pub(crate) async fn free(
+    connection: &mut AnyConnection,
+    kind: IdentifierKind,
+    hashes: &[String],
+) -> Result<bool, sqlx::Error> {
+    let mut freed = 0;
+    for hash in hashes {
+        let deleted = sqlx::query("DELETE FROM quarantine WHERE class = $1 AND hash = $2")
+            .bind(class(kind))
+            .bind(hash)
+            .execute(&mut *connection)
+            .await?;
+        freed += deleted.rows_affected();
+    }
+    Ok(freed > 0)
 }

@@ -4,5 +4,9 @@ use farewell_kit::store::Store;
 
 /// Every database that a test should pass on.
 pub(crate) async fn stores(name: &str) -> Vec<Store> {
-    farewell_kit::scratch::stores(crate::NAMESPACE, crate::SCHEMA, name).await
+    let stores = farewell_kit::scratch::stores(crate::NAMESPACE, crate::SCHEMA, name).await;
+    for store in &stores {
+        crate::identifier::prepare(store).await.unwrap();
+    }
+    stores
 }

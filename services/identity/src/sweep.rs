@@ -5,14 +5,19 @@ use std::time::{Duration, SystemTime};
 use farewell_kit::store::Store;
 use farewell_runtime::shutdown::Shutdown;
 
-use crate::{attempt, code, contact, destination, notice, proof, subject};
+use crate::{attempt, code, contact, destination, identifier, notice, proof, release, subject};
 
 const PERIOD: Duration = Duration::from_secs(60 * 60);
 
 /// Sweeps until `shutdown`. Trouble passes: the next round finds the same.
 pub(crate) async fn run(store: Store, recent: Duration, shutdown: Shutdown) {
     loop {
-        if let Err(error) = sweep(&store, recent, SystemTime::now()).await {
+        // An earlier version of the program, which still runs beside this one, writes none.
+        let swept = match identifier::fill(&store).await {
+            Ok(_) => sweep(&store, recent, SystemTime::now()).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = swept {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "nothing was swept"
@@ -39,5 +44,6 @@ pub(crate) async fn sweep(
     let codes = code::sweep(&mut connection, now).await?;
     let contacts = contact::sweep(&mut connection, recent, now).await?;
     let letters = notice::sweep(&mut connection, now).await?;
-    Ok(holds + contacts + letters + attempts + destinations + proofs + codes)
+    let releases = release::sweep(&mut connection, now).await?;
+    Ok(releases + holds + contacts + letters + attempts + destinations + proofs + codes)
 }

@@ -1,5 +1,6 @@
 //! What law keeps: how long a record of a class is kept, counted from its own moment.
 
+use std::fmt;
 use std::time::SystemTime;
 
 use jiff::civil::Date;
@@ -111,7 +112,78 @@ pub enum IdentifierStanding {
     /// It is held back for so long.
     Quarantined { until: SystemTime },
     /// It is none of its kind.
-    Malformed,
+    Malformed(BadIdentifier),
+    /// Of a release: the request's id was used for another one.
+    RequestIdReused,
+}
+
+/// Why something is no identifier of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadIdentifier {
+    /// A phone number without its country code, or no number.
+    #[error("a phone number is `+`, its country code and its digits, as E.164 has it")]
+    NotE164,
+    #[error("it is no identifier of its kind")]
+    Other,
+}
+
+/// "Hold this number back no longer." Its `Debug` never shows the number.
+#[derive(Clone)]
+pub struct ReleaseIdentifier {
+    /// What kind.
+    pub kind: IdentifierKind,
+    /// The identifier.
+    pub value: String,
+    /// Who asks, by the name in their certificate.
+    pub caller: String,
+    /// The caller's request id: kept on record, and carried out once.
+    pub request_id: String,
+}
+
+impl fmt::Debug for ReleaseIdentifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReleaseIdentifier")
+            .field("kind", &self.kind)
+            .field("caller", &self.caller)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is held back, and what was given back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Quarantine {
+    /// By version of the key, lowest first.
+    pub keys: Vec<KeyVersion>,
+    /// Newest first.
+    pub releases: Vec<Release>,
+    /// Where to go on; empty at the end.
+    pub next_page: String,
+}
+
+/// A version of the key that hashes are made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyVersion {
+    pub version: u32,
+    /// Whether what is new is hashed under it.
+    pub newest: bool,
+    /// Identifiers that are held back under it.
+    pub identifiers: i64,
+    /// Links in letters that need it.
+    pub links: i64,
+}
+
+/// A release that was carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    pub request_id: String,
+    pub kind: IdentifierKind,
+    /// Keyed, and the version of its key.
+    pub hash: String,
+    pub version: u32,
+    pub caller: String,
+    pub at: SystemTime,
+    /// Whether it was held back until then.
+    pub held: bool,
 }
 
 #[cfg(test)]

@@ -101,9 +101,13 @@ impl Shared {
                 let standing = self.code.check_identifier(kind, &value).await;
                 standing.map(wire::retention::standing)
             }
-            Question::ReleaseIdentifier(kind, value) => {
-                let standing = self.code.release_identifier(kind, &value).await;
+            Question::ReleaseIdentifier(request) => {
+                let standing = self.code.release_identifier(&request).await;
                 standing.map(wire::retention::standing)
+            }
+            Question::Quarantine { page_size, page } => {
+                let quarantine = self.code.quarantine(page_size, &page).await;
+                quarantine.map(wire::retention::held)
             }
             Question::DescribeDevice { account, device } => {
                 let described = self.code.describe_device(&account, &device).await;

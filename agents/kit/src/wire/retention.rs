@@ -7,8 +7,11 @@ use farewell_proto::identifier::v1 as identifier;
 use farewell_proto::participant::v1 as pb;
 use jiff::tz::TimeZone;
 
-use super::{Malformed, Verb};
-use crate::participant::{IdentifierKind, IdentifierStanding, RetentionRule, StartingPoint, Term};
+use super::{Malformed, Question, Verb};
+use crate::participant::{
+    BadIdentifier, IdentifierKind, IdentifierStanding, KeyVersion, Quarantine, Release,
+    ReleaseIdentifier, RetentionRule, StartingPoint, Term,
+};
 
 /// Rules in one command.
 const RULES_MAX: usize = 64;
@@ -89,17 +92,71 @@ pub(super) fn identifier(value: String) -> Result<String, Malformed> {
     }
 }
 
+/// Releases in one page.
+const PAGE_MAX: u32 = 500;
+
+pub(super) fn release(asked: pb::ReleaseIdentifierQuery) -> Result<ReleaseIdentifier, Malformed> {
+    Ok(ReleaseIdentifier {
+        kind: identifier_kind(asked.kind)?,
+        value: identifier(asked.value)?,
+        caller: asked.caller,
+        request_id: super::given(asked.request_id, "request_id is empty")?,
+    })
+}
+
+pub(super) fn quarantine(asked: pb::QuarantineQuery) -> Question {
+    Question::Quarantine {
+        page_size: asked.page_size.clamp(1, PAGE_MAX),
+        page: asked.page_token,
+    }
+}
+
 pub(crate) fn standing(standing: IdentifierStanding) -> pb::reply::Answer {
     use identifier::IdentifierStanding as Word;
 
-    let (word, until) = match standing {
-        IdentifierStanding::Free => (Word::Free, None),
-        IdentifierStanding::InUse => (Word::InUse, None),
-        IdentifierStanding::Quarantined { until } => (Word::Quarantined, Some(until)),
-        IdentifierStanding::Malformed => (Word::Unspecified, None),
+    let (word, until, refused) = match standing {
+        IdentifierStanding::Free => (Word::Free, None, ""),
+        IdentifierStanding::InUse => (Word::InUse, None, ""),
+        IdentifierStanding::Quarantined { until } => (Word::Quarantined, Some(until), ""),
+        IdentifierStanding::Malformed(BadIdentifier::NotE164) => {
+            (Word::Unspecified, None, "NOT_E164")
+        }
+        IdentifierStanding::Malformed(BadIdentifier::Other) => {
+            (Word::Unspecified, None, "MALFORMED")
+        }
+        IdentifierStanding::RequestIdReused => (Word::Unspecified, None, "REQUEST_ID_REUSED"),
     };
     pb::reply::Answer::Identifier(pb::IdentifierReply {
         standing: word.into(),
         until_time: until.map(Into::into),
+        refused: refused.to_owned(),
+    })
+}
+
+pub(crate) fn held(held: Quarantine) -> pb::reply::Answer {
+    let key = |key: KeyVersion| pb::QuarantineKey {
+        version: key.version,
+        newest: key.newest,
+        identifiers: key.identifiers,
+        links: key.links,
+    };
+    let kind = |kind| match kind {
+        IdentifierKind::UserName => identifier::IdentifierKind::UserName,
+        IdentifierKind::Phone => identifier::IdentifierKind::Phone,
+        IdentifierKind::Email => identifier::IdentifierKind::Email,
+    };
+    let release = |release: Release| pb::QuarantineRelease {
+        request_id: release.request_id,
+        kind: kind(release.kind).into(),
+        hash: release.hash,
+        version: release.version,
+        caller: release.caller,
+        time: Some(release.at.into()),
+        held: release.held,
+    };
+    pb::reply::Answer::Quarantine(pb::QuarantineReply {
+        keys: held.keys.into_iter().map(key).collect(),
+        releases: held.releases.into_iter().map(release).collect(),
+        next_page_token: held.next_page,
     })
 }

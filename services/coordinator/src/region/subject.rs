@@ -35,6 +35,8 @@ pub enum Subject {
 pub struct Naming {
     account: Option<u32>,
     name: Option<u32>,
+    /// The token of a link, which begins with its deletion.
+    token: Option<u32>,
 }
 
 impl Naming {
@@ -51,7 +53,7 @@ impl Naming {
         let Some(mut message) = message(framed) else {
             return Subject::Nobody;
         };
-        let (mut account, mut name) = (String::new(), String::new());
+        let [mut account, mut name, mut token] = [const { String::new() }; 3];
         while message.has_remaining() {
             let Ok((number, kind)) = decode_key(&mut message) else {
                 return Subject::Nobody;
@@ -64,6 +66,9 @@ impl Naming {
                 WireType::LengthDelimited if self.name == Some(number) => {
                     string::merge(kind, &mut name, &mut message, context)
                 }
+                WireType::LengthDelimited if self.token == Some(number) => {
+                    string::merge(kind, &mut token, &mut message, context)
+                }
                 _ => skip_field(kind, number, &mut message, context),
             };
             if read.is_err() {
@@ -75,6 +80,9 @@ impl Naming {
         }
         if name.starts_with("deletions/") {
             return parse::deletion("name", &name).map_or(Subject::Nobody, Subject::Deletion);
+        }
+        if !token.is_empty() {
+            return parse::confirmation(&token).map_or(Subject::Nobody, Subject::Deletion);
         }
         // `accounts/{account}`, and what belongs to one.
         let parts: Vec<&str> = name.splitn(3, '/').take(2).collect();
@@ -110,6 +118,7 @@ fn methods() -> Vec<(String, Naming)> {
             let naming = Naming {
                 account: number("account"),
                 name: number("name"),
+                token: number("token"),
             };
             requests.insert(format!(".{}.{}", file.package(), message.name()), naming);
         }
@@ -203,6 +212,15 @@ mod tests {
         };
         let path = "/farewell.deletion.v1.DeletionService/GetDeletion";
         assert_eq!(read(path, &got), Subject::Deletion(ID.parse().unwrap()));
+        let confirmed = deletion::ConfirmLinkRequest {
+            request_id: ID.to_owned(),
+            token: format!("{ID}.0f0f"),
+        };
+        let path = "/farewell.deletion.v1.DeletionService/ConfirmLink";
+        assert_eq!(
+            read(path, &confirmed),
+            Subject::Deletion(ID.parse().unwrap())
+        );
     }
 
     #[test]

@@ -22,7 +22,7 @@ use prost::bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -196,8 +196,12 @@ impl DeletionService for Deletions {
         if factor == Factor::DeviceInHand {
             possession::statement(&request.statement)?;
             empty("proof", request.proof.is_empty())?;
+            possession::Named::parse(&self.center, &request.device)?;
         } else {
             parse::proof(&request.proof)?;
+            if factor == Factor::Documents {
+                CaseName::parse("proof", &request.proof)?;
+            }
             empty("device", request.device.is_empty())?;
             empty("statement", request.statement.is_empty())?;
         }
@@ -209,6 +213,35 @@ impl DeletionService for Deletions {
         let deletion = deletion.await?;
         Ok(language.respond(api::VerifyFactorResponse {
             deletion: Some(deletion),
+        }))
+    }
+
+    async fn confirm_link(
+        &self,
+        request: Request<api::ConfirmLinkRequest>,
+    ) -> Reply<api::ConfirmLinkResponse> {
+        let language = Language::of(request.metadata());
+        let caller = peer_of(&request);
+        self.center.throttle.caller(caller.as_deref())?;
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let key = parse::request_id(&request.request_id)?;
+        let id = parse::confirmation(&request.token)?;
+        let deletion = within(CHANGE_MAX, async {
+            self.confirm_by_link(caller.as_deref(), key, id, &request)
+                .await?;
+            load(&self.center, id, language).await
+        });
+        let deletion = deletion.await?;
+        // Who reads a mail need not be logged in: the page is told what it needs to say how things stand.
+        Ok(language.respond(api::ConfirmLinkResponse {
+            deletion: Some(api::Deletion {
+                name: deletion.name,
+                state: deletion.state,
+                factors: deletion.factors,
+                conditions: deletion.conditions,
+                ..Default::default()
+            }),
         }))
     }
 
@@ -491,6 +524,45 @@ impl Deletions {
         self.confirm(id).await
     }
 
+    /// Verifies the link's factor. Identity compares the token first, whatever the state: how things stand is told to nobody who
+    /// doesn't have it. A repeat gets identity's kept answer.
+    async fn confirm_by_link(
+        &self,
+        caller: Option<&Peer>,
+        key: RequestId,
+        id: DeletionId,
+        request: &api::ConfirmLinkRequest,
+    ) -> Result<(), Status> {
+        let deletion = match self.read(caller, id).await {
+            Ok(deletion) => deletion,
+            Err(status) if status.code() == Code::NotFound => return Err(proof::expired_link()),
+            Err(status) => return Err(status),
+        };
+        // The digest is of what the token says in the clear: the coordinator keeps nothing that is derived from the rest.
+        let body = api::ConfirmLinkRequest {
+            token: id.to_string(),
+            ..request.clone()
+        };
+        remember(&self.center, key, parse::digest("ConfirmLink", &body), id).await?;
+        let subject = proof::Subject {
+            account: &deletion.account,
+            name: &format!("deletions/{id}"),
+            request_id: &request.request_id,
+        };
+        proof::confirm(&self.center, &subject, &request.token).await?;
+        if !deletion.factors_verified.has(Factor::EmailLink) {
+            awaiting(&deletion, Factor::EmailLink)?;
+            steward::turn(
+                &self.center,
+                id,
+                &Event::FactorVerified(Factor::EmailLink),
+                false,
+            )
+            .await?;
+        }
+        self.confirm(id).await
+    }
+
     /// Starts the cooling-off period if every factor is verified and nothing is in the way. If this coordinator dies
     /// here, the slot's owner does it.
     async fn confirm(&self, id: DeletionId) -> Result<(), Status> {
@@ -520,7 +592,7 @@ impl Deletions {
                 let statement = &request.statement;
                 possession::check(&self.center, deletion, &device, statement).await
             }
-            Factor::SmsCode | Factor::EmailCode | Factor::Password => {
+            Factor::SmsCode | Factor::EmailCode | Factor::EmailLink | Factor::Password => {
                 let subject = proof::Subject {
                     account: &deletion.account,
                     name: &request.name,

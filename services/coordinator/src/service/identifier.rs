@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use farewell_core::Reason;
 use farewell_proto::identifier::v1 as api;
 use farewell_proto::identifier::v1::identifier_service_server::IdentifierService;
 use farewell_proto::participant::v1 as wire;
@@ -44,10 +45,20 @@ impl Identifiers {
         let Answer::Identifier(reply) = asked.await? else {
             return Err(unreachable_identity());
         };
-        if reply.standing() == api::IdentifierStanding::Unspecified {
-            return Err(error::invalid("value", "is no identifier of its kind"));
+        match (reply.standing(), reply.refused.as_str()) {
+            (api::IdentifierStanding::Unspecified, "NOT_E164") => Err(error::bad_request(
+                "NOT_E164",
+                "value",
+                "must be a phone number with its country code: +, and 7 to 15 digits",
+            )),
+            (api::IdentifierStanding::Unspecified, "REQUEST_ID_REUSED") => {
+                Err(error::refused(Reason::RequestIdReused.into()))
+            }
+            (api::IdentifierStanding::Unspecified, _) => {
+                Err(error::invalid("value", "is no identifier of its kind"))
+            }
+            _ => Ok(reply),
         }
-        Ok(reply)
     }
 }
 
@@ -57,7 +68,9 @@ impl IdentifierService for Identifiers {
         &self,
         request: Request<api::CheckIdentifierRequest>,
     ) -> Result<Response<api::CheckIdentifierResponse>, Status> {
-        self.center.throttle.caller(peer_of(&request).as_deref())?;
+        self.center
+            .throttle
+            .identifier(peer_of(&request).as_deref())?;
         let request = request.into_inner();
         parse::size(&request)?;
         let kind = kind(request.kind())?;
@@ -74,10 +87,11 @@ impl IdentifierService for Identifiers {
         &self,
         request: Request<api::ReleaseIdentifierRequest>,
     ) -> Result<Response<api::ReleaseIdentifierResponse>, Status> {
-        self.center.throttle.caller(peer_of(&request).as_deref())?;
+        let peer = peer_of(&request);
+        self.center.throttle.identifier(peer.as_deref())?;
         let request = request.into_inner();
         parse::size(&request)?;
-        parse::request_id(&request.request_id)?;
+        let request_id = parse::request_id(&request.request_id)?;
         if request.kind() != api::IdentifierKind::Phone {
             let text = "must be PHONE: of nothing else can anybody show that it is theirs now";
             return Err(error::invalid("kind", text));
@@ -85,8 +99,12 @@ impl IdentifierService for Identifiers {
         let kind = kind(request.kind())?;
         fresh(request.verify_time)?;
         let value = value(request.value)?;
-        let query = wire::ReleaseIdentifierQuery { kind, value };
-        // Of a repeat the answer is the same: what is held back no longer is not held back again.
+        let query = wire::ReleaseIdentifierQuery {
+            kind,
+            value,
+            caller: peer.map(|peer| peer.to_string()).unwrap_or_default(),
+            request_id: request_id.0.to_string(),
+        };
         let reply = self.ask(Question::ReleaseIdentifier(query)).await?;
         match reply.standing() {
             api::IdentifierStanding::InUse => Err(error::coded(

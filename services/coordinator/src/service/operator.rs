@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status};
 use super::case::SUPPORT;
 use super::deletion::load;
 use super::intervene::{self, Decision, What};
+use super::proof::{ask_identity, unreachable_identity};
 use super::refused::{self, Resend};
 use super::{READ_MAX, hanging, page, parse, within};
 use crate::center::Center;
@@ -190,6 +191,50 @@ impl OperatorService for Operators {
                 held: overview.kept.held,
             }),
             account_changes,
+        }))
+    }
+
+    async fn get_quarantine(
+        &self,
+        request: Request<api::GetQuarantineRequest>,
+    ) -> Result<Response<api::GetQuarantineResponse>, Status> {
+        let request = request.into_inner();
+        parse::size(&request)?;
+        // Identity makes them: a time and a request.
+        let token = &request.page_token;
+        let sound =
+            |(at, id): (&str, &str)| at.parse::<i64>().is_ok() && parse::request_id(id).is_ok();
+        if !token.is_empty() && !token.split_once(' ').is_some_and(sound) {
+            return Err(page::mismatch());
+        }
+        let question = Question::Quarantine(wire::QuarantineQuery {
+            page_size: page::size(request.page_size)?,
+            page_token: request.page_token,
+        });
+        let nobody = "nobody".parse().map_err(|_| unreachable_identity())?;
+        let asked = within(READ_MAX, ask_identity(&self.center, &nobody, question));
+        let Answer::Quarantine(held) = asked.await? else {
+            return Err(unreachable_identity());
+        };
+        let key = |key: wire::QuarantineKey| api::HashKey {
+            version: key.version,
+            newest: key.newest,
+            identifiers: key.identifiers,
+            links: key.links,
+        };
+        let release = |release: wire::QuarantineRelease| api::IdentifierRelease {
+            request_id: release.request_id,
+            kind: release.kind,
+            hash: release.hash,
+            version: release.version,
+            caller: release.caller,
+            time: release.time,
+            held: release.held,
+        };
+        Ok(Response::new(api::GetQuarantineResponse {
+            keys: held.keys.into_iter().map(key).collect(),
+            releases: held.releases.into_iter().map(release).collect(),
+            next_page_token: held.next_page_token,
         }))
     }
 

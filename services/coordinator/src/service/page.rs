@@ -44,13 +44,6 @@ pub fn start_at(token: &str, query: &str) -> Result<Option<u128>, Status> {
     if token.is_empty() {
         return Ok(None);
     }
-    let mismatch = || {
-        error::bad_request(
-            "PAGE_TOKEN_MISMATCH",
-            "page_token",
-            "must come from a response to the same query",
-        )
-    };
     let (place, bound) = (token.len() == 48 && token.is_ascii())
         .then(|| token.split_at(32))
         .ok_or_else(mismatch)?;
@@ -60,6 +53,15 @@ pub fn start_at(token: &str, query: &str) -> Result<Option<u128>, Status> {
     }
     let place = u128::from_str_radix(place, 16).map_err(|_| mismatch())?;
     Ok(Some(place))
+}
+
+/// A token that was made for another query, or by nobody.
+pub fn mismatch() -> Status {
+    error::bad_request(
+        "PAGE_TOKEN_MISMATCH",
+        "page_token",
+        "must come from a response to the same query",
+    )
 }
 
 fn binding(query: &str) -> [u8; 8] {

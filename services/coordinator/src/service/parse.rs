@@ -102,6 +102,16 @@ pub fn link_token(token: &str) -> Result<Option<&str>, Status> {
     Ok(Some(token).filter(|token| !token.is_empty()))
 }
 
+/// The deletion that a link's token is for: `{deletion}.{secret}`.
+pub fn confirmation(token: &str) -> Result<DeletionId, Status> {
+    let wrong = || error::invalid("token", "must be the token of a link, at most 256 bytes");
+    let (id, secret) = token.split_once('.').ok_or_else(wrong)?;
+    if token.len() > PROOF_BYTES_MAX || secret.is_empty() {
+        return Err(wrong());
+    }
+    id.parse().map_err(|_| wrong())
+}
+
 /// A proof of sensible length.
 pub fn proof(proof: &str) -> Result<(), Status> {
     if proof.is_empty() || proof.len() > PROOF_BYTES_MAX {

@@ -33,6 +33,11 @@ pub fn brief(deletion: &Deletion) -> api::Deletion {
     let factor = |factor| api::FactorProgress {
         factor: factor_to_wire(factor).into(),
         verified: deletion.factors_verified.has(factor),
+        alternatives: deletion
+            .factors_required
+            .alternatives(factor)
+            .map(|it| factor_to_wire(it).into())
+            .collect(),
     };
     let consent = |consent: &farewell_core::deletion::Consent| api::Consent {
         text: consent.text.clone(),

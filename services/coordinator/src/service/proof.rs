@@ -30,9 +30,11 @@ pub fn channel(factor: Factor) -> Result<wire::CodeChannel, Status> {
     match factor {
         Factor::SmsCode => Ok(wire::CodeChannel::Sms),
         Factor::EmailCode => Ok(wire::CodeChannel::Email),
-        Factor::Password | Factor::Documents | Factor::DeviceInHand => {
-            Err(error::invalid("factor", "must be proved by a code"))
-        }
+        Factor::EmailLink => Ok(wire::CodeChannel::EmailLink),
+        Factor::Password | Factor::Documents | Factor::DeviceInHand => Err(error::invalid(
+            "factor",
+            "must be proved by a code or a link",
+        )),
     }
 }
 
@@ -62,6 +64,11 @@ pub async fn send(
             "the account has no such address",
             HashMap::new(),
         )),
+        wire::SendCodeResult::NoLinks => Err(error::precondition(
+            "LINKS_UNAVAILABLE",
+            "no links are sent here: use a code",
+            HashMap::new(),
+        )),
         wire::SendCodeResult::Unspecified => Err(unreachable_identity()),
     }
 }
@@ -76,32 +83,26 @@ pub async fn check(
     let kind = match factor {
         Factor::SmsCode => wire::ProofKind::SmsCode,
         Factor::EmailCode => wire::ProofKind::EmailCode,
+        Factor::EmailLink => wire::ProofKind::EmailLink,
         Factor::Password => wire::ProofKind::Password,
         // The support desk and the product lines know those.
         Factor::Documents | Factor::DeviceInHand => {
-            return Err(error::invalid("factor", "must be a code or the password"));
+            let text = "must be a code, a link or the password";
+            return Err(error::invalid("factor", text));
         }
     };
-    let question = Question::CheckProof(wire::CheckProofQuery {
-        deletion: subject.name.to_owned(),
-        kind: kind.into(),
-        proof: proof.to_owned(),
-        request_id: subject.request_id.to_owned(),
-    });
-    let Answer::CheckProof(reply) = ask_identity(center, subject.account, question).await? else {
-        return Err(unreachable_identity());
-    };
+    let reply = compare(center, subject, kind, proof).await?;
     let tries = || HashMap::from([("tries_left".to_owned(), reply.tries_left.to_string())]);
     match reply.result() {
         wire::ProofResult::Right => Ok(()),
         wire::ProofResult::Wrong => Err(error::precondition(
             "WRONG_PROOF",
-            "the code or password is wrong",
+            "the code, link or password is wrong",
             tries(),
         )),
         wire::ProofResult::Expired => Err(error::precondition(
             "PROOF_EXPIRED",
-            "the code is too old, or none was sent: ask for a new one",
+            "the code or link is too old, was used, or none was sent: ask for a new one",
             HashMap::new(),
         )),
         // The same request may come again then: what was not compared was not counted.
@@ -114,31 +115,71 @@ pub async fn check(
     }
 }
 
-/// Has the token of a link compared.
+/// Has the token of a link compared that confirms a deletion.
+pub async fn confirm(center: &Center, subject: &Subject<'_>, token: &str) -> Result<(), Status> {
+    let reply = compare(center, subject, wire::ProofKind::EmailLink, token).await?;
+    match reply.result() {
+        wire::ProofResult::Right => Ok(()),
+        wire::ProofResult::Wrong => Err(wrong_link()),
+        wire::ProofResult::Expired => Err(expired_link()),
+        wire::ProofResult::Locked => Err(too_many_links(&reply)),
+        wire::ProofResult::Unspecified => Err(unreachable_identity()),
+    }
+}
+
+/// Has the token of a link compared that takes a deletion back.
 pub async fn check_link(center: &Center, subject: &Subject<'_>, token: &str) -> Result<(), Status> {
-    let question = Question::CheckProof(wire::CheckProofQuery {
-        deletion: subject.name.to_owned(),
-        kind: wire::ProofKind::RevokeLink.into(),
-        proof: token.to_owned(),
-        request_id: subject.request_id.to_owned(),
-    });
-    let Answer::CheckProof(reply) = ask_identity(center, subject.account, question).await? else {
-        return Err(unreachable_identity());
-    };
+    let reply = compare(center, subject, wire::ProofKind::RevokeLink, token).await?;
     match reply.result() {
         wire::ProofResult::Right => Ok(()),
         // Past the point of no return identity may have forgotten the link; that it is too late is told to who had it.
-        wire::ProofResult::Wrong | wire::ProofResult::Expired => Err(error::precondition(
-            "WRONG_PROOF",
-            "the link is not one of this deletion",
-            HashMap::new(),
-        )),
-        wire::ProofResult::Locked => Err(error::wait(
-            "TOO_MANY_TRIES",
-            "too many wrong links: nothing is compared for a while",
-            until(reply.next_try_time),
-        )),
+        wire::ProofResult::Wrong | wire::ProofResult::Expired => Err(wrong_link()),
+        wire::ProofResult::Locked => Err(too_many_links(&reply)),
         wire::ProofResult::Unspecified => Err(unreachable_identity()),
+    }
+}
+
+/// What is said of a link that no longer confirms anything, and of one to a deletion that nobody knows.
+pub fn expired_link() -> Status {
+    error::precondition(
+        "PROOF_EXPIRED",
+        "the link is too old, was used, or a newer one was sent: ask for a new one",
+        HashMap::new(),
+    )
+}
+
+fn wrong_link() -> Status {
+    error::precondition(
+        "WRONG_PROOF",
+        "the link is not one of this deletion",
+        HashMap::new(),
+    )
+}
+
+fn too_many_links(reply: &wire::CheckProofReply) -> Status {
+    error::wait(
+        "TOO_MANY_TRIES",
+        "too many wrong links: nothing is compared for a while",
+        until(reply.next_try_time),
+    )
+}
+
+/// Has identity compare. The same request is counted once.
+async fn compare(
+    center: &Center,
+    subject: &Subject<'_>,
+    kind: wire::ProofKind,
+    proof: &str,
+) -> Result<wire::CheckProofReply, Status> {
+    let question = Question::CheckProof(wire::CheckProofQuery {
+        deletion: subject.name.to_owned(),
+        kind: kind.into(),
+        proof: proof.to_owned(),
+        request_id: subject.request_id.to_owned(),
+    });
+    match ask_identity(center, subject.account, question).await? {
+        Answer::CheckProof(reply) => Ok(reply),
+        _ => Err(unreachable_identity()),
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use anyhow::Context as _;
 use farewell_proto::deletion::v1::{
-    Channel, Consent, CreateDeletionRequest, Deletion, Factor, OverrideBlockersRequest,
-    RevokeDeletionRequest, SendCodeRequest, VerifyFactorRequest,
+    Channel, ConfirmLinkRequest, Consent, CreateDeletionRequest, Deletion, Factor,
+    OverrideBlockersRequest, RevokeDeletionRequest, SendCodeRequest, VerifyFactorRequest,
 };
 use serde_json::json;
 
@@ -90,18 +90,7 @@ pub async fn verify(
     id: &Id,
     output: Output,
 ) -> anyhow::Result<()> {
-    if stdin().is_terminal() {
-        eprint!("code or password: ");
-    }
-    let mut proof = String::new();
-    stdin()
-        .lock()
-        .read_line(&mut proof)
-        .context("reading the proof")?;
-    let proof = proof.trim_end_matches(['\r', '\n']).to_owned();
-    if proof.is_empty() {
-        return Err(Usage("the code or password is read from standard input".to_owned()).into());
-    }
+    let proof = secret("code or password")?;
     let mut client = connection.deletions().await?;
     let request = VerifyFactorRequest {
         request_id: id.or_new(),
@@ -114,6 +103,37 @@ pub async fn verify(
         .await?
         .into_inner();
     show(verified.deletion, output)
+}
+
+pub async fn confirm_link(connection: &Connection, id: &Id, output: Output) -> anyhow::Result<()> {
+    let token = secret("token of the link")?;
+    let mut client = connection.deletions().await?;
+    let request = ConfirmLinkRequest {
+        request_id: id.or_new(),
+        token,
+    };
+    let confirmed = client
+        .confirm_link(connection.request(request))
+        .await?
+        .into_inner();
+    show(confirmed.deletion, output)
+}
+
+/// A line of standard input, so that no process list shows it.
+fn secret(what: &str) -> anyhow::Result<String> {
+    if stdin().is_terminal() {
+        eprint!("{what}: ");
+    }
+    let mut line = String::new();
+    stdin()
+        .lock()
+        .read_line(&mut line)
+        .with_context(|| format!("reading the {what}"))?;
+    let line = line.trim_end_matches(['\r', '\n']).to_owned();
+    if line.is_empty() {
+        return Err(Usage(format!("the {what} is read from standard input")).into());
+    }
+    Ok(line)
 }
 
 /// What a device signed is written in hexadecimal digits; any other proof is sent as it is.

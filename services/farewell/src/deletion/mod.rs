@@ -56,7 +56,7 @@ enum Command {
     SendCode {
         /// The deletion
         name: String,
-        /// sms-code, email-code or device-in-hand
+        /// sms-code, email-code, email-link or device-in-hand
         #[arg(long, value_parser = request::factor)]
         factor: Factor,
         /// For device-in-hand: lines/LINE/devices/DEVICE
@@ -69,12 +69,17 @@ enum Command {
     Verify {
         /// The deletion
         name: String,
-        /// sms-code, email-code, password, documents or device-in-hand
+        /// sms-code, email-code, email-link, password, documents or device-in-hand
         #[arg(long, value_parser = request::factor)]
         factor: Factor,
         /// For device-in-hand: lines/LINE/devices/DEVICE
         #[arg(long)]
         device: Option<String>,
+        #[command(flatten)]
+        id: request::Id,
+    },
+    /// Confirm a deletion by the link of a letter. The token, what follows `confirm=` in the link, is read from standard input.
+    ConfirmLink {
         #[command(flatten)]
         id: request::Id,
     },
@@ -170,6 +175,7 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
             device,
             id,
         } => ask::verify(connection, &name, (factor, device), &id, output).await,
+        Command::ConfirmLink { id } => ask::confirm_link(connection, &id, output).await,
         Command::Revoke { name, link, id } => {
             ask::revoke(connection, &name, link, &id, output).await
         }

@@ -52,7 +52,7 @@ pub fn channel(text: &str) -> Result<Channel, String> {
 
 /// `sms-code` of `FACTOR_SMS_CODE`.
 pub fn factor(text: &str) -> Result<Factor, String> {
-    let choices = "sms-code, email-code, password, documents, device-in-hand";
+    let choices = "sms-code, email-code, email-link, password, documents, device-in-hand";
     word("FACTOR_", text, Factor::from_str_name, choices)
 }
 

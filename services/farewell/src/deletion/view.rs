@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use farewell_proto::deletion::v1::{
-    Channel, Condition, ConditionKind, Deletion, ExtensionReason, Factor, Leg, LegState, State,
+    Channel, Condition, ConditionKind, Deletion, ExtensionReason, Factor, FactorProgress, Leg,
+    LegState, State,
 };
 use prost_types::Timestamp;
 use serde_json::{Value, json};
@@ -161,13 +162,29 @@ pub fn tables(deletion: &Deletion) -> Vec<Rows> {
         bare(deletion.channel().as_str_name(), "CHANNEL_").to_owned(),
     );
     for factor in &deletion.factors {
+        let instead = |other: &&FactorProgress| factor.alternatives.contains(&other.factor);
         let word = if factor.verified {
             "verified"
+        } else if deletion
+            .factors
+            .iter()
+            .filter(instead)
+            .any(|it| it.verified)
+        {
+            "not needed"
         } else {
             "outstanding"
         };
         let name = bare(factor.factor().as_str_name(), "FACTOR_");
-        fact("factor", format!("{name} {word}"));
+        let or: Vec<&str> = factor
+            .alternatives()
+            .map(|it| bare(it.as_str_name(), "FACTOR_"))
+            .collect();
+        let or = match or.is_empty() {
+            true => String::new(),
+            false => format!(" (or {})", or.join(", ")),
+        };
+        fact("factor", format!("{name} {word}{or}"));
     }
     for consent in &deletion.consents {
         fact(
@@ -272,7 +289,11 @@ pub fn json(deletion: &Deletion) -> Value {
         .iter()
         .map(|factor| {
             let name = bare(Factor::as_str_name(&factor.factor()), "FACTOR_");
-            json!({"factor": name, "verified": factor.verified})
+            let instead: Vec<&str> = factor
+                .alternatives()
+                .map(|it| bare(it.as_str_name(), "FACTOR_"))
+                .collect();
+            json!({"factor": name, "verified": factor.verified, "alternatives": instead})
         })
         .collect();
     let conditions: Vec<Value> = deletion

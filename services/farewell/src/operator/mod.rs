@@ -1,13 +1,15 @@
 //! `farewell operator …`: what waits, and for whom.
 
 mod events;
+mod quarantine;
 
 use clap::Subcommand;
 use farewell_proto::account::v1::{AccountChange, AccountChangeLeg};
 use farewell_proto::deletion::v1::ExtensionReason;
 use farewell_proto::operator::v1::{
-    ExtendDeadlineRequest, GetOverviewRequest, GetOverviewResponse, HoldDeletionRequest,
-    ListStalledRequest, ReleaseDeletionRequest, ResolveConflictRequest, RetryLegRequest,
+    ExtendDeadlineRequest, GetOverviewRequest, GetOverviewResponse, GetQuarantineRequest,
+    HoldDeletionRequest, ListStalledRequest, ReleaseDeletionRequest, ResolveConflictRequest,
+    RetryLegRequest,
 };
 use serde_json::{Value, json};
 
@@ -37,6 +39,15 @@ enum Command {
         /// At most so many, 1 to 500
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i32).range(1..=500))]
         limit: i32,
+    },
+    /// Show how many names and numbers are held back under each version of identity's pepper, and which numbers were given back, by whom.
+    Quarantine {
+        /// At most so many releases, newest first, 1 to 500
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i32).range(1..=500))]
+        limit: i32,
+        /// Go on after an earlier page
+        #[arg(long, default_value = "", hide_default_value = true)]
+        page: String,
     },
     /// Have a leg asked again that its participant refused
     Retry {
@@ -114,6 +125,14 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
             let request = connection.request(GetOverviewRequest {});
             let seen = client.get_overview(request).await?.into_inner();
             output.write(&overview_json(&seen), &overview(&seen))
+        }
+        Command::Quarantine { limit, page } => {
+            let request = connection.request(GetQuarantineRequest {
+                page_size: limit,
+                page_token: page,
+            });
+            let seen = client.get_quarantine(request).await?.into_inner();
+            output.write(&quarantine::json(&seen), &quarantine::tables(&seen))
         }
         Command::Stalled { limit } => {
             let request = connection.request(ListStalledRequest {

@@ -83,6 +83,7 @@ pub struct Times {
 pub struct Rates {
     pub caller_per_second: u32,
     pub account_per_minute: u32,
+    pub identifiers_per_minute: u32,
 }
 
 impl Default for Coordinator {
@@ -141,6 +142,7 @@ impl Default for Rates {
         Self {
             caller_per_second: limits.caller_per_second,
             account_per_minute: limits.account_per_minute,
+            identifiers_per_minute: limits.identifiers_per_minute,
         }
     }
 }
@@ -195,6 +197,7 @@ impl Validate for Rates {
         for (key, max) in [
             ("caller_per_second", self.caller_per_second),
             ("account_per_minute", self.account_per_minute),
+            ("identifiers_per_minute", self.identifiers_per_minute),
         ] {
             if !(1..=RATE_MAX).contains(&max) {
                 out.push(Problem::new(key, format!("must be 1 to {RATE_MAX}")));
@@ -261,6 +264,7 @@ impl Coordinator {
             limits: Limits {
                 caller_per_second: self.limits.caller_per_second,
                 account_per_minute: self.limits.account_per_minute,
+                identifiers_per_minute: self.limits.identifiers_per_minute,
             },
             custodian: self.custodian.parse()?,
         })
@@ -277,7 +281,7 @@ mod tests {
     fn a_rate_that_lets_nobody_or_everybody_through_is_a_mistake_like_any_other() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         let text = "[coordinator]\nplain = true\ninstance = \"\"\n\
-                    [coordinator.limits]\ncaller_per_second = 0\naccount_per_minute = 1000001\n";
+                    [coordinator.limits]\ncaller_per_second = 0\naccount_per_minute = 1000001\nidentifiers_per_minute = 0\n";
         file.write_all(text.as_bytes()).unwrap();
         let source = Source {
             config: Some(file.path().to_owned()),
@@ -289,6 +293,7 @@ mod tests {
             "instance",
             "limits.caller_per_second",
             "limits.account_per_minute",
+            "limits.identifiers_per_minute",
         ];
         let wrong = wrong.map(|key| format!("coordinator.{key}"));
         assert_eq!(keys.collect::<Vec<_>>(), wrong);

@@ -94,7 +94,8 @@ pub struct Service {
     pub exports: ExportsChoice,
     /// Identity only: how codes reach people. Required there.
     pub courier: Option<courier::Config>,
-    /// Identity only: the key of stored codes, the same for every process. Required there.
+    /// Identity only: the key of what is hashed, 16 bytes or more, or `VERSION:KEY`, or several of them with commas between: what is
+    /// new is hashed under the newest. The same for every process. Required there.
     pub pepper: Secret,
     /// Identity only: limits of codes and passwords.
     pub rules: RulesChoice,
@@ -163,6 +164,8 @@ pub struct ExportsChoice {
 pub struct RulesChoice {
     /// How long a code is accepted.
     pub code_valid: Human,
+    /// How long a link is.
+    pub link_valid: Human,
     pub code_tries_max: u32,
     /// Between two codes.
     pub code_wait: Human,
@@ -255,6 +258,7 @@ impl Default for RulesChoice {
         let rules = Rules::default();
         Self {
             code_valid: Human(rules.codes.valid),
+            link_valid: Human(rules.codes.link_valid),
             code_tries_max: rules.codes.tries_max,
             code_wait: Human(rules.codes.resend_wait),
             codes_per_day_max: rules.codes.sends_per_day_max,
@@ -315,6 +319,7 @@ impl Validate for RulesChoice {
         }
         for (key, duration) in [
             ("code_valid", self.code_valid),
+            ("link_valid", self.link_valid),
             ("code_wait", self.code_wait),
         ] {
             positive(key, duration, out);
@@ -341,10 +346,10 @@ impl Validate for Identity {
                 "is required: how codes reach people, courier.sms and courier.email, each of kind webhook, smtp or file",
             ));
         }
-        if let Err(error) = Pepper::new(self.0.pepper.0.as_bytes()) {
+        if let Err(error) = Pepper::parse(&self.0.pepper.0) {
             out.push(Problem::new(
                 "pepper",
-                format!("is required, the same for every process of identity and not in its database: {error}"),
+                format!("is required, 16 bytes or more, or VERSION:PEPPER,…, the same for every process of identity and not in its database: {error}"),
             ));
         }
     }
@@ -408,10 +413,11 @@ impl Service {
             database: self.database(Name::Identity),
             session: self.session(Name::Identity)?,
             courier: self.courier.clone().context("identity has no courier")?,
-            pepper: Pepper::new(self.pepper.0.as_bytes())?,
+            pepper: Pepper::parse(&self.pepper.0)?,
             rules: Rules {
                 codes: Limits {
                     valid: self.rules.code_valid.get(),
+                    link_valid: self.rules.link_valid.get(),
                     tries_max: self.rules.code_tries_max,
                     resend_wait: self.rules.code_wait.get(),
                     sends_per_day_max: self.rules.codes_per_day_max,
@@ -601,7 +607,7 @@ mod tests {
                     courier.email = {kind = \"file\", path = \"c\"}\n\
                     [service.identity.rules]\ncode_tries_max = 0\ncodes_per_day_max = 1001\n\
                     destination_per_day_max = 0\ntries_per_day_max = 4000000000\npassword_tries_max = 1000\n\
-                    code_valid = \"2d\"\ncode_wait = \"0s\"\n";
+                    code_valid = \"2d\"\nlink_valid = \"0s\"\ncode_wait = \"0s\"\n";
         file.write_all(text.as_bytes()).unwrap();
         let source = Source {
             config: Some(file.path().to_owned()),
@@ -615,6 +621,7 @@ mod tests {
             "destination_per_day_max",
             "tries_per_day_max",
             "code_valid",
+            "link_valid",
             "code_wait",
         ];
         let wrong = wrong.map(|key| format!("service.identity.rules.{key}"));

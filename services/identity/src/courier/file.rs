@@ -56,6 +56,7 @@ mod tests {
 
     use super::*;
     use crate::courier::{Content, Way};
+    use crate::language::Language;
 
     #[tokio::test]
     async fn a_line_for_each_letter_that_only_the_owner_reads() {
@@ -70,12 +71,14 @@ mod tests {
             content: Content::Code {
                 code: "012345".to_owned(),
                 valid: Duration::from_secs(600),
+                language: Language::English,
             },
         };
         File::new(path.clone()).carry(&letter).await.unwrap();
         letter.content = Content::Code {
             code: "678901".to_owned(),
             valid: Duration::from_secs(600),
+            language: Language::English,
         };
         File::new(path.clone()).carry(&letter).await.unwrap();
 
@@ -86,7 +89,7 @@ mod tests {
             .collect();
         assert_eq!(
             lines[0],
-            serde_json::json!({"id": "l1", "to": "li@example.com", "channel": "email", "code": "012345", "deletion": "deletions/d1"})
+            serde_json::json!({"id": "l1", "to": "li@example.com", "channel": "email", "code": "012345", "language": "en", "deletion": "deletions/d1"})
         );
         assert_eq!(lines[1]["code"], "678901");
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, MODE);

@@ -1,13 +1,21 @@
-//! Mail.
+//! Mail, handed to a relay by SMTP: with TLS from the first byte (`smtps://`), or from STARTTLS on (`?tls=required`), and in plain
+//! text on loopback only. A relay that offers no STARTTLS, shows a certificate of another name or another authority, or refuses the
+//! password gets no letter.
 
-use anyhow::Context as _;
+use std::path::Path;
+
+use anyhow::{Context as _, bail, ensure};
 use async_trait::async_trait;
 use farewell_kit::Fault;
 use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
+use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
+use lettre::transport::smtp::response::{Category, Severity};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
+use reqwest::Url;
 
 use super::{CARRY_LIMIT, Content, Courier, Letter};
+use crate::notice::words;
 
 pub(super) struct Smtp {
     transport: AsyncSmtpTransport<Tokio1Executor>,
@@ -15,14 +23,73 @@ pub(super) struct Smtp {
 }
 
 impl Smtp {
-    pub fn new(url: &str, from: &str) -> anyhow::Result<Self> {
+    /// `ca`: the authorities of the relay, in place of the system's.
+    ///
+    /// Errors: a sender, a URL or a file that can't be used. Their text holds no password.
+    pub fn new(url: &str, from: &str, ca: Option<&Path>) -> anyhow::Result<Self> {
         farewell_runtime::tls::install_provider();
         let from = from.parse().context("the sender")?;
-        let transport =
+        let mut transport =
             AsyncSmtpTransport::<Tokio1Executor>::from_url(url).context("the relay's URL")?;
+        let security = Security::of(&Url::parse(url).context("the relay's URL")?)?;
+        if let Some(ca) = ca {
+            transport = transport.tls(security.held_to(ca)?);
+        }
         Ok(Self {
             transport: transport.timeout(Some(CARRY_LIMIT)).build(),
             from,
+        })
+    }
+}
+
+/// How a relay is spoken to.
+enum Security {
+    Plain,
+    StartTls(String),
+    Tls(String),
+}
+
+impl Security {
+    fn of(url: &Url) -> anyhow::Result<Self> {
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let tls = url.query_pairs().find(|(key, _)| key == "tls");
+        match (url.scheme(), tls.as_ref().map(|(_, value)| &**value)) {
+            ("smtps", _) => Ok(Self::Tls(host)),
+            (_, Some("required")) => Ok(Self::StartTls(host)),
+            (_, None) => {
+                let loopback = host == "localhost"
+                    || host
+                        .trim_matches(['[', ']'])
+                        .parse()
+                        .is_ok_and(|it: std::net::IpAddr| it.is_loopback());
+                ensure!(
+                    loopback,
+                    "mail leaves the machine by smtps://, or by smtp:// with ?tls=required"
+                );
+                Ok(Self::Plain)
+            }
+            // Whoever is between could take STARTTLS out of the relay's offer.
+            (_, Some(_)) => bail!("tls must be `required`: nothing falls back to plain text"),
+        }
+    }
+
+    fn held_to(self, ca: &Path) -> anyhow::Result<Tls> {
+        let (host, wrapped) = match self {
+            Self::Plain => bail!("ca: without TLS nobody shows a certificate"),
+            Self::StartTls(host) => (host, false),
+            Self::Tls(host) => (host, true),
+        };
+        let pem = std::fs::read(ca).with_context(|| format!("reading {}", ca.display()))?;
+        let ca = Certificate::from_pem(&pem).context("ca: no certificate of an authority")?;
+        let tls = TlsParameters::builder(host)
+            .certificate_store(CertificateStore::None)
+            .add_root_certificate(ca)
+            .build()
+            .context("ca: no certificate of an authority")?;
+        Ok(if wrapped {
+            Tls::Wrapper(tls)
+        } else {
+            Tls::Required(tls)
         })
     }
 }
@@ -34,8 +101,8 @@ impl Courier for Smtp {
         let to = letter
             .to
             .parse()
-            .map_err(|_| Fault::new("a letter", "the address can't be read"))?;
-        let (subject, text) = words(letter);
+            .map_err(|_| Fault::new("a letter", "the address can't be read").lasting())?;
+        let (subject, text) = written(letter);
         let message = Message::builder()
             // A letter that is carried twice is one message to whoever reads it.
             .message_id(Some(format!("<{}@farewell.invalid>", letter.id)))
@@ -44,47 +111,40 @@ impl Courier for Smtp {
             .subject(subject)
             .header(ContentType::TEXT_PLAIN)
             .body(text)
-            .map_err(|_| Fault::new("a letter", "it can't be written"))?;
-        // A relay repeats addresses in what it answers: only its code goes on.
-        self.transport
-            .send(message)
-            .await
-            .map(drop)
-            .map_err(|error| {
-                let said = error
-                    .status()
-                    .map_or_else(|| "no answer".to_owned(), |code| code.to_string());
-                Fault::new("the mail relay", said)
-            })
+            .map_err(|_| Fault::new("a letter", "it can't be written").lasting())?;
+        let sent = self.transport.send(message).await;
+        sent.map(drop).map_err(|error| fault(&error))
     }
 }
 
+/// A relay repeats addresses in what it answers: only its code goes on. 4xx passes by itself (RFC 5321, 4.2.1), greylisting for
+/// instance; 55x, about a mailbox or a letter, does not. What else it refuses, such as a log-in, is ours to mend, and told again soon.
+fn fault(error: &lettre::transport::smtp::Error) -> Fault {
+    let said = match error.status() {
+        Some(code) => code.to_string(),
+        None if error.is_tls() => "no TLS that it can be trusted by".to_owned(),
+        None if error.is_client() => "it offers no TLS, or no way to log in".to_owned(),
+        None => "no answer".to_owned(),
+    };
+    let fault = Fault::new("the mail relay", said);
+    let for_good = error.status().is_some_and(|code| {
+        code.severity == Severity::PermanentNegativeCompletion
+            && code.category == Category::MailSystem
+    });
+    if for_good { fault.lasting() } else { fault }
+}
+
 /// Subject and text.
-fn words(letter: &Letter) -> (String, String) {
-    match &letter.content {
-        Content::Code { code, valid } => {
-            let minutes = valid.as_secs().div_ceil(60);
-            let (subject, confirms) = if letter.is_for_deletion() {
-                (
-                    "Your code to delete your account",
-                    "It confirms that your account is to be deleted.",
-                )
-            } else {
-                (
-                    "Your code to change your account",
-                    "It confirms that a freeze of your account ends, or that your real name is cleared.",
-                )
-            };
-            (
-                subject.to_owned(),
-                format!(
-                    "Your code is {code}. It can be used for {minutes} minutes.\n\n\
-                     {confirms} If you did not ask for that, tell nobody the code and change your password.\n",
-                ),
-            )
-        }
-        Content::Notice(written) => (written.subject.clone(), format!("{}\n", written.text)),
-    }
+fn written(letter: &Letter) -> (String, String) {
+    let (subject, text) = match &letter.content {
+        Content::Code {
+            code,
+            valid,
+            language,
+        } => words::code(&letter.deletion, code, *valid, *language),
+        Content::Notice(written) => (written.subject.clone(), written.text.clone()),
+    };
+    (subject, format!("{text}\n"))
 }
 
 #[cfg(test)]
@@ -96,6 +156,7 @@ mod tests {
 
     use super::*;
     use crate::courier::Way;
+    use crate::language::Language;
 
     /// A relay that takes one letter, or says no to its recipient, and gives back what it read.
     async fn relay(listener: TcpListener, recipient: &'static str) -> String {
@@ -135,6 +196,7 @@ mod tests {
             content: Content::Code {
                 code: "012345".to_owned(),
                 valid: Duration::from_secs(600),
+                language: Language::English,
             },
         }
     }
@@ -144,7 +206,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("smtp://{}", listener.local_addr().unwrap());
         let read = tokio::spawn(relay(listener, "250 fine\r\n"));
-        let smtp = Smtp::new(&url, "Farewell <no-reply@example.com>").unwrap();
+        let smtp = Smtp::new(&url, "Farewell <no-reply@example.com>", None).unwrap();
         smtp.carry(&letter()).await.unwrap();
         drop(smtp);
         let read = read.await.unwrap();
@@ -159,9 +221,38 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("smtp://{}", listener.local_addr().unwrap());
         tokio::spawn(relay(listener, "550 <li@example.com> is unknown\r\n"));
-        let smtp = Smtp::new(&url, "no-reply@example.com").unwrap();
+        let smtp = Smtp::new(&url, "no-reply@example.com", None).unwrap();
         let fault = smtp.carry(&letter()).await.unwrap_err();
         let shown = format!("{fault} {fault:?}");
         assert!(shown.contains("550") && !shown.contains("li@"), "{shown}");
+    }
+    #[tokio::test]
+    async fn mail_leaves_the_machine_with_tls_only() {
+        let opened = |url: &str| Smtp::new(url, "a@example.com", None).map(drop);
+        for fine in [
+            "smtps://farewell:hush@mail.example.com",
+            "smtp://mail.example.com:587?tls=required",
+            "smtp://localhost:2525",
+            "smtp://127.0.0.1:2525",
+            "smtp://[::1]:2525",
+        ] {
+            opened(fine).unwrap();
+        }
+        for plain in [
+            "smtp://farewell:hush@mail.example.com",
+            "smtp://farewell:hush@192.0.2.1:25",
+            "smtp://farewell:hush@mail.example.com?tls=opportunistic",
+            "smtp://farewell:hush@localhost?tls=opportunistic",
+            "http://farewell:hush@mail.example.com",
+            "mail.example.com",
+        ] {
+            let refused = format!("{:#}", opened(plain).unwrap_err());
+            assert!(!refused.contains("hush"), "{refused}");
+        }
+        let nowhere = Some(Path::new("/nonexistent/ca.pem"));
+        let secured = "smtps://mail.example.com";
+        let missing = Smtp::new(secured, "a@example.com", nowhere).err().unwrap();
+        assert!(format!("{missing:#}").contains("/nonexistent/ca.pem"));
+        assert!(Smtp::new("smtp://localhost", "a@example.com", nowhere).is_err());
     }
 }

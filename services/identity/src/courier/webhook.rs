@@ -57,6 +57,7 @@ mod tests {
 
     use super::*;
     use crate::courier::{Content, Way};
+    use crate::language::Language;
 
     /// Answers one request and gives back what it read.
     async fn gateway(listener: TcpListener, answer: &'static str) -> String {
@@ -81,6 +82,7 @@ mod tests {
             content: Content::Code {
                 code: "012345".to_owned(),
                 valid: Duration::from_secs(600),
+                language: Language::English,
             },
         }
     }

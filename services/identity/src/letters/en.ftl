@@ -1,7 +1,7 @@
 # Letters to the owner of an account: by kind, the value being the subject and `.text` what a text message begins with, too.
 #
 # $until: when it can't be taken back any more. $deadline: when it must be complete. $deletion: its number. $link: the link.
-# No other variable exists: a letter holds no name, and nothing of what is in the account.
+# $code and $minutes: see below. No other variable exists: a letter holds no name, and nothing of what is in the account.
 
 WAITING = Your account is to be deleted: something is still missing
     .text = Somebody has asked to delete your account and has shown a code or password of it. Nothing is deleted yet: something is in the way, or more has to be shown.
@@ -35,3 +35,14 @@ REVOKE_BY_LOGIN = You don't want that, or it wasn't you? Take it back in the acc
 
 COMPLEXITY = What has to be erased is complex, for instance because devices are away.
 NUMBER_OF_REQUESTS = Many requests came at the same time.
+
+## What confirms a deletion, or something milder. $code: digits. $minutes: how long it can be used.
+
+CODE_DELETION = Your code to delete your account
+    .text = Your code is { $code }. It can be used for { $minutes } minutes. It confirms that your account is to be deleted. If you did not ask for that, tell nobody the code and change your password.
+CODE_CHANGE = Your code to change your account
+    .text = Your code is { $code }. It can be used for { $minutes } minutes. It confirms that a freeze of your account ends, or that your real name is cleared. If you did not ask for that, tell nobody the code and change your password.
+LINK_DELETION = Confirm that your account is to be deleted
+    .text = You asked to delete your account. Open this page within { $minutes } minutes and confirm it there: { $link } Nothing happens by opening it. If you did not ask for that, pass the link on to nobody and change your password.
+LINK_CHANGE = Confirm a change of your account
+    .text = You asked that a freeze of your account ends, or that your real name is cleared. Open this page within { $minutes } minutes and confirm it there: { $link } Nothing happens by opening it. If you did not ask for that, pass the link on to nobody and change your password.

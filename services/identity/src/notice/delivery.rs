@@ -12,9 +12,9 @@ use sqlx::FromRow;
 use tokio::sync::Notify;
 
 use super::{Config, Content, words};
-use crate::code::Pepper;
 use crate::courier::{self, Couriers, Letter, Way};
 use crate::link;
+use crate::pepper::Pepper;
 
 /// Letters that are under way at a time.
 const BATCH_MAX: i64 = 32;
@@ -162,7 +162,7 @@ impl Due {
             .as_ref()
             .zip(token)
             .zip(id)
-            .map(|((page, token), id)| format!("{page}#deletion={id}&token={token}"));
+            .map(|((page, token), id)| link::to_revoke(page, id, &token));
         Ok(Letter {
             id: self.id.clone(),
             to: self.receiver.clone(),
@@ -200,7 +200,13 @@ async fn forget(store: &Store, due: &Due) -> Result<(), Fault> {
 
 async fn put_off(store: &Store, due: &Due, fault: &Fault, now: SystemTime) -> Result<(), Fault> {
     let doublings = u32::try_from(due.tries).unwrap_or(u32::MAX).min(16);
-    let next = now + (PAUSE * 2_u32.pow(doublings)).min(PAUSE_MAX);
+    // What is refused for good goes on once somebody has mended it, an address or the relay: it is looked after, and not hammered.
+    let pause = if fault.is_lasting() {
+        PAUSE_MAX
+    } else {
+        (PAUSE * 2_u32.pow(doublings)).min(PAUSE_MAX)
+    };
+    let next = now + pause;
     let given_up = next > time(due.made_at) + LIFE;
     tracing::warn!(
         error = fault as &dyn std::error::Error,
@@ -208,6 +214,7 @@ async fn put_off(store: &Store, due: &Due, fault: &Fault, now: SystemTime) -> Re
         way = due.way,
         tries = due.tries + 1,
         given_up,
+        for_good = fault.is_lasting(),
         "a letter was not carried"
     );
     let statement = if given_up {

@@ -93,7 +93,7 @@ async fn stores(name: &str) -> Vec<Store> {
     for store in &stores {
         register(store, ACCOUNT, "li").await.unwrap();
         for (channel, address) in [
-            (CodeChannel::Sms, "+86 1"),
+            (CodeChannel::Sms, "+86 138 0000 0000"),
             (CodeChannel::Email, "old@example.com"),
             (CodeChannel::Email, "new@example.com"),
         ] {
@@ -114,26 +114,45 @@ async fn everybody_hears_of_a_notice_once_however_often_it_is_asked_for() {
         let (post, now) = (Post::default(), SystemTime::now());
         let sealed = notice("sealed", NoticeKind::Sealed);
         for _ in 0..2 {
-            keep(&store, &config(), RECENT, &sealed, now).await.unwrap();
+            keep(&store, (&config(), &pepper()), RECENT, &sealed, now)
+                .await
+                .unwrap();
         }
         assert_eq!(round(&store, &post, now).await, 4);
         let taken = post.taken();
         let receivers: Vec<_> = taken.keys().map(String::as_str).collect();
         assert_eq!(
             receivers,
-            ["+86 1", "new@example.com", "old@example.com", "s-1"]
+            [
+                "+86 138 0000 0000",
+                "new@example.com",
+                "old@example.com",
+                "s-1"
+            ]
         );
         let links: std::collections::HashSet<_> = taken.values().map(|it| &it.link).collect();
         assert_eq!(links.len(), 4, "each has a link of its own");
-        assert!(taken["+86 1"].text.contains("An order is open."));
+        assert!(
+            taken["+86 138 0000 0000"]
+                .text
+                .contains("An order is open.")
+        );
 
-        keep(&store, &config(), RECENT, &sealed, now).await.unwrap();
+        keep(&store, (&config(), &pepper()), RECENT, &sealed, now)
+            .await
+            .unwrap();
         assert_eq!(round(&store, &post, now + RECENT).await, 0);
         // What was changed long ago is not written to any more.
         let later = notice("reminder-0", NoticeKind::Reminder);
-        keep(&store, &config(), RECENT, &later, now + RECENT + RECENT)
-            .await
-            .unwrap();
+        keep(
+            &store,
+            (&config(), &pepper()),
+            RECENT,
+            &later,
+            now + RECENT + RECENT,
+        )
+        .await
+        .unwrap();
         assert_eq!(round(&store, &post, now + RECENT + RECENT).await, 3);
     }
 }
@@ -146,10 +165,12 @@ async fn the_owner_reads_it_in_their_language() {
             .unwrap();
         let (post, now) = (Post::default(), SystemTime::now());
         let sealed = notice("sealed", NoticeKind::Sealed);
-        keep(&store, &config(), RECENT, &sealed, now).await.unwrap();
+        keep(&store, (&config(), &pepper()), RECENT, &sealed, now)
+            .await
+            .unwrap();
         round(&store, &post, now).await;
         let taken = post.taken();
-        let letter = &taken["+86 1"];
+        let letter = &taken["+86 138 0000 0000"];
         assert_eq!(
             (letter.language, letter.subject.as_str()),
             ("zh", "您的账号即将注销")
@@ -164,7 +185,9 @@ async fn a_gateway_that_fails_is_asked_again_and_given_up_in_the_end_where_it_sh
         let (post, mut now) = (Post::default(), SystemTime::now());
         post.0.lock().unwrap().1 = 4;
         let sealed = notice("sealed", NoticeKind::Sealed);
-        keep(&store, &config(), RECENT, &sealed, now).await.unwrap();
+        keep(&store, (&config(), &pepper()), RECENT, &sealed, now)
+            .await
+            .unwrap();
         round(&store, &post, now).await;
         assert_eq!(post.taken().len(), 0);
         let counted = count(&store).await.unwrap();
@@ -181,7 +204,9 @@ async fn a_gateway_that_fails_is_asked_again_and_given_up_in_the_end_where_it_sh
 
         post.0.lock().unwrap().1 = u32::MAX;
         let late = notice("reminder-0", NoticeKind::Reminder);
-        keep(&store, &config(), RECENT, &late, now).await.unwrap();
+        keep(&store, (&config(), &pepper()), RECENT, &late, now)
+            .await
+            .unwrap();
         for _ in 0..100 {
             now += Duration::from_secs(60 * 60);
             round(&store, &post, now).await;
@@ -230,7 +255,9 @@ async fn a_link_is_right_for_its_deletion_alone_and_no_number_of_wrong_ones_lock
     for store in stores("link").await {
         let (post, now) = (Post::default(), SystemTime::now());
         let sealed = notice("sealed", NoticeKind::Sealed);
-        keep(&store, &config(), RECENT, &sealed, now).await.unwrap();
+        keep(&store, (&config(), &pepper()), RECENT, &sealed, now)
+            .await
+            .unwrap();
         round(&store, &post, now).await;
         let taken = post.taken();
         let identity = Identity::new(store.clone(), post.couriers(), pepper(), Rules::default());
@@ -250,6 +277,7 @@ async fn a_link_is_right_for_its_deletion_alone_and_no_number_of_wrong_ones_lock
             for kind in [
                 ProofKind::SmsCode,
                 ProofKind::EmailCode,
+                ProofKind::EmailLink,
                 ProofKind::Password,
             ] {
                 let proof = CheckProof {

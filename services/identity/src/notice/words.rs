@@ -1,6 +1,7 @@
 //! Letters in words: `letters/*.ftl`, in the format of Project Fluent.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use fluent_bundle::concurrent::FluentBundle;
 use fluent_bundle::{FluentArgs, FluentResource};
@@ -70,6 +71,59 @@ pub(super) fn written(content: &Content, deletion: &str, link: Option<String>) -
         text: lines.join("\n\n"),
         link,
     }
+}
+
+/// A code: what it confirms, a deletion or something milder. Subject and text.
+pub(crate) fn code(
+    subject: &str,
+    code: &str,
+    valid: Duration,
+    language: Language,
+) -> (String, String) {
+    let mut args = FluentArgs::new();
+    args.set("code", code.to_owned());
+    args.set("minutes", minutes(valid));
+    let id = if is_deletion(subject) {
+        "CODE_DELETION"
+    } else {
+        "CODE_CHANGE"
+    };
+    said(id, &args, language)
+}
+
+/// A link that confirms the same.
+pub(crate) fn confirming(
+    subject: &str,
+    valid: Duration,
+    language: Language,
+    link: String,
+) -> Written {
+    let mut args = FluentArgs::new();
+    args.set("link", link.clone());
+    args.set("minutes", minutes(valid));
+    let id = if is_deletion(subject) {
+        "LINK_DELETION"
+    } else {
+        "LINK_CHANGE"
+    };
+    let (subject, text) = said(id, &args, language);
+    Written {
+        notice: "confirm".to_owned(),
+        kind: id.to_owned(),
+        language: language.tag(),
+        subject,
+        text,
+        link: Some(link),
+    }
+}
+
+fn is_deletion(subject: &str) -> bool {
+    subject.starts_with("deletions/")
+}
+
+/// As text: a number would be written with separators.
+fn minutes(valid: Duration) -> String {
+    valid.as_secs().div_ceil(60).to_string()
 }
 
 /// A message's value and its `.text`. What has no words stays empty.
@@ -149,6 +203,27 @@ mod tests {
                     assert!(!all.contains(['{', '}', '$']), "{all}");
                     let linked = link.is_none_or(|link| written.text.contains(&link));
                     assert!(linked, "{all}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn codes_and_links_are_said_in_every_language_and_say_what_they_confirm() {
+        let hour = Duration::from_secs(3_600);
+        for language in Language::ALL {
+            let mut seen = std::collections::BTreeSet::new();
+            for subject in ["deletions/d-1", "requests/r-1"] {
+                let (title, text) = code(subject, "012345", hour, language);
+                let link = "https://account.example.com/stay#confirm=d-1.0f".to_owned();
+                let letter = confirming(subject, hour, language, link.clone());
+                for (title, text, holds) in [
+                    (title, text, "012345"),
+                    (letter.subject, letter.text, &*link),
+                ] {
+                    assert!(!title.is_empty() && seen.insert(title), "{text}");
+                    assert!(text.contains(holds) && text.contains("60"), "{text}");
+                    assert!(!text.contains(['{', '}', '$']), "{text}");
                 }
             }
         }

@@ -2,7 +2,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use farewell_kit::store::micros;
-use farewell_kit::{CodeChannel, NoticeKind, ProofKind, RetentionRule, StartingPoint, Term};
+use farewell_kit::{
+    CodeChannel, CodeKind, NoticeKind, ProofKind, RetentionRule, StartingPoint, Term,
+};
 use jiff::tz::TimeZone;
 
 use super::*;
@@ -124,7 +126,11 @@ async fn cases(name: &str, failures: usize) -> Vec<Case> {
             courier(failures, &carried),
             pepper,
             Rules::default(),
-        );
+        )
+        .with_notices(notice::Config {
+            links: Some("https://account.example.com/stay".to_owned()),
+            ..notice::Config::default()
+        });
         identity.hasher = hasher();
         all.push(Case {
             store,
@@ -157,7 +163,7 @@ fn send(request_id: &str) -> SendCode {
     SendCode {
         account: ACCOUNT.to_owned(),
         deletion: "deletions/d1".to_owned(),
-        channel: CodeChannel::Sms,
+        kind: CodeKind::Sms,
         request_id: request_id.to_owned(),
     }
 }
@@ -204,7 +210,10 @@ async fn a_sealed_account_logs_in_no_more_and_its_sessions_end() {
             Err(LoginError::Write(seal::Error::Sealed))
         ));
         let refused = set_contact(&case.store, ACCOUNT, CodeChannel::Sms, "+86").await;
-        assert!(matches!(refused, Err(seal::Error::Sealed)));
+        assert!(matches!(
+            refused,
+            Err(crate::ContactError::Write(seal::Error::Sealed))
+        ));
         assert_eq!(left_over(&case.store, ACCOUNT).await.unwrap(), before);
 
         case.identity
@@ -931,4 +940,5 @@ fn micros_of(sent: CodeSent) -> (i64, i64) {
 }
 
 mod guesses;
+mod links;
 mod nobody;

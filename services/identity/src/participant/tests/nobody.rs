@@ -45,11 +45,11 @@ async fn look(case: &Case, account: &str) -> Looks {
     );
     for number in 0..14 {
         let after = SECOND * 50 * number;
-        for channel in [CodeChannel::Sms, CodeChannel::Email] {
+        for kind in [CodeKind::Sms, CodeKind::Email, CodeKind::EmailLink] {
             let request = SendCode {
                 account: account.to_owned(),
                 deletion: deletion(number),
-                channel,
+                kind,
                 request_id: "r".to_owned(),
             };
             sent.push(case.sent(&request, after).await);
@@ -58,6 +58,7 @@ async fn look(case: &Case, account: &str) -> Looks {
         for kind in [
             ProofKind::SmsCode,
             ProofKind::EmailCode,
+            ProofKind::EmailLink,
             ProofKind::Password,
         ] {
             for place in 0..6 {
@@ -116,7 +117,7 @@ async fn no_guess_is_right_for_an_account_that_nobody_knows() {
         let pepper = Pepper::new(*b"sixteen bytes or more").unwrap();
         assert_eq!(mac.len(), 32);
         for code in 0..2_000 {
-            let of_code = pepper.mac("deletions/d1", CodeChannel::Sms, &format!("{code:06}"));
+            let of_code = pepper.mac("deletions/d1", CodeKind::Sms, &format!("{code:06}"));
             assert_ne!(of_code.unwrap(), mac);
         }
     }

@@ -558,11 +558,11 @@ async fn what_a_relay_refuses_for_now_arrives_later_and_what_it_took_silently_is
     let messages = town.folder.path().join("messages");
     let code = wait::until("the code", async || {
         let text = std::fs::read_to_string(&messages).unwrap_or_default();
-        let lines = text
+        let mut lines = text
             .lines()
             .filter_map(|line| serde_json::from_str::<Value>(line).ok());
         Ok(lines
-            .last()
+            .next_back()
             .and_then(|it| it["code"].as_str().map(str::to_owned)))
     })
     .await?;

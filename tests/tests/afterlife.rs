@@ -470,7 +470,12 @@ fn nothing_but_retention_knows_the_tables_of_what_is_kept() -> Result<()> {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned();
-            if path.is_file() && fs::read_to_string(&path)?.contains(table) {
+            if !path.is_file() {
+                continue;
+            }
+            let source = fs::read_to_string(&path)?;
+            let (program, _) = source.split_once("#[cfg(test)]").unwrap_or((&source, ""));
+            if program.contains(table) {
                 ensure!(owners.contains(&name.as_str()), "{name} knows {table}");
                 seen += 1;
             }

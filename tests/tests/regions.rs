@@ -13,6 +13,8 @@ use farewell_proto::deletion::v1::{
     Channel, CheckEligibilityRequest, CreateDeletionRequest, Deletion, Factor,
     GetCertificateRequest, ListDeletionsRequest, State, WatchDeletionRequest,
 };
+use farewell_proto::identifier::v1::identifier_service_client::IdentifierServiceClient;
+use farewell_proto::identifier::v1::{CheckIdentifierRequest, IdentifierKind};
 use farewell_runtime::certs::DevCa;
 use farewell_runtime::client::endpoint;
 use farewell_runtime::peer::Role;
@@ -365,6 +367,32 @@ async fn pretended(world: &World) -> Result<()> {
         refused(what, answer, Code::PermissionDenied, reason);
     }
     speaking(Role::Cell, "cn", "caller/app").await??;
+
+    // A region passes on what is about somebody of the other one, and nothing else.
+    let channel = endpoint(&world.eu.callers, &world.show(Role::Cell, "cn")?)?.connect_lazy();
+    fn passed_on<T>(message: T) -> Result<Request<T>> {
+        let mut request = Request::new(message);
+        let caller = "caller/app".parse()?;
+        request.metadata_mut().insert("farewell-caller", caller);
+        Ok(request)
+    }
+    let mut identifiers = IdentifierServiceClient::new(channel.clone());
+    let asked = passed_on(CheckIdentifierRequest {
+        kind: IdentifierKind::UserName.into(),
+        value: "lina".to_owned(),
+    })?;
+    let answer = identifiers.check_identifier(asked).await;
+    refused(
+        "an identifier",
+        answer,
+        Code::PermissionDenied,
+        "NOT_A_CELL",
+    );
+    let asked = passed_on(ListDeletionsRequest::default())?;
+    let answer = DeletionServiceClient::new(channel)
+        .list_deletions(asked)
+        .await;
+    refused("everybody", answer, Code::PermissionDenied, "NOT_A_CALLER");
     Ok(())
 }
 
@@ -437,10 +465,11 @@ async fn killed(world: &mut World) -> Result<CreateDeletionRequest> {
 async fn away(world: &mut World, asked: CreateDeletionRequest) -> Result<()> {
     let (caller, operator) = (world.cn.caller()?, world.cn.operator()?);
     let earlier = caller.ask(asked.clone()).await?;
-    assert_eq!(
-        seen(&operator.overview().await?),
-        [("eu", Some(true)), ("us", None)]
-    );
+    wait::until("Europe to be seen", async || {
+        let seen = seen(&operator.overview().await?) == [("eu", Some(true)), ("us", None)];
+        Ok(seen.then_some(()))
+    })
+    .await?;
     world.eu.kill_coordinator()?;
     let answer = caller.ask(asked.clone()).await;
     let refusal = refused("create", answer, Code::Unavailable, "CELL_UNREACHABLE");

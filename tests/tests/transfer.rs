@@ -530,7 +530,8 @@ async fn moved_through_kills(
         let named = all.into_iter().filter(|(it, _)| !it.contains("transfers"));
         named.collect::<Vec<_>>()
     };
-    assert_eq!(held(town.held(ANN).await?), []);
+    // What she liked is about her, and goes with her account.
+    assert_eq!(held(town.held(ANN).await?), [("interests".to_owned(), 1)]);
     let categories = ["orders", "wallets", "coupons", "points", "subscriptions"];
     let expected = categories.map(|it| (it.to_owned(), if it == "coupons" { 2 } else { 1 }));
     assert_eq!(held(town.held(BEN).await?), expected);

@@ -147,6 +147,10 @@ pub async fn once(
             Ok(evidence) => evidence,
             Err(again) => return Ok(Some(again)),
         };
+        let stray = replay::stray(&plan, participant, &receipts, &found);
+        if !matches!(stray, Ok(None)) {
+            return Ok(Some(Again::Refused("RETAINED_NOT_OWED".to_owned())));
+        }
         if verb != Verb::Probe {
             for (category, count) in found.counts {
                 *counts.entry(category).or_default() += count;

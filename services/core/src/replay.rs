@@ -9,6 +9,7 @@
 //! the data recalls no old answer, and none that is given now is taken for a later one.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::deletion::{Deletion, State};
@@ -182,6 +183,34 @@ pub fn rules<'a>(
         Some(Rule { name, class, until })
     };
     Ok(plan.retention().of(participant).filter_map(rule).collect())
+}
+
+/// A class that a replay keeps and the erasure did not: nobody would ever have it end. It comes from a backup in which the account
+/// still had what was another's by the time of the purge.
+///
+/// Errors: a receipt that can't be read.
+pub fn stray(
+    plan: &Plan,
+    participant: &ParticipantId,
+    receipts: &[receipt::Kept],
+    replayed: &Evidence,
+) -> Result<Option<String>, Refusal> {
+    let mut kept = BTreeSet::new();
+    for kept_once in receipts {
+        let receipt = &kept_once.receipt;
+        if plan
+            .leg(receipt.leg)
+            .is_some_and(|leg| leg.participant == *participant)
+        {
+            let evidence = receipt.read().map_err(|_| Reason::EvidenceConflict)?;
+            kept.extend(evidence.retained.into_iter().map(|kept| kept.class));
+        }
+    }
+    let strays = replayed.retained.iter().map(|kept| &kept.class);
+    Ok(strays
+        .into_iter()
+        .find(|class| !kept.contains(*class))
+        .cloned())
 }
 
 /// The command that has it done once more. `kept` is what was replayed of this deletion before: what was begun and has no

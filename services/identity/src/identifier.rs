@@ -18,7 +18,7 @@ const PAGE: i64 = 500;
 /// Errors: why it is none of its kind.
 pub(crate) fn normal(kind: IdentifierKind, value: &str) -> Result<String, BadIdentifier> {
     match kind {
-        IdentifierKind::UserName => text(value.trim()),
+        IdentifierKind::UserName => text(value),
         IdentifierKind::Phone => number(value),
         IdentifierKind::Email => address(value.trim()),
     }
@@ -26,9 +26,11 @@ pub(crate) fn normal(kind: IdentifierKind, value: &str) -> Result<String, BadIde
 
 fn text(value: &str) -> Result<String, BadIdentifier> {
     let folded = folded(value);
-    let sound = !folded.trim().is_empty() && !folded.chars().any(char::is_control);
+    // What nobody sees may have stood before the white space.
+    let text = folded.trim();
+    let sound = !text.is_empty() && !text.chars().any(char::is_control);
     if sound {
-        Ok(folded)
+        Ok(text.to_owned())
     } else {
         Err(BadIdentifier::Other)
     }
@@ -55,16 +57,15 @@ const fn unseen(it: char) -> bool {
 }
 
 fn number(value: &str) -> Result<String, BadIdentifier> {
+    let written = value.nfkc();
+    let written: String = written
+        .filter(|it| !it.is_whitespace() && !unseen(*it))
+        .collect();
     // A trunk prefix in brackets is dialled by nobody who dials the country code.
-    if value.contains("(0)") {
+    if written.contains("(0)") {
         return Err(BadIdentifier::NotE164);
     }
-    let mark = |it: &char| {
-        it.is_whitespace()
-            || unseen(*it)
-            || matches!(it, '-' | '.' | '(' | ')' | '\u{2010}' | '\u{2011}')
-    };
-    let number: String = value.nfkc().filter(|it| !mark(it)).collect();
+    let number = written.replace(['-', '.', '(', ')', '\u{2010}', '\u{2011}'], "");
     let digits = number.strip_prefix('+').ok_or(BadIdentifier::NotE164)?;
     let sound = DIGITS.contains(&digits.len())
         && !digits.starts_with('0')
@@ -162,6 +163,7 @@ mod tests {
         for (kind, value, expected) in [
             (UserName, " Lina ", "lina"),
             (UserName, "LINA\u{200b}", "lina"),
+            (UserName, "\u{200b} lina \u{2060}", "lina"),
             (UserName, "\u{ff2c}\u{ff49}\u{ff4e}\u{ff41}", "lina"),
             (UserName, "Stra\u{df}e", "strasse"),
             (UserName, "STRASSE", "strasse"),
@@ -211,6 +213,8 @@ mod tests {
             "110",
             "+0138000000",
             "+49 (0)30 123456",
+            "+49 ( 0 )30 123456",
+            "+49 \u{ff08}0\u{ff09}30 123456",
             "+86 138 CALL ME",
             "+1234567890123456",
             "+123456",

@@ -32,7 +32,7 @@ pub(crate) async fn blockers(
              FROM placed_order WHERE account = $1 AND state = 'PLACED' \
          UNION ALL SELECT 'OPEN_DISPUTE', COUNT(*), CAST(0 AS BIGINT) \
              FROM placed_order WHERE account = $1 AND disputed <> 0 \
-         UNION ALL SELECT 'WALLET_BALANCE', COUNT(*), CAST(0 AS BIGINT) \
+         UNION ALL SELECT 'WALLET_BALANCE', CAST(COALESCE(SUM(ABS(balance_cents)), 0) AS BIGINT), CAST(0 AS BIGINT) \
              FROM wallet WHERE account = $1 AND balance_cents <> 0 \
          UNION ALL SELECT 'DEBT_OR_CREDIT', COUNT(*), CAST(0 AS BIGINT) \
              FROM credit WHERE account = $1 AND owed_cents <> 0 \

@@ -296,7 +296,10 @@ impl Desk {
                 now + self.periods.evidence_kept
             }
         };
-        case.moved_at = now;
+        // Nobody decided anything by letting time pass: what law keeps of a decision counts from that.
+        if case.matter.state != State::Expired {
+            case.moved_at = now;
+        }
         Ok(case::write(tx, case, Some(due)).await?)
     }
 

@@ -590,7 +590,7 @@ impl Sources for Slow {
 #[tokio::test]
 async fn who_says_nothing_for_long_brings_no_second_turn_upon_an_export() {
     let terms = Terms {
-        lease: Duration::from_millis(800),
+        lease: Duration::from_secs(3),
         ..Terms::default()
     };
     for bed in Bed::on_each("export_silent", terms.clone()).await {
@@ -598,7 +598,7 @@ async fn who_says_nothing_for_long_brings_no_second_turn_upon_an_export() {
         bed.say("store", [part("orders.csv", "one", "")]);
         let slow = Arc::new(Slow {
             town: Arc::clone(&bed.town),
-            silence: terms.lease * 4,
+            silence: terms.lease + Duration::from_secs(2),
             asked: AtomicUsize::new(0),
         });
         let shutdown = Shutdown::new();

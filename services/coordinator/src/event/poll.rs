@@ -146,7 +146,12 @@ impl Polls {
             .ack
             .iter()
             .filter_map(|jti| token::heard(jti, Said::Taken));
-        let refused = request.set_errs.iter().filter_map(|(jti, error)| {
+        // What it took it has, whatever else it says of it.
+        let refused = request
+            .set_errs
+            .iter()
+            .filter(|(jti, _)| !request.ack.contains(jti));
+        let refused = refused.filter_map(|(jti, error)| {
             tracing::warn!(receiver = receiver.name, token = jti, "an event is refused");
             token::heard(jti, Said::Refused(token::refusal(&error.err)))
         });

@@ -11,7 +11,7 @@ use farewell_runtime::tls;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use reqwest::{Certificate, Client, StatusCode, Url, redirect};
+use reqwest::{Certificate, Client, Response, StatusCode, Url, redirect};
 use serde::Deserialize;
 use tokio::time::sleep;
 
@@ -28,7 +28,7 @@ const AT_ONCE_MAX: usize = 8;
 /// How long a receiver may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// The longest answer that is read: a word and a sentence.
-const ANSWER_BYTES_MAX: u64 = 16 * 1024;
+const ANSWER_BYTES_MAX: usize = 16 * 1024;
 /// The word for a token that no repeat makes better. All others (a key or an audience that isn't known yet, a bearer token that
 /// has run out) somebody mends, and then they are taken.
 const FOR_GOOD: &str = "invalid_request";
@@ -193,20 +193,26 @@ impl Push {
         };
         match answer.status() {
             StatusCode::ACCEPTED => Answer::Taken,
-            StatusCode::BAD_REQUEST
-                if answer
-                    .content_length()
-                    .is_none_or(|n| n <= ANSWER_BYTES_MAX) =>
-            {
-                match answer.json::<Refusal>().await {
-                    Ok(refusal) if refusal.err == FOR_GOOD => Answer::Refused(refusal.err),
-                    Ok(refusal) => Answer::NotYet(token::refusal(&refusal.err)),
-                    Err(_) => Answer::Trouble("400 without a word".to_owned()),
-                }
-            }
+            StatusCode::BAD_REQUEST => match refusal(answer).await {
+                Some(refusal) if refusal.err == FOR_GOOD => Answer::Refused(refusal.err),
+                Some(refusal) => Answer::NotYet(token::refusal(&refusal.err)),
+                None => Answer::Trouble("400 without a word".to_owned()),
+            },
             status => Answer::Trouble(status.as_str().to_owned()),
         }
     }
+}
+
+/// What a refusal says, if it is one and not too long.
+async fn refusal(mut answer: Response) -> Option<Refusal> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.ok()? {
+        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+            return None;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    serde_json::from_slice(&body).ok()
 }
 
 /// How a round of telling went.

@@ -11,7 +11,8 @@ use farewell_proto::participant::v1::query::Question;
 use farewell_proto::participant::v1::reply::Answer;
 use farewell_runtime::peer::Peer;
 use farewell_runtime::server::MESSAGE_BYTES_MAX;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::codegen::http::{Request, Response};
@@ -98,6 +99,18 @@ impl Homes {
         Err(error::precondition("ACCOUNT_ELSEWHERE", &message, metadata))
     }
 
+    /// Whether what was answered is about a deletion that is unknown here. Not every refusal says so: of a link it is told to nobody.
+    async fn is_missing(&self, id: DeletionId, answered: Found) -> bool {
+        match answered {
+            Found::Here => false,
+            Found::NotHere => true,
+            Found::Unknown => {
+                let known = self.center.ledger.get(&[id]).await;
+                known.is_ok_and(|known| known.is_empty())
+            }
+        }
+    }
+
     /// Has the cell answer that knows a deletion which is unknown here. `None`: none does.
     ///
     /// Errors: one gives no answer, so that nobody can say that there is no such deletion.
@@ -138,15 +151,19 @@ impl Homes {
     ) -> Result<Option<String>, Status> {
         let cells = &self.center.cells;
         let location = &call.location(id);
-        let asked = cells.forwarding().map(|(region, channel)| async move {
-            let answer = location.forward(region, channel, from.caller()).await;
-            (
-                region,
-                answer.map_or(Found::Unknown, |answer| found(&answer)),
-            )
-        });
+        // Who has it is not made to wait for who is silent.
+        let mut asked: FuturesUnordered<_> = cells
+            .forwarding()
+            .map(|(region, channel)| async move {
+                let answer = location.forward(region, channel, from.caller()).await;
+                (
+                    region,
+                    answer.map_or(Found::Unknown, |answer| found(&answer)),
+                )
+            })
+            .collect();
         let mut silent = None;
-        for (region, found) in join_all(asked).await {
+        while let Some((region, found)) = asked.next().await {
             match found {
                 Found::Here => {
                     cells.remember(id, region);
@@ -158,6 +175,13 @@ impl Homes {
         }
         silent.map_or(Ok(None), |region| Err(unreachable(region)))
     }
+}
+
+fn about_nobody() -> Status {
+    error::denied(
+        "NOT_A_CALLER",
+        "another region passes on only what is about an account or a deletion",
+    )
 }
 
 /// Who asks, and whether another cell passed it on.
@@ -196,6 +220,9 @@ where
             .await
             .map_err(|_| Status::new(Code::OutOfRange, "the message is too large, or was cut"))?;
         let subject = naming.subject(&body);
+        if from.is_forwarded && subject == Subject::Nobody {
+            return Err(about_nobody());
+        }
         let call = Call {
             path: parts.uri.path().to_owned(),
             headers: parts.headers.clone(),
@@ -209,7 +236,7 @@ where
         let request = Request::from_parts(parts, Body::new(axum::body::Body::from(body)));
         let Ok(response) = inner.call(request).await;
         if let Subject::Deletion(id) = subject
-            && matches!(found(&response), Found::NotHere)
+            && homes.is_missing(id, found(&response)).await
             && let Some(answer) = homes.search(id, &call, &from).await?
         {
             return Ok(answer);
@@ -239,6 +266,10 @@ where
         let fresh = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, fresh);
         match self.homes.namings.get(request.uri().path()) {
+            // Another cell passes on what is about somebody, and nothing else.
+            None if request.extensions().get::<Forwarded>().is_some() => {
+                Box::pin(async { Ok(Status::into_http(about_nobody())) })
+            }
             None => Box::pin(inner.call(request)),
             Some(naming) => {
                 let routed = Self::route(self.homes.clone(), *naming, inner, request);

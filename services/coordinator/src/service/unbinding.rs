@@ -64,10 +64,13 @@ pub async fn unbind(center: &Center, wish: Wish) -> Result<api::DeviceUnbinding,
         Err(status) if status.code() == Code::NotFound => {}
         Ok(known) => {
             let known = same(known, &wish)?;
-            return match known.state() {
-                api::DeviceUnbindingState::Refused => again(center, &wish).await,
-                _ => Ok(known),
-            };
+            if known.state() != api::DeviceUnbindingState::Refused {
+                return Ok(known);
+            }
+            if wish.self_service {
+                is_open(center, &wish.account).await?;
+            }
+            return again(center, &wish).await;
         }
         Err(status) => return Err(status),
     }

@@ -5,6 +5,7 @@ use crate::fixture::*;
 use crate::id::CommandName;
 use crate::invariants::check_ledger;
 use crate::receipt::{Evidence, Outcome};
+use crate::replay;
 use crate::report::{self, Answer, Verdict};
 use crate::time::Time;
 
@@ -518,4 +519,23 @@ fn no_certificate_says_that_something_is_kept_that_no_law_allows() {
         }),
         Err(Reason::RetentionIncomplete)
     );
+}
+
+#[test]
+fn a_replay_that_keeps_what_the_erasure_did_not_is_noticed() {
+    let plan = cn();
+    let (_, receipts) = keeping(&plan);
+    let replayed = |class: &str| Evidence {
+        retained: vec![kept(class, LAW, 2, day(100), day(900))],
+        ..counted(Outcome::Erased, 1)
+    };
+    let stray = |name: &str, class: &str| {
+        replay::stray(&plan, &who(name), &receipts, &replayed(class)).unwrap()
+    };
+    assert_eq!(stray("store", ORDERS), None);
+    assert_eq!(
+        stray("store", "server_logs").as_deref(),
+        Some("server_logs")
+    );
+    assert_eq!(stray("identity", ORDERS).as_deref(), Some(ORDERS));
 }

@@ -93,13 +93,17 @@ async fn fetch(
 
 /// Whether waiting helps: a coordinator or the custodian is being restarted.
 fn passes(error: &anyhow::Error) -> bool {
-    let status = error.downcast_ref::<tonic::Status>();
-    status.is_some_and(|status| {
-        matches!(
-            status.code(),
-            Code::Unavailable | Code::Unknown | Code::Cancelled
-        )
-    })
+    error
+        .downcast_ref::<tonic::Status>()
+        .is_some_and(is_passing)
+}
+
+/// The same of a status: a connection that ends in the middle of an answer has no code of its own.
+pub(super) fn is_passing(status: &tonic::Status) -> bool {
+    matches!(
+        status.code(),
+        Code::Unavailable | Code::Unknown | Code::Cancelled
+    )
 }
 
 /// Beside the file, and of this export only: what is in it belongs to no other archive.

@@ -8,7 +8,6 @@ use farewell_proto::account::v1::{
     CancelExportRequest, Export, ExportState, GetExportRequest, StartExportRequest,
 };
 use serde_json::{Value, json};
-use tonic::Code;
 
 use super::download;
 use crate::client::{Accounts, Connection};
@@ -112,7 +111,7 @@ async fn ready(
         tokio::time::sleep(LOOK_AGAIN).await;
         match look(connection, client, &export.name, account).await {
             Ok(found) => export = found,
-            Err(status) if status.code() == Code::Unavailable => {}
+            Err(status) if download::is_passing(&status) => {}
             Err(status) => return Err(status.into()),
         }
     }

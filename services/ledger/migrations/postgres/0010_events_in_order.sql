@@ -2,8 +2,17 @@
 -- where deletions of it that follow each other lie in different ones. `seq` is that order: whatever happens to an account
 -- later is written after what came before has been committed.
 ALTER TABLE outbox
-    ADD COLUMN seq bigint GENERATED ALWAYS AS IDENTITY,
+    ADD COLUMN seq bigint,
     DROP CONSTRAINT outbox_pkey, ADD PRIMARY KEY (deletion, state);
+
+-- Before everything that will be written.
+UPDATE outbox o
+SET seq = n.place - (SELECT count(*) FROM outbox), slot = get_byte(sha256(convert_to(d.account, 'UTF8')), 0) % 64
+FROM (SELECT deletion, state, row_number() OVER (ORDER BY at, deletion, state) AS place FROM outbox) n, deletion d
+WHERE (n.deletion, n.state) = (o.deletion, o.state) AND d.id = o.deletion;
+
+ALTER TABLE outbox ALTER COLUMN seq SET NOT NULL;
+ALTER TABLE outbox ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY;
 
 -- Until `due_at` a receiver is not asked again to take an event that it did not take; `tries` says how often it was. One that it
 -- will never take is kept for a while from `refused_at` on.

@@ -375,6 +375,7 @@ async fn retention_runs_from_the_last_orders_completion_and_then_really_ends() {
 #[tokio::test]
 async fn what_is_kept_is_stored_and_processed_for_nothing_else() {
     for (store, shop) in shops("restricted").await {
+        credit_points(&store, ACCOUNT, 10).await.unwrap();
         let before = shop.inventory(ACCOUNT).await.unwrap();
         assert!(!before.categories.is_empty() && !codes(&shop).await.is_empty());
         assert!(

@@ -174,7 +174,7 @@ async fn every_blocker_is_told_at_once_and_goes_with_its_remedy() {
         let counts: Vec<i64> = told.iter().map(|blocker| blocker.count).collect();
         assert_eq!(
             counts,
-            [1, 1, 1, 1, 1, 1_290, 1, 2, 2, 1],
+            [1, 1, 500, 1, 1, 1_290, 1, 2, 2, 1],
             "what came after a forfeit brings back what was given up"
         );
         for blocker in &told {

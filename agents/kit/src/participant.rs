@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 use crate::export::Part;
+use crate::store::time;
 
 mod case;
 mod custodian;
@@ -330,6 +331,19 @@ pub struct Retained {
     /// When the first one must be, if that is earlier: the coordinator asks for it then.
     #[serde(default)]
     pub next: Option<SystemTime>,
+}
+
+impl Retained {
+    /// Of one class's records as a database sums them up: class, law, how many, and the first and the last end, in microseconds.
+    pub fn of((class, legal_basis, count, first, last): (String, String, i64, i64, i64)) -> Self {
+        Self {
+            class,
+            legal_basis,
+            count,
+            until: time(last),
+            next: (first < last).then(|| time(first)),
+        }
+    }
 }
 
 /// "Ask again later."

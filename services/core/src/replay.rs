@@ -206,11 +206,8 @@ pub fn stray(
             kept.extend(evidence.retained.into_iter().map(|kept| kept.class));
         }
     }
-    let strays = replayed.retained.iter().map(|kept| &kept.class);
-    Ok(strays
-        .into_iter()
-        .find(|class| !kept.contains(*class))
-        .cloned())
+    let mut classes = replayed.retained.iter().map(|kept| &kept.class);
+    Ok(classes.find(|class| !kept.contains(*class)).cloned())
 }
 
 /// The command that has it done once more. `kept` is what was replayed of this deletion before: what was begun and has no

@@ -163,14 +163,7 @@ pub(crate) async fn retained(
     .bind(deletion)
     .fetch_all(connection)
     .await?;
-    let retained = |(class, legal_basis, count, next, until)| Retained {
-        class,
-        legal_basis,
-        count,
-        until: time(until),
-        next: (next < until).then(|| time(next)),
-    };
-    Ok(rows.into_iter().map(retained).collect())
+    Ok(rows.into_iter().map(Retained::of).collect())
 }
 
 /// What is kept for a deletion (its id, without `deletions/`): for the demo's last look and for tests.

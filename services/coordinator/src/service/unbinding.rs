@@ -105,8 +105,8 @@ async fn is_open(center: &Center, account: &AccountId) -> Result<(), Status> {
     let policy = plan.policy();
     let closing = &policy.devices.self_service_closed_by;
     let says_one = |participant: &&ParticipantId| {
-        let known = closing.iter().filter_map(|code| blocker::known(code));
-        known.into_iter().any(
+        let mut known = closing.iter().filter_map(|code| blocker::known(code));
+        known.any(
             |known| matches!(known.owner, Owner::Service(owner) if owner == participant.as_str()),
         )
     };

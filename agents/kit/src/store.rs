@@ -58,7 +58,7 @@ struct Way {
 
 impl Store {
     /// Opens `sqlite:path` (created if missing, WAL, synchronous=FULL) or `postgres://…` and applies `schema`: statements
-    /// that can be repeated (`CREATE TABLE IF NOT EXISTS …`), separated by `;`. `schema` is its own name space in
+    /// that can be repeated (`CREATE TABLE IF NOT EXISTS …`), separated by `;`, which stands nowhere else in them. `schema` is its own name space in
     /// PostgreSQL when `namespace` is given (lower case letters, digits and `_`; empty means the database's default), so
     /// that services may share one server.
     ///
@@ -142,9 +142,7 @@ impl Store {
                 raw_sql(AssertSqlSafe(add)).execute(&mut *tx).await?;
             }
         }
-        for statement in statements {
-            raw_sql(*statement).execute(&mut *tx).await?;
-        }
+        make(&mut tx, self.way.shared, statements).await?;
         tx.commit().await
     }
 
@@ -234,11 +232,39 @@ impl Kind {
                 tx
             }
         };
-        for statement in schema {
-            raw_sql(*statement).execute(&mut *tx).await?;
-        }
+        make(&mut tx, matches!(self, Self::Postgres), schema).await?;
         tx.commit().await
     }
+}
+
+/// Applies statements of a schema.
+///
+/// PostgreSQL takes a table's lock before it looks whether the index is there, and a transaction keeps it: a replica that starts would
+/// hold up those at work, table after table, and deadlock with one that has two of them. So an index that exists is not asked for.
+async fn make(
+    tx: &mut AnyConnection,
+    shared: bool,
+    schema: &'static [&'static str],
+) -> Result<(), Error> {
+    let statements = schema.iter().flat_map(|text| text.split(';'));
+    for statement in statements.map(str::trim).filter(|text| !text.is_empty()) {
+        if shared && let Some(index) = index_of(statement) {
+            let known = sqlx::query_as("SELECT COUNT(to_regclass($1))").bind(index);
+            let (there,): (i64,) = known.fetch_one(&mut *tx).await?;
+            if there > 0 {
+                continue;
+            }
+        }
+        raw_sql(statement).execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+/// The index that a statement makes if it is not there.
+fn index_of(statement: &str) -> Option<&str> {
+    let made = statement.strip_prefix("CREATE ")?;
+    let made = made.strip_prefix("UNIQUE ").unwrap_or(made);
+    made.strip_prefix("INDEX IF NOT EXISTS ")?.split(' ').next()
 }
 
 /// Waits until the database takes a connection. The pool would wait too, but says only "timed out" in the end.

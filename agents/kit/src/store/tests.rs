@@ -111,6 +111,35 @@ async fn many_starters_make_one_schema() {
 }
 
 #[tokio::test]
+async fn a_replica_that_starts_waits_for_nobody_at_work() {
+    const INDEXED: &[&str] = &[
+        NOTES[0],
+        "CREATE INDEX IF NOT EXISTS note_text ON note (text); CREATE UNIQUE INDEX IF NOT EXISTS note_both ON note (text, id)",
+    ];
+    let Some(url) = scratch::postgres() else {
+        return;
+    };
+    let at_work = Store::open(&url, "kit_at_work", INDEXED).await.unwrap();
+    let mut tx = at_work.pool().begin().await.unwrap();
+    // Holds what a statement that makes an index would wait for.
+    sqlx::query("DELETE FROM note")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    let second = Store::open(&url, "kit_at_work", INDEXED).await.unwrap();
+    let evolved = second.evolve(&[("note", "id BIGINT")], INDEXED).await;
+    tx.commit().await.unwrap();
+    evolved.unwrap();
+    let (indexes,): (i64,) = sqlx::query_as(
+        "SELECT COUNT(*) FROM pg_indexes WHERE schemaname = 'kit_at_work' AND tablename = 'note'",
+    )
+    .fetch_one(second.pool())
+    .await
+    .unwrap();
+    assert_eq!(indexes, 3, "the key, and the two");
+}
+
+#[tokio::test]
 async fn name_spaces_do_not_see_each_other() {
     let Some(url) = scratch::postgres() else {
         return;

@@ -64,6 +64,11 @@ pub trait Holder: Send + Sync + 'static {
         Err(Fault::unsupported("TRANSFER_BELONGINGS"))
     }
 
+    /// As [`Participant::set_standing`]: writes are refused or let in again.
+    async fn set_standing(&self, request: &SetStanding) -> Result<StandingKept, Fault> {
+        standing::keep(self.store(), request).await
+    }
+
     /// As [`Participant::stop_personalization`]. Nothing, unless said otherwise.
     async fn stop_personalization(
         &self,
@@ -147,7 +152,7 @@ impl<H: Holder> Participant for H {
     }
 
     async fn set_standing(&self, request: &SetStanding) -> Result<StandingKept, Fault> {
-        standing::keep(self.store(), request).await
+        Holder::set_standing(self, request).await
     }
 
     async fn clear_real_name(&self, request: &ClearRealName) -> Result<RealNameCleared, Fault> {

@@ -1,7 +1,7 @@
 //! What callers and operators can ask for.
 
 pub mod account;
-mod case;
+pub mod case;
 mod change;
 pub mod deletion;
 mod download;

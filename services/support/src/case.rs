@@ -13,14 +13,15 @@ use crate::wish::{Document, Wish};
 
 /// `account` and `to_account` are empty once those accounts are erased. `due_at` is when the case ends by itself, and once it has
 /// ended, when its documents go; 0 while nothing is due. Once its account is erased by the deletion `erased_by`, it is until when
-/// law keeps the decision: then the coordinator has it erased, and nobody else. `data_key` is empty once it is destroyed.
+/// law keeps the decision: then the coordinator has it erased, and nobody else. `done` is of what it is used for. `data_key` is
+/// empty once it is destroyed.
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS desk_case (id TEXT PRIMARY KEY, account TEXT NOT NULL, to_account TEXT NOT NULL, \
         kind TEXT NOT NULL, wish TEXT NOT NULL, opened_by TEXT NOT NULL, opened_at BIGINT NOT NULL, \
         state TEXT NOT NULL CHECK (state IN \
             ('OPENED', 'APPROVED_ONCE', 'APPROVED', 'REJECTED', 'WITHDRAWN', 'EXPIRED')), \
         first_by TEXT NOT NULL, second_by TEXT NOT NULL, rejection TEXT NOT NULL, used_for TEXT NOT NULL, \
-        moved_at BIGINT NOT NULL, due_at BIGINT NOT NULL, key_version BIGINT NOT NULL, data_key BLOB NOT NULL, \
+        done BIGINT NOT NULL CHECK (done IN (0, 1)), moved_at BIGINT NOT NULL, due_at BIGINT NOT NULL, key_version BIGINT NOT NULL, data_key BLOB NOT NULL, \
         erased_by TEXT NOT NULL, legal_basis TEXT NOT NULL DEFAULT '', \
         CHECK (state <> 'APPROVED' OR (first_by <> second_by AND first_by <> opened_by AND second_by <> opened_by))); \
     CREATE INDEX IF NOT EXISTS desk_case_by_account ON desk_case (account, id); \
@@ -34,7 +35,7 @@ macro_rules! columns {
         concat!(
             $head,
             " id, account, to_account, wish, opened_by, opened_at, state, first_by, second_by, rejection, used_for, \
-              moved_at, due_at, key_version, data_key",
+              done, moved_at, due_at, key_version, data_key",
             $tail
         )
     };
@@ -71,8 +72,8 @@ pub(crate) async fn insert(tx: &mut AnyConnection, case: &Case) -> Result<(), Fa
     let (version, key) = stored_key(case.key.as_ref());
     sqlx::query(
         "INSERT INTO desk_case (id, account, to_account, kind, wish, opened_by, opened_at, state, first_by, second_by, \
-             rejection, used_for, moved_at, due_at, key_version, data_key, erased_by) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 'OPENED', '', '', '', '', $7, $8, $9, $10, '')",
+             rejection, used_for, done, moved_at, due_at, key_version, data_key, erased_by) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 'OPENED', '', '', '', '', 0, $7, $8, $9, $10, '')",
     )
     .bind(&case.id)
     .bind(&case.account)
@@ -104,7 +105,7 @@ pub(crate) async fn write(
     };
     sqlx::query(
         "UPDATE desk_case SET state = $2, first_by = $3, second_by = $4, rejection = $5, used_for = $6, moved_at = $7, \
-             due_at = $8 WHERE id = $1",
+             due_at = $8, done = $9 WHERE id = $1",
     )
     .bind(&case.id)
     .bind(state.word())
@@ -114,6 +115,7 @@ pub(crate) async fn write(
     .bind(&case.matter.used_for)
     .bind(micros(case.moved_at))
     .bind(due.map_or(0, micros))
+    .bind(i64::from(case.matter.done))
     .execute(tx)
     .await?;
     Ok(())
@@ -281,11 +283,11 @@ fn read(row: &AnyRow) -> Result<Case, Fault> {
         "EXPIRED" => State::Expired,
         _ => return Err(corrupt()),
     };
-    let used_for = text("used_for")?;
+    let (used_for, done) = (text("used_for")?, number("done")? > 0);
     let waits = matches!(
         state,
         State::Opened | State::ApprovedOnce { .. } | State::Approved { .. }
-    ) && used_for.is_empty();
+    ) && (used_for.is_empty() || !done);
     let due = Some(number("due_at")?).filter(|due| *due > 0 && waits);
     let bytes: Vec<u8> = row.try_get("data_key")?;
     let version = u32::try_from(number("key_version")?).map_err(|_| corrupt())?;
@@ -302,6 +304,7 @@ fn read(row: &AnyRow) -> Result<Case, Fault> {
             state,
             expires_at: due.map(time),
             used_for,
+            done,
             shown: Vec::<Document>::new(),
         },
     })

@@ -115,6 +115,7 @@ impl Desk {
                 state: State::Opened,
                 expires_at: Some(now + self.periods.case_open),
                 used_for: String::new(),
+                done: false,
                 shown: Vec::new(),
             },
         };
@@ -271,13 +272,47 @@ impl Desk {
         let standing = case
             .matter
             .standing(action, used_for, asked.approvals_min, now);
-        if standing == CaseStanding::Stands && case.matter.used_for.is_empty() {
-            used_for.clone_into(&mut case.matter.used_for);
-            self.moved(&mut tx, &mut case, now).await?;
-            entry::append(&mut tx, &case.id, (ITSELF, What::Used, used_for), now).await?;
-            tx.commit().await?;
+        if standing != CaseStanding::Stands {
+            return Ok(standing);
         }
+        let what = if case.matter.used_for.is_empty() {
+            used_for.clone_into(&mut case.matter.used_for);
+            case.matter.done = asked.done || !case.matter.wish.takes_time();
+            What::Used
+        } else if asked.done && !case.matter.done {
+            case.matter.done = true;
+            What::Done
+        } else {
+            return Ok(standing);
+        };
+        self.moved(&mut tx, &mut case, now).await?;
+        entry::append(&mut tx, &case.id, (ITSELF, what, used_for), now).await?;
+        tx.commit().await?;
         Ok(standing)
+    }
+
+    /// The account is kept in memory: what was granted for that is done. In the transaction that keeps the standing, which holds the
+    /// account.
+    pub(crate) async fn memorialized(
+        &self,
+        tx: &mut AnyConnection,
+        account: &str,
+        now: SystemTime,
+    ) -> Result<(), Refusal> {
+        for case in case::of_account(tx, account).await? {
+            let granted = matches!(case.matter.wish, Wish::Legacy { delete: false });
+            if !granted || !case.matter.is_pending() {
+                continue;
+            }
+            let Some(mut case) = case::hold(tx, &case.id).await? else {
+                continue;
+            };
+            case.matter.done = true;
+            self.moved(tx, &mut case, now).await?;
+            let used_for = case.matter.used_for.as_str();
+            entry::append(&mut *tx, &case.id, (ITSELF, What::Done, used_for), now).await?;
+        }
+        Ok(())
     }
 
     /// Writes where the case stands, and what is due next: its own end, or that of its documents.
@@ -289,6 +324,8 @@ impl Desk {
     ) -> Result<(), Refusal> {
         let matter = &case.matter;
         let due = match &matter.state {
+            // Whoever used it says so again for as long as it could have been used.
+            _ if matter.is_pending() => now + self.periods.approval_valid,
             _ if !matter.used_for.is_empty() => now + self.periods.evidence_kept,
             State::Opened | State::ApprovedOnce { .. } => case.opened_at + self.periods.case_open,
             State::Approved { .. } => now + self.periods.approval_valid,

@@ -24,6 +24,9 @@ pub(crate) enum What {
     Withdrawn,
     Expired,
     Used,
+    Done,
+    /// Used, and nobody has said in time that it is done.
+    Unconfirmed,
     EvidenceDeleted,
 }
 
@@ -39,6 +42,8 @@ impl What {
             Self::Withdrawn => "WITHDRAWN",
             Self::Expired => "EXPIRED",
             Self::Used => "USED",
+            Self::Done => "DONE",
+            Self::Unconfirmed => "UNCONFIRMED",
             Self::EvidenceDeleted => "EVIDENCE_DELETED",
         }
     }

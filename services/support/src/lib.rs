@@ -76,7 +76,11 @@ pub struct Config {
 ///
 /// Errors: a URL that can't be used, or a database that stays away for 60 s.
 pub async fn open(url: &str) -> Result<Store, sqlx::Error> {
-    Store::open(url, NAMESPACE, SCHEMA).await
+    let store = Store::open(url, NAMESPACE, SCHEMA).await?;
+    // What an earlier version had used was done for it.
+    let columns = [("desk_case", "done BIGINT NOT NULL DEFAULT 1")];
+    store.evolve(&columns, &[]).await?;
+    Ok(store)
 }
 
 /// Serves the desk and takes part in deletions until `shutdown`, then lets commands end that are being carried out.

@@ -7,6 +7,7 @@ use farewell_kit::seal::{self, Work};
 use farewell_kit::store::Store;
 use farewell_kit::{
     Answer, Blocker, CaseStanding, CheckCase, DeskWork, Fault, Holder, Inventory, Order, Retained,
+    SetStanding, Standing, StandingKept, standing,
 };
 use sqlx::AnyConnection;
 
@@ -96,13 +97,20 @@ impl Holder for Desk {
         Ok(blockers)
     }
 
+    async fn set_standing(&self, request: &SetStanding) -> Result<StandingKept, Fault> {
+        let mut tx = self.store.pool().begin().await?;
+        let kept = standing::keep_in(&mut tx, request).await?;
+        if request.standing == Standing::Memorialized && kept != standing::Kept::Gone {
+            self.memorialized(&mut tx, &request.account, SystemTime::now())
+                .await
+                .map_err(fault)?;
+        }
+        tx.commit().await?;
+        Ok(kept.into())
+    }
+
     async fn check_case(&self, request: &CheckCase) -> Result<CaseStanding, Fault> {
-        self.check(request, SystemTime::now())
-            .await
-            .map_err(|refusal| match refusal {
-                Refusal::Fault(fault) => fault,
-                other => Fault::new("a case that can't be checked", other),
-            })
+        self.check(request, SystemTime::now()).await.map_err(fault)
     }
 
     async fn desk_work(&self) -> Result<DeskWork, Fault> {
@@ -113,12 +121,19 @@ impl Holder for Desk {
     }
 }
 
+fn fault(refusal: Refusal) -> Fault {
+    match refusal {
+        Refusal::Fault(fault) => fault,
+        other => Fault::new("a case that can't be read or written", other),
+    }
+}
+
 /// How long the desk may take to notice what is due.
 const NOTICE_MAX: Duration = Duration::from_secs(60);
 
 /// What a case is in the way of. A deletion that two have approved is not in its own.
 fn blocks(case: &case::Case, now: SystemTime) -> Option<&'static str> {
-    if !case.matter.is_open(now) {
+    if !case.matter.is_unsettled(now) {
         return None;
     }
     match &case.matter.wish {

@@ -17,10 +17,13 @@ pub struct Matter {
     pub to_account: String,
     pub opened_by: String,
     pub state: State,
-    /// When it ends by itself: an open case, or an approval that nobody has used. `None`: it doesn't.
+    /// When it ends by itself: an open case, an approval that nobody has used, or one of whose use nobody says that it is done.
+    /// `None`: it doesn't.
     pub expires_at: Option<SystemTime>,
     /// What the approval was used for; empty until then.
     pub used_for: String,
+    /// Whether that is done, as far as the desk can know. Nothing is, before it is used.
+    pub done: bool,
     /// Documents that were shown.
     pub shown: Vec<Document>,
 }
@@ -102,6 +105,16 @@ impl Matter {
     /// Whether something can still come of it.
     pub fn is_open(&self, now: SystemTime) -> bool {
         self.state.open() && self.used_for.is_empty() && !self.is_over(now)
+    }
+
+    /// Whether it is used for what is not done yet.
+    pub fn is_pending(&self) -> bool {
+        !self.used_for.is_empty() && !self.done
+    }
+
+    /// Whether a deletion would come between what it asks for and its being done.
+    pub fn is_unsettled(&self, now: SystemTime) -> bool {
+        self.is_open(now) || (self.is_pending() && !self.is_over(now))
     }
 
     /// Whether its time is up, whether or not that has been written down.
@@ -187,6 +200,7 @@ mod tests {
             state: State::Opened,
             expires_at: Some(now() + HOUR),
             used_for: String::new(),
+            done: false,
             shown: shown.to_vec(),
         }
     }

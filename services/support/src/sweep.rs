@@ -134,7 +134,11 @@ impl Desk {
             if !case.matter.is_over(now) {
                 return Ok(false);
             }
-            self.expire(&mut tx, &mut case, now).await?;
+            if case.matter.is_pending() {
+                self.give_up(&mut tx, &mut case, now).await?;
+            } else {
+                self.expire(&mut tx, &mut case, now).await?;
+            }
         } else {
             shred(&mut tx, &case, now).await?;
         }
@@ -151,6 +155,23 @@ impl Desk {
         case.matter.state = State::Expired;
         self.moved(tx, case, now).await?;
         Ok(entry::append(tx, &case.id, (ITSELF, What::Expired, ""), now).await?)
+    }
+
+    /// Nobody has said that it is done: it is in the way of nothing any longer, and somebody is to look.
+    async fn give_up(
+        &self,
+        tx: &mut sqlx::AnyConnection,
+        case: &mut Case,
+        now: SystemTime,
+    ) -> Result<(), Refusal> {
+        tracing::warn!(
+            case = case.id,
+            "what a case was used for was never said to be done"
+        );
+        case.matter.done = true;
+        self.moved(tx, case, now).await?;
+        let used_for = case.matter.used_for.as_str();
+        Ok(entry::append(tx, &case.id, (ITSELF, What::Unconfirmed, used_for), now).await?)
     }
 }
 

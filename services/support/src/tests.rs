@@ -18,6 +18,8 @@ use crate::vault::{KEY_BYTES, Vault};
 use crate::wish::{Document, Wish};
 use crate::{Periods, kept, left_over, scratch};
 
+mod settling;
+
 const ACCOUNT: &str = "a-4711";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const PASSPORT: &[u8] = b"%PDF-1.7 passport of nobody in particular";
@@ -99,6 +101,7 @@ impl Bench {
             action: CaseAction::Delete,
             used_for: used_for.to_owned(),
             approvals_min: 2,
+            done: false,
         };
         self.desk.check(&asked, now).await.unwrap()
     }
@@ -221,6 +224,7 @@ async fn an_approval_is_one_accounts_and_is_used_once() {
             action: CaseAction::Delete,
             used_for: "deletions/d1".to_owned(),
             approvals_min: 2,
+            done: false,
         };
         let standing = bench.desk.check(&foreign, bench.now).await.unwrap();
         assert_eq!(standing, CaseStanding::NotFound);

@@ -74,6 +74,11 @@ impl Wish {
         }
     }
 
+    /// Whether using it is only the beginning: the desk is told when it is done.
+    pub const fn takes_time(&self) -> bool {
+        matches!(self, Self::Transfer { .. } | Self::Legacy { delete: false })
+    }
+
     /// What must still be shown, after `shown`. Blockers are of many kinds, so that for them any document will do.
     pub fn missing(&self, shown: &[Document]) -> Vec<Document> {
         let needed: &[Document] = match self {

@@ -13,6 +13,8 @@ pub struct CheckCase {
     pub used_for: String,
     /// How many people must have approved: 1 or 2.
     pub approvals_min: u32,
+    /// That is done. Only of a transfer.
+    pub done: bool,
 }
 
 impl std::fmt::Debug for CheckCase {

@@ -33,12 +33,16 @@ pub(super) fn check(asked: pb::CheckCaseQuery, account: String) -> Result<CheckC
         asked.to_account,
         asked.belongings,
     )?;
+    if asked.done && !matches!(action, CaseAction::TransferBelongings { .. }) {
+        return Err(Malformed("done is a transfer's"));
+    }
     Ok(CheckCase {
         account,
         case,
         action,
         used_for,
         approvals_min,
+        done: asked.done,
     })
 }
 
@@ -146,7 +150,7 @@ mod tests {
         assert_eq!((sound.case.as_str(), sound.approvals_min), ("c1", 2));
         assert!(!format!("{sound:?}").contains("a1"));
         type Spoil = fn(&mut pb::CheckCaseQuery);
-        let spoilt: [(&str, Spoil); 8] = [
+        let spoilt: [(&str, Spoil); 9] = [
             ("no case", |query| query.case.clear()),
             ("another thing's name", |query| {
                 query.case = "deletions/c1".to_owned();
@@ -160,6 +164,7 @@ mod tests {
             ("an account of another action", |query| {
                 query.to_account = "accounts/b1".to_owned();
             }),
+            ("done, of a deletion", |query| query.done = true),
             ("one approval for a deletion", |query| {
                 query.approvals_min = 1
             }),
@@ -192,6 +197,8 @@ mod tests {
         moved.to_account = "accounts/b1".to_owned();
         assert!(asked(moved.clone()).is_err());
         moved.belongings = vec!["POINTS".to_owned()];
-        asked(moved).unwrap();
+        assert!(!asked(moved.clone()).unwrap().done);
+        moved.done = true;
+        assert!(asked(moved).unwrap().done);
     }
 }

@@ -82,7 +82,36 @@ pub async fn check(
     action: Action,
     used_for: Use,
 ) -> Result<(), Status> {
-    let question = Question::CheckCase(query(case, action, used_for));
+    ask(center, account, query(case, action, used_for)).await
+}
+
+/// Tells the desk that what its approval was used for is done, so that the case is in the way of nothing any longer. Safe to repeat. A
+/// case that the desk doesn't know any more is in nobody's way either.
+///
+/// Errors: `DESK_UNAVAILABLE`.
+pub async fn done(
+    center: &Center,
+    account: &AccountId,
+    case: CaseName,
+    action: Action,
+    used_for: Use,
+) -> Result<(), Status> {
+    let query = wire::CheckCaseQuery {
+        done: true,
+        ..query(case, action, used_for)
+    };
+    match ask(center, account, query).await {
+        Err(status) if status.code() == Code::Unavailable => Err(status),
+        _ => Ok(()),
+    }
+}
+
+async fn ask(
+    center: &Center,
+    account: &AccountId,
+    query: wire::CheckCaseQuery,
+) -> Result<(), Status> {
+    let question = Question::CheckCase(query);
     let support = SUPPORT.parse().map_err(|_| unavailable())?;
     let asked = center
         .queries

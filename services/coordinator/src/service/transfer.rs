@@ -52,6 +52,9 @@ pub async fn transfer(
     if let Ok(known) = &look
         && known.transfer_time.is_some()
     {
+        if let Some(case) = wish.case {
+            case::done(center, &wish.account, case, action(&wish), used_for(&wish)).await?;
+        }
         return Ok(told(&wish, known));
     }
     usable(center, &wish).await?;
@@ -59,17 +62,25 @@ pub async fn transfer(
     let Some(case) = wish.case else {
         return Ok(told(&wish, &look));
     };
-    let action = case::Action::TransferBelongings {
-        to_account: wish.to_account.clone(),
-        belongings: wish.belongings.iter().map(word).collect(),
-    };
-    let used_for = case::Use::Request(id);
-    case::check(center, &wish.account, case, action, used_for).await?;
+    case::check(center, &wish.account, case, action(&wish), used_for(&wish)).await?;
     // Of what is refused nothing is kept. A crash before or after this line is made good by the same request: the case stands for
     // it again, and the store moves nothing twice.
     remember(center, id, digest, DeletionId(id.0)).await?;
     let moved = ask(center, &wish, Some(case)).await??;
+    // Until the desk knows, nobody deletes the account: whoever is told that it gives no answer asks for the same again.
+    case::done(center, &wish.account, case, action(&wish), used_for(&wish)).await?;
     Ok(told(&wish, &moved))
+}
+
+fn action(wish: &Wish) -> case::Action {
+    case::Action::TransferBelongings {
+        to_account: wish.to_account.clone(),
+        belongings: wish.belongings.iter().map(word).collect(),
+    }
+}
+
+const fn used_for(wish: &Wish) -> case::Use {
+    case::Use::Request(wish.request)
 }
 
 fn wish(request: &api::TransferBelongingsRequest) -> Result<Wish, Status> {

@@ -35,6 +35,7 @@ pub fn straight(stages: &[&[&str]]) -> Policy {
         deadline_warning: HOUR,
         stalled_after: HOUR,
         recheck: Duration::from_millis(200),
+        consents: BTreeMap::new(),
         blockers: BTreeMap::new(),
         overriders: BTreeMap::new(),
         devices: DevicePolicy::default(),

@@ -1,5 +1,6 @@
 //! What a caller can ask for, and what it is told when it asks wrongly.
 
+use std::collections::BTreeMap;
 use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -1332,6 +1333,45 @@ async fn consents_and_factors_are_on_record_as_they_were_given() -> Result<()> {
         coordinator.stop().await?;
     }
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_policy_wants_agreed_to_is_agreed_to_before_a_request_is_taken() -> Result<()> {
+    let texts = BTreeMap::from([(consent().text, 2), ("devices-reset".to_owned(), 1)]);
+    let policy = Policy {
+        consents: BTreeMap::from([(farewell_core::policy::Channel::Phone, texts)]),
+        ..verified()
+    };
+    let coordinator = Coordinator::start(policy, "memory:").await?;
+    let caller = coordinator.caller()?;
+    let agreed = |text: &str, version| Consent {
+        text: text.to_owned(),
+        version,
+        ..consent()
+    };
+    let (loss, devices) = (consent().text, "devices-reset");
+    for consents in [
+        vec![],
+        vec![agreed(&loss, 1), agreed(devices, 1)],
+        vec![agreed(&loss, 2)],
+        vec![agreed(&loss, 2), agreed("devices", 1)],
+    ] {
+        let asked = CreateDeletionRequest {
+            consents: consents.clone(),
+            ..request("alice")
+        };
+        let refused = caller.ask(asked).await;
+        let what = format!("{consents:?}");
+        bad_field(&what, refused, "CONSENT_MISSING", "consents");
+    }
+    assert!(caller.list(&[]).await?.is_empty(), "nothing was taken");
+    let asked = CreateDeletionRequest {
+        consents: vec![agreed(devices, 1), agreed(&loss, 3)],
+        ..request("alice")
+    };
+    let taken = caller.ask(asked).await?;
+    assert_eq!(taken.state(), State::AwaitingVerification);
+    coordinator.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,9 @@
 //! The support desk, told with the real binary and real certificates: what people show, what two of the desk decide on it, and what
 //! becomes of the deletion, the documents and whoever tries to do without.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
 use farewell_kit::devices::POSSESSION_OF_A_DELETION;
@@ -203,6 +205,68 @@ async fn a_device_in_hand_deletes_its_account_and_a_thief_with_a_lost_one_does_n
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_banned_has_one_device_unbound_by_the_desk_and_by_nobodys_word() -> Result<()> {
+    let Some(town) = Town::open_with_people("1h").await? else {
+        return Ok(());
+    };
+    let mut bindings = BindingServiceClient::new(town.channel(&town.phones, "caller").await?);
+    let mut epochs = BTreeMap::new();
+    for device in ["p-1", "p-2"] {
+        let binding = Binding {
+            device: format!("devices/{device}"),
+            account: "accounts/a-1".to_owned(),
+            model: "Phone 14".to_owned(),
+            answer_key: vec![7; 32].into(),
+            ..Default::default()
+        };
+        let bind = BindRequest {
+            request_id: fresh(),
+            binding: Some(binding),
+        };
+        let bound = bindings.bind(bind).await?.into_inner().binding;
+        epochs.insert(device, bound.context("bound")?.epoch.to_string());
+    }
+    let community = farewell_community::open(&town.database("community")).await?;
+    let tomorrow = SystemTime::now() + Duration::from_secs(86_400);
+    farewell_community::ban(&community, "a-1", "spam", tomorrow).await?;
+
+    let own = ["unbind", "--device", "lines/phones/devices/p-1"];
+    let once = town.case("a-1", &own, &["identity-document"])?;
+    let case = town.approved("a-1", &own, &["identity-document"])?;
+    let foreign = town.approved("b-1", &own, &["identity-document"])?;
+    let words = |device: &str, more: &[&str]| -> Vec<String> {
+        let words = ["device", "unbind", "a-1", "phones", device, "--epoch"];
+        let words = [&words[..], &[&epochs[device]], more].concat();
+        words.into_iter().map(str::to_owned).collect()
+    };
+    let alone = words("p-1", &[]);
+    let alone: Vec<&str> = alone.iter().map(String::as_str).collect();
+    town.refuses("caller", (&alone, ""), REFUSED, "SELF_SERVICE_CLOSED")?;
+    let desk = |device: &str, case: &str| words(device, &["--channel", "support", "--case", case]);
+    for (device, case, exit, word) in [
+        ("p-1", &once, REFUSED, "CASE_NOT_APPROVED"),
+        ("p-1", &foreign, NOT_FOUND, "CASE_NOT_FOUND"),
+        ("p-2", &case, REFUSED, "CASE_NOT_FOR_THIS"),
+    ] {
+        let words = desk(device, case);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        town.refuses("caller", (&words, ""), exit, word)?;
+    }
+    let request = fresh();
+    let mut words = desk("p-1", &case);
+    words.extend(["--request-id".to_owned(), request.clone()]);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    for _ in 0..2 {
+        let unbound = town.told("caller", &words, "")?;
+        assert_eq!(unbound["device"], "devices/p-1");
+    }
+    let shown = town.desk_of("bo", &["get", &case])?;
+    assert_eq!(shown["used_for"], format!("requests/{request}"));
+    assert_eq!(shown["asks_for"][0], "lines/phones/devices/p-1");
+    Ok(())
+}
+
 fn bytes(hex: &str) -> Result<Vec<u8>> {
     let digits = (0..hex.len()).step_by(2).map(|at| &hex[at..at + 2]);
     digits
@@ -224,7 +288,7 @@ async fn bad_input_is_refused_by_its_field_and_changes_nothing() -> Result<()> {
         ..Default::default()
     };
     type Spoil = fn(&mut api::OpenCaseRequest);
-    let spoilt: [(&str, Spoil); 14] = [
+    let spoilt: [(&str, Spoil); 17] = [
         ("request_id", |it| it.request_id.clear()),
         ("account", |it| it.account = "a-1".to_owned()),
         ("account", |it| it.account = "accounts/".to_owned()),
@@ -243,6 +307,18 @@ async fn bad_input_is_refused_by_its_field_and_changes_nothing() -> Result<()> {
         ("to_account", |it| it.to_account = "accounts/b".to_owned()),
         ("belongings", |it| it.belongings = vec![1]),
         ("legacy_outcome", |it| it.legacy_outcome = 1),
+        ("device", |it| {
+            it.device = "lines/phones/devices/p-1".to_owned()
+        }),
+        ("device", |it| {
+            it.codes.clear();
+            it.kind = api::CaseKind::Unbind.into();
+        }),
+        ("device", |it| {
+            it.codes.clear();
+            it.kind = api::CaseKind::Unbind.into();
+            it.device = "lines/phones/devices/p 1".to_owned();
+        }),
         ("to_account", |it| {
             *it = api::OpenCaseRequest {
                 kind: api::CaseKind::Transfer.into(),

@@ -14,6 +14,7 @@ use farewell_core::policy::Channel as Door;
 use farewell_identity::credential::Hasher;
 use farewell_identity::{Case, Identity, Rules, code::Pepper, courier};
 use farewell_kit::devices::Terms;
+use farewell_kit::devices::schema::SCHEMA;
 use farewell_kit::standing;
 use farewell_kit::store::Store;
 use farewell_kit::{
@@ -63,6 +64,7 @@ struct Town {
     community: Store,
     cloud: Cloud,
     homes: BindingServiceClient<Channel>,
+    hubs: Store,
     community_session: Shutdown,
     shutdown: Shutdown,
     _folder: TempDir,
@@ -142,6 +144,7 @@ impl Town {
             community,
             cloud: keeper,
             homes: BindingServiceClient::new(homes),
+            hubs: Store::open(&url("smarthome.db"), "", SCHEMA).await?,
             community_session,
             shutdown,
             _folder: folder,
@@ -151,6 +154,18 @@ impl Town {
     async fn stop(self) -> Result<()> {
         self.shutdown.trigger();
         ensure!(self.shutdown.drain(Duration::from_secs(20)).await);
+        Ok(())
+    }
+
+    /// Has every hub bound long ago, and in touch just now or never.
+    async fn seen(&self, just_now: bool) -> Result<()> {
+        sqlx::query("UPDATE bindings SET bound_at = 1")
+            .execute(self.hubs.pool())
+            .await?;
+        sqlx::query("UPDATE devices SET seen_at = $1")
+            .bind(if just_now { i64::MAX } else { 0 })
+            .execute(self.hubs.pool())
+            .await?;
         Ok(())
     }
 
@@ -361,6 +376,8 @@ async fn everything_is_told_at_once_in_the_callers_language_and_goes_with_its_re
     let started = exports.start(&copy).await?;
     ensure!(started.is_ok(), "{started:?}");
 
+    town.seen(false).await?;
+
     // Last, as nothing else can be changed then.
     stand(identity, 1, Standing::Memorialized).await?;
 
@@ -391,6 +408,14 @@ async fn everything_is_told_at_once_in_the_callers_language_and_goes_with_its_re
             assert!(!one.message.contains(private) && !one.remedy.contains(private));
         }
     }
+    let wallet = english
+        .blockers
+        .iter()
+        .find(|it| it.code == "WALLET_BALANCE");
+    assert_eq!(
+        wallet.context("a wallet")?.forfeit_consent,
+        "forfeit-wallet-balance"
+    );
     let ends = english.blockers.iter().filter(|it| it.until_time.is_some());
     let ends: BTreeSet<_> = ends.map(|it| it.code.as_str()).collect();
     let expected = [
@@ -464,6 +489,8 @@ async fn everything_is_told_at_once_in_the_callers_language_and_goes_with_its_re
     assert!(advice.eligible, "what is left is only told: {advice:?}");
     farewell_community::lift_ban(&town.community, ACCOUNT).await?;
     gone("COMMUNITY_BANNED").await?;
+    town.seen(true).await?;
+    gone("DEVICE_BOUND_UNREACHABLE").await?;
     town.report(hub, false).await?;
     gone("DEVICE_IN_LOST_MODE").await?;
     town.share(hub, Role::Admin).await?;
@@ -521,7 +548,7 @@ async fn a_ban_leaves_the_unbinding_of_a_device_to_the_desk() -> Result<()> {
 
     let callers = endpoint(&coordinator.callers, &Security::PlainLoopback)?;
     let accounts = AccountServiceClient::new(callers.connect_lazy());
-    let unbind = async |channel: i32| {
+    let unbind = async |channel: i32, case: &str| {
         let request = UnbindDeviceRequest {
             request_id: fresh(),
             account: format!("accounts/{ACCOUNT}"),
@@ -530,17 +557,28 @@ async fn a_ban_leaves_the_unbinding_of_a_device_to_the_desk() -> Result<()> {
             epoch,
             wipe: false,
             channel,
+            case: case.to_owned(),
         };
         accounts.clone().unbind_device(request).await
     };
-    bad_field(
-        "an unknown channel",
-        unbind(99).await,
-        "INVALID_FIELD",
-        "channel",
-    );
+    // What a caller says of itself opens no door.
+    let case = format!("cases/{}", fresh());
+    for (what, channel, case, field) in [
+        ("an unknown channel", 99, "", "channel"),
+        ("a shop's word", Desk::ServiceCentre.into(), "", "channel"),
+        ("relatives", Desk::Legacy.into(), &case, "channel"),
+        ("the desk without a case", Desk::Support.into(), "", "case"),
+        ("no case's name", Desk::Support.into(), "cases/1", "case"),
+        ("a case of nobody's", Desk::Phone.into(), &case, "case"),
+    ] {
+        let answer = unbind(channel, case).await;
+        bad_field(what, answer, "INVALID_FIELD", field);
+    }
+    // Nobody of the desk is here to say that it stands.
+    let unsaid = unbind(Desk::Support.into(), &case).await;
+    refused("a case", unsaid, Code::Unavailable, "DESK_UNAVAILABLE");
     for door in [Desk::Unspecified, Desk::Phone, Desk::Web] {
-        let closed = unbind(door.into()).await;
+        let closed = unbind(door.into(), "").await;
         let what = door.as_str_name();
         let refusal = refused(
             what,
@@ -559,7 +597,7 @@ async fn a_ban_leaves_the_unbinding_of_a_device_to_the_desk() -> Result<()> {
     // Who should say it and gives no answer has not said that it is open.
     town.community_session.trigger();
     let away = wait::until("the community to be away", async || {
-        let answer = unbind(Desk::Phone.into()).await;
+        let answer = unbind(Desk::Phone.into(), "").await;
         let away = answer
             .as_ref()
             .is_err_and(|status| status.code() == Code::Unavailable);
@@ -571,9 +609,6 @@ async fn a_ban_leaves_the_unbinding_of_a_device_to_the_desk() -> Result<()> {
         Code::Unavailable,
         "PARTICIPANT_UNREACHABLE",
     );
-
-    let unbound = unbind(Desk::Support.into()).await?.into_inner();
-    assert!(unbound.device_unbinding.is_some());
     town.stop().await
 }
 

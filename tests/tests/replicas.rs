@@ -173,6 +173,7 @@ impl Replicas {
             epoch: binding.epoch,
             wipe: true,
             channel: 0,
+            case: String::new(),
         };
         let begun = accounts.unbind_device(request).await;
         let begun = begun.map_err(|status| anyhow!("{status:?}"))?.into_inner();

@@ -24,6 +24,7 @@ fn request(line: &str, binding: &Binding) -> UnbindDeviceRequest {
         epoch: binding.epoch,
         wipe: false,
         channel: 0,
+        case: String::new(),
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use farewell_core::device::Device;
+use farewell_core::notice;
 use farewell_core::receipt::Roster;
 use farewell_core::report::{self, Answer, Verdict};
 use farewell_core::retry::Backoff;
@@ -352,7 +353,9 @@ impl Board {
             else {
                 continue;
             };
-            if progress.stage == Stage::Idle {
+            // Once that is told, the deletion comes here again.
+            let early = notice::holds_back(&entry.deletion, &entry.plan, index);
+            if progress.stage == Stage::Idle && !early {
                 progress.stage = Stage::Ready;
                 self.desks.queue(&leg.participant, (id, index));
             }

@@ -18,6 +18,12 @@ type Bundle = FluentBundle<FluentResource>;
 
 /// A code that nobody has words for.
 const UNKNOWN: &str = "UNKNOWN";
+/// Somebody has not answered that all is erased, or a device has not.
+const LATE_OWED: &str = "LATE_OWED";
+/// Somebody refuses, or says two things.
+const LATE_DISPUTED: &str = "LATE_DISPUTED";
+/// It has not begun.
+const LATE_WAITING: &str = "LATE_WAITING";
 
 /// By [`Language::ALL`]. They are part of the program: the tests hold them to be whole.
 static BUNDLES: LazyLock<[Bundle; 2]> = LazyLock::new(|| Language::ALL.map(bundle));
@@ -56,8 +62,21 @@ pub fn of_condition(condition: &Condition, language: Language) -> Said {
     }
 }
 
+/// Why a deletion is late, for the person it is about: what is owed and by which product line, and nothing of what operators are
+/// told. The words are those of [`farewell_core::notice::owed_reasons`].
+pub fn of_late(word: &str, participant: &str, language: Language) -> Said {
+    let late = match word {
+        "LEG_OWED" => LATE_OWED,
+        "LEG_REFUSED" | "EVIDENCE_CONFLICT" => LATE_DISPUTED,
+        code if blocker::known(code).is_some() => return said(code, 0, None, language),
+        _ => LATE_WAITING,
+    };
+    let found = formatted(late, (participant, 0, None), language);
+    found.map(|(said, _)| said).unwrap_or_default()
+}
+
 fn said(code: &str, count: i64, until: Option<Time>, language: Language) -> Said {
-    formatted(code, count, until, language)
+    formatted(code, ("", count, until), language)
         .map(|(said, _)| said)
         .unwrap_or_default()
 }
@@ -65,8 +84,7 @@ fn said(code: &str, count: i64, until: Option<Time>, language: Language) -> Said
 /// The sentences, and what Fluent found wrong with them.
 fn formatted(
     code: &str,
-    count: i64,
-    until: Option<Time>,
+    (who, count, until): (&str, i64, Option<Time>),
     language: Language,
 ) -> Option<(Said, Vec<fluent_bundle::FluentError>)> {
     let bundle = Language::ALL
@@ -77,6 +95,7 @@ fn formatted(
     let mut args = FluentArgs::new();
     // Who doesn't count says that there is one, at least.
     args.set("count", FluentValue::from(count.max(1)));
+    args.set("who", FluentValue::from(who));
     args.set("ends", until.as_ref().map_or("open", |_| "known"));
     args.set("until", until.unwrap_or_default());
     let message = bundle.get_message(code)?;
@@ -152,7 +171,12 @@ mod tests {
 
     fn codes() -> BTreeSet<&'static str> {
         let blockers = CATALOGUE.iter().map(|known| known.code);
-        blockers.chain(REASONS).chain([UNKNOWN]).collect()
+        let late = [LATE_OWED, LATE_DISPUTED, LATE_WAITING];
+        blockers
+            .chain(REASONS)
+            .chain([UNKNOWN])
+            .chain(late)
+            .collect()
     }
 
     fn blocker(code: &str, count: i64, until: Option<Time>) -> Blocker {
@@ -168,7 +192,7 @@ mod tests {
         for language in Language::ALL {
             for code in codes() {
                 for (count, until) in [(0, None), (1, Some(THEN)), (2, Some(THEN)), (5_000, None)] {
-                    let (said, errors) = formatted(code, count, until, language)
+                    let (said, errors) = formatted(code, ("", count, until), language)
                         .unwrap_or_else(|| panic!("{code} has no sentence in {language:?}"));
                     assert!(errors.is_empty(), "{code}: {errors:?}");
                     for text in [said.message, said.remedy] {
@@ -222,6 +246,32 @@ mod tests {
         );
         let endless = banned(Some(Time::from_micros(i64::MAX)), english);
         assert_eq!(endless, banned(None, english));
+    }
+
+    #[test]
+    fn who_waits_for_a_deletion_that_is_late_reads_nothing_of_legs_and_queues() {
+        let words = [
+            "LEG_OWED",
+            "LEG_REFUSED",
+            "EVIDENCE_CONFLICT",
+            "COOLING_OFF",
+            "",
+        ];
+        for language in Language::ALL {
+            for word in words {
+                let said = of_late(word, "cloud", language);
+                assert!(!said.message.is_empty(), "{word}");
+                let text = format!("{} {}", said.message, said.remedy).to_lowercase();
+                for jargon in ["leg", "participant", "queue", "参与方", "指令", "队列"] {
+                    assert!(!text.contains(jargon), "{word}: {text}");
+                }
+            }
+            let owed = |who| of_late("LEG_OWED", who, language).message;
+            assert_ne!(owed("phones"), owed("wearables"));
+            assert_eq!(owed("cloud"), owed("anybody"));
+            let held = of_late("LEGAL_HOLD", "", language);
+            assert_eq!(held, said("LEGAL_HOLD", 0, None, language));
+        }
     }
 
     #[test]

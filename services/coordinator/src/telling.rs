@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use farewell_core::condition::{Condition, Kind};
 use farewell_core::notice::{self, Notice, Notices};
 use farewell_core::{Deletion, Event, ParticipantId, Plan, State, Time};
 use farewell_ledger::Turned;
@@ -25,6 +24,8 @@ use crate::wire::timestamp;
 pub const IDENTITY: &str = "identity";
 /// A deletion that has ended wants nobody's attention for longer, whether or not its last notice reached identity.
 const LAST_WORD_LIMIT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Identity erases nothing before it has the last word; who answers everything but that holds nothing up for longer.
+const ERASING_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Reasons in one notice.
 const REASONS_MAX: usize = 32;
 
@@ -62,7 +63,7 @@ async fn carry(center: &Center, deletion: &Deletion, due: Notices, now: Time) ->
         if !notice.for_person() {
             tracing::warn!(target: "farewell::alarm", deletion = %deletion.id, deadline = %deletion.deadline, "{}", notice.word());
         } else if !skipped && !ask(center, deletion, notice).await {
-            if !given_up(deletion, now) {
+            if !given_up(deletion, notice, now) {
                 continue;
             }
             tracing::warn!(target: "farewell::alarm", deletion = %deletion.id, notice = notice.name(), "NOTICE_GIVEN_UP");
@@ -72,8 +73,9 @@ async fn carry(center: &Center, deletion: &Deletion, due: Notices, now: Time) ->
     told.into_iter().collect()
 }
 
-fn given_up(deletion: &Deletion, now: Time) -> bool {
+fn given_up(deletion: &Deletion, notice: Notice, now: Time) -> bool {
     match deletion.state {
+        State::Erasing(begun) if notice == Notice::Erasing => now.since(begun.at) > ERASING_LIMIT,
         State::Revoked { at, .. } | State::Denied { at, .. } | State::Expired { at } => {
             now.since(at) > LAST_WORD_LIMIT
         }
@@ -127,7 +129,14 @@ fn reasons(deletion: &Deletion, notice: Notice) -> Vec<wire::NoticeReason> {
         }
         Notice::Overdue => {
             let reasons = deletion.rare.overdue.iter().flat_map(|it| &it.reasons);
-            reasons.map(|reason| of_overdue(reason)).collect()
+            let mut told: Vec<wire::NoticeReason> = Vec::new();
+            for reason in reasons.map(|reason| of_overdue(reason)) {
+                // Two services that are late are one sentence.
+                if !told.iter().any(|it| it.sentences == reason.sentences) {
+                    told.push(reason);
+                }
+            }
+            told
         }
         _ => Vec::new(),
     };
@@ -138,15 +147,8 @@ fn reasons(deletion: &Deletion, notice: Notice) -> Vec<wire::NoticeReason> {
 /// `LEG_OWED:cloud`, or a word alone.
 fn of_overdue(reason: &str) -> wire::NoticeReason {
     let (word, participant) = reason.split_once(':').unwrap_or((reason, ""));
-    let condition = Condition {
-        kind: Kind::Stalled,
-        reason: word.to_owned(),
-        participant: participant.to_owned(),
-        since: Time::default(),
-        blocker: None,
-    };
     in_words(word, |language| {
-        sentences::of_condition(&condition, language)
+        sentences::of_late(word, participant, language)
     })
 }
 

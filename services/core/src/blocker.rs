@@ -2,7 +2,8 @@
 //!
 //! A condition that nobody declared, or that serves only to keep a person, is itself unlawful (E-Commerce Law of the PRC,
 //! Art. 24; GDPR Art. 12(2)). So each code says why it is there, how strong it is and who may lift it, in one place.
-//! Sentences are absent: they depend on who reads them.
+//! Sentences are absent: they depend on who reads them. A name or number that is still held back is in no deletion's way: who registers
+//! asks for it, and not here.
 
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +69,8 @@ pub struct Known {
     /// The default; see [`class_of`].
     pub class: Class,
     pub overridable_by: Overrider,
+    /// Why it is there: the law, or whom it protects. One text of several lines.
+    pub why: &'static [&'static str],
 }
 
 /// The participant that knows people.
@@ -79,14 +82,15 @@ const COMMUNITY: Owner = Owner::Service("community");
 const SUPPORT: Owner = Owner::Service("support");
 
 macro_rules! catalogue {
-    ($($(#[$why:meta])+ $code:ident: $owner:expr, $class:ident, $overrider:ident;)+) => {
+    ($($(#[doc = $why:literal])+ $code:ident: $owner:expr, $class:ident, $overrider:ident;)+) => {
         $(
-            $(#[$why])+
+            $(#[doc = $why])+
             pub const $code: Known = Known {
                 code: stringify!($code),
                 owner: $owner,
                 class: Class::$class,
                 overridable_by: Overrider::$overrider,
+                why: &[$($why),+],
             };
         )+
         /// Every known code.
@@ -131,8 +135,8 @@ catalogue! {
     UNFINISHED_ORDER: STORE, Fixable, Support;
     /// Both sides' evidence is the order. Support can settle it together with the deletion.
     OPEN_DISPUTE: STORE, Fixable, SupportWithSecondPerson;
-    /// The person's money; nobody agrees to lose that by ticking a box.
-    WALLET_BALANCE: STORE, Fixable, SupportWithSecondPerson;
+    /// The person's money: paid out, moved, or given up in so many words. A policy may say that nobody gives up money so.
+    WALLET_BALANCE: STORE, Forfeitable, SupportWithSecondPerson;
     /// Others' money: a deletion ends no contract.
     DEBT_OR_CREDIT: STORE, Fixable, Nobody;
     /// Worth something, and the person's to give up. Support may move them to another account.
@@ -163,6 +167,8 @@ catalogue! {
 
     /// The deletion unbinds and resets them itself. Doing it beforehand is offered and never demanded.
     DEVICES_BOUND: Owner::ProductLines, Advisory, Support;
+    /// It was not in touch for a day: it is told when it comes back, for as long as the policy says, and may keep its data until then.
+    DEVICE_BOUND_UNREACHABLE: Owner::ProductLines, Advisory, Support;
     /// The lock stays on, so that deleting an account launders no device. That keeps no data of the person's.
     DEVICE_IN_LOST_MODE: Owner::ProductLines, Advisory, Support;
     /// Those who live with the devices keep using them, as an order to a shared device never resets it; but nobody could
@@ -282,6 +288,7 @@ mod tests {
     fn every_code_stands_in_the_catalogue_once_and_is_a_word_that_a_consent_can_be_made_of() {
         for (place, known) in CATALOGUE.iter().enumerate() {
             assert!(is_code(known.code), "{}", known.code);
+            assert!(!known.why.concat().trim().is_empty(), "{}", known.code);
             let first = CATALOGUE.iter().position(|it| it.code == known.code);
             assert_eq!(first, Some(place), "{}", known.code);
         }
@@ -301,6 +308,7 @@ mod tests {
         for known in CATALOGUE {
             let policy = Policy {
                 recent_contact: None,
+                blockers: Default::default(),
                 ..Policy::cn()
             };
             let blocker = Blocker::named(known.code, &who("store"), &policy);

@@ -10,6 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::deletion::{Deletion, State};
+use crate::leg::{LegIndex, Verb};
 use crate::plan::Plan;
 use crate::time::Time;
 
@@ -213,6 +214,15 @@ pub fn due(deletion: &Deletion, plan: &Plan, now: Time) -> Notices {
     }
     due.retain(|notice| !told.has(*notice));
     due.into_iter().collect()
+}
+
+/// Whether this leg must not be sent yet: identity forgets every address when it erases, and so has the last word before that.
+pub fn holds_back(deletion: &Deletion, plan: &Plan, leg: LegIndex) -> bool {
+    let erases = plan.leg(leg).is_some_and(|leg| {
+        leg.verb == Verb::Erase && leg.participant.as_str() == crate::blocker::IDENTITY_NAME
+    });
+    let untold = plan.policy().tells() && !deletion.rare.told.has(Notice::Erasing);
+    erases && untold && matches!(deletion.state, State::Erasing(_))
 }
 
 /// Whether the deadline has passed and nobody has put on record why.

@@ -2,6 +2,7 @@
 //!
 //! Policies are written as TOML ([`Document`]); those of `policies/` are shipped with the product.
 
+mod consent;
 mod deadline;
 mod document;
 mod factor;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::consent::Consents;
 pub use self::deadline::{Deadline, Due, NotADeadline};
 pub use self::document::{
     Devices, Document, ExtensionDocument, NoticesDocument, RecentContactDocument,
@@ -62,6 +64,9 @@ pub struct Policy {
     pub eligibility: bool,
     /// Factors by channel. A channel that isn't named takes no requests.
     pub channels: BTreeMap<Channel, Vec<Factor>>,
+    /// What a person must have agreed to, by channel. One that isn't named asks for nothing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub consents: Consents,
     /// How long a request may wait to be verified.
     pub verification: Duration,
     /// How long a verified request can be taken back.
@@ -337,6 +342,9 @@ impl Policy {
                 "names a factor twice",
             );
         }
+        problems.extend(consent::problems(&self.consents, |channel| {
+            self.channels.contains_key(&channel)
+        }));
         let classes = self.retention.as_ref();
         problems.extend(retention::problems(
             classes.unwrap_or(&BTreeMap::new()),
@@ -498,6 +506,15 @@ impl Policy {
             Some(classes) => Retention::new(classes.clone(), self.quarantine.as_ref()),
             None => Retention::before_policies(),
         }
+    }
+
+    /// The first text that a request of this channel must hold a consent to and doesn't, and from which version on.
+    pub fn consent_missing(
+        &self,
+        channel: Channel,
+        given: &[crate::deletion::Consent],
+    ) -> Option<(&str, u32)> {
+        consent::missing(&self.consents, channel, given)
     }
 
     /// How strongly a code stands in the way. A changed contact that asks for more to be shown doesn't also stop.

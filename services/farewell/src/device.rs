@@ -39,9 +39,12 @@ enum Command {
         /// Wipe local data, too
         #[arg(long)]
         wipe: bool,
-        /// Where the person asks: phone or web, by themselves; support or service-centre, with somebody who looks at it
+        /// Where the person asks: phone or web, by themselves; support, with a case
         #[arg(long, default_value = "phone", value_parser = request::channel)]
         channel: Channel,
+        /// With support: the case that approves it, cases/ID
+        #[arg(long)]
+        case: Option<String>,
         #[command(flatten)]
         id: Id,
     },
@@ -77,6 +80,7 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
             epoch,
             wipe,
             channel,
+            case,
             id,
         } => {
             let request = UnbindDeviceRequest {
@@ -87,6 +91,9 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
                 epoch,
                 wipe,
                 channel: channel.into(),
+                case: case
+                    .map(|case| prefixed("cases/", &case))
+                    .unwrap_or_default(),
             };
             let answer = client.unbind_device(connection.request(request)).await?;
             show(answer.into_inner().device_unbinding, output)

@@ -45,7 +45,8 @@ pub fn run(command: Command, output: Output) -> anyhow::Result<()> {
             output.write(&value, &[verdict, rows])
         }
         Command::Codes => {
-            let mut rows = Rows::new("", &["code", "named by", "class", "may be overridden by"]);
+            let columns = ["code", "named by", "class", "may be overridden by", "why"];
+            let mut rows = Rows::new("", &columns);
             let mut list = Vec::new();
             for known in CATALOGUE {
                 let owner = match known.owner {
@@ -61,9 +62,12 @@ pub fn run(command: Command, output: Output) -> anyhow::Result<()> {
                 };
                 let class = serde_json::to_value(known.class)?;
                 let class = class.as_str().unwrap_or_default();
-                rows.push([known.code, owner, class, overrider].map(str::to_owned));
+                let why = known.why.concat();
+                let why = why.trim();
+                rows.push([known.code, owner, class, overrider, why].map(str::to_owned));
                 list.push(json!({
                     "code": known.code, "owner": owner, "class": class, "overridable_by": overrider,
+                    "why": why,
                 }));
             }
             output.write(&json!(list), &[rows])

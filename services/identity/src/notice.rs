@@ -7,9 +7,9 @@
 mod delivery;
 pub(crate) mod words;
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use farewell_kit::store::{Store, micros};
+use farewell_kit::store::{Store, micros, time};
 use farewell_kit::{Fault, Letters, Notice, NoticeKind, SetStanding, Standing, seal};
 use serde::{Deserialize, Serialize};
 use sqlx::AnyConnection;
@@ -32,6 +32,14 @@ pub(crate) const SCHEMA: &str = "\
         made_at BIGINT NOT NULL); \
     CREATE INDEX IF NOT EXISTS letter_by_time ON letter (state, due_at); \
     CREATE INDEX IF NOT EXISTS letter_by_account ON letter (account)";
+
+/// How long erasing waits for the letters that say that it begins, where their gateway is away: longer than a relay that greylists, and
+/// far below any deadline.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// A letter that nobody tried yet is under way.
+const UNDER_WAY: Duration = Duration::from_millis(500);
+/// Asked again at least as often.
+const LAST_WORDS_LOOK_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// How notices are written.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +76,7 @@ struct Reason {
 pub(crate) async fn keep(
     store: &Store,
     (config, pepper): (&Config, &Pepper),
-    recent: std::time::Duration,
+    recent: Duration,
     notice: &Notice,
     now: SystemTime,
 ) -> Result<(), Fault> {
@@ -115,7 +123,7 @@ pub(crate) async fn keep(
 /// Errors: the database is away.
 pub(crate) async fn tell_standing(
     tx: &mut AnyConnection,
-    (config, recent): (&Config, std::time::Duration),
+    (config, recent): (&Config, Duration),
     set: &SetStanding,
     before: Standing,
     now: SystemTime,
@@ -186,7 +194,7 @@ async fn first(
 async fn receivers(
     connection: &mut AnyConnection,
     account: &str,
-    recent: std::time::Duration,
+    recent: Duration,
     now: SystemTime,
 ) -> Result<Vec<(Way, String)>, sqlx::Error> {
     let mut receivers = contact::everywhere(connection, account, recent, now).await?;
@@ -253,6 +261,37 @@ pub(crate) async fn count(store: &Store) -> Result<Letters, sqlx::Error> {
         given_up,
         last_failure: None,
     })
+}
+
+/// How long the account must stay for its last letters: that erasing begins is the last word, and nobody knows an address
+/// afterwards. `None`: they are carried, or have waited long enough.
+pub(crate) async fn last_words(
+    connection: &mut AnyConnection,
+    account: &str,
+    now: SystemTime,
+) -> Result<Option<Duration>, Fault> {
+    let rows: Vec<(String, i64, i64, i64)> = sqlx::query_as(
+        "SELECT content, tries, due_at, made_at FROM letter WHERE account = $1 AND state = 'WAITING'",
+    )
+    .bind(account)
+    .fetch_all(connection)
+    .await?;
+    let mut wait = None;
+    for (content, tries, due, made) in rows {
+        let content: Content = serde_json::from_str(&content)
+            .map_err(|error| Fault::new("a stored letter can't be read", error))?;
+        let age = now.duration_since(time(made)).unwrap_or_default();
+        if content.kind != word(NoticeKind::Erasing) || age >= LAST_WORDS_MAX {
+            continue;
+        }
+        let next = match tries {
+            0 => UNDER_WAY,
+            _ => time(due).duration_since(now).unwrap_or_default() + UNDER_WAY,
+        };
+        let next = next.min(LAST_WORDS_LOOK_MAX);
+        wait = Some(wait.map_or(next, |wait: Duration| wait.min(next)));
+    }
+    Ok(wait)
 }
 
 pub(crate) async fn erase(

@@ -9,10 +9,10 @@ use farewell_kit::seal::{self, Begun};
 use farewell_kit::standing::{self, Kept};
 use farewell_kit::store::Store;
 use farewell_kit::{
-    AccountDescription, Answer, Blocker, CheckProof, ClearRealName, CodeSent, Done, Fault,
-    IdentifierKind, IdentifierStanding, Inventory, Letters, Notice, Order, Outcome, Participant,
-    ProofChecked, ProofKind, Quarantine, RealNameCleared, ReleaseIdentifier, SendCode, SetStanding,
-    Standing, StandingKept,
+    AccountDescription, Answer, Blocker, CheckProof, ClearRealName, CodeSent, Deferred, Done,
+    Fault, IdentifierKind, IdentifierStanding, Inventory, Letters, Notice, Order, Outcome,
+    Participant, ProofChecked, ProofKind, Quarantine, RealNameCleared, ReleaseIdentifier, SendCode,
+    SetStanding, Standing, StandingKept,
 };
 use farewell_runtime::shutdown::Shutdown;
 use sqlx::AnyConnection;
@@ -153,6 +153,17 @@ impl Participant for Identity {
                 reason,
                 detail: "a case about the account is open: close it, then ask again".to_owned(),
             });
+        }
+        // Nothing is done yet: what was begun is dropped with the answer.
+        if let Some(retry_after) =
+            notice::last_words(work.tx(), &order.account, SystemTime::now()).await?
+        {
+            return Ok(Answer::Deferred(Deferred {
+                retry_after,
+                reason: "WAITING_FOR_LAST_LETTERS".to_owned(),
+                done: 0,
+                total: 0,
+            }));
         }
         let deletion = deletion(order);
         let whose = (deletion, order.account.as_str());

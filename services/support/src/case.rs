@@ -67,8 +67,7 @@ pub(crate) struct Filter {
 /// Writes the row of a new case.
 pub(crate) async fn insert(tx: &mut AnyConnection, case: &Case) -> Result<(), Fault> {
     let matter = &case.matter;
-    let wish = serde_json::to_string(&matter.wish)
-        .map_err(|error| Fault::new("a wish that can't be written", error))?;
+    let wish = stored_wish(&matter.wish)?;
     let (version, key) = stored_key(case.key.as_ref());
     sqlx::query(
         "INSERT INTO desk_case (id, account, to_account, kind, wish, opened_by, opened_at, state, first_by, second_by, \
@@ -118,6 +117,17 @@ pub(crate) async fn write(
     .bind(i64::from(case.matter.done))
     .execute(tx)
     .await?;
+    Ok(())
+}
+
+/// Writes another wish of the same kind, without what may not be kept.
+pub(crate) async fn rewrite(tx: &mut AnyConnection, id: &str, wish: &Wish) -> Result<(), Fault> {
+    sqlx::query("UPDATE desk_case SET wish = $2 WHERE id = $1 AND kind = $3")
+        .bind(id)
+        .bind(stored_wish(wish)?)
+        .bind(wish.kind())
+        .execute(tx)
+        .await?;
     Ok(())
 }
 
@@ -254,6 +264,10 @@ pub(crate) async fn waiting(
     .bind(micros(now))
     .fetch_one(tx)
     .await
+}
+
+fn stored_wish(wish: &Wish) -> Result<String, Fault> {
+    serde_json::to_string(wish).map_err(|error| Fault::new("a wish that can't be written", error))
 }
 
 fn stored_key(key: Option<&Wrapped>) -> (i64, Vec<u8>) {

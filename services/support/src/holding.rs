@@ -9,7 +9,7 @@ use sqlx::AnyConnection;
 
 use crate::case;
 use crate::evidence;
-use crate::periods::Periods;
+use crate::wish::Wish;
 
 /// The class of what remains.
 pub(crate) const DECISIONS: &str = "support_decisions";
@@ -26,13 +26,9 @@ pub async fn left_over(store: &Store, account: &str) -> anyhow::Result<Inventory
 /// Decisions that are kept of a deletion.
 ///
 /// Errors: the database is away.
-pub async fn kept(
-    store: &Store,
-    periods: &Periods,
-    deletion: &str,
-) -> anyhow::Result<Vec<Retained>> {
+pub async fn kept(store: &Store, deletion: &str) -> anyhow::Result<Vec<Retained>> {
     let mut connection = store.pool().acquire().await?;
-    Ok(retained(&mut connection, periods, deletion).await?)
+    Ok(retained(&mut connection, deletion).await?)
 }
 
 pub(crate) async fn held(
@@ -60,7 +56,7 @@ pub(crate) struct Erased {
 /// Erases every document and key, and the account's name. Decisions within their period stay, under their own names.
 pub(crate) async fn erase(
     tx: &mut AnyConnection,
-    (rules, periods): (&[RetentionRule], &Periods),
+    rules: &[RetentionRule],
     (account, deletion): (&str, &str),
     now: SystemTime,
 ) -> Result<Erased, Fault> {
@@ -69,17 +65,21 @@ pub(crate) async fn erase(
         documents: 0,
         named: 0,
     };
-    // What the policy says counts; the desk's own period is for a command that says none.
+    // What no policy says is kept by no law.
     let rule = rules.iter().find(|rule| rule.class == DECISIONS);
-    let basis = rule.map_or(&periods.decisions_basis, |rule| &rule.legal_basis);
     for case in case::of_account(tx, account).await? {
         erased.documents += evidence::erase(tx, &case.id).await?;
-        let until = match rule {
-            Some(rule) => rule.until(Starting::Completed(case.moved_at))?,
-            None => periods.decision_until(case.moved_at)?,
+        let law = match rule {
+            Some(rule) => Some((rule, rule.until(Starting::Completed(case.moved_at))?)),
+            None => None,
         };
-        if until > now {
-            keep(tx, &case.id, (deletion, basis), until).await?;
+        if let Some((rule, until)) = law.filter(|(_, until)| *until > now) {
+            if let Wish::Unbind { .. } = case.matter.wish {
+                // Which device it was is told of its owner.
+                let device = String::new();
+                case::rewrite(tx, &case.id, &Wish::Unbind { device }).await?;
+            }
+            keep(tx, &case.id, (deletion, &rule.legal_basis), until).await?;
         } else {
             forget(tx, &case.id).await?;
             erased.cases += 1;
@@ -148,7 +148,6 @@ pub(crate) async fn expire(
 
 pub(crate) async fn retained(
     tx: &mut AnyConnection,
-    periods: &Periods,
     deletion: &str,
 ) -> Result<Vec<Retained>, sqlx::Error> {
     let (count, next, until, basis): (i64, Option<i64>, Option<i64>, Option<String>) = sqlx::query_as(
@@ -160,9 +159,7 @@ pub(crate) async fn retained(
     Ok(until
         .map(|until| Retained {
             class: DECISIONS.to_owned(),
-            legal_basis: basis
-                .filter(|basis| !basis.is_empty())
-                .unwrap_or_else(|| periods.decisions_basis.clone()),
+            legal_basis: basis.unwrap_or_default(),
             count,
             until: time(until),
             next: next.filter(|next| *next < until).map(time),

@@ -15,6 +15,8 @@ const ACCOUNT_BYTES_MAX: usize = 128;
 /// Codes of one case.
 const CODES_MAX: usize = 16;
 /// Longest code of a blocker.
+const DEVICE_BYTES_MAX: usize = 64;
+/// Longest of them.
 const CODE_BYTES_MAX: usize = 48;
 /// Page size if none is asked for.
 const PAGE_DEFAULT: u32 = 50;
@@ -72,6 +74,7 @@ pub(crate) fn wish(request: &api::OpenCaseRequest) -> Result<(Wish, String), Sta
         !request.to_account.is_empty(),
     )?;
     empty("belongings", kind == Kind::Transfer, moved)?;
+    empty("device", kind == Kind::Unbind, !request.device.is_empty())?;
     empty(
         "legacy_outcome",
         kind == Kind::Legacy,
@@ -83,6 +86,9 @@ pub(crate) fn wish(request: &api::OpenCaseRequest) -> Result<(Wish, String), Sta
         Kind::LostAccess => Wish::LostAccess,
         Kind::RealName => Wish::RealName,
         Kind::Unmemorialize => Wish::Unmemorialize,
+        Kind::Unbind => Wish::Unbind {
+            device: device(&request.device)?,
+        },
         Kind::Legacy => Wish::Legacy {
             delete: match api::LegacyOutcome::try_from(request.legacy_outcome) {
                 Ok(api::LegacyOutcome::Unspecified | api::LegacyOutcome::Memorialize) => false,
@@ -103,6 +109,20 @@ pub(crate) fn wish(request: &api::OpenCaseRequest) -> Result<(Wish, String), Sta
         }
     };
     Ok((wish, String::new()))
+}
+
+fn device(name: &str) -> Result<String, Status> {
+    let of_line = name.strip_prefix("lines/");
+    let named = of_line.and_then(|rest| rest.split_once("/devices/"));
+    let sound = |id: &str| {
+        let word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        (1..=DEVICE_BYTES_MAX).contains(&id.len()) && id.bytes().all(word)
+    };
+    if named.is_some_and(|(line, device)| sound(line) && sound(device)) {
+        Ok(name.to_owned())
+    } else {
+        Err(invalid("device", "must be lines/{line}/devices/{device}"))
+    }
 }
 
 fn codes(codes: &[String]) -> Result<Vec<String>, Status> {

@@ -42,7 +42,7 @@ impl Holder for Desk {
         let deletion = seal::deletion_of(&order.command).unwrap_or_default();
         let erased = holding::erase(
             work.tx(),
-            (&order.retention, &self.periods),
+            &order.retention,
             (&order.account, deletion),
             seal::erased_at(order, SystemTime::now()),
         )
@@ -52,7 +52,7 @@ impl Holder for Desk {
             ("support_documents", erased.documents),
             ("named_in_support_cases", erased.named),
         ];
-        let retained = holding::retained(work.tx(), &self.periods, deletion).await?;
+        let retained = holding::retained(work.tx(), deletion).await?;
         work.finish(seal::erased(counts, retained)).await
     }
 
@@ -63,7 +63,7 @@ impl Holder for Desk {
         };
         let deletion = seal::deletion_of(&order.command).unwrap_or_default();
         let ended = holding::expire(work.tx(), deletion, ended_by).await?;
-        let retained = holding::retained(work.tx(), &self.periods, deletion).await?;
+        let retained = holding::retained(work.tx(), deletion).await?;
         let counts = [(holding::DECISIONS.to_owned(), ended)];
         work.finish(seal::expired(counts, retained)).await
     }
@@ -74,7 +74,7 @@ impl Holder for Desk {
         order: &Order,
     ) -> Result<Vec<Retained>, Fault> {
         let deletion = seal::deletion_of(&order.command).unwrap_or_default();
-        Ok(holding::retained(connection, &self.periods, deletion).await?)
+        Ok(holding::retained(connection, deletion).await?)
     }
 
     async fn blockers(&self, account: &str) -> Result<Vec<Blocker>, Fault> {

@@ -54,6 +54,10 @@ pub(crate) fn case(shown: Shown) -> api::Case {
         Wish::LostAccess => api::CaseKind::LostAccess,
         Wish::RealName => api::CaseKind::RealName,
         Wish::Unmemorialize => api::CaseKind::Unmemorialize,
+        Wish::Unbind { device } => {
+            shown.device = device;
+            api::CaseKind::Unbind
+        }
         Wish::Legacy { delete } => {
             shown.set_legacy_outcome(match delete {
                 true => api::LegacyOutcome::Delete,

@@ -5,7 +5,9 @@ use farewell_kit::store::{Store, micros, time};
 use farewell_kit::{
     Answer, CaseAction, CaseStanding, CheckCase, Done, Order, Outcome, Participant as _,
 };
+use farewell_kit::{RetentionRule, StartingPoint, Term};
 use farewell_proto::support::v1 as api;
+use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 use crate::case::Filter;
@@ -125,6 +127,18 @@ fn order(verb: &str) -> Order {
         deadline: None,
         devices: Vec::new(),
         traceparent: String::new(),
+    }
+}
+
+/// Decisions are kept for three years of this law.
+fn decisions_under(law: &str) -> RetentionRule {
+    RetentionRule {
+        class: "support_decisions".to_owned(),
+        legal_basis: law.to_owned(),
+        from: StartingPoint::Completion,
+        term: Term::Months(36),
+        time_zone: TimeZone::UTC,
+        until: None,
     }
 }
 
@@ -409,11 +423,16 @@ async fn an_erased_account_leaves_decisions_without_its_name_and_nothing_else() 
             .case
             .id;
         bench.desk.seal(&order("seal")).await.unwrap();
+        let erase = |law: &str| Order {
+            retention: vec![decisions_under(law)],
+            ..order("erase")
+        };
         let held = left_over(bench.store(), ACCOUNT).await.unwrap();
         let counts: Vec<_> = held.categories.iter().map(|held| held.count).collect();
         assert_eq!(counts, [1, 2, 1]);
-        let erased = done(bench.desk.act(&order("erase")).await.unwrap());
+        let erased = done(bench.desk.act(&erase("Law 1")).await.unwrap());
         assert_eq!(erased.outcome, Outcome::Erased);
+        assert_eq!(erased.retained[0].legal_basis, "Law 1");
         assert_eq!(erased.counts["support_documents"], 2);
         assert_eq!((erased.retained.len(), erased.retained[0].count), (1, 1));
         assert_eq!(erased.retained[0].class, "support_decisions");
@@ -436,7 +455,6 @@ async fn an_erased_account_leaves_decisions_without_its_name_and_nothing_else() 
         assert!(matches!(more, Err(Refusal::AccountErased)));
 
         // Once its time is over it waits for the coordinator, whose addendum would be empty otherwise.
-        let periods = Periods::default();
         let swept = bench.desk.sweep(erased.retained[0].until + DAY).await;
         assert!(swept.unwrap().stuck.is_empty());
         sqlx::query("UPDATE desk_case SET due_at = 1 WHERE erased_by = 'd1'")
@@ -444,7 +462,7 @@ async fn an_erased_account_leaves_decisions_without_its_name_and_nothing_else() 
             .await
             .unwrap();
         bench.desk.sweep(bench.now).await.unwrap();
-        assert_eq!(kept(bench.store(), &periods, "d1").await.unwrap().len(), 1);
+        assert_eq!(kept(bench.store(), "d1").await.unwrap().len(), 1);
         for (verb, outcome) in [("expire", Outcome::Erased), ("again", Outcome::NotFound)] {
             let expire = Order {
                 ended_by: Some(bench.now),
@@ -455,8 +473,25 @@ async fn an_erased_account_leaves_decisions_without_its_name_and_nothing_else() 
             let count = ended.counts.get("support_decisions").copied();
             assert_eq!(count, (outcome == Outcome::Erased).then_some(1));
         }
-        let after = kept(bench.store(), &periods, "d1").await.unwrap();
+        let after = kept(bench.store(), "d1").await.unwrap();
         assert_eq!(after, []);
+        assert!(matches!(
+            bench.desk.get(&case).await,
+            Err(Refusal::CaseNotFound)
+        ));
+    }
+}
+
+#[tokio::test]
+async fn what_no_law_keeps_goes_with_the_account() {
+    for bench in benches("unkept").await {
+        let case = bench.approved().await;
+        bench.desk.seal(&order("seal")).await.unwrap();
+        let erased = done(bench.desk.act(&order("erase")).await.unwrap());
+        assert_eq!(
+            (erased.retained, erased.counts["support_cases"]),
+            (vec![], 1)
+        );
         assert!(matches!(
             bench.desk.get(&case).await,
             Err(Refusal::CaseNotFound)

@@ -58,6 +58,8 @@ pub enum Wish {
     RealName,
     /// The account was memorialised, and its owner lives.
     Unmemorialize,
+    /// This device is unbound, `lines/{line}/devices/{device}`. Empty once the account is erased.
+    Unbind { device: String },
 }
 
 impl Wish {
@@ -71,6 +73,7 @@ impl Wish {
             Self::Transfer { .. } => "TRANSFER",
             Self::RealName => "REAL_NAME",
             Self::Unmemorialize => "UNMEMORIALIZE",
+            Self::Unbind { .. } => "UNBIND",
         }
     }
 
@@ -86,7 +89,9 @@ impl Wish {
                 &[Document::Identity, Document::PurchaseProof]
             }
             Self::Legacy { .. } => &[Document::DeathCertificate, Document::RelationshipProof],
-            Self::Transfer { .. } | Self::RealName | Self::Unmemorialize => &[Document::Identity],
+            Self::Transfer { .. } | Self::RealName | Self::Unmemorialize | Self::Unbind { .. } => {
+                &[Document::Identity]
+            }
             Self::Override { .. } if shown.is_empty() => &[Document::Other],
             Self::Override { .. } => &[],
         };
@@ -102,6 +107,7 @@ impl Wish {
             | (Self::Legacy { delete: false }, CaseAction::Memorialize)
             | (Self::RealName, CaseAction::ClearRealName)
             | (Self::Unmemorialize, CaseAction::Unmemorialize) => true,
+            (Self::Unbind { device }, CaseAction::UnbindDevice(asked)) => device == asked,
             (Self::Override { codes }, CaseAction::OverrideBlockers(asked)) => {
                 !asked.is_empty() && asked.iter().all(|code| codes.contains(code))
             }
@@ -169,6 +175,13 @@ mod tests {
         assert!(codes.covers(&asked(&["POINTS_LEFT"]), ""));
         assert!(!codes.covers(&asked(&["POINTS_LEFT", "WALLET_BALANCE"]), ""));
         assert!(!codes.covers(&asked(&[]), ""), "nothing is no question");
+        let unbound = Wish::Unbind {
+            device: "lines/phones/devices/p-1".to_owned(),
+        };
+        for (device, granted) in [("p-1", true), ("p-2", false)] {
+            let asked = CaseAction::UnbindDevice(format!("lines/phones/devices/{device}"));
+            assert_eq!(unbound.covers(&asked, ""), granted, "{device}");
+        }
         let points = Wish::Transfer {
             belongings: blockers(&["POINTS"]),
         };

@@ -44,6 +44,8 @@ pub enum CaseAction {
         /// What moves, for instance `POINTS`. Never empty.
         belongings: Vec<String>,
     },
+    /// Unbind this device, `lines/{line}/devices/{device}`.
+    UnbindDevice(String),
     /// Take a memorial back that was a mistake.
     Unmemorialize,
     /// Clear real-name information.

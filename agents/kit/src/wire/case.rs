@@ -27,11 +27,17 @@ pub(super) fn check(asked: pb::CheckCaseQuery, account: String) -> Result<CheckC
         (1, Ok(pb::CaseAction::OverrideBlockers)) => 1,
         _ => return Err(Malformed("approvals_min must be 0 or 2, or 1 for blockers")),
     };
+    let device =
+        (asked_action == Ok(pb::CaseAction::UnbindDevice)).then_some(asked.device.as_str());
+    if !asked.device.is_empty() && device.is_none() {
+        return Err(Malformed("device is another action's"));
+    }
     let action = action(
         asked_action,
         asked.codes,
         asked.to_account,
         asked.belongings,
+        device.unwrap_or_default(),
     )?;
     if asked.done && !matches!(action, CaseAction::TransferBelongings { .. }) {
         return Err(Malformed("done is a transfer's"));
@@ -60,6 +66,7 @@ fn action(
     codes: Vec<String>,
     to_account: String,
     belongings: Vec<String>,
+    device: &str,
 ) -> Result<CaseAction, Malformed> {
     let moves = !to_account.is_empty() || !belongings.is_empty();
     let action = match action {
@@ -86,6 +93,14 @@ fn action(
         Ok(pb::CaseAction::Memorialize) => Some(CaseAction::Memorialize),
         Ok(pb::CaseAction::Unmemorialize) => Some(CaseAction::Unmemorialize),
         Ok(pb::CaseAction::ClearRealName) => Some(CaseAction::ClearRealName),
+        Ok(pb::CaseAction::UnbindDevice) => {
+            let of_line = device.strip_prefix("lines/");
+            let named = of_line.and_then(|rest| rest.split_once("/devices/"));
+            if !named.is_some_and(|(line, device)| is_id(line) && is_id(device)) {
+                return Err(Malformed("device must be lines/{line}/devices/{device}"));
+            }
+            Some(CaseAction::UnbindDevice(device.to_owned()))
+        }
     };
     action
         .filter(|_| codes.is_empty() && !moves)
@@ -150,7 +165,7 @@ mod tests {
         assert_eq!((sound.case.as_str(), sound.approvals_min), ("c1", 2));
         assert!(!format!("{sound:?}").contains("a1"));
         type Spoil = fn(&mut pb::CheckCaseQuery);
-        let spoilt: [(&str, Spoil); 9] = [
+        let spoilt: [(&str, Spoil); 10] = [
             ("no case", |query| query.case.clear()),
             ("another thing's name", |query| {
                 query.case = "deletions/c1".to_owned();
@@ -163,6 +178,9 @@ mod tests {
             }),
             ("an account of another action", |query| {
                 query.to_account = "accounts/b1".to_owned();
+            }),
+            ("a device of another action", |query| {
+                query.device = "lines/phones/devices/p-1".to_owned();
             }),
             ("done, of a deletion", |query| query.done = true),
             ("one approval for a deletion", |query| {
@@ -193,6 +211,18 @@ mod tests {
             blockers.r#use = used_for.to_owned();
             assert_eq!(asked(blockers.clone()).is_ok(), sound, "{used_for}");
         }
+        let mut unbound = query(pb::CaseAction::UnbindDevice);
+        for bad in [
+            "",
+            "devices/p-1",
+            "lines//devices/p-1",
+            "lines/phones/devices/",
+        ] {
+            unbound.device = bad.to_owned();
+            assert!(asked(unbound.clone()).is_err(), "{bad}");
+        }
+        unbound.device = "lines/phones/devices/p-1".to_owned();
+        asked(unbound).unwrap();
         let mut moved = query(pb::CaseAction::TransferBelongings);
         moved.to_account = "accounts/b1".to_owned();
         assert!(asked(moved.clone()).is_err());

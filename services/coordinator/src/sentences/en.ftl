@@ -157,6 +157,14 @@ DEVICES_BOUND = { $count ->
         [one] Save what is on it. If you like, unbind it remotely first, wherever it is.
        *[other] Save what is on them. If you like, unbind them remotely first, wherever they are.
     }
+DEVICE_BOUND_UNREACHABLE = { $count ->
+        [one] A device was not in touch for a day or longer. It is told when it comes back, and keeps what is on it until then.
+       *[other] { $count } devices were not in touch for a day or longer. They are told when they come back, and keep what is on them until then.
+    }
+    .remedy = { $count ->
+        [one] Switch it on and connect it now, if you have it.
+       *[other] Switch them on and connect them now, if you have them.
+    }
 DEVICE_IN_LOST_MODE = { $count ->
         [one] A device is reported lost. Its lock stays on after the deletion.
        *[other] { $count } devices are reported lost. Their locks stay on after the deletion.
@@ -170,6 +178,25 @@ SOLE_ADMIN_OF_SHARED_HOME = { $count ->
        *[other] Others live with { $count } devices that you alone administer. They can go on using them, but nobody could manage them.
     }
     .remedy = Make one of them an admin first: what you share with an admin passes to them.
+
+## Why a deletion is late, for the person it is about
+
+LATE_OWED = { $who ->
+        [phones] Your phones have not all confirmed yet that they are reset.
+        [wearables] Your watches have not all confirmed yet that they are reset.
+        [smarthome] The devices in your home have not all confirmed yet that they are unbound.
+       *[other] One of our services has not confirmed yet that everything is erased.
+    }
+    .remedy = { $who ->
+        [phones] Switching them on and connecting them helps. We go on asking.
+        [wearables] Switching them on near your phone helps. We go on asking.
+        [smarthome] Connecting them helps. We go on asking.
+       *[other] You need do nothing: we go on asking.
+    }
+LATE_DISPUTED = One of our services could not erase everything by itself.
+    .remedy = You need do nothing: somebody is looking into it.
+LATE_WAITING = Erasing has not begun yet.
+    .remedy = You need do nothing: it goes on by itself.
 
 ## A deletion under way
 

@@ -95,10 +95,31 @@ COMMUNITY_BANNED = { $ends ->
 
 DEVICES_BOUND = 仍有 { $count } 台设备绑定该账号，注销时会自动解绑，并可能清除设备上的数据。
     .remedy = 请先备份设备中的数据。您也可以提前远程解绑，无论设备在何处。
+DEVICE_BOUND_UNREACHABLE = 有 { $count } 台设备已超过一天未联网。设备恢复联网后才会收到指令，在此之前其中的数据仍会保留。
+    .remedy = 如果设备在您身边，请现在开机并联网。
 DEVICE_IN_LOST_MODE = 有 { $count } 台设备已报失，注销后激活锁仍会保留。
     .remedy = 如果设备已找回，请先取消报失：注销后任何人都无法以您的名义解锁。
 SOLE_ADMIN_OF_SHARED_HOME = 有 { $count } 台与他人共用的设备只有您一位管理员。注销后他们仍可使用，但无人能够管理。
     .remedy = 请先将其中一位成员设为管理员，与管理员共用的设备会转交给对方。
+
+## Why a deletion is late, for the person it is about
+
+LATE_OWED = { $who ->
+        [phones] 您的手机尚未全部确认完成重置。
+        [wearables] 您的手表尚未全部确认完成重置。
+        [smarthome] 您家中的设备尚未全部确认完成解绑。
+       *[other] 我们的一项服务尚未确认数据已全部删除。
+    }
+    .remedy = { $who ->
+        [phones] 请将手机开机并联网，我们会继续尝试。
+        [wearables] 请在手机附近打开手表，我们会继续尝试。
+        [smarthome] 请让设备联网，我们会继续尝试。
+       *[other] 您无需任何操作，我们会继续处理。
+    }
+LATE_DISPUTED = 我们的一项服务未能自动删除全部数据。
+    .remedy = 您无需任何操作，工作人员正在处理。
+LATE_WAITING = 删除尚未开始。
+    .remedy = 您无需任何操作，流程会自动继续。
 
 ## A deletion under way
 

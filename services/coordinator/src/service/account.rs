@@ -13,6 +13,7 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status};
 
+use super::case::CaseName;
 use super::download::Downloads;
 use super::unbinding::{self, Name, Wish};
 use super::{CHANGE_MAX, READ_MAX, parse, within};
@@ -522,22 +523,23 @@ fn wish(request: &api::UnbindDeviceRequest) -> Result<Wish, Status> {
         } else {
             Disposal::Unbind
         },
-        self_service: self_service(request.channel)?,
+        case: case(request)?,
     })
 }
 
-/// Whether the person asks without anybody who looks at it.
-fn self_service(channel: i32) -> Result<bool, Status> {
-    match deletion::Channel::try_from(channel) {
-        Ok(deletion::Channel::Unspecified | deletion::Channel::Phone | deletion::Channel::Web) => {
-            Ok(true)
+/// The desk's case. `None`: the person asks without anybody who looks at it.
+fn case(request: &api::UnbindDeviceRequest) -> Result<Option<CaseName>, Status> {
+    use deletion::Channel;
+    match (Channel::try_from(request.channel), request.case.as_str()) {
+        (Ok(Channel::Unspecified | Channel::Phone | Channel::Web), "") => Ok(None),
+        (Ok(Channel::Unspecified | Channel::Phone | Channel::Web), _) => {
+            Err(error::invalid("case", "must be empty but with SUPPORT"))
         }
-        Ok(
-            deletion::Channel::Support
-            | deletion::Channel::ServiceCentre
-            | deletion::Channel::Legacy,
-        ) => Ok(false),
-        Err(_) => Err(error::invalid("channel", "must be a known channel")),
+        (Ok(Channel::Support), name) => CaseName::parse("case", name).map(Some),
+        // What a repair shop says of itself opens no door: the device says it, to its product line.
+        (Ok(Channel::ServiceCentre | Channel::Legacy), _) | (Err(_), _) => {
+            Err(error::invalid("channel", "must be PHONE, WEB or SUPPORT"))
+        }
     }
 }
 

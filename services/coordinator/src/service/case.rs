@@ -64,6 +64,8 @@ pub enum Action {
     Memorialize,
     Unmemorialize,
     ClearRealName,
+    /// `lines/{line}/devices/{device}`.
+    UnbindDevice(String),
     /// Codes, and how many people must have approved.
     OverrideBlockers(Vec<String>, u32),
     TransferBelongings {
@@ -163,6 +165,10 @@ fn query(case: CaseName, action: Action, used_for: Use) -> wire::CheckCaseQuery 
         Action::Memorialize => wire::CaseAction::Memorialize,
         Action::Unmemorialize => wire::CaseAction::Unmemorialize,
         Action::ClearRealName => wire::CaseAction::ClearRealName,
+        Action::UnbindDevice(device) => {
+            query.device = device;
+            wire::CaseAction::UnbindDevice
+        }
         Action::OverrideBlockers(codes, approvals) => {
             query.codes = codes;
             query.approvals_min = approvals;

@@ -471,6 +471,13 @@ impl Deletions {
                 "takes no requests under this policy",
             ));
         }
+        if let Some((text, version)) = plan.policy().consent_missing(channel, &opening.consents) {
+            return Err(error::bad_request(
+                "CONSENT_MISSING",
+                "consents",
+                &format!("must hold `{text}` of version {version} or later"),
+            ));
+        }
         Deletion::open(opening, plan, self.center.clock.now()).map_err(error::refused)
     }
 

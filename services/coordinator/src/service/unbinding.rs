@@ -16,6 +16,7 @@ use farewell_proto::participant::v1::query::Question;
 use farewell_proto::participant::v1::reply::Answer;
 use tonic::{Code, Status};
 
+use super::case::{self, CaseName, Use};
 use crate::center::Center;
 use crate::error;
 use crate::wire::device;
@@ -54,8 +55,8 @@ pub struct Wish {
     pub device: DeviceId,
     pub epoch: u64,
     pub disposal: Disposal,
-    /// Whether nobody but the person has a part in it.
-    pub self_service: bool,
+    /// The desk's case of it. `None`: nobody but the person has a part in it.
+    pub case: Option<CaseName>,
 }
 
 /// Unbinds the device, or says how far that is. A device that refused is asked again.
@@ -67,17 +68,13 @@ pub async fn unbind(center: &Center, wish: Wish) -> Result<api::DeviceUnbinding,
             if known.state() != api::DeviceUnbindingState::Refused {
                 return Ok(known);
             }
-            if wish.self_service {
-                is_open(center, &wish.account).await?;
-            }
+            granted(center, &wish).await?;
             return again(center, &wish).await;
         }
         Err(status) => return Err(status),
     }
     let found = describe(center, &wish).await?;
-    if wish.self_service {
-        is_open(center, &wish.account).await?;
-    }
+    granted(center, &wish).await?;
     let name = wish.name.to_string();
     let verb = found
         .facts
@@ -97,6 +94,17 @@ pub async fn unbind(center: &Center, wish: Wish) -> Result<api::DeviceUnbinding,
     });
     let known = ask(center, &wish.name, &wish.account, question).await?;
     same(known, &wish)
+}
+
+/// Whether whoever asks may: the desk by its case, which is used by that, and the person where nothing closes it to them.
+async fn granted(center: &Center, wish: &Wish) -> Result<(), Status> {
+    let Some(case) = wish.case else {
+        return is_open(center, &wish.account).await;
+    };
+    let Name { line, request } = &wish.name;
+    let device = format!("lines/{line}/{}", device::name(&wish.device));
+    let (action, used_for) = (case::Action::UnbindDevice(device), Use::Request(*request));
+    case::check(center, &wish.account, case, action, used_for).await
 }
 
 /// Whether the policy leaves it to the person to unbind a device. Who should say so and gives no answer has not said so.

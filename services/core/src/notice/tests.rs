@@ -245,3 +245,32 @@ fn who_only_has_to_wait_is_given_the_time() {
     changed.until = Some(Time::from_micros(i64::MAX));
     assert_eq!(expires(vec![changed]), opened(&plan).deadline);
 }
+
+#[test]
+fn identity_forgets_every_address_only_once_the_last_word_is_told() {
+    let plan = cn();
+    let waits = |deletion: &Deletion| -> Vec<_> {
+        let legs = plan
+            .legs()
+            .filter(|(leg, _)| holds_back(deletion, &plan, *leg));
+        legs.map(|(_, leg)| (leg.participant.to_string(), leg.verb))
+            .collect()
+    };
+    let erasing = erasing(&plan);
+    assert_eq!(waits(&erasing), [("identity".to_owned(), Verb::Erase)]);
+    let told = Event::Told([Notice::Erasing].into_iter().collect());
+    assert_eq!(waits(&erasing.step(&told, &plan, over()).unwrap()), []);
+    for other in [cooling(&plan), verifying(&plan), purged(&plan)] {
+        assert_eq!(waits(&other), []);
+    }
+    let silent = Plan::new(
+        1,
+        Policy {
+            notices: crate::policy::Notices::default(),
+            ..Policy::cn()
+        },
+    )
+    .unwrap();
+    let mut legs = silent.legs();
+    assert!(!legs.any(|(leg, _)| holds_back(&erasing, &silent, leg)));
+}

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::retention;
 use super::{
-    Channel, Deadline, Extension, Factor, Length, Notices, Policy, Problem, Quarantine,
+    Channel, Consents, Deadline, Extension, Factor, Length, Notices, Policy, Problem, Quarantine,
     RecentContact, Stage,
 };
 use crate::blocker::{Class, Overrider};
@@ -37,6 +37,8 @@ pub struct Document {
     pub stalled_after: Option<Length>,
     pub recheck: Option<Length>,
     pub channels: Option<BTreeMap<Channel, Vec<Factor>>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub consents: Consents,
     pub blockers: BTreeMap<String, Class>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub overriders: BTreeMap<String, Overrider>,
@@ -115,6 +117,8 @@ impl Document {
             stalled_after: self.stalled_after.or(base.stalled_after),
             recheck: self.recheck.or(base.recheck),
             channels: self.channels.or(base.channels),
+            // A channel's texts are named together.
+            consents: base.consents.into_iter().chain(self.consents).collect(),
             blockers: base.blockers.into_iter().chain(self.blockers).collect(),
             overriders: base.overriders.into_iter().chain(self.overriders).collect(),
             devices: Devices {
@@ -155,6 +159,7 @@ impl Document {
         let mut problems = self.missing();
         // What is missing hides nothing of what is wrong.
         let filler = Self {
+            consents: BTreeMap::new(),
             blockers: BTreeMap::new(),
             overriders: BTreeMap::new(),
             quarantine: None,
@@ -264,6 +269,7 @@ impl Document {
             deadline_warning: self.deadline_warning?.0,
             stalled_after: self.stalled_after?.0,
             recheck: self.recheck?.0,
+            consents: self.consents,
             blockers: self.blockers,
             overriders: self.overriders,
             devices: DevicePolicy {
@@ -302,6 +308,7 @@ impl From<&Policy> for Document {
             stalled_after: Some(Length(policy.stalled_after)),
             recheck: Some(Length(policy.recheck)),
             channels: Some(policy.channels.clone()),
+            consents: policy.consents.clone(),
             blockers: policy.blockers.clone(),
             overriders: policy.overriders.clone(),
             devices: Devices {

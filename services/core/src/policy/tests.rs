@@ -21,6 +21,30 @@ fn every_policy_that_is_shipped_can_be_used_and_names_itself() {
 }
 
 #[test]
+fn no_policy_keeps_anything_under_another_regions_law() {
+    for (name, foreign) in [
+        ("cn", &["GDPR", "BGB", "HGB", "U.S.C.", "California"][..]),
+        ("eu", &["PRC", "PIPL", "U.S.C.", "California"]),
+        ("us", &["PRC", "PIPL", "GDPR", "BGB", "HGB"]),
+        (
+            "default",
+            &["PRC", "PIPL", "GDPR", "BGB", "U.S.C.", "California"],
+        ),
+    ] {
+        let policy = Policy::shipped(name).unwrap();
+        for class in policy.retention.unwrap_or_default() {
+            let law = &class.1.legal_basis;
+            let found = foreign.iter().find(|it| law.contains(**it));
+            assert_eq!(found, None, "{name}: {law}");
+        }
+        for law in policy.quarantine.iter().map(|it| &it.legal_basis) {
+            let found = foreign.iter().find(|it| law.contains(**it));
+            assert_eq!(found, None, "{name}: {law}");
+        }
+    }
+}
+
+#[test]
 fn a_policy_reads_back_as_it_was_written() {
     for name in Document::SHIPPED {
         let policy = Policy::shipped(name).unwrap();

@@ -127,9 +127,6 @@ pub struct PeriodsChoice {
     pub approval_valid: Human,
     /// Documents are kept so long after their case has ended.
     pub evidence_kept: Human,
-    /// Calendar months from a case's end; 0 keeps no decision once the account is erased.
-    pub decisions_months: u16,
-    pub decisions_basis: String,
 }
 
 /// Text that is never shown.
@@ -234,8 +231,6 @@ impl Default for PeriodsChoice {
             case_open: Human(periods.case_open),
             approval_valid: Human(periods.approval_valid),
             evidence_kept: Human(periods.evidence_kept),
-            decisions_months: periods.decisions_months,
-            decisions_basis: periods.decisions_basis,
         }
     }
 }
@@ -360,9 +355,6 @@ impl Validate for PeriodsChoice {
     fn problems(&self, out: &mut Vec<Problem>) {
         positive("case_open", self.case_open, out);
         positive("approval_valid", self.approval_valid, out);
-        if self.decisions_months > 0 && self.decisions_basis.is_empty() {
-            out.push(Problem::new("decisions_basis", "what is kept needs a law"));
-        }
     }
 }
 
@@ -500,8 +492,6 @@ impl Service {
             case_open: periods.case_open.get(),
             approval_valid: periods.approval_valid.get(),
             evidence_kept: periods.evidence_kept.get(),
-            decisions_months: periods.decisions_months,
-            decisions_basis: periods.decisions_basis.clone(),
         }
     }
 

@@ -39,7 +39,7 @@ enum Case {
     Open {
         /// The account's id
         account: String,
-        /// deletion-on-documents, lost-access, legacy, override, transfer, real-name or unmemorialize
+        /// deletion-on-documents, lost-access, legacy, override, transfer, real-name, unmemorialize or unbind
         #[arg(long, value_parser = kind)]
         kind: CaseKind,
         /// For override: a blocker's code, for instance OPEN_DISPUTE
@@ -54,6 +54,9 @@ enum Case {
         /// For legacy: relatives ask in so many words for the deletion; otherwise the account is kept in memory
         #[arg(long)]
         delete: bool,
+        /// For unbind: the device, lines/LINE/devices/DEVICE
+        #[arg(long)]
+        device: Option<String>,
         #[command(flatten)]
         id: Id,
     },
@@ -135,6 +138,7 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
             to,
             belongings,
             delete,
+            device,
             id,
         } => {
             let legacy = match delete {
@@ -149,6 +153,7 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
                 to_account: to.as_deref().map(account_name).unwrap_or_default(),
                 belongings: belongings.into_iter().map(Into::into).collect(),
                 legacy_outcome: legacy.into(),
+                device: device.unwrap_or_default(),
             };
             let answer = desk.open_case(connection.request(request)).await?;
             answer.into_inner().case
@@ -214,8 +219,7 @@ fn case(text: &str) -> String {
 }
 
 fn kind(text: &str) -> Result<CaseKind, String> {
-    let choices =
-        "deletion-on-documents, lost-access, legacy, override, transfer, real-name, unmemorialize";
+    let choices = "deletion-on-documents, lost-access, legacy, override, transfer, real-name, unmemorialize, unbind";
     word("CASE_KIND_", text, CaseKind::from_str_name, choices)
 }
 

@@ -141,6 +141,9 @@ fn asked(case: &Case) -> Vec<String> {
     if !case.to_account.is_empty() {
         asked.push(case.to_account.clone());
     }
+    if !case.device.is_empty() {
+        asked.push(case.device.clone());
+    }
     if case.kind() == CaseKind::Legacy {
         let outcome = LegacyOutcome::as_str_name(&case.legacy_outcome());
         asked.push(bare(outcome, "LEGACY_OUTCOME_").to_owned());

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use farewell_kit::{
-    CheckProof, CodeChannel, NoticeReason, Order, Participant as _, ProofChecked, ProofKind,
+    Answer, CheckProof, CodeChannel, NoticeReason, Order, Participant as _, ProofChecked, ProofKind,
 };
 
 use super::*;
@@ -341,6 +341,53 @@ async fn a_sealed_account_is_told_and_an_erased_one_leaves_nothing_to_be_told() 
         assert_eq!(round(&store, &post, now + RECENT).await, 0);
         let left = crate::left_over(&store, ACCOUNT).await.unwrap();
         assert_eq!(left, farewell_kit::Inventory::default());
+    }
+}
+
+#[tokio::test]
+async fn nobodys_address_is_erased_before_the_last_word_is_on_its_way() {
+    for store in stores("last_words").await {
+        let (post, now) = (Post::default(), SystemTime::now());
+        let identity = Identity::new(store.clone(), post.couriers(), pepper(), Rules::default());
+        identity.seal(&order("seal")).await.unwrap();
+        for (name, kind) in [
+            ("sealed", NoticeKind::Sealed),
+            ("erasing", NoticeKind::Erasing),
+        ] {
+            identity.notify(&notice(name, kind)).await.unwrap();
+        }
+        let deferred = identity.act(&order("erase")).await.unwrap();
+        assert!(
+            matches!(&deferred, Answer::Deferred(it) if it.reason == "WAITING_FOR_LAST_LETTERS")
+        );
+        assert!(
+            crate::left_over(&store, ACCOUNT)
+                .await
+                .unwrap()
+                .categories
+                .len()
+                > 1
+        );
+        // A gateway that says no: less and less often, and never longer than a day.
+        sqlx::query("UPDATE letter SET tries = 20, due_at = due_at + 3600000000")
+            .execute(store.pool())
+            .await
+            .unwrap();
+        let Answer::Deferred(deferred) = identity.act(&order("erase")).await.unwrap() else {
+            panic!("it was erased");
+        };
+        assert_eq!(deferred.retry_after, LAST_WORDS_LOOK_MAX);
+        let mut connection = store.pool().acquire().await.unwrap();
+        let later = last_words(&mut connection, ACCOUNT, now + 2 * LAST_WORDS_MAX).await;
+        assert_eq!(later.unwrap(), None);
+        drop(connection);
+        // Carried: the other letters are no reason to wait.
+        sqlx::query("DELETE FROM letter WHERE content LIKE '%\"ERASING\"%'")
+            .execute(store.pool())
+            .await
+            .unwrap();
+        let erased = identity.act(&order("erase")).await.unwrap();
+        assert!(matches!(erased, Answer::Done(_)), "{erased:?}");
     }
 }
 

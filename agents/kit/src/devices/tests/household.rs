@@ -67,6 +67,28 @@ async fn what_is_to_be_known_of_devices_is_told_as_it_is_now() {
         let hub = bench.bind("hub-1", None).await;
         bench.bind("lamp-1", Some("hub-1")).await;
         assert_eq!(told(ACCOUNT).await, said(&[("DEVICES_BOUND", 2)]));
+        for (table, column, away) in [
+            // New, and never seen yet.
+            ("devices", "seen_at", false),
+            ("bindings", "bound_at", true),
+        ] {
+            let long_ago = format!("UPDATE {table} SET {column} = 1");
+            let long_ago = sqlx::query(sqlx::AssertSqlSafe(long_ago));
+            long_ago
+                .execute(bench.registry.store().pool())
+                .await
+                .unwrap();
+            let codes = told(ACCOUNT).await;
+            let expected = away.then_some(("DEVICE_BOUND_UNREACHABLE".to_owned(), 1));
+            assert_eq!(codes.get(1), expected.as_ref(), "the hub, and not its lamp");
+        }
+        let now = i64::MAX;
+        sqlx::query("UPDATE devices SET seen_at = $1")
+            .bind(now)
+            .execute(bench.registry.store().pool())
+            .await
+            .unwrap();
+        assert_eq!(told(ACCOUNT).await, said(&[("DEVICES_BOUND", 2)]));
         bench.share("hub-1", hub, OTHER, Role::Member).await;
         bench
             .registry

@@ -15,8 +15,30 @@ use crate::receipt;
 use crate::refusal::{Reason, Refusal};
 use crate::time::Time;
 
-/// Version of the document's shape.
+/// Version of the documents' shape.
 const FORMAT: u32 = 1;
+
+/// What every addendum begins with, whatever it tells of.
+#[derive(Serialize)]
+pub(crate) struct Head<'a> {
+    format: u32,
+    /// Whose certificate it stands beside.
+    deletion: String,
+    /// As the certificate has it; absent where there is only one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<&'a str>,
+}
+
+impl<'a> Head<'a> {
+    /// Of an addendum to this deletion's certificate.
+    pub(crate) fn of(deletion: DeletionId, plan: &'a Plan) -> Self {
+        Self {
+            format: FORMAT,
+            deletion: format!("deletions/{deletion}"),
+            region: plan.policy().region.as_deref(),
+        }
+    }
+}
 
 /// How a device ended that was away. None of these leaves anything to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -194,8 +216,8 @@ const fn ends(before: DeviceOutcome, ending: Ending) -> bool {
 
 #[derive(Serialize)]
 struct Document<'a> {
-    format: u32,
-    deletion: String,
+    #[serde(flatten)]
+    head: Head<'a>,
     participant: &'a str,
     round: u16,
     device: String,
@@ -219,8 +241,7 @@ pub fn issue(plan: &Plan, kept: &Kept) -> Result<String, Refusal> {
     let leg = plan.leg(addendum.leg).ok_or(Reason::EvidenceConflict)?;
     let fingerprint = addendum.fingerprint.iter();
     let document = Document {
-        format: FORMAT,
-        deletion: format!("deletions/{}", addendum.deletion),
+        head: Head::of(addendum.deletion, plan),
         participant: leg.participant.as_str(),
         round: addendum.round,
         device: format!("devices/{}", addendum.device.as_str()),

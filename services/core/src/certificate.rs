@@ -247,11 +247,7 @@ mod tests {
         let plan = cn();
         let only = issue(&purged(&plan), &plan, &receipts(&plan)).unwrap();
         assert!(!only.contains("region"));
-        let policy = crate::Policy {
-            region: Some("eu".to_owned()),
-            ..plan.policy().clone()
-        };
-        let eu = Plan::new(2, policy).unwrap();
+        let eu = of_region("eu");
         let text = issue(&purged(&eu), &eu, &receipts(&eu)).unwrap();
         let document: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(document["region"], "eu");

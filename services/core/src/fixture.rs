@@ -25,6 +25,15 @@ pub fn cn() -> Plan {
     Plan::new(1, Policy::cn()).unwrap()
 }
 
+/// The same law in a cell that has a name.
+pub fn of_region(name: &str) -> Plan {
+    let policy = Policy {
+        region: Some(name.to_owned()),
+        ..Policy::cn()
+    };
+    Plan::new(1, policy).unwrap()
+}
+
 /// A policy that asks nobody before it begins.
 pub fn unasked() -> Plan {
     let policy = Policy {

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::addendum::Head;
 use crate::deletion::{Deletion, Event, State};
 use crate::leg::{LegIndex, Mask, Verb};
 use crate::plan::Plan;
@@ -19,8 +20,6 @@ use crate::receipt::{Kept, Receipt, Retention};
 use crate::refusal::{Reason, Refusal};
 use crate::time::Time;
 
-/// Version of the addendum's shape.
-const FORMAT: u32 = 1;
 /// How the text of evidence that keeps something can be told without reading it.
 const RETAINED: &str = "\"retained\":";
 
@@ -165,8 +164,8 @@ fn expiry(plan: &Plan, leg: LegIndex) -> Option<LegIndex> {
 
 #[derive(Serialize)]
 struct Document<'a> {
-    format: u32,
-    deletion: String,
+    #[serde(flatten)]
+    head: Head<'a>,
     participant: &'a str,
     round: u16,
     /// What has ended and was erased, by class.
@@ -180,9 +179,9 @@ struct Document<'a> {
 
 /// That nothing of what is kept ends while somebody in the right forbids it, or that it ends again.
 #[derive(Serialize)]
-struct Hold {
-    format: u32,
-    deletion: String,
+struct Hold<'a> {
+    #[serde(flatten)]
+    head: Head<'a>,
     hold_placed: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     hold_released: Option<String>,
@@ -197,7 +196,7 @@ pub fn addenda(
     plan: &Plan,
     receipts: &[Kept],
 ) -> Result<Vec<(Time, String)>, Refusal> {
-    let name = || format!("deletions/{}", deletion.id);
+    let head = || Head::of(deletion.id, plan);
     let expiry = |kept: &&Kept| plan.expires().has(kept.receipt.leg);
     let mut expiries: Vec<_> = receipts.iter().filter(expiry).collect();
     expiries.sort_by_key(|kept| (kept.receipt.round, kept.receipt.leg));
@@ -207,8 +206,7 @@ pub fn addenda(
         let evidence = receipt.read().map_err(|_| Reason::EvidenceConflict)?;
         let fingerprint = receipt.fingerprint.iter();
         let document = Document {
-            format: FORMAT,
-            deletion: name(),
+            head: head(),
             participant: leg.participant.as_str(),
             round: receipt.round,
             expired: evidence.counts,
@@ -231,8 +229,7 @@ pub fn addenda(
         let after = matches!(deletion.state, State::Purged { at, .. } if at <= hold.placed);
         for (at, released) in told.into_iter().flatten().filter(|_| after) {
             let document = Hold {
-                format: FORMAT,
-                deletion: name(),
+                head: head(),
                 hold_placed: hold.placed.to_string(),
                 hold_released: released.map(|at| at.to_string()),
             };

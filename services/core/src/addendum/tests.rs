@@ -270,6 +270,31 @@ fn an_addendum_is_one_line_and_says_what_it_amends() {
 }
 
 #[test]
+fn the_region_that_erased_stands_on_it_as_on_the_certificate() {
+    let plan = of_region("eu");
+    let receipts = [settled(&plan, 1, DeviceOutcome::Detached)];
+    let deletion = purged(&plan);
+    let name = command(&deletion, Verb::Erase, "wearables");
+    let verdict = judge(
+        &who("wearables"),
+        &name,
+        &deletion,
+        &plan,
+        &receipts,
+        &watch(),
+    );
+    let kept = Kept {
+        recorded_at: over() + 91 * DAY,
+        addendum: kept(verdict),
+    };
+    let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    let addendum = read(&issue(&plan, &kept).unwrap());
+    let certificate = crate::certificate::issue(&deletion, &plan, &receipts).unwrap();
+    assert_eq!(addendum["region"], "eu");
+    assert_eq!(addendum["region"], read(&certificate)["region"]);
+}
+
+#[test]
 fn an_addendum_of_no_leg_of_the_plan_is_not_issued() {
     let plan = cn();
     let receipts = [settled(&plan, 1, DeviceOutcome::Detached)];

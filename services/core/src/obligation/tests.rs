@@ -383,6 +383,26 @@ fn under_a_legal_hold_nothing_ends_and_what_had_ended_ends_with_it() {
 }
 
 #[test]
+fn every_addendum_names_the_region_that_the_certificate_names() {
+    for plan in [cn(), of_region("eu")] {
+        let (mut deletion, mut receipts) = keeping(&plan);
+        deletion = oblige(&deletion, &plan, &receipts, over());
+        deletion = oblige(&deletion, &plan, &receipts, day(30));
+        let said = ("identity", expired(1, vec![]));
+        deletion = answer(&deletion, &plan, said, &mut receipts, day(30));
+        deletion = deletion.step(&Event::Hold, &plan, day(31)).unwrap();
+        deletion = deletion.step(&Event::Release, &plan, day(32)).unwrap();
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        let certificate = crate::certificate::issue(&deletion, &plan, &receipts).unwrap();
+        let region = read(&certificate).get("region").cloned();
+        let texts = addenda(&deletion, &plan, &receipts).unwrap();
+        let named = texts.iter().map(|(_, text)| read(text));
+        let named: Vec<_> = named.map(|text| text.get("region").cloned()).collect();
+        assert_eq!(named, vec![region; 3]);
+    }
+}
+
+#[test]
 fn a_hold_on_what_has_ended_already_keeps_it_open_until_its_release() {
     let plan = cn();
     let (mut deletion, mut receipts) = keeping(&plan);

@@ -11,6 +11,7 @@ use farewell_runtime::certs::{self, DevCa};
 use farewell_runtime::client::endpoint;
 use farewell_runtime::peer::Role;
 use farewell_runtime::server::Security;
+use serde_json::Value;
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
@@ -20,6 +21,9 @@ use crate::wait;
 
 /// Who takes part.
 const SERVICES: [&str; 2] = ["store", "identity"];
+
+/// Where links in letters lead.
+pub const PAGE: &str = "https://account.example.com/farewell";
 
 /// A cell's processes. They end when it is dropped.
 #[derive(Debug)]
@@ -105,7 +109,7 @@ operators = "{operators}"
 extends = "{policy}"
 name = "story-{region}"
 stages = [{{ name = "A", participants = ["store"] }}, {{ name = "B", participants = ["identity"] }}]
-channels = {{ phone = [], web = ["password"] }}
+channels = {{ phone = ["email_link"], web = ["password"] }}
 cooling_off = "1s"
 stalled_after = "1m"
 recheck = "200ms"
@@ -120,6 +124,7 @@ query = "3s"
 pepper = "sixteen bytes or more"
 courier.sms = {letters}
 courier.email = {letters}
+notices.links = "{PAGE}"
 "#,
             ledger = database("ledger"),
             others = told.others,
@@ -210,6 +215,23 @@ courier.email = {letters}
     /// An operator of it.
     pub fn operator(&self) -> Result<Operator> {
         Operator::new(&self.operators, &self.shown.operator)
+    }
+
+    /// The tokens of links that were mailed to confirm a deletion, oldest first.
+    pub fn links(&self, deletion: &str) -> Result<Vec<String>> {
+        let id = deletion.trim_start_matches("deletions/");
+        let begin = format!("{PAGE}#confirm={id}.");
+        let letters = fs::read_to_string(self.folder.path().join("letters")).unwrap_or_default();
+        let mut tokens = Vec::new();
+        for line in letters.lines() {
+            let letter: Value = serde_json::from_str(line)?;
+            let text = letter["text"].as_str().unwrap_or_default();
+            if let Some((_, rest)) = text.split_once(&begin) {
+                let secret: String = rest.chars().take_while(char::is_ascii_hexdigit).collect();
+                tokens.push(format!("{id}.{secret}"));
+            }
+        }
+        Ok(tokens)
     }
 
     /// Identity's database, while it runs as well: where the company's registration writes.

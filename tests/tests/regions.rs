@@ -10,11 +10,12 @@ use farewell_proto::account::v1::{
 };
 use farewell_proto::deletion::v1::deletion_service_client::DeletionServiceClient;
 use farewell_proto::deletion::v1::{
-    Channel, CheckEligibilityRequest, CreateDeletionRequest, Deletion, Factor,
+    Channel, CheckEligibilityRequest, ConfirmLinkRequest, CreateDeletionRequest, Deletion, Factor,
     GetCertificateRequest, ListDeletionsRequest, State, WatchDeletionRequest,
 };
 use farewell_proto::identifier::v1::identifier_service_client::IdentifierServiceClient;
 use farewell_proto::identifier::v1::{CheckIdentifierRequest, IdentifierKind};
+use farewell_proto::operator::v1::{HoldDeletionRequest, ReleaseDeletionRequest};
 use farewell_runtime::certs::DevCa;
 use farewell_runtime::client::endpoint;
 use farewell_runtime::peer::Role;
@@ -25,7 +26,7 @@ use farewell_tests::cluster::Cluster;
 use farewell_tests::process::needed;
 use farewell_tests::refusal::{bad_field, refused};
 use farewell_tests::wait;
-use tonic::{Code, Request};
+use tonic::{Code, Request, Status};
 
 const PHONE: &str = "+86 138 0000 0000";
 const MAIL: &str = "li.na@example.com";
@@ -39,6 +40,9 @@ const LINA: &str = "zz-lina-of-the-yangtze";
 const UNA: &str = "zz-una-of-the-hudson";
 /// Registered in China, and moved to Europe later.
 const NORA: &str = "zz-nora-on-the-move";
+/// Both live in Europe and confirm by a link in a mail; somebody guesses at the other one's.
+const GRETA: &str = "zz-greta-of-the-main";
+const GUIDO: &str = "zz-guido-of-the-isar";
 /// Each region thinks that the other one is this account's home.
 const LOOP: &str = "zz-nobodys-child";
 
@@ -90,7 +94,7 @@ impl World {
         )?;
         let china = cn.identity("").await?;
         let there = eu.identity(&europe.url()).await?;
-        for account in [EMIL, EDDA] {
+        for account in [EMIL, EDDA, GRETA, GUIDO] {
             farewell_identity::sample(&there, account, PHONE, MAIL, PASSWORD).await?;
             move_away(&china, account, "eu").await?;
         }
@@ -140,13 +144,17 @@ async fn a_request_in_the_wrong_region_is_passed_on_and_leaves_nothing_there() -
     };
     whole_way(&world).await.with_context(|| world.words())?;
     moved(&world).await.with_context(|| world.words())?;
+    linked(&world).await.with_context(|| world.words())?;
+    guessed(&world).await.with_context(|| world.words())?;
     told(&world).await?;
     pretended(&world).await?;
     wrong(&world).await?;
     let kept = killed(&mut world).await?;
     away(&mut world, kept).await?;
-    world.cn.knows_nothing_of(EMIL)?;
-    world.cn.knows_nothing_of(EDDA)
+    for account in [EMIL, EDDA, GRETA, GUIDO] {
+        world.cn.knows_nothing_of(account)?;
+    }
+    Ok(())
 }
 
 /// From China's coordinator: create, verify, watch and read; in Europe, under its law.
@@ -194,6 +202,7 @@ async fn whole_way(world: &World) -> Result<()> {
     let document: serde_json::Value = serde_json::from_slice(&certificate.document)?;
     assert_eq!(document["region"], "eu");
     assert_eq!(document["policy"], "story-eu");
+    held(world, name).await?;
     // At home nothing has changed, and the law is another: midnight may have passed.
     let here = cn.ask(on_the_web(LINA)).await?.name;
     let left = cn.get(&here).await?.working_days_left;
@@ -215,6 +224,35 @@ async fn whole_way(world: &World) -> Result<()> {
     world.cn.knows_nothing_of(EMIL)?;
     let found = world.cn.knows_nothing_of(LINA);
     ensure!(found.is_err(), "the search finds nothing at all");
+    Ok(())
+}
+
+/// What is said beside the certificate names the region, too: here of a legal hold on what law keeps.
+async fn held(world: &World, name: &str) -> Result<()> {
+    let operator = world.eu.operator()?;
+    let hold = HoldDeletionRequest {
+        request_id: fresh(),
+        name: name.to_owned(),
+    };
+    operator.api.clone().hold_deletion(hold).await?;
+    let release = ReleaseDeletionRequest {
+        request_id: fresh(),
+        name: name.to_owned(),
+    };
+    operator.api.clone().release_deletion(release).await?;
+    let asked = GetCertificateRequest {
+        name: name.to_owned(),
+    };
+    let cn = world.cn.caller()?;
+    let certificate = cn.api.clone().get_certificate(asked).await?.into_inner();
+    assert_eq!(certificate.addenda.len(), 2);
+    for addendum in &certificate.addenda {
+        let addendum: serde_json::Value = serde_json::from_str(addendum)?;
+        assert_eq!(
+            (&addendum["region"], &addendum["deletion"]),
+            (&"eu".into(), &name.into())
+        );
+    }
     Ok(())
 }
 
@@ -255,6 +293,108 @@ async fn moved(world: &World) -> Result<()> {
         Code::AlreadyExists,
         "ACCOUNT_HAS_LIVE_DELETION",
     );
+    Ok(())
+}
+
+/// Opens a link, from the page of a cell.
+async fn open(cell: &Cell, request_id: &str, token: &str) -> Result<Deletion, Status> {
+    let opened = ConfirmLinkRequest {
+        request_id: request_id.to_owned(),
+        token: token.to_owned(),
+    };
+    let caller = cell
+        .caller()
+        .map_err(|error| Status::aborted(error.to_string()))?;
+    let answer = caller.api.clone().confirm_link(opened).await?.into_inner();
+    Ok(answer.deletion.unwrap_or_default())
+}
+
+/// A deletion in Europe that waits for a link, asked for in China. Gives its name and the link's token.
+async fn mailed(world: &World, account: &str) -> Result<(String, String)> {
+    let cn = world.cn.caller()?;
+    let name = cn.ask(request(account)).await?.name;
+    cn.send_code(&name, Factor::EmailLink).await?;
+    let token = wait::until("a link", async || Ok(world.eu.links(&name)?.pop())).await?;
+    ensure!(world.cn.links(&name)?.is_empty(), "mailed from its home");
+    Ok((name, token))
+}
+
+/// A link of this deletion that nobody was sent.
+fn guess(token: &str) -> String {
+    let (id, secret) = token.split_once('.').unwrap_or((token, ""));
+    let other = if secret.starts_with('0') { "1" } else { "0" };
+    format!("{id}.{other}{}", secret.get(1..).unwrap_or_default())
+}
+
+/// A mailed link that leads to the wrong region confirms where the deletion is, once, and nothing of it stays where it arrived.
+async fn linked(world: &World) -> Result<()> {
+    let (name, token) = mailed(world, GRETA).await?;
+    let no = Code::FailedPrecondition;
+    // A guess says the same wherever it is made, and so does a link of a deletion that nobody knows.
+    let wrong = guess(&token);
+    let (_, secret) = token.split_once('.').context("a secret")?;
+    let unknown = format!("01900000-0000-7000-8000-000000000003.{secret}");
+    for (what, link, reason) in [
+        ("a guess", &wrong, "WRONG_PROOF"),
+        ("nobody's", &unknown, "PROOF_EXPIRED"),
+    ] {
+        let there = refused(what, open(&world.cn, &fresh(), link).await, no, reason);
+        let at_home = refused(what, open(&world.eu, &fresh(), link).await, no, reason);
+        assert_eq!(there, at_home, "{what}");
+        let said = format!("{there:?}");
+        ensure!(
+            !said.contains(GRETA) && !said.contains(&secret[8..]),
+            "{said}"
+        );
+    }
+    let waiting = world.eu.caller()?.get(&name).await?;
+    assert_eq!(waiting.state(), State::AwaitingVerification);
+
+    // Two times in the wrong one, and once at home: it is one request.
+    let once = fresh();
+    for cell in [&world.cn, &world.cn, &world.eu] {
+        let told = open(cell, &once, &token).await?;
+        assert_ne!(told.state(), State::AwaitingVerification, "it is confirmed");
+        assert_eq!((&told.name, told.account.as_str()), (&name, ""));
+    }
+    world.cn.caller()?.until(&name, State::Purged).await?;
+
+    // What is over, and what nobody knows, is answered alike: with where else it may be, as nothing is passed on to there.
+    let unknown = open(&world.cn, &fresh(), &unknown).await;
+    let unknown = refused("nobody's", unknown, no, "PROOF_EXPIRED");
+    let over = open(&world.cn, &fresh(), &token).await;
+    assert_eq!(refused("over", over, no, "PROOF_EXPIRED"), unknown);
+    assert_eq!(unknown.metadata["address-us"], US);
+    world.cn.knows_nothing_of(&secret[8..])?;
+    ensure!(
+        world.eu.knows_nothing_of(&secret[8..]).is_err(),
+        "the search finds nothing at all"
+    );
+    Ok(())
+}
+
+/// Guesses count where the deletion is, through whichever region they come.
+async fn guessed(world: &World) -> Result<()> {
+    const TRIES_MAX: usize = 5;
+    let (name, token) = mailed(world, GUIDO).await?;
+    let cells = [&world.cn, &world.eu].into_iter().cycle();
+    for cell in cells.take(TRIES_MAX) {
+        let answer = open(cell, &fresh(), &guess(&token)).await;
+        refused("a guess", answer, Code::FailedPrecondition, "WRONG_PROOF");
+    }
+    for link in [&guess(&token), &token] {
+        for cell in [&world.cn, &world.eu] {
+            let answer = open(cell, &fresh(), link).await;
+            refused(
+                "one more",
+                answer,
+                Code::ResourceExhausted,
+                "TOO_MANY_TRIES",
+            );
+        }
+    }
+    let waiting = world.cn.caller()?.get(&name).await?;
+    assert_eq!(waiting.state(), State::AwaitingVerification);
     Ok(())
 }
 
@@ -413,20 +553,13 @@ async fn wrong(world: &World) -> Result<()> {
     let answer = bad(|it| it.account = String::new()).await;
     bad_field("no account", answer, "INVALID_FIELD", "account");
     let unknown = "deletions/01900000-0000-7000-8000-000000000001";
-    let answer = cn.get(unknown).await;
-    refused(
-        "an unknown one",
-        answer,
-        Code::NotFound,
-        "DELETION_NOT_FOUND",
-    );
-    let answer = cn.revoke(unknown).await;
-    refused(
-        "an unknown one",
-        answer,
-        Code::NotFound,
-        "DELETION_NOT_FOUND",
-    );
+    let missing = (Code::NotFound, "DELETION_NOT_FOUND");
+    for answer in [cn.get(unknown).await, cn.revoke(unknown).await] {
+        let refusal = refused("an unknown one", answer, missing.0, missing.1);
+        // It may be in the one region that nobody here can ask.
+        let elsewhere = [("address-us".to_owned(), US.to_owned())];
+        assert_eq!(refusal.metadata, elsewhere.into());
+    }
     let stranger = cn.ask(on_the_web("nobody-knows-me")).await?;
     let known = cn.get(&stranger.name).await?;
     assert_eq!(

@@ -125,6 +125,14 @@ impl Cells {
             .filter_map(|(name, link)| Some((name.as_str(), link.channel.as_ref()?)))
     }
 
+    /// The cells that callers are told the address of, and the addresses.
+    fn told(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.links
+            .iter()
+            .filter(|(_, link)| link.channel.is_none())
+            .map(|(name, link)| (name.as_str(), link.address.as_str()))
+    }
+
     fn remember(&self, id: DeletionId, region: &str) {
         let mut located = self.located.lock().unwrap_or_else(PoisonError::into_inner);
         if located.len() >= LOCATED_MAX {

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use farewell_core::{AccountId, DeletionId};
+use farewell_core::{AccountId, DeletionId, Reason};
 use farewell_proto::participant::v1 as wire;
 use farewell_proto::participant::v1::query::Question;
 use farewell_proto::participant::v1::reply::Answer;
@@ -18,13 +18,14 @@ use tonic::codegen::Service;
 use tonic::codegen::http::{Request, Response};
 use tonic::server::NamedService;
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
 use super::forward::{Call, Found, found, unreachable};
 use super::subject::{Naming, Subject};
 use crate::admission::Forwarded;
 use crate::center::Center;
 use crate::error;
-use crate::service::proof::{ask_identity, unreachable_identity};
+use crate::service::proof::{self, ask_identity, unreachable_identity};
 
 /// Knows, of every request, where it belongs.
 #[derive(Clone)]
@@ -142,6 +143,30 @@ impl Homes {
         }
     }
 
+    /// An answer that a deletion is unknown, or a link over, with where those ask whom this cell passes on to nobody: `address-NAME`
+    /// for each region. Every link that is over has it, so that nobody learns from it which deletions there are.
+    fn and_where_else(&self, naming: Naming, response: Response<Body>) -> Response<Body> {
+        let Some(status) = Status::from_header_map(response.headers()) else {
+            return response;
+        };
+        let mut details = status.get_error_details();
+        let Some(info) = details.error_info().cloned() else {
+            return response;
+        };
+        let unknown = info.reason == Reason::DeletionNotFound.word()
+            || naming.is_by_token() && info.reason == proof::EXPIRED;
+        if !unknown || self.center.cells.told().next().is_none() {
+            return response;
+        }
+        let told = self.center.cells.told();
+        let addresses = told.map(|(region, at)| (format!("address-{region}"), at.to_owned()));
+        let metadata: HashMap<_, _> = info.metadata.into_iter().chain(addresses).collect();
+        details.set_error_info(info.reason, info.domain, metadata);
+        let beside = status.metadata().clone();
+        Status::with_error_details_and_metadata(status.code(), status.message(), details, beside)
+            .into_http()
+    }
+
     /// The region that has the deletion.
     async fn locate(
         &self,
@@ -234,14 +259,19 @@ where
             return homes.send(&region, &call, &from).await;
         }
         let request = Request::from_parts(parts, Body::new(axum::body::Body::from(body)));
-        let Ok(response) = inner.call(request).await;
+        let Ok(mut response) = inner.call(request).await;
         if let Subject::Deletion(id) = subject
             && homes.is_missing(id, found(&response)).await
             && let Some(answer) = homes.search(id, &call, &from).await?
         {
-            return Ok(answer);
+            response = answer;
         }
-        Ok(response)
+        // Another cell asks everybody itself.
+        Ok(if from.is_forwarded {
+            response
+        } else {
+            homes.and_where_else(naming, response)
+        })
     }
 }
 

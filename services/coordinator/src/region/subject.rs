@@ -48,6 +48,11 @@ impl Naming {
             .collect()
     }
 
+    /// Whether a link says whom it is about.
+    pub const fn is_by_token(self) -> bool {
+        self.token.is_some()
+    }
+
     /// Whom a request is about, as it came over the wire.
     pub fn subject(self, framed: &Bytes) -> Subject {
         let Some(mut message) = message(framed) else {

@@ -16,6 +16,9 @@ use crate::center::Center;
 use crate::error;
 use crate::telling::IDENTITY;
 
+/// What is said of a code or a link that is over, and of a link to a deletion that nobody knows.
+pub const EXPIRED: &str = "PROOF_EXPIRED";
+
 /// What a proof is for: codes are bound to it.
 pub struct Subject<'a> {
     pub account: &'a AccountId,
@@ -101,7 +104,7 @@ pub async fn check(
             tries(),
         )),
         wire::ProofResult::Expired => Err(error::precondition(
-            "PROOF_EXPIRED",
+            EXPIRED,
             "the code or link is too old, was used, or none was sent: ask for a new one",
             HashMap::new(),
         )),
@@ -142,7 +145,7 @@ pub async fn check_link(center: &Center, subject: &Subject<'_>, token: &str) -> 
 /// What is said of a link that no longer confirms anything, and of one to a deletion that nobody knows.
 pub fn expired_link() -> Status {
     error::precondition(
-        "PROOF_EXPIRED",
+        EXPIRED,
         "the link is too old, was used, or a newer one was sent: ask for a new one",
         HashMap::new(),
     )

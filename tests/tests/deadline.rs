@@ -1,5 +1,8 @@
 //! When a deletion must be complete, as a caller sees it: by the working days, months and time zone of its policy.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -9,8 +12,9 @@ use farewell_core::{Policy, Time};
 use farewell_proto::deletion::v1::Deletion;
 use farewell_tests::caller::request;
 use farewell_tests::coordinator::Coordinator;
+use farewell_tests::process::{CoordinatorSite, Told, needed};
 use farewell_tests::wait;
-use jiff::civil::Date;
+use jiff::civil::{Date, Weekday};
 use jiff::{Timestamp, ToSpan as _};
 use sqlx::SqlitePool;
 use tempfile::TempDir;
@@ -136,4 +140,164 @@ async fn a_newer_calendar_counts_deadlines_again() -> Result<()> {
     })
     .await?;
     coordinator.stop().await
+}
+
+/// A calendar of the story's own: what is covered, and which of it differs from the week.
+struct Days {
+    version: u32,
+    covered: [Date; 2],
+    off: Vec<Date>,
+    work: Vec<Date>,
+}
+
+impl Days {
+    fn works(&self, date: Date) -> bool {
+        let weekend = matches!(date.weekday(), Weekday::Saturday | Weekday::Sunday);
+        self.work.contains(&date) || !weekend && !self.off.contains(&date)
+    }
+
+    /// The end of the fifteenth working day, counted one by one.
+    fn due(&self, asked: Date) -> Result<Date> {
+        let last = later_of(asked).filter(|date| self.works(*date)).nth(14);
+        last.context("fifteen days")
+    }
+
+    fn write(&self, file: &Path) -> Result<()> {
+        let [from, to] = self.covered;
+        let off = self.off.iter().map(|date| (*date, "off A holiday"));
+        let work = self.work.iter().map(|date| (*date, "work In its place"));
+        let special: BTreeMap<_, _> = off.chain(work).collect();
+        let special = special
+            .iter()
+            .map(|(date, what)| format!("{date} {what}\n"));
+        let text = format!(
+            "name: story-days\nversion: {}\nsource: a story\nweekend: Saturday Sunday\ncovered: {from} to {to}\n\n{}",
+            self.version,
+            special.collect::<String>()
+        );
+        Ok(fs::write(file, text)?)
+    }
+}
+
+/// How often it is on record that a deadline was counted again.
+async fn recounted(ledger: &str, name: &str) -> Result<usize> {
+    let ledger = farewell_ledger::connect(ledger).await?;
+    let id = name.trim_start_matches("deletions/").parse()?;
+    let history = ledger.history(id).await?;
+    let again = history.iter().filter(|it| it.note == "DEADLINE_RECOUNTED");
+    Ok(again.count())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_regions_own_calendar_counts_deadlines_and_a_later_one_counts_them_again_once()
+-> Result<()> {
+    let Some(program) = needed("FAREWELL_BIN") else {
+        return Ok(());
+    };
+    let folder = TempDir::new()?;
+    let ledger = format!("sqlite:{}", folder.path().join("ledger.db").display());
+    let told = Told {
+        instance: "one",
+        stages: &[&["store"]],
+        ledger: &ledger,
+        lease: "2s",
+        cooling_off: "1h",
+        collector: "",
+    };
+    let mut site = CoordinatorSite::new(&program, folder.path(), &told)?;
+    let file = folder.path().join("story-days.txt");
+    for (key, value) in [
+        ("CALENDAR", file.display().to_string()),
+        ("DEADLINE", "15 working days".to_owned()),
+        ("TIME_ZONE", "Europe/Berlin".to_owned()),
+    ] {
+        let key = format!("FAREWELL_COORDINATOR__POLICY__{key}");
+        site.env.push((key, value));
+    }
+    let zone: Zone = "Europe/Berlin".parse()?;
+    let today = Timestamp::now().in_tz(zone.name())?.date();
+    // Next year's holidays are not published: it is known what is worked for a week.
+    let mut known = Days {
+        version: 1,
+        covered: [today.checked_sub(30.days())?, today.checked_add(7.days())?],
+        off: Vec::new(),
+        work: Vec::new(),
+    };
+    known.write(&file)?;
+    let coordinator = site.start().await?;
+    let caller = site.caller()?;
+    let early = caller.ask(request("alice")).await?;
+    let (asked, last) = days(&early, &zone)?;
+    assert_eq!(last, known.due(asked)?);
+    ensure!(caller.get(&early.name).await?.deadline_provisional);
+    // The same once more says nothing new.
+    coordinator.kill()?;
+    let coordinator = site.start().await?;
+    ensure!(caller.get(&early.name).await?.deadline_provisional);
+    coordinator.kill()?;
+
+    // They are: two days off in the second week, and a Saturday that is worked for one of them.
+    let second_week = |weekday| -> Result<Date> {
+        let mut dates = today.checked_add(7.days())?.series(1.day()).skip(1);
+        dates
+            .find(|date| date.weekday() == weekday)
+            .context("a day of a week")
+    };
+    known = Days {
+        version: 2,
+        covered: [known.covered[0], today.checked_add(90.days())?],
+        off: vec![
+            second_week(Weekday::Tuesday)?,
+            second_week(Weekday::Wednesday)?,
+        ],
+        work: vec![second_week(Weekday::Saturday)?],
+    };
+    known.write(&file)?;
+    let due = known.due(asked)?;
+    ensure!(due != last, "{due}: the story's holidays change nothing");
+    // Whoever starts first with it is killed at once, whether it has counted or not.
+    site.launch()?.kill()?;
+    let coordinator = site.start().await?;
+    let again = caller
+        .until_true(&early.name, "the deadline to be counted again", |it| {
+            Ok(days(it, &zone)?.1 == due && !it.deadline_provisional)
+        })
+        .await?;
+    assert_eq!(
+        again.policy_version, early.policy_version,
+        "the law that it began with"
+    );
+    let new = caller.ask(request("bob")).await?.name;
+    let new = caller.get(&new).await?;
+    let (asked, last) = days(&new, &zone)?;
+    assert_eq!((last, new.deadline_provisional), (known.due(asked)?, false));
+    ensure!(new.policy_version > early.policy_version);
+    coordinator.kill()?;
+
+    // A coordinator that is started with the old file knows less, and says so; what was counted stays.
+    Days {
+        version: 1,
+        covered: [today.checked_sub(30.days())?, today.checked_add(7.days())?],
+        off: Vec::new(),
+        work: Vec::new(),
+    }
+    .write(&file)?;
+    let coordinator = site.start().await?;
+    let shown = caller.get(&early.name).await?;
+    ensure!(
+        shown.deadline == again.deadline && shown.deadline_provisional,
+        "{shown:?}"
+    );
+    coordinator.kill()?;
+    known.write(&file)?;
+    let coordinator = site.start().await?;
+    let shown = caller.get(&early.name).await?;
+    ensure!(
+        shown.deadline == again.deadline && !shown.deadline_provisional,
+        "{shown:?}"
+    );
+    coordinator.end().await?;
+    assert_eq!(recounted(&ledger, &early.name).await?, 1);
+    assert_eq!(recounted(&ledger, &new.name).await?, 0);
+    Ok(())
 }

@@ -25,8 +25,13 @@ pub struct Town {
 }
 
 impl Town {
-    /// In this time zone, at the present time. `None` if the story is to be skipped.
+    /// In this time zone, at the present time; what is confirmed is erased at once. `None` if the story is to be skipped.
     pub fn build(zone: &str) -> Result<Option<Self>> {
+        Self::planned(zone, &[&["store"], &["identity"]], "300ms")
+    }
+
+    /// The same with these participants, stage by stage, and this cooling-off period.
+    pub fn planned(zone: &str, stages: &[&[&str]], cooling_off: &str) -> Result<Option<Self>> {
         let folder = TempDir::new()?;
         let (Some(program), Some(machine)) =
             (needed("FAREWELL_BIN"), TimeMachine::new(folder.path())?)
@@ -36,10 +41,10 @@ impl Town {
         let ledger = database(folder.path(), "ledger");
         let told = Told {
             instance: "one",
-            stages: &[&["store"], &["identity"]],
+            stages,
             ledger: &ledger,
             lease: "2s",
-            cooling_off: "300ms",
+            cooling_off,
             collector: "",
         };
         let mut site = CoordinatorSite::new(&program, folder.path(), &told)?;
@@ -103,9 +108,14 @@ impl Town {
         .await
     }
 
+    /// A file of its own.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     /// Where a process writes.
     pub fn log(&self, name: &str) -> PathBuf {
-        self.folder.path().join(format!("{name}.log"))
+        self.path(&format!("{name}.log"))
     }
 
     /// What everybody has written, for a message.

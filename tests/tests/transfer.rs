@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
 use farewell_kit::seal;
@@ -41,6 +41,9 @@ const ALL: [Belonging; 5] = [
     Belonging::Orders,
     Belonging::Memberships,
 ];
+
+/// How long a slow machine may count what [`Obstacle::Slow`] has it count.
+const COUNTED: Duration = Duration::from_secs(120);
 
 /// A coordinator, the desk, identity and the store, each a process with its own certificate.
 struct Town {
@@ -289,11 +292,18 @@ courier.email = {{ kind = "file", path = "{here}/mail" }}
             async move { accounts.transfer_belongings(request).await }
         });
         obstacle.met(self).await?;
-        let victim = match who {
-            Victim::Store => self.store.take(),
-            Victim::Coordinator => self.coordinator.take(),
-        };
-        victim.context("a running process")?.kill()?;
+        match who {
+            Victim::Store => self.store.take().context("a store")?.kill()?,
+            Victim::Coordinator => {
+                // The move stands still while who asked for it goes down, however fast the machine is.
+                let store = self.store.as_ref().context("a store")?;
+                store.signal("STOP")?;
+                obstacle.met(self).await?;
+                let coordinator = self.coordinator.take();
+                coordinator.context("a coordinator")?.kill()?;
+                store.signal("CONT")?;
+            }
+        }
         obstacle.remove(self).await?;
         let answer = asked.await?;
         ensure!(answer.is_err(), "it was answered: {answer:?}");
@@ -313,7 +323,7 @@ enum Victim {
 
 /// What holds a move up just before its book is written.
 enum Obstacle {
-    /// A statement that takes as long as anybody waits, on every new line.
+    /// A statement that takes its time, on every new line.
     Slow,
     /// A lock on the book.
     Locked(Box<PgConnection>),
@@ -322,29 +332,15 @@ enum Obstacle {
 impl Obstacle {
     async fn put(town: &Town, victim: Victim) -> Result<Self> {
         let Some(url) = &town.postgres else {
-            let count = |to: u64| {
-                format!(
-                    "SELECT COUNT(*) FROM (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n \
-                         WHERE i < {to}) SELECT i FROM n);"
-                )
-            };
             let rows = match victim {
                 // It never ends: its process does.
                 Victim::Store => u64::from(u32::MAX),
-                // The store goes on: about five seconds, however fast the machine counts.
-                Victim::Coordinator => {
-                    const SOME: u64 = 200_000;
-                    let begin = Instant::now();
-                    sqlx::raw_sql(AssertSqlSafe(count(SOME)))
-                        .execute(town.shop.pool())
-                        .await?;
-                    let micros = u64::try_from(begin.elapsed().as_micros())?.max(1);
-                    SOME * 5_000_000 / micros
-                }
+                // Long enough to be seen, and then stopped, on any machine; and it ends.
+                Victim::Coordinator => 20_000_000,
             };
             let slow = format!(
-                "CREATE TRIGGER slow BEFORE INSERT ON book WHEN new.amount < 0 BEGIN {} END",
-                count(rows)
+                "CREATE TRIGGER slow BEFORE INSERT ON book WHEN new.amount < 0 BEGIN SELECT COUNT(*) FROM \
+                     (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) SELECT i FROM n); END"
             );
             sqlx::raw_sql(AssertSqlSafe(slow))
                 .execute(town.shop.pool())
@@ -395,8 +391,8 @@ impl Obstacle {
     async fn remove(self, town: &Town) -> Result<()> {
         match self {
             Self::Slow => {
-                // Where the store still runs, its statement ends when nobody waits for it any more.
-                wait::until("the file to be free", async || {
+                // Where the store still runs, it counts to the end.
+                wait::until_within(COUNTED, "the file to be free", async || {
                     let dropped = sqlx::raw_sql("DROP TRIGGER slow").execute(town.shop.pool());
                     Ok(dropped.await.is_ok().then_some(()))
                 })

@@ -44,6 +44,8 @@ pub struct Town {
     operators: String,
     pub desk: String,
     pub phones: String,
+    /// Settings of the processes beside those in the file, as variables.
+    env: Vec<(&'static str, String)>,
     running: Vec<Option<Process>>,
 }
 
@@ -58,7 +60,24 @@ impl Town {
         Self::settle(cooling_off, "30d", ROLES.len()).await
     }
 
+    /// The same, with settings of the story's own: `FAREWELL_COORDINATOR__…` and the like.
+    pub async fn open_with_settings(
+        cooling_off: &str,
+        env: Vec<(&'static str, String)>,
+    ) -> Result<Option<Self>> {
+        Self::settle_with(cooling_off, "30d", ROLES.len(), env).await
+    }
+
     async fn settle(cooling_off: &str, evidence_kept: &str, roles: usize) -> Result<Option<Self>> {
+        Self::settle_with(cooling_off, evidence_kept, roles, Vec::new()).await
+    }
+
+    async fn settle_with(
+        cooling_off: &str,
+        evidence_kept: &str,
+        roles: usize,
+        env: Vec<(&'static str, String)>,
+    ) -> Result<Option<Self>> {
         let Some(program) = needed("FAREWELL_BIN") else {
             return Ok(None);
         };
@@ -70,6 +89,7 @@ impl Town {
             operators: address()?,
             desk: address()?,
             phones: address()?,
+            env,
             running: Vec::new(),
         };
         let certs = town.path("certs").display().to_string();
@@ -181,7 +201,8 @@ courier.email = {{ kind = "file", path = "{folder}/letters" }}
             .args(&words)
             .arg("--config")
             .arg(self.path("farewell.toml"))
-            .arg("--with-parent");
+            .arg("--with-parent")
+            .envs(self.env.iter().cloned());
         let log = self.path(&format!("{}.log", words.join("-")));
         Process::start(&mut command, &log)
     }
@@ -333,11 +354,14 @@ courier.email = {{ kind = "file", path = "{folder}/letters" }}
         Ok(found)
     }
 
-    pub async fn channel(&self, address: &str, who: &str) -> Result<Channel> {
+    /// What somebody shows.
+    pub fn security(&self, who: &str) -> Result<Security> {
         let credentials = Credentials::from_dir(self.path("certs"), who)?;
-        Ok(endpoint(address, &Security::Mutual(credentials))?
-            .connect()
-            .await?)
+        Ok(Security::Mutual(credentials))
+    }
+
+    pub async fn channel(&self, address: &str, who: &str) -> Result<Channel> {
+        Ok(endpoint(address, &self.security(who)?)?.connect().await?)
     }
 }
 

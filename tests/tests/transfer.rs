@@ -1,9 +1,6 @@
 //! Before an account is deleted, the support desk moves what it has to another one: told with the real binary, on SQLite and on
 //! PostgreSQL, through kills in the middle of a move, repeats, closed accounts and cases of something else.
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
@@ -17,16 +14,12 @@ use farewell_proto::support::v1 as desk;
 use farewell_proto::support::v1::Belonging;
 use farewell_proto::support::v1::support_service_client::SupportServiceClient;
 use farewell_runtime::client::endpoint;
-use farewell_runtime::server::Security;
-use farewell_runtime::tls::Credentials;
 use farewell_store::NewOrder;
-use farewell_tests::caller::{Caller, Operator, fresh};
-use farewell_tests::process::{Process, free_port, needed};
+use farewell_tests::caller::{Caller, fresh};
+use farewell_tests::process::needed;
 use farewell_tests::refusal::{bad_field, refused};
-use farewell_tests::wait;
-use serde_json::Value;
+use farewell_tests::{office, wait};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
-use tempfile::TempDir;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
@@ -45,131 +38,55 @@ const ALL: [Belonging; 5] = [
 /// How long a slow machine may count what [`Obstacle::Slow`] has it count.
 const COUNTED: Duration = Duration::from_secs(120);
 
-/// A coordinator, the desk, identity and the store, each a process with its own certificate.
+/// The desk's office, and those who ask it over the wire.
 struct Town {
-    program: String,
-    folder: TempDir,
+    office: office::Town,
     accounts: AccountServiceClient<Channel>,
     caller: Caller,
-    callers: String,
     desk: [SupportServiceClient<Channel>; 3],
     shop: Store,
     /// The store's PostgreSQL, if it has one.
     postgres: Option<String>,
-    coordinator: Option<Process>,
-    store: Option<Process>,
-    _others: Vec<Process>,
 }
 
 impl Town {
-    async fn open(program: &str, server: Option<&str>, cooling_off: &str) -> Result<Self> {
-        let folder = TempDir::new()?;
-        let path = |name: &str| folder.path().join(name).display().to_string();
+    /// With the store on PostgreSQL, if there is a server. `None` if the story is to be skipped.
+    async fn open(server: Option<&str>, cooling_off: &str) -> Result<Option<Self>> {
         let postgres = match server {
             Some(server) => Some(own_database(server).await?),
             None => None,
         };
-        let shop = postgres
-            .clone()
-            .unwrap_or_else(|| format!("sqlite:{}", path("store.db")));
-        let address = || anyhow::Ok(format!("127.0.0.1:{}", free_port()?));
-        let (callers, operators, participants, desk) =
-            (address()?, address()?, address()?, address()?);
-        let certs = path("certs");
-        let people = ["--desk", "ana", "--desk", "bo", "--desk", "chi"];
-        let made = Command::new(program)
-            .args(["certs", &certs])
-            .args(people)
-            .output()?;
-        ensure!(made.status.success(), "certificates were not made");
-        let (key, here) = ("5a".repeat(32), folder.path().display());
-        let settings = format!(
-            r#"
-[coordinator]
-ledger = "sqlite:{here}/coordinator.db"
-tls.dir = "{certs}"
-listen = {{ callers = "{callers}", participants = "{participants}", operators = "{operators}" }}
-pace = {{ poll = "100ms", retry = "1s", retry_max = "2s", query = "3s" }}
-limits.account_per_minute = 6000
-[coordinator.policy]
-extends = "cn"
-name = "story"
-cooling_off = "{cooling_off}"
-recheck = "200ms"
-channels = {{ phone = [] }}
-stages = [{{ name = "A", participants = ["store", "support"] }}, {{ name = "B", participants = ["identity"] }}]
-[service.support]
-database = "sqlite:{here}/support.db"
-coordinators = ["{participants}"]
-tls.dir = "{certs}"
-listen.desk = "{desk}"
-keys = "1:{key}"
-[service.store]
-database = "{shop}"
-coordinators = ["{participants}"]
-tls.dir = "{certs}"
-[service.identity]
-database = "sqlite:{here}/identity.db"
-coordinators = ["{participants}"]
-tls.dir = "{certs}"
-pepper = "a pepper of a story"
-courier.sms = {{ kind = "file", path = "{here}/sms" }}
-courier.email = {{ kind = "file", path = "{here}/mail" }}
-"#
-        );
-        fs::write(path("farewell.toml"), settings)?;
-        let secured = |who: &str| anyhow::Ok(Security::Mutual(Credentials::from_dir(&certs, who)?));
-        let channel =
-            |to: &str, who: &str| anyhow::Ok(endpoint(to, &secured(who)?)?.connect_lazy());
-        let person = |who: &str| anyhow::Ok(SupportServiceClient::new(channel(&desk, who)?));
-        let operator = Operator::new(&operators, &secured("operator")?)?;
-        let mut town = Self {
-            accounts: AccountServiceClient::new(channel(&callers, "caller")?),
-            caller: Caller::new(&callers, &secured("caller")?)?,
-            desk: [person("ana")?, person("bo")?, person("chi")?],
-            shop: farewell_store::open(&shop).await?,
-            program: program.to_owned(),
-            postgres,
-            callers,
-            coordinator: None,
-            store: None,
-            _others: Vec::new(),
-            folder,
-        };
-        town.coordinator = Some(town.start(&["coordinator"])?);
-        town.store = Some(town.start(&["service", "store"])?);
-        town._others = vec![
-            town.start(&["service", "support"])?,
-            town.start(&["service", "identity"])?,
+        let policy = "FAREWELL_COORDINATOR__POLICY__CHANNELS";
+        let mut settings = vec![
+            (policy, "{phone = []}".to_owned()),
+            ("FAREWELL_COORDINATOR__PACE__QUERY", "3s".to_owned()),
+            (
+                "FAREWELL_COORDINATOR__LIMITS__ACCOUNT_PER_MINUTE",
+                "6000".to_owned(),
+            ),
         ];
-        wait::until("everybody to come", async || {
-            let Ok(seen) = operator.overview().await else {
-                return Ok(None);
-            };
-            let there = seen.participants.iter().all(|it| it.sessions == 1);
-            // The desk is asked, too, and has its people's port open.
-            let asked = desk::ListCasesRequest::default();
-            let open = town.desk[0].clone().list_cases(asked).await.is_ok();
-            Ok((there && open && seen.desk.is_some()).then_some(()))
-        })
-        .await?;
-        let identity = format!("sqlite:{}", town.path("identity.db").display());
-        let identity = farewell_identity::open(&identity).await?;
+        let database = "FAREWELL_SERVICE__STORE__DATABASE";
+        settings.extend(postgres.clone().map(|url| (database, url)));
+        let Some(office) = office::Town::open_with_settings(cooling_off, settings).await? else {
+            return Ok(None);
+        };
+        let channel =
+            |to: &str, who: &str| anyhow::Ok(endpoint(to, &office.security(who)?)?.connect_lazy());
+        let person = |who: &str| anyhow::Ok(SupportServiceClient::new(channel(&office.desk, who)?));
+        let url = postgres.clone().unwrap_or_else(|| office.database("store"));
+        let town = Self {
+            accounts: AccountServiceClient::new(channel(&office.callers, "caller")?),
+            caller: Caller::new(&office.callers, &office.security("caller")?)?,
+            desk: [person("ana")?, person("bo")?, person("chi")?],
+            shop: farewell_store::open(&url).await?,
+            postgres,
+            office,
+        };
+        let identity = farewell_identity::open(&town.office.database("identity")).await?;
         for account in [ANN, BEN, CID] {
             farewell_identity::register(&identity, account, account).await?;
         }
-        Ok(town)
-    }
-
-    fn start(&self, role: &[&str]) -> Result<Process> {
-        let mut command = Command::new(&self.program);
-        command.args(role).arg("--config");
-        command.arg(self.path("farewell.toml")).arg("--with-parent");
-        Process::start(&mut command, &self.path(&format!("{}.log", role.join("-"))))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        Ok(Some(town))
     }
 
     /// A case that ana opened for this, with an identity document, approved by as many others.
@@ -292,26 +209,19 @@ courier.email = {{ kind = "file", path = "{here}/mail" }}
             async move { accounts.transfer_belongings(request).await }
         });
         obstacle.met(self).await?;
-        match who {
-            Victim::Store => self.store.take().context("a store")?.kill()?,
-            Victim::Coordinator => {
-                // The move stands still while who asked for it goes down, however fast the machine is.
-                let store = self.store.as_ref().context("a store")?;
-                store.signal("STOP")?;
-                obstacle.met(self).await?;
-                let coordinator = self.coordinator.take();
-                coordinator.context("a coordinator")?.kill()?;
-                store.signal("CONT")?;
-            }
+        if let Victim::Coordinator = who {
+            // The move stands still while who asked for it goes down, however fast the machine is.
+            self.office.signal("store", "STOP")?;
+            obstacle.met(self).await?;
+        }
+        self.office.kill(who.name())?;
+        if let Victim::Coordinator = who {
+            self.office.signal("store", "CONT")?;
         }
         obstacle.remove(self).await?;
         let answer = asked.await?;
         ensure!(answer.is_err(), "it was answered: {answer:?}");
-        match who {
-            Victim::Store => self.store = Some(self.start(&["service", "store"])?),
-            Victim::Coordinator => self.coordinator = Some(self.start(&["coordinator"])?),
-        }
-        Ok(())
+        self.office.restart(who.name())
     }
 }
 
@@ -319,6 +229,15 @@ courier.email = {{ kind = "file", path = "{here}/mail" }}
 enum Victim {
     Store,
     Coordinator,
+}
+
+impl Victim {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Coordinator => "coordinator",
+        }
+    }
 }
 
 /// What holds a move up just before its book is written.
@@ -562,11 +481,12 @@ async fn moved_through_kills(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_one_has_moves_to_another_through_kills_and_the_deletion_is_taken() -> Result<()> {
-    let (Some(program), Some(server)) = (needed("FAREWELL_BIN"), needed("FAREWELL_TEST_POSTGRES"))
-    else {
+    let Some(server) = needed("FAREWELL_TEST_POSTGRES") else {
         return Ok(());
     };
-    let mut town = Town::open(&program, Some(&server), "300ms").await?;
+    let Some(mut town) = Town::open(Some(&server), "300ms").await? else {
+        return Ok(());
+    };
     let (request, moved) = moved_through_kills(&mut town).await?;
     let name = town.caller.delete(ANN).await?;
     town.caller.until(&name, State::Purged).await?;
@@ -595,10 +515,9 @@ async fn what_one_has_moves_to_another_through_kills_and_the_deletion_is_taken()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_moves_without_its_own_case_between_accounts_that_are_open() -> Result<()> {
-    let Some(program) = needed("FAREWELL_BIN") else {
+    let Some(mut town) = Town::open(None, "1h").await? else {
         return Ok(());
     };
-    let mut town = Town::open(&program, None, "1h").await?;
     moved_through_kills(&mut town).await?;
     farewell_store::credit_points(&town.shop, ANN, 40).await?;
     let before = "SELECT points FROM points WHERE account = 'a-ann'";
@@ -702,19 +621,7 @@ async fn nothing_moves_without_its_own_case_between_accounts_that_are_open() -> 
         second.clone().withdraw_case(withdraw).await?;
     }
     let words = ["account", "transfer", ANN, "--to", BEN, "--move", "points"];
-    let cli = |more: &[&str]| -> Result<Value> {
-        let certs = town.path("certs").display().to_string();
-        let output = Command::new(&town.program)
-            .args(["-o", "json"])
-            .args(words)
-            .args(more)
-            .args(["--endpoint", &town.callers, "--tls-name", "caller"])
-            .args(["--tls-dir", &certs])
-            .output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{more:?}: {said}");
-        Ok(serde_json::from_slice(&output.stdout)?)
-    };
+    let cli = |more: &[&str]| town.office.told("caller", &[&words, more].concat(), "");
     let found = cli(&["--validate-only"])?;
     assert_eq!(found["belongings"][0]["moved"], 41);
     let moved = cli(&["--case", &once])?;

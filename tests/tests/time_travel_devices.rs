@@ -52,7 +52,7 @@ const AFTER: Duration = Duration::from_secs(5);
 /// Long enough for a process to look at what is due, several times.
 const LOOKS: Duration = Duration::from_secs(3);
 
-/// What is due of a deletion that is erasing is seen at the next sweep, every half minute.
+/// What is due of a deletion that is erasing is seen when a coordinator starts, and at each sweep, every half minute.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 struct Story {
@@ -387,6 +387,7 @@ async fn overdue(
     story.until_orders(&both("DETACHED")).await?;
 
     story.town.machine.travel(warned - BEFORE)?;
+    story.restart_coordinator().await?;
     sleep(LOOKS).await;
     ensure!((story.late().await?, story.alarms("OVERDUE_SOON")) == ((0, 0), 0));
     story.town.machine.travel(warned + AFTER)?;
@@ -399,9 +400,9 @@ async fn overdue(
     .await?;
 
     story.town.machine.travel(deadline - BEFORE)?;
-    sleep(LOOKS).await;
-    ensure!((story.late().await?, story.letters("OVERDUE")?) == ((0, 1), 0));
     story.restart_tellers().await?;
+    sleep(LOOKS).await;
+    ensure!((story.late().await?, story.alarms("OVERDUE")) == ((0, 1), 0));
     story.town.machine.travel(deadline + AFTER)?;
     story.until_letters("OVERDUE", TOLD).await?;
     ensure!(story.late().await? == (1, 0));

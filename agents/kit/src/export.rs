@@ -4,11 +4,15 @@
 //! changed or removed meanwhile may be in it in either state: a copy of a living account can promise no more without
 //! stopping its owner.
 
+mod coverage;
 mod table;
+
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-pub use self::table::{Column, Table, Tables};
+pub use self::coverage::{LeftOut, untold, why};
+pub use self::table::{Column, OfStore, Table, Tables};
 
 use crate::participant::Fault;
 
@@ -18,6 +22,8 @@ pub const PART_BYTES: usize = 256 * 1024;
 pub const PART_BYTES_MAX: usize = 1024 * 1024;
 /// Pieces of a part: each is a file that is opened or continued.
 pub const PIECES_MAX: usize = 512;
+/// Categories that a part may name, told and left out together.
+pub const CATEGORIES_MAX: usize = 64;
 /// Between the section and its own cursor, in the cursor of an export.
 const SECTION_END: char = '/';
 
@@ -28,6 +34,10 @@ pub struct Part {
     pub pieces: Vec<Piece>,
     /// Things that are in the files now and weren't before this part.
     pub items: i64,
+    /// How many of them are of each category that the inventory counts.
+    pub categories: BTreeMap<String, i64>,
+    /// Categories of the inventory of which something is not in the files, and the word of [`why`] that says for what reason.
+    pub left_out: BTreeMap<String, String>,
     /// Where the next part begins; empty if there is none.
     pub next: String,
 }
@@ -59,6 +69,24 @@ impl Part {
                 content: content.to_vec(),
             });
         }
+    }
+
+    /// Says that another thing of a category of the inventory is in the files.
+    pub fn tell(&mut self, category: &str) {
+        self.items += 1;
+        let count = self.categories.entry(category.to_owned()).or_default();
+        *count += 1;
+    }
+
+    /// Says what is not in the files, and why: once, in the part that begins at `after`, if that is the first.
+    #[must_use]
+    pub fn leaving_out(mut self, after: &str, left_out: &[LeftOut]) -> Self {
+        if after.is_empty() {
+            let said = left_out.iter();
+            let said = said.map(|(category, why)| ((*category).to_owned(), (*why).to_owned()));
+            self.left_out.extend(said);
+        }
+        self
     }
 
     /// Bytes until the part is closed.
@@ -151,7 +179,7 @@ mod tests {
                     return Ok(Some(last.to_string()));
                 }
                 last += 1;
-                part.items += 1;
+                part.tell(self.0);
                 part.write(
                     &format!("{}.txt", self.0),
                     format!("{last:>1023}\n").as_bytes(),
@@ -170,12 +198,13 @@ mod tests {
             &Numbers("none-again", 0),
         ];
         let (mut after, mut parts, mut items) = (String::new(), 0, 0);
-        let mut files = std::collections::BTreeMap::<String, Vec<u8>>::new();
+        let mut files = BTreeMap::<String, Vec<u8>>::new();
         loop {
             let part = part(&sections, "a", &after).await.unwrap();
             assert!(part.size_bytes() < PART_BYTES + 2_048);
             parts += 1;
             items += part.items;
+            assert_eq!(part.categories.values().sum::<i64>(), part.items);
             for piece in part.pieces {
                 files.entry(piece.path).or_default().extend(piece.content);
             }

@@ -216,6 +216,16 @@ pub async fn count(
     })
 }
 
+/// Every category that a query of [`count`] can name, whether anything is there or not.
+pub async fn categories(
+    connection: &mut AnyConnection,
+    query: &'static str,
+) -> Result<Vec<String>, sqlx::Error> {
+    let rows: Vec<(String, i64, i64)> =
+        sqlx::query_as(query).bind("").fetch_all(connection).await?;
+    Ok(rows.into_iter().map(|(category, ..)| category).collect())
+}
+
 /// Erases an account's rows of a table that names it in a column `account`, and gives how many there were.
 pub async fn erase(
     connection: &mut AnyConnection,

@@ -87,7 +87,7 @@ impl Section for Contacts<'_> {
                 return Ok(Some(last.to_owned()));
             }
             part.write("contacts.vcf", vcard::card(id, name, phone).as_bytes());
-            part.items += 1;
+            part.tell("contacts");
             last = id;
         }
         Ok(rows.last().map(|(id, ..)| id.clone()))

@@ -8,6 +8,7 @@
 //! deletion waits for it before anything is erased. With the account goes every archive, ready or not.
 
 mod archive;
+mod category;
 mod collector;
 mod desk;
 mod folder;
@@ -43,6 +44,8 @@ pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS archive_source (archive TEXT NOT NULL, participant TEXT NOT NULL, after TEXT NOT NULL, \
         done BIGINT NOT NULL CHECK (done IN (0, 1)), away BIGINT NOT NULL CHECK (away IN (0, 1)), items BIGINT NOT NULL, \
         size_bytes BIGINT NOT NULL, PRIMARY KEY (archive, participant)); \
+    CREATE TABLE IF NOT EXISTS archive_category (archive TEXT NOT NULL, participant TEXT NOT NULL, category TEXT NOT NULL, \
+        items BIGINT NOT NULL, left_out TEXT NOT NULL, PRIMARY KEY (archive, participant, category)); \
     CREATE TABLE IF NOT EXISTS archive_piece (archive TEXT NOT NULL, participant TEXT NOT NULL, path TEXT NOT NULL, \
         spool_offset BIGINT NOT NULL, size_bytes BIGINT NOT NULL, PRIMARY KEY (archive, participant, path, spool_offset))";
 

@@ -9,6 +9,20 @@ use sqlx::AnyConnection;
 use crate::export::{self, Cabinet};
 use crate::files::Folder;
 
+/// What is held of the account `$1`: a category, its items and their bytes in each row.
+const HELD: &str = "SELECT 'photos', COUNT(*), CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) FROM photo WHERE account = $1 \
+     UNION ALL SELECT 'albums', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(title)), 0) AS BIGINT) \
+     FROM album WHERE account = $1 \
+     UNION ALL SELECT 'contacts', COUNT(*), \
+     CAST(COALESCE(SUM(OCTET_LENGTH(name) + OCTET_LENGTH(phone)), 0) AS BIGINT) FROM contact WHERE account = $1 \
+     UNION ALL SELECT 'notes', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(text)), 0) AS BIGINT) \
+     FROM note WHERE account = $1 \
+     UNION ALL SELECT 'backups', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(content)), 0) AS BIGINT) \
+     FROM backup WHERE account = $1";
+
+/// What the custodian made of everybody's: by rows and on disk.
+const ARCHIVES: &str = "archives";
+
 /// What is held, by category, in bytes. Categories without items are left out. A photo counts while its row or its file is
 /// there, and so does an archive, where they lie beside the photos.
 ///
@@ -22,25 +36,22 @@ pub async fn left_over(store: &Store, files: &Path, account: &str) -> anyhow::Re
     Ok(held)
 }
 
+/// Every category that is looked for, whether anything is there or not.
+///
+/// Errors: the database is away.
+pub async fn categories(store: &Store) -> anyhow::Result<Vec<String>> {
+    let mut connection = store.pool().acquire().await?;
+    let mut categories = holder::categories(&mut connection, HELD).await?;
+    categories.push(ARCHIVES.to_owned());
+    Ok(categories)
+}
+
 pub(crate) async fn held(
     connection: &mut AnyConnection,
     files: &Path,
     account: &str,
 ) -> Result<Inventory, Fault> {
-    let mut held = holder::count(
-        connection,
-        "SELECT 'photos', COUNT(*), CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) FROM photo WHERE account = $1 \
-         UNION ALL SELECT 'albums', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(title)), 0) AS BIGINT) \
-             FROM album WHERE account = $1 \
-         UNION ALL SELECT 'contacts', COUNT(*), \
-             CAST(COALESCE(SUM(OCTET_LENGTH(name) + OCTET_LENGTH(phone)), 0) AS BIGINT) FROM contact WHERE account = $1 \
-         UNION ALL SELECT 'notes', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(text)), 0) AS BIGINT) \
-             FROM note WHERE account = $1 \
-         UNION ALL SELECT 'backups', COUNT(*), CAST(COALESCE(SUM(OCTET_LENGTH(content)), 0) AS BIGINT) \
-             FROM backup WHERE account = $1",
-        account,
-    )
-    .await?;
+    let mut held = holder::count(connection, HELD, account).await?;
     let on_disk = Folder::of(files, account)
         .look()
         .await
@@ -75,7 +86,7 @@ pub(crate) async fn archives(
         .map_err(|error| Fault::new("the account's archives", error))?;
     let count = rows.max(folders);
     Ok((count > 0).then(|| Category {
-        category: "archives".to_owned(),
+        category: ARCHIVES.to_owned(),
         count,
         size_bytes: row_bytes.max(size_bytes),
     }))

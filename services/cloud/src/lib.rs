@@ -30,7 +30,7 @@ use self::export::Everybody;
 pub use self::backup::add_backup;
 pub use self::contact::add_contact;
 pub use self::export::{Exports, Terms};
-pub use self::holding::left_over;
+pub use self::holding::{categories, left_over};
 pub use self::note::add_note;
 pub use self::participant::{BLOCKERS, Cloud};
 pub use self::photo::{PhotoError, add_photo};

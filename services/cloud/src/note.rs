@@ -95,7 +95,7 @@ impl Section for Notes<'_> {
                 let written = u64::try_from(piece.len()).unwrap_or(u64::MAX);
                 return Ok(Some(Place::inside(&id, begin + written).to_string()));
             }
-            part.items += 1;
+            part.tell("notes");
             place = Place::after(&id);
             progressed = true;
         }

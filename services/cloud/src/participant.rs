@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use farewell_kit::export::{self as parts, Part};
+use farewell_kit::export::{self as parts, LeftOut, OfStore, Part, why};
 use farewell_kit::seal::{self, Begun, Work};
 use farewell_kit::store::Store;
 use farewell_kit::{Answer, Blocker, Custodian, Done, Fault, Holder, Inventory, Order};
@@ -21,6 +21,12 @@ use crate::{backup, contact, export, holding, note, photo};
 /// Every code that the cloud gives.
 pub const BLOCKERS: [&str; 1] = [EXPORT_RUNNING];
 const EXPORT_RUNNING: &str = "EXPORT_RUNNING";
+
+/// What of the inventory is in no archive.
+const LEFT_OUT: &[LeftOut] = &[
+    ("backups", why::READ_BY_DEVICE_ONLY),
+    ("archives", why::FETCHED_BY_ITSELF),
+];
 
 /// Takes part in deletions for the cloud.
 #[derive(Clone, Debug)]
@@ -116,8 +122,11 @@ impl Holder for Cloud {
 
     async fn export(&self, account: &str, after: &str) -> Result<Part, Fault> {
         let (store, files) = (&self.store, self.files.as_path());
-        let albums = Albums { store, files };
-        parts::part(&[&albums, &Contacts(store), &Notes(store)], account, after).await
+        let (photos, albums) = (Albums { store, files }, OfStore(store, &photo::ALBUMS));
+        let sections: [&dyn parts::Section; 4] =
+            [&photos, &albums, &Contacts(store), &Notes(store)];
+        let part = parts::part(&sections, account, after).await?;
+        Ok(part.leaving_out(after, LEFT_OUT))
     }
 
     fn archives(&self) -> Option<Arc<dyn Custodian>> {

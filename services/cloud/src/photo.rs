@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use farewell_kit::export::{Part, Section};
+use farewell_kit::export::{Column, Part, Section, Table};
 use farewell_kit::store::Store;
 use farewell_kit::{Fault, async_trait, holder, seal};
 use sqlx::AnyConnection;
@@ -129,6 +129,15 @@ const ROWS_MAX: i64 = 100;
 /// Where photos are named whose rows are there and whose files are not.
 const MISSING: &str = "albums/missing.txt";
 
+/// Albums, also those without photos: whose titles their folders may not have word for word.
+pub(crate) const ALBUMS: Table = Table::new(
+    "album_titles",
+    &[Column::Text("title"), Column::Number("photos")],
+    "SELECT '=' || title, title, (SELECT COUNT(*) FROM photo WHERE photo.account = album.account AND photo.album = album.title) \
+     FROM album WHERE account = $1 AND '=' || title > $2 ORDER BY 1 LIMIT $3",
+)
+.counted_as("albums");
+
 /// Photos, in a folder for each album. What a person wrote above it may be anything: the custodian makes names of it.
 pub(crate) struct Albums<'a> {
     pub store: &'a Store,
@@ -177,7 +186,7 @@ impl Section for Albums<'_> {
                 offset += u64::try_from(piece.len()).unwrap_or(u64::MAX);
                 part.write(&path, &piece);
                 if piece.len() < room {
-                    part.items += 1;
+                    part.tell("photos");
                     break;
                 }
             }

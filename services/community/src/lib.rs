@@ -22,7 +22,7 @@ use farewell_runtime::shutdown::Shutdown;
 
 pub use self::ban::{ban, lift_ban};
 pub use self::comment::{CommentError, comment};
-pub use self::holding::left_over;
+pub use self::holding::{categories, left_over};
 pub use self::membership::join;
 pub use self::participant::{BLOCKERS, Community};
 pub use self::post::post;

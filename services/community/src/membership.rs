@@ -16,7 +16,8 @@ pub(crate) const EXPORT: Table = Table::new(
     "circles",
     &[Column::Text("circle"), Column::Time("joined")],
     "SELECT circle, circle, joined_at FROM membership WHERE account = $1 AND circle > $2 ORDER BY circle LIMIT $3",
-);
+)
+.counted_as("memberships");
 
 /// Joins a circle, which says what interests the person; joining again changes no membership.
 ///

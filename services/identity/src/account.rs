@@ -20,7 +20,8 @@ pub(crate) const EXPORT: Table = Table::new(
     "profile",
     &[Column::Text("user_name"), Column::Time("registered")],
     "SELECT account, user_name, registered_at FROM account WHERE account = $1 AND account > $2 ORDER BY account LIMIT $3",
-);
+)
+.counted_as("accounts");
 
 /// Registers an account. `false`: it is there already, and stays as it is.
 ///

@@ -26,6 +26,26 @@ pub(crate) const EXPORT: Table = Table::new(
     "SELECT channel, channel, address FROM contact WHERE account = $1 AND channel > $2 ORDER BY channel LIMIT $3",
 );
 
+/// Addresses that the account had before.
+pub(crate) const EARLIER: Table = Table::new(
+    "earlier_contacts",
+    &[
+        Column::Text("channel"),
+        Column::Text("address"),
+        Column::Time("changed"),
+    ],
+    "SELECT channel || '/' || address, channel, address, changed_at FROM contact_earlier \
+     WHERE account = $1 AND channel || '/' || address > $2 ORDER BY 1 LIMIT $3",
+)
+.counted_as("contacts");
+
+/// When an address was changed last.
+pub(crate) const CHANGES: Table = Table::new(
+    "contact_changes",
+    &[Column::Text("channel"), Column::Time("changed")],
+    "SELECT channel, channel, changed_at FROM contact_change WHERE account = $1 AND channel > $2 ORDER BY channel LIMIT $3",
+);
+
 /// Why nothing was bound.
 #[derive(Debug, thiserror::Error)]
 pub enum ContactError {

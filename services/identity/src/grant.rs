@@ -21,7 +21,8 @@ pub(crate) const EXPORT: Table = Table::new(
         Column::Time("revoked"),
     ],
     "SELECT app, app, granted_at, revoked_at FROM app_grant WHERE account = $1 AND app > $2 ORDER BY app LIMIT $3",
-);
+)
+.counted_as("third_party_grants");
 
 /// Lets an app act for the account, again if that was revoked.
 ///

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use farewell_kit::export::{Column, Table};
 use farewell_kit::seal;
 use farewell_kit::store::{Store, micros};
 use sqlx::AnyConnection;
@@ -12,6 +13,14 @@ pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS guardianship (child TEXT PRIMARY KEY, guardian TEXT NOT NULL CHECK (guardian <> child), \
         agreed_at BIGINT NOT NULL); \
     CREATE INDEX IF NOT EXISTS guardianship_by_guardian ON guardianship (guardian)";
+
+/// What its owner may take along, whichever of the two they are. Not whose the other account is.
+pub(crate) const EXPORT: Table = Table::new(
+    "guardianships",
+    &[Column::Text("as"), Column::Time("agreed_to_deletion")],
+    "SELECT child, CASE WHEN child = $1 THEN 'CHILD' ELSE 'GUARDIAN' END, agreed_at FROM guardianship \
+     WHERE (child = $1 OR guardian = $1) AND child > $2 ORDER BY child LIMIT $3",
+);
 
 /// Makes an account the guardian of a child's, instead of an earlier one, who need not be asked: a guardian's account that
 /// is sealed is to lose its children.

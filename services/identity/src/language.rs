@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use farewell_kit::export::{Column, Table};
 use farewell_kit::store::Store;
 use farewell_kit::{holder, seal};
 use serde::Deserialize;
@@ -9,6 +10,14 @@ use sqlx::AnyConnection;
 
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS account_language (account TEXT PRIMARY KEY, language TEXT NOT NULL)";
+
+/// What its owner may take along.
+pub(crate) const EXPORT: Table = Table::new(
+    "language",
+    &[Column::Text("language")],
+    "SELECT account, language FROM account_language WHERE account = $1 AND account > $2 ORDER BY account LIMIT $3",
+)
+.counted_as("languages");
 
 /// A language that letters are written in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -49,7 +49,7 @@ pub use self::credential::change_password;
 pub use self::eligibility::BLOCKERS;
 pub use self::grant::{grant, revoke_grants};
 pub use self::guardian::{agree_to_deletion, end_guardianship, set_guardian};
-pub use self::holding::left_over;
+pub use self::holding::{categories, left_over};
 pub use self::home::{MoveError, REGION_BYTES_MAX, move_away};
 pub use self::language::{Language, set_language};
 pub use self::login::{LoginError, is_logged_in, log_in};

@@ -9,6 +9,7 @@ pub(crate) mod words;
 
 use std::time::{Duration, SystemTime};
 
+use farewell_kit::export::{Column, Table};
 use farewell_kit::store::{Store, micros, time};
 use farewell_kit::{Fault, Letters, Notice, NoticeKind, SetStanding, Standing, seal};
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,31 @@ const LAST_WORDS_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 const UNDER_WAY: Duration = Duration::from_millis(500);
 /// Asked again at least as often.
 const LAST_WORDS_LOOK_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// What its owner may take along: what they were told of a deletion.
+pub(crate) const EXPORT: Table = Table::new(
+    "notices",
+    &[
+        Column::Text("deletion"),
+        Column::Text("notice"),
+        Column::Time("made"),
+    ],
+    "SELECT deletion || '/' || name, deletion, name, made_at FROM notice \
+     WHERE account = $1 AND deletion || '/' || name > $2 ORDER BY 1 LIMIT $3",
+);
+
+/// Letters that have not reached anybody yet. Not their content, which lets who reads it take a deletion back.
+pub(crate) const LETTERS: Table = Table::new(
+    "undelivered_letters",
+    &[
+        Column::Text("way"),
+        Column::Text("receiver"),
+        Column::Text("state"),
+        Column::Time("made"),
+    ],
+    "SELECT id, way, receiver, state, made_at FROM letter WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3",
+)
+.counted_as("notices");
 
 /// How notices are written.
 #[derive(Clone, Debug, Default)]

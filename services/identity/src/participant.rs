@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use farewell_kit::clearing;
-use farewell_kit::export::{Part, Table, Tables};
+use farewell_kit::export::{LeftOut, Part, Table, Tables, why};
 use farewell_kit::seal::{self, Begun};
 use farewell_kit::standing::{self, Kept};
 use farewell_kit::store::Store;
@@ -28,14 +28,28 @@ use crate::{
     proof, quarantine, realname, release,
 };
 
-/// What an account's owner may take along, in this order. What proves who somebody is stays, also hashed: passwords, codes,
-/// tries; and so do cases, which are somebody else's.
+/// What an account's owner may take along, in this order.
 const EXPORTED: &[&Table] = &[
     &account::EXPORT,
     &contact::EXPORT,
+    &contact::EARLIER,
+    &contact::CHANGES,
     &realname::EXPORT,
+    &language::EXPORT,
+    &guardian::EXPORT,
     &login::EXPORT,
     &grant::EXPORT,
+    &notice::EXPORT,
+    &notice::LETTERS,
+];
+
+/// What stays: what proves who somebody is, also hashed, and cases, which are security's or the legal department's.
+const LEFT_OUT: &[LeftOut] = &[
+    ("credentials", why::PROVES_IDENTITY),
+    ("codes", why::PROVES_IDENTITY),
+    ("proofs", why::PROVES_IDENTITY),
+    ("revoke_links", why::PROVES_IDENTITY),
+    ("cases", why::UNDER_INQUIRY),
 ];
 
 /// Takes part in deletions for identity.
@@ -211,6 +225,7 @@ impl Participant for Identity {
 
     async fn export_part(&self, account: &str, after: &str) -> Result<Part, Fault> {
         Tables::new(&self.store, EXPORTED)
+            .leaving_out(LEFT_OUT)
             .part(account, after)
             .await
     }

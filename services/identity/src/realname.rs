@@ -13,7 +13,8 @@ pub(crate) const EXPORT: Table = Table::new(
     "real_name",
     &[Column::Text("name"), Column::Text("document")],
     "SELECT account, name, document FROM real_name WHERE account = $1 AND account > $2 ORDER BY account LIMIT $3",
-);
+)
+.counted_as("real_names");
 
 /// Records name and document number, instead of earlier ones.
 ///

@@ -2,12 +2,20 @@
 
 use std::time::SystemTime;
 
+use farewell_kit::export::{Column, Table};
 use farewell_kit::store::{Store, micros};
 use farewell_kit::{holder, seal};
 
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS campaign_entry (account TEXT NOT NULL, campaign TEXT NOT NULL, ends_at BIGINT NOT NULL, \
         PRIMARY KEY (account, campaign))";
+
+/// What its owner may take along.
+pub(crate) const EXPORT: Table = Table::new(
+    "campaigns",
+    &[Column::Text("campaign"), Column::Time("ends")],
+    "SELECT campaign, campaign, ends_at FROM campaign_entry WHERE account = $1 AND campaign > $2 ORDER BY campaign LIMIT $3",
+);
 
 /// Takes part in a campaign that runs until then; a second time changes nothing but the end.
 ///

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use farewell_kit::export::{Column, Table};
 use farewell_kit::seal;
 use farewell_kit::store::{Store, micros};
 use sqlx::AnyConnection;
@@ -12,6 +13,17 @@ pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS credit (id TEXT PRIMARY KEY, account TEXT NOT NULL, \
         owed_cents BIGINT NOT NULL CHECK (owed_cents >= 0), opened_at BIGINT NOT NULL); \
     CREATE INDEX IF NOT EXISTS credit_by_account ON credit (account)";
+
+/// What its owner may take along.
+pub(crate) const EXPORT: Table = Table::new(
+    "credits",
+    &[
+        Column::Text("id"),
+        Column::Cents("owed"),
+        Column::Time("opened"),
+    ],
+    "SELECT id, id, owed_cents, opened_at FROM credit WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3",
+);
 
 /// The account owes so many hundredths of the currency from now on. Gives the credit's id.
 ///

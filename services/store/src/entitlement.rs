@@ -3,6 +3,7 @@
 
 use std::time::SystemTime;
 
+use farewell_kit::export::{Column, Table};
 use farewell_kit::seal;
 use farewell_kit::store::{Store, micros};
 use sqlx::AnyConnection;
@@ -14,6 +15,19 @@ pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS entitlement (account TEXT NOT NULL, kind TEXT NOT NULL, \
         by_real_name BIGINT NOT NULL CHECK (by_real_name IN (0, 1)), granted_at BIGINT NOT NULL, \
         lapsed_at BIGINT NOT NULL, PRIMARY KEY (account, kind))";
+
+/// What its owner may take along.
+pub(crate) const EXPORT: Table = Table::new(
+    "entitlements",
+    &[
+        Column::Text("kind"),
+        Column::Flag("by_real_name"),
+        Column::Time("granted"),
+        Column::Time("lapsed"),
+    ],
+    "SELECT kind, kind, by_real_name, granted_at, lapsed_at FROM entitlement WHERE account = $1 AND kind > $2 \
+     ORDER BY kind LIMIT $3",
+);
 
 /// Grants a kind of entitlement, for instance `student-discount` or `adult-content`, again if it had lapsed.
 ///

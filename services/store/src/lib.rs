@@ -36,7 +36,7 @@ pub use self::coupon::{forfeit_coupons, grant_coupon};
 pub use self::credit::{lend, pay_back};
 pub use self::eligibility::BLOCKERS;
 pub use self::entitlement::{entitlements, grant_entitlement};
-pub use self::holding::left_over;
+pub use self::holding::{categories, left_over};
 pub use self::order::{NewOrder, close_dispute, complete_order, open_dispute, place_order};
 pub use self::participant::Shop;
 pub use self::points::{credit_points, forfeit_points};

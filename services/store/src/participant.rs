@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use farewell_kit::export::{Part, Table, Tables};
+use farewell_kit::export::{LeftOut, Part, Table, Tables, why};
 use farewell_kit::seal::{self, Work};
 use farewell_kit::store::Store;
 use farewell_kit::{
@@ -14,22 +14,28 @@ use farewell_kit::{clearing, interests};
 use sqlx::AnyConnection;
 
 use crate::{
-    access, book, coupon, credit, eligibility, entitlement, holding, order, points, retention,
-    subscription, support, transfer, wallet,
+    access, book, campaign, coupon, credit, eligibility, entitlement, holding, order, points,
+    retention, subscription, support, transfer, wallet,
 };
 
 /// What an account's owner may take along, in this order.
 const EXPORTED: &[&Table] = &[
     &order::EXPORT,
     &subscription::EXPORT,
+    &entitlement::EXPORT,
     &coupon::EXPORT,
     &wallet::EXPORT,
     &points::EXPORT,
+    &credit::EXPORT,
+    &campaign::EXPORT,
     &support::EXPORT,
     &book::EXPORT,
     &interests::EXPORT,
     &access::EXPORT,
 ];
+
+/// What is in none of them. What moved to or from another account stands in the account's own lines as well.
+const LEFT_OUT: &[LeftOut] = &[("named_in_transfers", why::OF_ANOTHER_ACCOUNT)];
 
 /// Tables whose rows go with their account, by the category that they are counted in.
 const TABLES: &[(&str, &str)] = &[
@@ -129,6 +135,7 @@ impl Holder for Shop {
 
     async fn export(&self, account: &str, after: &str) -> Result<Part, Fault> {
         Tables::new(&self.store, EXPORTED)
+            .leaving_out(LEFT_OUT)
             .part(account, after)
             .await
     }

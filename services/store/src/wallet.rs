@@ -15,7 +15,8 @@ pub(crate) const EXPORT: Table = Table::new(
     "wallet",
     &[Column::Cents("balance")],
     "SELECT account, balance_cents FROM wallet WHERE account = $1 AND account > $2 ORDER BY account LIMIT $3",
-);
+)
+.counted_as("wallets");
 
 /// Adds to the balance, in hundredths of the currency.
 ///

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use farewell_kit::Fault;
+use farewell_kit::export::{Column, Table};
 use farewell_kit::store::{micros, time};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
@@ -29,6 +30,24 @@ pub(crate) const SCHEMA: &str = "\
     CREATE INDEX IF NOT EXISTS desk_case_erased ON desk_case (erased_by) WHERE erased_by <> ''; \
     DROP INDEX IF EXISTS desk_case_due; \
     CREATE INDEX IF NOT EXISTS desk_case_own_due ON desk_case (due_at, id) WHERE due_at > 0 AND erased_by = ''";
+
+/// What its owner may take along: what was asked and decided, and on how many people's word. Never whose.
+pub(crate) const EXPORT: Table = Table::new(
+    "support_cases",
+    &[
+        Column::Text("case"),
+        Column::Text("kind"),
+        Column::Text("state"),
+        Column::Number("approvals"),
+        Column::Text("rejection"),
+        Column::Text("used_for"),
+        Column::Time("opened"),
+        Column::Time("last_step"),
+    ],
+    "SELECT id, 'cases/' || id, kind, state, \
+         CASE WHEN second_by <> '' THEN CAST(2 AS BIGINT) WHEN first_by <> '' THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END, \
+         rejection, used_for, opened_at, moved_at FROM desk_case WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3",
+);
 
 macro_rules! columns {
     ($head:literal, $tail:literal) => {

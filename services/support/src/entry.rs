@@ -2,12 +2,29 @@
 
 use std::time::SystemTime;
 
+use farewell_kit::export::{Column, Table};
 use farewell_kit::store::{micros, time};
 use sqlx::AnyConnection;
 
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS case_entry (case_id TEXT NOT NULL, number BIGINT NOT NULL, at BIGINT NOT NULL, \
         who TEXT NOT NULL, what TEXT NOT NULL, subject TEXT NOT NULL, PRIMARY KEY (case_id, number))";
+
+/// What its owner may take along: what was done, and when. Not by whom: names of the desk's people are theirs. Numbers are
+/// written so that they sort as numbers do.
+pub(crate) const EXPORT: Table = Table::new(
+    "support_case_steps",
+    &[
+        Column::Text("case"),
+        Column::Time("time"),
+        Column::Text("what"),
+        Column::Text("about"),
+    ],
+    "SELECT e.case_id || '/' || CAST(1000000000 + e.number AS TEXT), 'cases/' || e.case_id, e.at, e.what, e.subject \
+     FROM case_entry e JOIN desk_case c ON c.id = e.case_id \
+     WHERE c.account = $1 AND e.case_id || '/' || CAST(1000000000 + e.number AS TEXT) > $2 ORDER BY 1 LIMIT $3",
+)
+.uncounted();
 
 /// Who does what happens by itself.
 pub(crate) const ITSELF: &str = "farewell";

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use farewell_kit::Fault;
+use farewell_kit::export::{Column, Table};
 use farewell_kit::store::{micros, time};
 use sqlx::AnyConnection;
 
@@ -13,6 +14,21 @@ pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS evidence (case_id TEXT NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, \
         media_type TEXT NOT NULL, size_bytes BIGINT NOT NULL, added_by TEXT NOT NULL, added_at BIGINT NOT NULL, \
         deleted_at BIGINT NOT NULL, sealed BLOB NOT NULL, PRIMARY KEY (case_id, id))";
+
+/// What its owner may take along: what was shown, and not by whose hand it came in. The files themselves the desk gives.
+pub(crate) const EXPORT: Table = Table::new(
+    "support_documents",
+    &[
+        Column::Text("document"),
+        Column::Text("kind"),
+        Column::Text("media_type"),
+        Column::Number("size_bytes"),
+        Column::Time("added"),
+    ],
+    "SELECT e.case_id || '/' || e.id, 'cases/' || e.case_id || '/evidence/' || e.id, e.kind, e.media_type, e.size_bytes, \
+         e.added_at FROM evidence e JOIN desk_case c ON c.id = e.case_id \
+     WHERE c.account = $1 AND e.deleted_at = 0 AND e.case_id || '/' || e.id > $2 ORDER BY 1 LIMIT $3",
+);
 
 /// Largest document: a scan of a few pages.
 pub const EVIDENCE_BYTES_MAX: usize = 10 * 1024 * 1024;

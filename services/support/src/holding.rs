@@ -11,6 +11,12 @@ use crate::case;
 use crate::evidence;
 use crate::wish::Wish;
 
+/// What is held of the account `$1`: a category, its items and their bytes in each row.
+const HELD: &str = "SELECT 'support_cases', COUNT(*), CAST(0 AS BIGINT) FROM desk_case WHERE account = $1 \
+     UNION ALL SELECT 'support_documents', COUNT(*), CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) \
+     FROM evidence WHERE deleted_at = 0 AND case_id IN (SELECT id FROM desk_case WHERE account = $1) \
+     UNION ALL SELECT 'named_in_support_cases', COUNT(*), CAST(0 AS BIGINT) FROM desk_case WHERE to_account = $1";
+
 /// The class of what remains.
 pub(crate) const DECISIONS: &str = "support_decisions";
 
@@ -31,19 +37,19 @@ pub async fn kept(store: &Store, deletion: &str) -> anyhow::Result<Vec<Retained>
     Ok(retained(&mut connection, deletion).await?)
 }
 
+/// Every category that is looked for, whether anything is there or not.
+///
+/// Errors: the database is away.
+pub async fn categories(store: &Store) -> anyhow::Result<Vec<String>> {
+    let mut connection = store.pool().acquire().await?;
+    Ok(holder::categories(&mut connection, HELD).await?)
+}
+
 pub(crate) async fn held(
     connection: &mut AnyConnection,
     account: &str,
 ) -> Result<Inventory, sqlx::Error> {
-    holder::count(
-        connection,
-        "SELECT 'support_cases', COUNT(*), CAST(0 AS BIGINT) FROM desk_case WHERE account = $1 \
-         UNION ALL SELECT 'support_documents', COUNT(*), CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) \
-             FROM evidence WHERE deleted_at = 0 AND case_id IN (SELECT id FROM desk_case WHERE account = $1) \
-         UNION ALL SELECT 'named_in_support_cases', COUNT(*), CAST(0 AS BIGINT) FROM desk_case WHERE to_account = $1",
-        account,
-    )
-    .await
+    holder::count(connection, HELD, account).await
 }
 
 /// How much was erased for good.

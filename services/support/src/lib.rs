@@ -37,7 +37,7 @@ use farewell_runtime::shutdown::Shutdown;
 
 pub use self::desk::{Desk, OPEN_CASES_MAX};
 pub use self::evidence::{CASE_EVIDENCE_MAX, EVIDENCE_BYTES_MAX};
-pub use self::holding::{kept, left_over};
+pub use self::holding::{categories, kept, left_over};
 pub use self::participant::BLOCKERS;
 pub use self::periods::Periods;
 pub use self::vault::Vault;

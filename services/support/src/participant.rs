@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use farewell_kit::export::{LeftOut, Part, Table, Tables, why};
 use farewell_kit::seal::{self, Work};
 use farewell_kit::store::Store;
 use farewell_kit::{
@@ -14,7 +15,7 @@ use sqlx::AnyConnection;
 use crate::desk::Desk;
 use crate::refusal::Refusal;
 use crate::wish::Wish;
-use crate::{case, holding};
+use crate::{case, entry, evidence, holding};
 
 /// Relatives say that the owner has died: whoever asks now may not be the owner.
 const LEGACY_CASE_OPEN: &str = "LEGACY_CASE_OPEN";
@@ -23,6 +24,15 @@ const TRANSFER_OPEN: &str = "TRANSFER_OPEN";
 
 /// Every blocker that the desk names.
 pub const BLOCKERS: [&str; 2] = [LEGACY_CASE_OPEN, TRANSFER_OPEN];
+
+/// What an account's owner may take along, in this order.
+const EXPORTED: &[&Table] = &[&case::EXPORT, &entry::EXPORT, &evidence::EXPORT];
+
+/// What is in none of them. Of documents it is their bytes.
+const LEFT_OUT: &[LeftOut] = &[
+    ("support_documents", why::FROM_SUPPORT_DESK),
+    ("named_in_support_cases", why::OF_ANOTHER_ACCOUNT),
+];
 
 #[async_trait]
 impl Holder for Desk {
@@ -75,6 +85,13 @@ impl Holder for Desk {
     ) -> Result<Vec<Retained>, Fault> {
         let deletion = seal::deletion_of(&order.command).unwrap_or_default();
         Ok(holding::retained(connection, deletion).await?)
+    }
+
+    async fn export(&self, account: &str, after: &str) -> Result<Part, Fault> {
+        Tables::new(&self.store, EXPORTED)
+            .leaving_out(LEFT_OUT)
+            .part(account, after)
+            .await
     }
 
     async fn blockers(&self, account: &str) -> Result<Vec<Blocker>, Fault> {
@@ -141,5 +158,23 @@ fn blocks(case: &case::Case, now: SystemTime) -> Option<&'static str> {
         Wish::Legacy { .. } => Some(LEGACY_CASE_OPEN),
         Wish::Transfer { .. } => Some(TRANSFER_OPEN),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use farewell_kit::export::untold;
+
+    use super::*;
+    use crate::scratch;
+
+    #[tokio::test]
+    async fn every_category_of_the_inventory_is_exported_or_left_out_for_a_reason() {
+        for store in scratch::stores("export_coverage").await {
+            let inventory = holding::categories(&store).await.unwrap();
+            let told = EXPORTED.iter().map(|table| table.category);
+            let untold = untold(inventory.iter().map(String::as_str), told, LEFT_OUT);
+            assert_eq!(untold, [""; 0]);
+        }
     }
 }

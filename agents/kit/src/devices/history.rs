@@ -18,7 +18,8 @@ const DEVICES: Table = Table::new(
     ],
     "SELECT device, device, model, serial_number, warranty_end_at, bound_at, home, via FROM bindings \
      WHERE account = $1 AND device > $2 ORDER BY device LIMIT $3",
-);
+)
+.counted_as("bindings");
 
 /// Devices of others that the account may use.
 const SHARED: Table = Table::new(

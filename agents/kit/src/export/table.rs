@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
-use super::{Part, Section};
+use super::{LeftOut, Part, Section};
 use crate::participant::Fault;
 use crate::seal;
 use crate::store::{Store, time};
@@ -20,6 +20,8 @@ const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 pub struct Table {
     /// The name of the files, and of the section.
     pub name: &'static str,
+    /// The category of the inventory that counts these rows; empty for rows that only say more of what others are.
+    pub category: &'static str,
     /// What each row tells, in the order of the query's columns after its key.
     pub columns: &'static [Column],
     /// `SELECT key, …columns FROM … WHERE account = $1 AND key > $2 ORDER BY key LIMIT $3`: the key is text, unique in the
@@ -45,14 +47,27 @@ pub enum Column {
 }
 
 impl Table {
-    /// A table whose rows name the account by its id.
+    /// A table whose rows name the account by its id, and that the inventory knows under its own name.
     pub const fn new(name: &'static str, columns: &'static [Column], query: &'static str) -> Self {
         Self {
             name,
+            category: name,
             columns,
             query,
             by_mark: false,
         }
+    }
+
+    /// A table that the inventory counts under another name.
+    #[must_use]
+    pub const fn counted_as(self, category: &'static str) -> Self {
+        Self { category, ..self }
+    }
+
+    /// A table whose rows only say more of what other tables count.
+    #[must_use]
+    pub const fn uncounted(self) -> Self {
+        self.counted_as("")
     }
 
     /// A table whose rows name the account by its [`seal::mark`].
@@ -101,7 +116,9 @@ impl Table {
                 .map(|(column, value)| (column.name().to_owned(), value))
                 .collect();
             part.write(&json, Value::Object(object).to_string().as_bytes());
-            part.items += 1;
+            if !self.category.is_empty() {
+                part.tell(self.category);
+            }
         }
         if rows.len() >= usize::try_from(ROWS_MAX).unwrap_or(usize::MAX) {
             return Ok(Some(last));
@@ -182,12 +199,23 @@ fn quoted(cell: &str) -> String {
 pub struct Tables<'a> {
     store: &'a Store,
     tables: &'a [&'a Table],
+    left_out: &'a [LeftOut],
 }
 
 impl<'a> Tables<'a> {
     /// In the order in which they are exported.
     pub const fn new(store: &'a Store, tables: &'a [&'a Table]) -> Self {
-        Self { store, tables }
+        Self {
+            store,
+            tables,
+            left_out: &[],
+        }
+    }
+
+    /// Says what of the inventory is in none of them, and why.
+    #[must_use]
+    pub const fn leaving_out(self, left_out: &'a [LeftOut]) -> Self {
+        Self { left_out, ..self }
     }
 
     /// The part that begins at `after`, where tables are all that is exported.
@@ -200,11 +228,13 @@ impl<'a> Tables<'a> {
             .map(|table| OfStore(self.store, table))
             .collect();
         let sections: Vec<_> = sections.iter().map(|it| it as &dyn Section).collect();
-        super::part(&sections, account, after).await
+        let part = super::part(&sections, account, after).await?;
+        Ok(part.leaving_out(after, self.left_out))
     }
 }
 
-struct OfStore<'a>(&'a Store, &'a Table);
+/// A table of a database, where tables are not all that is exported.
+pub struct OfStore<'a>(pub &'a Store, pub &'a Table);
 
 #[async_trait]
 impl Section for OfStore<'_> {
@@ -240,7 +270,8 @@ mod tests {
             Column::Time("at"),
         ],
         "SELECT id, word, n, cents, good, at FROM word WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3",
-    );
+    )
+    .counted_as("vocabulary");
     const SCHEMA: &[&str] = &[
         "CREATE TABLE IF NOT EXISTS word (id TEXT PRIMARY KEY, account TEXT NOT NULL, word TEXT, n BIGINT NOT NULL, \
          cents BIGINT NOT NULL, good BIGINT NOT NULL, at BIGINT NOT NULL)",
@@ -261,11 +292,18 @@ mod tests {
 
     async fn exported(store: &Store, account: &str) -> (BTreeMap<String, String>, usize, i64) {
         let tables = [&WORDS];
-        let tables = Tables::new(store, &tables);
+        let left_out = [("thoughts", super::super::why::OF_ANOTHER_ACCOUNT)];
+        let tables = Tables::new(store, &tables).leaving_out(&left_out);
         let (mut after, mut parts, mut items) = (String::new(), 0, 0);
         let mut files = BTreeMap::<String, String>::new();
         loop {
             let part = tables.part(account, &after).await.unwrap();
+            // Said once, however many parts there are.
+            assert_eq!(part.left_out.contains_key("thoughts"), parts == 0);
+            assert_eq!(
+                part.categories.get("vocabulary"),
+                Some(&part.items).filter(|it| **it > 0)
+            );
             (parts, items) = (parts + 1, items + part.items);
             for piece in part.pieces {
                 let file = files.entry(piece.path).or_default();

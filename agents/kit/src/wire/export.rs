@@ -3,13 +3,15 @@
 use farewell_proto::participant::v1 as pb;
 
 use super::{Malformed, id};
-use crate::export::{PART_BYTES_MAX, PIECES_MAX, Part, Piece};
+use crate::export::{CATEGORIES_MAX, PART_BYTES_MAX, PIECES_MAX, Part, Piece};
 use crate::participant::{Export, ExportRead, ExportState, NotExported, StartExport};
 use crate::session::NoPart;
 
 const EXPORTS: &str = "exports/";
 /// Participants of one export.
 const PARTICIPANTS_MAX: usize = 64;
+/// Bytes of a category's name, or of the word why it is left out.
+const WORD_BYTES_MAX: usize = 64;
 
 pub(crate) fn name(name: String) -> Result<String, Malformed> {
     id(&name, EXPORTS, "export must be exports/{export}")?;
@@ -43,6 +45,8 @@ pub(crate) fn part(part: Part) -> pb::reply::Answer {
         pieces: part.pieces.into_iter().map(piece).collect(),
         items: part.items,
         next: part.next,
+        categories: part.categories.into_iter().collect(),
+        left_out: part.left_out.into_iter().collect(),
     })
 }
 
@@ -65,13 +69,33 @@ fn read_part(reply: pb::ExportPartReply) -> Option<Part> {
     let part = Part {
         pieces: reply.pieces.into_iter().map(piece).collect(),
         items: reply.items,
+        categories: reply.categories.into_iter().collect(),
+        left_out: reply.left_out.into_iter().collect(),
         next: reply.next,
     };
     let sound = part.items >= 0
         && part.pieces.len() <= PIECES_MAX
         && part.size_bytes() <= PART_BYTES_MAX
-        && part.pieces.iter().all(|piece| !piece.path.is_empty());
+        && part.pieces.iter().all(|piece| !piece.path.is_empty())
+        && part.categories.len() + part.left_out.len() <= CATEGORIES_MAX
+        && part
+            .categories
+            .iter()
+            .all(|(category, items)| is_word(category) && *items >= 0)
+        && part
+            .left_out
+            .iter()
+            .flat_map(|(category, why)| [category, why])
+            .all(|it| is_word(it));
     sound.then_some(part)
+}
+
+/// What people and programs are shown is one of our words, and nothing else that a participant may have.
+fn is_word(text: &str) -> bool {
+    (1..=WORD_BYTES_MAX).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 pub(crate) fn export(export: Result<Export, NotExported>) -> pb::reply::Answer {

@@ -9,12 +9,13 @@ use std::time::SystemTime;
 
 use farewell_kit::Fault;
 use farewell_kit::store::{micros, time};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
+use super::category::{self, Categories};
 use super::index::Index;
 use super::name::Names;
 use super::queue::Claim;
@@ -67,12 +68,17 @@ pub(super) async fn pack(exports: &Exports, claim: &Claim) -> Result<Option<u64>
         .into_iter()
         .map(|(participant, items)| Given { participant, items })
         .collect();
+    let categories = {
+        let mut connection = exports.store.pool().acquire().await?;
+        category::of_archive(&mut connection, &claim.id).await?
+    };
     let (pages, paged) = mpsc::channel(PAGES_MAX);
     let packer = Packer {
         claim: claim.clone(),
         archive,
         spool,
         given,
+        categories,
     };
     let packing = tokio::task::spawn_blocking(move || packer.pack(paged));
     let read = read_pages(exports, claim, pages).await;
@@ -156,6 +162,7 @@ struct Packer {
     archive: File,
     spool: Option<File>,
     given: Vec<Given>,
+    categories: Categories,
 }
 
 /// A file that is being written into the archive.
@@ -218,8 +225,24 @@ impl Packer {
             .given
             .iter()
             .map(|given| {
+                let held = self.categories.get(&given.participant);
                 index.items(&given.participant, given.items);
-                json!({"participant": given.participant, "items": given.items})
+                index.categories(&given.participant, held.into_iter().flatten());
+                let (mut told, mut left_out) = (Map::new(), Map::new());
+                for (category, held) in held.into_iter().flatten() {
+                    if held.items > 0 {
+                        told.insert(category.clone(), held.items.into());
+                    }
+                    if !held.left_out.is_empty() {
+                        left_out.insert(category.clone(), held.left_out.clone().into());
+                    }
+                }
+                json!({
+                    "participant": given.participant,
+                    "items": given.items,
+                    "categories": told,
+                    "left_out": left_out,
+                })
             })
             .collect();
         let created = index.moment(begun);

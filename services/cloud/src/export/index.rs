@@ -7,10 +7,12 @@ use std::time::SystemTime;
 use farewell_kit::store::micros;
 use fluent_bundle::{FluentArgs, FluentBundle, FluentResource};
 
+use super::category::Held;
+
 /// Files of one participant that have a link; of more the page says how many, and the folder shows them.
 const LINKS_MAX: usize = 2_000;
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#222}\
-    h2{margin-top:2rem}td{padding:.1rem 1rem .1rem 0;vertical-align:top}td+td{text-align:right;white-space:nowrap}\
+    h2{margin-top:2rem}ul{padding-left:1.2rem}td{padding:.1rem 1rem .1rem 0;vertical-align:top}td+td{text-align:right;white-space:nowrap}\
     .note{color:#555}";
 
 /// The page, as it grows.
@@ -26,6 +28,9 @@ struct Contents {
     files: usize,
     size_bytes: u64,
     rows: String,
+    /// What there is, by category, and then what there isn't.
+    held: String,
+    left_out: String,
 }
 
 impl Index {
@@ -64,6 +69,36 @@ impl Index {
             .items = items;
     }
 
+    /// Tells of which categories these things are, and what of the inventory is not there.
+    pub fn categories<'a>(
+        &mut self,
+        participant: &str,
+        categories: impl Iterator<Item = (&'a String, &'a Held)>,
+    ) {
+        let (mut told, mut left_out) = (String::new(), String::new());
+        for (category, held) in categories {
+            let name = self.word("category", category);
+            if held.items > 0 {
+                let about = [
+                    ("category", name.clone()),
+                    ("items", held.items.to_string()),
+                ];
+                let line = escaped(&self.say("held", &about));
+                let _ = writeln!(told, "<li>{line}</li>");
+            }
+            if !held.left_out.is_empty() {
+                let about = [
+                    ("category", name),
+                    ("why", self.word("why", &held.left_out)),
+                ];
+                let line = escaped(&self.say("not-here", &about));
+                let _ = writeln!(left_out, "<li>{line}</li>");
+            }
+        }
+        let folder = self.folders.entry(participant.to_owned()).or_default();
+        (folder.held, folder.left_out) = (told, left_out);
+    }
+
     /// RFC 3339, in UTC.
     pub fn moment(&self, at: SystemTime) -> String {
         jiff::Timestamp::from_microsecond(micros(at))
@@ -88,15 +123,11 @@ impl Index {
             title = say("title", &[]),
         );
         for (participant, folder) in &self.folders {
-            let id = format!("of-{participant}");
-            let heading = if self.words.has_message(&id) {
-                say(&id, &[])
-            } else {
-                escaped(participant)
-            };
+            let heading = escaped(&self.word("of", participant));
             let _ = write!(page, "<h2>{heading}</h2>\n<p class=\"note\">");
             if folder.files == 0 {
                 let _ = writeln!(page, "{}</p>", say("nothing", &[]));
+                page.push_str(&list(&folder.left_out));
                 continue;
             }
             let about = [
@@ -106,8 +137,9 @@ impl Index {
             ];
             let _ = writeln!(
                 page,
-                "{}</p>\n<table>\n{}</table>",
+                "{}</p>\n{}<table>\n{}</table>",
                 say("amount", &about),
+                list(&folder.held),
                 folder.rows
             );
             if folder.files > LINKS_MAX {
@@ -117,14 +149,24 @@ impl Index {
                 ];
                 let _ = writeln!(page, "<p>{}</p>", say("more", &about));
             }
+            page.push_str(&list(&folder.left_out));
         }
         let _ = writeln!(
             page,
-            "<p class=\"note\">{}</p>\n<p class=\"note\">{}</p>\n</body>\n</html>",
-            say("left-out", &[]),
+            "<p class=\"note\">{}</p>\n</body>\n</html>",
             say("check", &[])
         );
         page
+    }
+
+    /// What a person calls what others call `word`: that itself, if nobody has said.
+    fn word(&self, kind: &str, word: &str) -> String {
+        let id = format!("{kind}-{word}");
+        if self.words.has_message(&id) {
+            self.say(&id, &[])
+        } else {
+            word.to_owned()
+        }
     }
 
     fn say(&self, id: &str, about: &[(&'static str, String)]) -> String {
@@ -153,6 +195,13 @@ fn words(chinese: bool) -> FluentBundle<FluentResource> {
     let resource = FluentResource::try_new(text.to_owned());
     bundle.add_resource_overriding(resource.unwrap_or_else(|(readable, _)| readable));
     bundle
+}
+
+fn list(lines: &str) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("<ul>\n{lines}</ul>\n")
 }
 
 /// A size as people read it.
@@ -202,6 +251,8 @@ fn link(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use farewell_kit::export::why;
+
     use super::*;
 
     const THEN: SystemTime = SystemTime::UNIX_EPOCH;
@@ -233,12 +284,39 @@ mod tests {
             let mut index = Index::new(language);
             index.add("store", "store/orders.csv", 1);
             index.items("store", 3);
+            let held = |items, left_out: &str| Held {
+                items,
+                left_out: left_out.to_owned(),
+            };
+            let categories = BTreeMap::from([
+                ("orders".to_owned(), held(3, "")),
+                (
+                    "named_in_transfers".to_owned(),
+                    held(0, why::OF_ANOTHER_ACCOUNT),
+                ),
+            ]);
+            index.categories("store", categories.iter());
+            index.categories(
+                "elsewhere",
+                [(&"<b>".to_owned(), &held(0, "A_WORD_OF_THEIRS"))].into_iter(),
+            );
             let page = index.page(THEN);
             assert!(
                 page.contains("1970-01-01 00:00 UTC") && !page.contains("{ $"),
                 "{page}"
             );
-            assert!(!page.contains("<p></p>") && !page.contains("<h2></h2>"));
+            assert!(
+                !page.contains("<p></p>")
+                    && !page.contains("<h2></h2>")
+                    && !page.contains("<li></li>")
+            );
+            assert!(
+                !page.contains("named_in_transfers") && !page.contains(why::OF_ANOTHER_ACCOUNT)
+            );
+            assert!(page.contains("&lt;b&gt;") && page.contains("A_WORD_OF_THEIRS"));
+            for why in why::ALL {
+                assert!(index.words.has_message(&format!("why-{why}")), "{why}");
+            }
         }
     }
 

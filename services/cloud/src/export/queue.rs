@@ -13,8 +13,8 @@ use farewell_kit::store::micros;
 use sqlx::{Any, AnyConnection, Transaction};
 use uuid::Uuid;
 
-use super::Exports;
 use super::record::{signed, unsigned};
+use super::{Exports, category};
 
 /// First and longest pause after nobody had an answer.
 const RETRY_BASE: Duration = Duration::from_secs(1);
@@ -141,6 +141,12 @@ impl Exports {
         let added: i64 = part.pieces.iter().map(bytes).sum();
         let more = signed(part.pieces.len() as u64);
         if unsigned(spooled + added) > self.terms.size_bytes_max || pieces + more > PIECES_MAX {
+            fail(&mut tx, &claim.id, "TOO_LARGE", SystemTime::now()).await?;
+            tx.commit().await?;
+            return Ok(Step::TooLarge);
+        }
+        let of = (claim.id.as_str(), source.participant.as_str());
+        if !category::keep(&mut tx, of, &part).await? {
             fail(&mut tx, &claim.id, "TOO_LARGE", SystemTime::now()).await?;
             tx.commit().await?;
             return Ok(Step::TooLarge);

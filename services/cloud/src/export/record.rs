@@ -127,6 +127,7 @@ pub(crate) async fn erase(
 ) -> Result<u64, sqlx::Error> {
     for statement in [
         "DELETE FROM archive_piece WHERE archive IN (SELECT id FROM archive WHERE account = $1)",
+        "DELETE FROM archive_category WHERE archive IN (SELECT id FROM archive WHERE account = $1)",
         "DELETE FROM archive_source WHERE archive IN (SELECT id FROM archive WHERE account = $1)",
     ] {
         sqlx::query(statement)

@@ -152,6 +152,7 @@ impl Exports {
     async fn forget_one(&self, id: &str, account: &str) -> Result<(), Fault> {
         let mut tx = self.store.pool().begin().await?;
         for statement in [
+            "DELETE FROM archive_category WHERE archive = $1",
             "DELETE FROM archive_source WHERE archive = $1",
             "DELETE FROM archive WHERE id = $1",
         ] {

@@ -194,6 +194,7 @@ fn part(path: &str, content: &str, next: &str) -> Part {
         }],
         items: 1,
         next: next.to_owned(),
+        ..Part::default()
     }
 }
 

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -207,5 +208,35 @@ async fn nobody_was_here() {
             done(cloud.act(&order("1-erase-cloud")).await.unwrap()).outcome,
             Outcome::NotFound
         );
+    }
+}
+
+#[tokio::test]
+async fn every_category_of_the_inventory_is_exported_whole_or_left_out_for_a_reason() {
+    for cloud in clouds("export_coverage").await {
+        let (mut told, mut left_out, mut after) = (BTreeMap::new(), BTreeMap::new(), String::new());
+        loop {
+            let part = cloud.export_part(ACCOUNT, &after).await.unwrap();
+            for (category, items) in part.categories {
+                *told.entry(category).or_insert(0) += items;
+            }
+            left_out.extend(part.left_out);
+            after = part.next;
+            if after.is_empty() {
+                break;
+            }
+        }
+        let inventory = cloud.inventory(ACCOUNT).await.unwrap();
+        for held in &inventory.categories {
+            let category = held.category.as_str();
+            assert!(
+                told.get(category) == Some(&held.count) || left_out.contains_key(category),
+                "{category}: {told:?}"
+            );
+        }
+        for category in holding::categories(&cloud.store).await.unwrap() {
+            let there = told.contains_key(&category) || left_out.contains_key(&category);
+            assert!(there, "{category}");
+        }
     }
 }

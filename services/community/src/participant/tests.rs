@@ -1,5 +1,6 @@
 use std::time::{Duration, SystemTime};
 
+use farewell_kit::export::untold;
 use farewell_kit::seal::Begun;
 use farewell_kit::{Done, Outcome, Participant as _};
 
@@ -243,5 +244,15 @@ async fn a_sample_made_twice_is_made_once() {
         sample(&store, ACCOUNT).await.unwrap();
         assert_eq!(left_over(&store, ACCOUNT).await.unwrap(), before);
         assert_eq!(before.categories.len(), 4);
+    }
+}
+
+#[tokio::test]
+async fn every_category_of_the_inventory_is_exported_or_left_out_for_a_reason() {
+    for store in scratch::stores("export_coverage").await {
+        let inventory = holding::categories(&store).await.unwrap();
+        let told = EXPORTED.iter().map(|table| table.category);
+        let untold = untold(inventory.iter().map(String::as_str), told, &[]);
+        assert_eq!(untold, [""; 0]);
     }
 }

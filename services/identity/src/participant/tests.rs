@@ -1,6 +1,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use farewell_kit::export::untold;
 use farewell_kit::store::micros;
 use farewell_kit::{
     CodeChannel, CodeKind, NoticeKind, ProofKind, RetentionRule, StartingPoint, Term,
@@ -942,3 +943,13 @@ fn micros_of(sent: CodeSent) -> (i64, i64) {
 mod guesses;
 mod links;
 mod nobody;
+
+#[tokio::test]
+async fn every_category_of_the_inventory_is_exported_or_left_out_for_a_reason() {
+    for store in scratch::stores("export_coverage").await {
+        let inventory = holding::categories(&store).await.unwrap();
+        let told = EXPORTED.iter().map(|table| table.category);
+        let untold = untold(inventory.iter().map(String::as_str), told, LEFT_OUT);
+        assert_eq!(untold, [""; 0]);
+    }
+}

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use farewell_kit::export::untold;
 use farewell_kit::seal::Begun;
 use farewell_kit::{Outcome, Participant, RetentionRule, StartingPoint, Term};
 use jiff::tz::TimeZone;
@@ -540,5 +541,15 @@ async fn nobody_was_here() {
             done(shop.act(&command("1-erase-store")).await.unwrap()).outcome,
             Outcome::NotFound
         );
+    }
+}
+
+#[tokio::test]
+async fn every_category_of_the_inventory_is_exported_or_left_out_for_a_reason() {
+    for store in scratch::stores("export_coverage").await {
+        let inventory = holding::categories(&store).await.unwrap();
+        let told = EXPORTED.iter().map(|table| table.category);
+        let untold = untold(inventory.iter().map(String::as_str), told, LEFT_OUT);
+        assert_eq!(untold, [""; 0]);
     }
 }

@@ -25,16 +25,19 @@ pub const REFUSED: i32 = 4;
 pub const NOT_ALLOWED: i32 = 7;
 
 /// The processes, in this order.
-const ROLES: [[&str; 2]; 6] = [
+const ROLES: [[&str; 2]; 7] = [
     ["coordinator", ""],
     ["service", "support"],
     ["service", "store"],
     ["agent", "phones"],
     ["service", "community"],
     ["service", "identity"],
+    ["service", "cloud"],
 ];
 /// How many of them are in a town where nobody is known by name.
 const NAMELESS: usize = 4;
+/// And in one where nobody keeps photos.
+const WITH_PEOPLE: usize = 6;
 
 /// See the module.
 pub struct Town {
@@ -57,6 +60,11 @@ impl Town {
 
     /// With identity and the community as well.
     pub async fn open_with_people(cooling_off: &str) -> Result<Option<Self>> {
+        Self::settle(cooling_off, "30d", WITH_PEOPLE).await
+    }
+
+    /// With the cloud as well: its photos lie in `files`.
+    pub async fn open_whole(cooling_off: &str) -> Result<Option<Self>> {
         Self::settle(cooling_off, "30d", ROLES.len()).await
     }
 
@@ -107,10 +115,14 @@ impl Town {
         } = &town;
         let folder = town.folder.path().display();
         let key = "5a".repeat(32);
-        let people = if roles == ROLES.len() {
-            r#", { name = "C", participants = ["community"] }, { name = "D", participants = ["identity"] }"#
-        } else {
-            ""
+        let people = match roles {
+            NAMELESS => "",
+            WITH_PEOPLE => {
+                r#", { name = "C", participants = ["community"] }, { name = "D", participants = ["identity"] }"#
+            }
+            _ => {
+                r#", { name = "C", participants = ["community", "cloud"] }, { name = "D", participants = ["identity"] }"#
+            }
         };
         let settings = format!(
             r#"
@@ -145,6 +157,12 @@ listen.devices = "{phones}"
 database = "sqlite:{folder}/community.db"
 coordinators = ["{participants}"]
 tls.dir = "{certs}"
+[service.cloud]
+database = "sqlite:{folder}/cloud.db"
+coordinators = ["{participants}"]
+tls.dir = "{certs}"
+files = "{folder}/files"
+exports.keys = "1:{key}"
 [service.identity]
 database = "sqlite:{folder}/identity.db"
 coordinators = ["{participants}"]

@@ -212,6 +212,7 @@ fn no_secret_is_written_into_a_manifest() -> Result<()> {
     assert!(names("coordinator")?.contains("FAREWELL_COORDINATOR__LEDGER"));
     assert!(names("identity")?.contains("FAREWELL_SERVICE__IDENTITY__PEPPER"));
     assert!(names("support")?.contains("FAREWELL_SERVICE__SUPPORT__KEYS"));
+    assert!(names("cloud")?.contains("FAREWELL_SERVICE__CLOUD__EXPORTS__KEYS"));
     assert!(names("smarthome")?.contains("FAREWELL_AGENT__SMARTHOME__BROKER__PASSWORD"));
     Ok(())
 }

@@ -17,6 +17,7 @@ use farewell_kit::devices::Terms;
 use farewell_kit::devices::schema::SCHEMA;
 use farewell_kit::standing;
 use farewell_kit::store::Store;
+use farewell_kit::vault::{KEY_BYTES, Vault};
 use farewell_kit::{
     CodeChannel, Custodian as _, SetStanding, Standing, StartExport, service, session,
 };
@@ -110,8 +111,9 @@ impl Town {
             session("community"),
             community_session.clone(),
         ));
+        let vault = Vault::new([(1, [7; KEY_BYTES])])?;
         let cloud = farewell_cloud::open(&url("cloud.db")).await?;
-        let keeper = Cloud::new(cloud.clone(), folder.path().join("files"));
+        let keeper = Cloud::new(cloud.clone(), folder.path().join("files"), vault);
         shutdown.spawn(farewell_cloud::serve(
             cloud,
             keeper.clone(),

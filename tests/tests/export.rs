@@ -108,8 +108,9 @@ impl Town {
             ));
             match name {
                 "cloud" => text.push_str(&format!(
-                    "files = \"{}\"\nexports.keep = \"1h\"\n",
-                    folder.path().join("files").display()
+                    "files = \"{}\"\nexports.keep = \"1h\"\nexports.keys = \"1:{}\"\n",
+                    folder.path().join("files").display(),
+                    "5a".repeat(32)
                 )),
                 "phones" => text.push_str(&format!("listen.devices = \"{devices}\"\n")),
                 _ => {}

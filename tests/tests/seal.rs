@@ -10,6 +10,7 @@ use farewell_community::Community;
 use farewell_identity::credential::Hasher;
 use farewell_identity::{Identity, Rules, code::Pepper, courier};
 use farewell_kit::store::Store;
+use farewell_kit::vault::{KEY_BYTES, Vault};
 use farewell_kit::{Answer, Order, Participant};
 use farewell_store::Shop;
 use farewell_tests::process::needed;
@@ -176,11 +177,12 @@ async fn what_is_sealed_and_unsealed_is_as_it_was_to_the_byte() -> Result<()> {
         let [before, _, after] = sealed_and_lifted("community", &community, &service).await?;
         assert_eq!(before, after);
 
+        let vault = Vault::new([(1, [7; KEY_BYTES])])?;
         let cloud = farewell_cloud::open(&url("cloud")).await?;
         let photos = folder.path().join(format!("photos{}", file.len()));
         std::fs::create_dir(&photos)?;
         farewell_cloud::sample(&cloud, &photos, ACCOUNT).await?;
-        let service = Cloud::new(cloud.clone(), photos.clone());
+        let service = Cloud::new(cloud.clone(), photos.clone(), vault);
         let kept = files(&photos)?;
         assert!(!kept.is_empty());
         let [before, _, after] = sealed_and_lifted("cloud", &cloud, &service).await?;

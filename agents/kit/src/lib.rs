@@ -18,6 +18,7 @@ pub mod session;
 pub mod standing;
 pub mod store;
 pub mod transfer;
+pub mod vault;
 mod wire;
 
 pub use holder::Holder;

@@ -93,6 +93,9 @@ FAREWELL_SECTION__KEY: a slip in one of those is an error at the start, in the s
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if eq .name "cloud" -}}
+{{- $list = append $list (dict "path" "exports.keys" "secret" (default (printf "%s-%s" $fullname .name) $values.existingSecret) "key" "keys") -}}
+{{- end -}}
 {{- if eq .name "support" -}}
 {{- $list = append $list (dict "path" "keys" "secret" (default (printf "%s-%s" $fullname .name) $values.existingSecret) "key" "keys") -}}
 {{- end -}}

@@ -4,6 +4,10 @@
 //! are the same look at it, by a turn of its own that alone may write ([`queue`]). A part is on disk before the row says so; what the row doesn't know of is written over. Only when
 //! everybody has given everything is the archive packed, and packed again from the beginning after a crash.
 //!
+//! Nothing of it lies in plain, neither on disk nor in a row: what is collected lies under a key of the export's own, the archive
+//! under another, and both of them under a key that is not in the database ([`farewell_kit::vault`]). Whatever ends an export
+//! destroys its key first: what a disk or a backup still has of it is noise from then on.
+//!
 //! A seal stops new exports and lets one that runs end: it only copies what is there, its owner asked for it, and the
 //! deletion waits for it before anything is erased. With the account goes every archive, ready or not.
 
@@ -16,6 +20,7 @@ mod index;
 mod name;
 mod queue;
 mod record;
+mod sealed;
 mod sweep;
 
 use std::path::{Path, PathBuf};
@@ -23,13 +28,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use farewell_kit::store::Store;
+use farewell_kit::vault::Vault;
 use tokio::sync::Notify;
 
 pub(crate) use self::collector::{Everybody, run};
 pub(crate) use self::folder::Cabinet;
-pub(crate) use self::record::{amount, erase, running_until};
+pub(crate) use self::record::{amount, destroy_keys, erase, running_until};
 use self::sweep::Unswept;
 
+/// `data_key` is the export's while it runs, and the archive's once that is ready; empty once it is destroyed.
 pub(crate) const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS archive (id TEXT PRIMARY KEY, account TEXT NOT NULL CHECK (account <> ''), \
         language TEXT NOT NULL, \
@@ -37,7 +44,7 @@ pub(crate) const SCHEMA: &str = "\
         begun_at BIGINT NOT NULL, due_at BIGINT NOT NULL, attempts BIGINT NOT NULL, ended_at BIGINT NOT NULL, \
         expires_at BIGINT NOT NULL, held_by TEXT NOT NULL, held_until BIGINT NOT NULL, pieces BIGINT NOT NULL, \
         spool_bytes BIGINT NOT NULL, size_bytes BIGINT NOT NULL, sha256 BLOB NOT NULL, \
-        cleared BIGINT NOT NULL CHECK (cleared IN (0, 1)), CHECK ((state = 'RUNNING') = (ended_at = 0))); \
+        cleared BIGINT NOT NULL CHECK (cleared IN (0, 1)), data_key TEXT NOT NULL DEFAULT '', CHECK ((state = 'RUNNING') = (ended_at = 0))); \
     CREATE INDEX IF NOT EXISTS archive_by_account ON archive (account); \
     CREATE INDEX IF NOT EXISTS archive_by_state ON archive (state, due_at); \
     CREATE INDEX IF NOT EXISTS archive_uncleared ON archive (cleared, id); \
@@ -46,8 +53,21 @@ pub(crate) const SCHEMA: &str = "\
         size_bytes BIGINT NOT NULL, PRIMARY KEY (archive, participant)); \
     CREATE TABLE IF NOT EXISTS archive_category (archive TEXT NOT NULL, participant TEXT NOT NULL, category TEXT NOT NULL, \
         items BIGINT NOT NULL, left_out TEXT NOT NULL, PRIMARY KEY (archive, participant, category)); \
-    CREATE TABLE IF NOT EXISTS archive_piece (archive TEXT NOT NULL, participant TEXT NOT NULL, path TEXT NOT NULL, \
-        spool_offset BIGINT NOT NULL, size_bytes BIGINT NOT NULL, PRIMARY KEY (archive, participant, path, spool_offset))";
+    CREATE TABLE IF NOT EXISTS spooled_piece (archive TEXT NOT NULL, participant TEXT NOT NULL, file TEXT NOT NULL, \
+        file_offset BIGINT NOT NULL, spool_offset BIGINT NOT NULL, size_bytes BIGINT NOT NULL, \
+        PRIMARY KEY (archive, participant, file_offset, spool_offset)); \
+    CREATE INDEX IF NOT EXISTS spooled_piece_by_file ON spooled_piece (archive, participant, file); \
+    DROP TABLE IF EXISTS archive_piece";
+
+/// What the tables of an earlier version had not. Its archives lie in plain: [`sweep`] ends them.
+const COLUMNS: [(&str, &str); 1] = [("archive", "data_key TEXT NOT NULL DEFAULT ''")];
+
+/// Brings the tables of an earlier version up.
+///
+/// Errors: what the database said.
+pub(crate) async fn prepare(store: &Store) -> Result<(), sqlx::Error> {
+    store.evolve(&COLUMNS, &[]).await
+}
 
 /// How exports are made and kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +106,7 @@ pub struct Exports {
     store: Store,
     cabinet: Cabinet,
     terms: Terms,
+    vault: Vault,
     /// What could not be swept, so that it is not tried all the time.
     unswept: Unswept,
     /// There may be something to do.
@@ -93,13 +114,14 @@ pub struct Exports {
 }
 
 impl Exports {
-    /// On an open database, with photos under `files`.
-    pub(crate) fn new(store: Store, files: &Path, terms: Terms) -> Arc<Self> {
+    /// On an open database, with photos under `files`, and keys under `vault`'s.
+    pub(crate) fn new(store: Store, files: &Path, vault: Vault, terms: Terms) -> Arc<Self> {
         let folder = terms.folder.clone();
         Arc::new(Self {
             store,
             cabinet: folder.map_or_else(|| Cabinet::beside(files), Cabinet::new),
             terms,
+            vault,
             unswept: Unswept::default(),
             wake: Notify::new(),
         })

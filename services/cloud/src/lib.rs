@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use farewell_kit::store::Store;
+use farewell_kit::vault::Vault;
 use farewell_kit::{journal, seal, service, session};
 use farewell_runtime::shutdown::Shutdown;
 
@@ -59,6 +60,8 @@ pub struct Config {
     pub files: PathBuf,
     /// How archives are made and kept.
     pub exports: Terms,
+    /// The keys that archives' keys lie under; the same for every process, and not in the database.
+    pub vault: Vault,
     /// How coordinators are reached.
     pub session: session::Config,
 }
@@ -67,7 +70,9 @@ pub struct Config {
 ///
 /// Errors: a URL that can't be used, or a database that stays away for 60 s.
 pub async fn open(url: &str) -> Result<Store, sqlx::Error> {
-    Store::open(url, NAMESPACE, SCHEMA).await
+    let store = Store::open(url, NAMESPACE, SCHEMA).await?;
+    export::prepare(&store).await?;
+    Ok(store)
 }
 
 /// Takes part in deletions until `shutdown`, then lets commands end that are being carried out.
@@ -77,7 +82,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let store = open(&config.database)
         .await
         .context("opening the cloud's database")?;
-    let cloud = Cloud::with(store.clone(), config.files, config.exports);
+    let cloud = Cloud::with(store.clone(), config.files, config.vault, config.exports);
     serve(store, cloud, config.session, shutdown).await;
     Ok(())
 }

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use farewell_kit::export::{self as parts, LeftOut, OfStore, Part, why};
 use farewell_kit::seal::{self, Begun, Work};
 use farewell_kit::store::Store;
+use farewell_kit::vault::Vault;
 use farewell_kit::{Answer, Blocker, Custodian, Done, Fault, Holder, Inventory, Order};
 use sqlx::AnyConnection;
 
@@ -37,15 +38,15 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// On an open database, with photos under `files`.
-    pub fn new(store: Store, files: PathBuf) -> Self {
-        Self::with(store, files, Terms::default())
+    /// On an open database, with photos under `files`, and archives under keys that lie under `vault`'s.
+    pub fn new(store: Store, files: PathBuf, vault: Vault) -> Self {
+        Self::with(store, files, vault, Terms::default())
     }
 
     /// As [`Cloud::new`], with archives as told.
-    pub fn with(store: Store, files: PathBuf, terms: Terms) -> Self {
+    pub fn with(store: Store, files: PathBuf, vault: Vault, terms: Terms) -> Self {
         Self {
-            exports: Exports::new(store.clone(), &files, terms),
+            exports: Exports::new(store.clone(), &files, vault, terms),
             store,
             files,
         }
@@ -56,9 +57,11 @@ impl Cloud {
         &self.exports
     }
 
-    /// First step: the fence stands and the rows say that their files are going. Nothing comes after this commit.
+    /// First step: the fence stands, the rows say that their files are going, and what is in archives is noise. Nothing comes after
+    /// this commit.
     async fn doom(mut work: Work, account: &str) -> Result<(), Fault> {
         photo::doom(work.tx(), account).await?;
+        export::destroy_keys(work.tx(), account).await?;
         work.pause().await
     }
 

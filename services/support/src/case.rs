@@ -9,8 +9,8 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 
 use crate::state::{Matter, Rejection, State};
-use crate::vault::Wrapped;
 use crate::wish::{Document, Wish};
+use farewell_kit::vault::Wrapped;
 
 /// `account` and `to_account` are empty once those accounts are erased. `due_at` is when the case ends by itself, and once it has
 /// ended, when its documents go; 0 while nothing is due. Once its account is erased by the deletion `erased_by`, it is until when

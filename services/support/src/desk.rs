@@ -15,8 +15,8 @@ use crate::periods::Periods;
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::state::{Matter, Rejection, State, Step};
-use crate::vault::Vault;
 use crate::wish::{Document, Wish};
+use farewell_kit::vault::Vault;
 
 /// Open cases of one account. With one more there is nobody who could still tell them apart.
 pub const OPEN_CASES_MAX: usize = 16;

@@ -23,7 +23,6 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod upload;
-pub mod vault;
 mod wish;
 
 use std::net::SocketAddr;
@@ -31,6 +30,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use farewell_kit::store::Store;
+use farewell_kit::vault::Vault;
 use farewell_kit::{journal, seal, session};
 use farewell_runtime::server::Security;
 use farewell_runtime::shutdown::Shutdown;
@@ -40,7 +40,6 @@ pub use self::evidence::{CASE_EVIDENCE_MAX, EVIDENCE_BYTES_MAX};
 pub use self::holding::{categories, kept, left_over};
 pub use self::participant::BLOCKERS;
 pub use self::periods::Periods;
-pub use self::vault::Vault;
 
 /// The tables: each file of a noun says what its own hold.
 pub const SCHEMA: &[&str] = &[

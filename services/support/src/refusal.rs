@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::state::Refused;
-use crate::vault;
+use farewell_kit::vault;
 
 /// When to come again after trouble that passes.
 const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);

@@ -16,9 +16,9 @@ use crate::evidence::{CASE_EVIDENCE_MAX, Evidence};
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::state::{Refused, Rejection, State};
-use crate::vault::{KEY_BYTES, Vault};
 use crate::wish::{Document, Wish};
 use crate::{Periods, kept, left_over, scratch};
+use farewell_kit::vault::{KEY_BYTES, Vault};
 
 mod settling;
 

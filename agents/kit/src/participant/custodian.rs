@@ -130,4 +130,8 @@ pub enum NotExported {
     NotReady,
     /// The archive has no such byte.
     OutOfRange,
+    /// What is kept was changed or cut, or is another's: it doesn't open, and nothing of it is given.
+    Damaged,
+    /// The archive lies under a key that the custodian wasn't given.
+    KeyUnknown,
 }

@@ -166,6 +166,8 @@ const fn word(refused: &NotExported) -> &'static str {
         NotExported::Reused => "REQUEST_ID_REUSED",
         NotExported::NotReady => "EXPORT_NOT_READY",
         NotExported::OutOfRange => "OFFSET_OUT_OF_RANGE",
+        NotExported::Damaged => "ARCHIVE_DAMAGED",
+        NotExported::KeyUnknown => "ARCHIVE_KEY_UNKNOWN",
     }
 }
 

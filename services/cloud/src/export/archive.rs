@@ -1,16 +1,18 @@
-//! Packing: from the spool into a ZIP (with ZIP64 where it is needed), an index for people and a manifest for programs.
+//! Packing: from the spool into a ZIP (with ZIP64 where it is needed), an index for people and a manifest for programs. It is
+//! sealed as it is written, so that no disk ever has it in plain; its digest is that of the ZIP, as its owner gets it.
 //!
 //! Pieces are read one at a time, and what is known of them page by page: an archive of any size is packed in the same memory,
 //! but for the list of its files.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufWriter, Write};
 use std::time::SystemTime;
 
 use farewell_kit::Fault;
 use farewell_kit::store::{micros, time};
+use farewell_kit::vault::{self, DataKey, Sealer};
+use ring::digest::{Context, SHA256};
 use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
@@ -20,6 +22,7 @@ use super::index::Index;
 use super::name::Names;
 use super::queue::Claim;
 use super::record::{signed, unsigned};
+use super::sealed::{self, SpoolKey};
 use super::{Exports, folder};
 
 /// Pieces read from the database at a time.
@@ -37,7 +40,8 @@ const MANIFEST_VERSION: u32 = 1;
 #[derive(Clone, Debug)]
 struct Piece {
     participant: String,
-    path: String,
+    /// The same for every piece of a file.
+    file_offset: i64,
     offset: i64,
     size_bytes: i64,
 }
@@ -72,10 +76,15 @@ pub(super) async fn pack(exports: &Exports, claim: &Claim) -> Result<Option<u64>
         let mut connection = exports.store.pool().acquire().await?;
         category::of_archive(&mut connection, &claim.id).await?
     };
+    let name = sealed::archive(&claim.id);
+    let made = exports.vault.make(&name);
+    let (key, stored) = made.map_err(|error| Fault::new("the key of an archive", error))?;
     let (pages, paged) = mpsc::channel(PAGES_MAX);
     let packer = Packer {
         claim: claim.clone(),
         archive,
+        sealing: (key, name),
+        collected: exports.key(claim)?,
         spool,
         given,
         categories,
@@ -94,7 +103,7 @@ pub(super) async fn pack(exports: &Exports, claim: &Claim) -> Result<Option<u64>
     folder.finish(&claim.turn).await.map_err(disk)?;
     let now = SystemTime::now();
     sqlx::query(
-        "UPDATE archive SET state = 'EXPIRED', ended_at = $3, cleared = 0 \
+        "UPDATE archive SET state = 'EXPIRED', ended_at = $3, cleared = 0, data_key = '' \
          WHERE account = $2 AND id <> $1 AND state = 'READY'",
     )
     .bind(&claim.id)
@@ -104,7 +113,7 @@ pub(super) async fn pack(exports: &Exports, claim: &Claim) -> Result<Option<u64>
     .await?;
     sqlx::query(
         "UPDATE archive SET state = 'READY', ended_at = $2, expires_at = $3, size_bytes = $4, sha256 = $5, held_by = '', \
-             cleared = 0 WHERE id = $1 AND held_by = $6",
+             cleared = 0, data_key = $7 WHERE id = $1 AND held_by = $6",
     )
     .bind(&claim.id)
     .bind(micros(now))
@@ -112,6 +121,8 @@ pub(super) async fn pack(exports: &Exports, claim: &Claim) -> Result<Option<u64>
     .bind(signed(size_bytes))
     .bind(sha256)
     .bind(&claim.turn)
+    // The key of what was collected goes with this.
+    .bind(stored.to_text())
     .execute(&mut *tx)
     .await?;
     tx.commit().await?;
@@ -124,15 +135,16 @@ async fn read_pages(
     claim: &Claim,
     pages: mpsc::Sender<Vec<Piece>>,
 ) -> Result<(), Fault> {
-    let (mut participant, mut path, mut offset) = (String::new(), String::new(), -1);
+    let (mut participant, mut file_offset, mut offset) = (String::new(), -1, -1);
     loop {
-        let rows: Vec<(String, String, i64, i64)> = sqlx::query_as(
-            "SELECT participant, path, spool_offset, size_bytes FROM archive_piece WHERE archive = $1 \
-             AND (participant, path, spool_offset) > ($2, $3, $4) ORDER BY participant, path, spool_offset LIMIT $5",
+        let rows: Vec<(String, i64, i64, i64)> = sqlx::query_as(
+            "SELECT participant, file_offset, spool_offset, size_bytes FROM spooled_piece WHERE archive = $1 \
+             AND (participant, file_offset, spool_offset) > ($2, $3, $4) \
+             ORDER BY participant, file_offset, spool_offset LIMIT $5",
         )
         .bind(&claim.id)
         .bind(&participant)
-        .bind(&path)
+        .bind(file_offset)
         .bind(offset)
         .bind(PAGE_ROWS)
         .fetch_all(exports.store.pool())
@@ -140,10 +152,10 @@ async fn read_pages(
         let Some(last) = rows.last() else {
             return Ok(());
         };
-        (participant, path, offset) = (last.0.clone(), last.1.clone(), last.2);
-        let piece = |(participant, path, offset, size_bytes)| Piece {
+        (participant, file_offset, offset) = (last.0.clone(), last.1, last.2);
+        let piece = |(participant, file_offset, offset, size_bytes)| Piece {
             participant,
-            path,
+            file_offset,
             offset,
             size_bytes,
         };
@@ -160,6 +172,10 @@ async fn read_pages(
 struct Packer {
     claim: Claim,
     archive: File,
+    /// What the archive is sealed with, and to.
+    sealing: (DataKey, String),
+    /// What the spool opens with.
+    collected: SpoolKey,
     spool: Option<File>,
     given: Vec<Given>,
     categories: Categories,
@@ -168,53 +184,61 @@ struct Packer {
 /// A file that is being written into the archive.
 struct Open {
     participant: String,
-    path: String,
+    file_offset: i64,
     name: String,
     size_bytes: u64,
-    digest: Sha256,
+    digest: Context,
 }
 
 impl Packer {
     /// Size and digest of the archive.
     fn pack(self, mut pages: mpsc::Receiver<Vec<Piece>>) -> io::Result<(u64, Vec<u8>)> {
-        let kept = self.archive.try_clone()?;
         let begun = time(self.claim.begun_at);
-        let mut zip = ZipWriter::new(BufWriter::new(self.archive));
+        let (key, name) = self.sealing;
+        let sealer = Sealer::new(key, &name, BufWriter::new(self.archive));
+        let mut zip = ZipWriter::new_stream(Digested::new(sealer));
         let options = options(self.claim.begun_at);
         let mut names = Names::default();
         let mut index = Index::new(&self.claim.language);
         let mut files: Vec<Value> = Vec::new();
         let mut open: Option<Open> = None;
         let mut close = |file: Open, index: &mut Index| {
-            let sha256: String = hex(&file.digest.finalize());
+            let sha256: String = hex(file.digest.finish().as_ref());
             index.add(&file.participant, &file.name, file.size_bytes);
             files.push(json!({"path": file.name, "size_bytes": file.size_bytes, "sha256": sha256}));
         };
         while let Some(page) = pages.blocking_recv() {
             for piece in page {
                 let same = open.as_ref().is_some_and(|file| {
-                    file.participant == piece.participant && file.path == piece.path
+                    file.participant == piece.participant && file.file_offset == piece.file_offset
                 });
+                let Some(spool) = &self.spool else {
+                    return Err(io::ErrorKind::NotFound.into());
+                };
+                let offset = unsigned(piece.offset);
+                let sealed = folder::piece(spool, (offset, unsigned(piece.size_bytes)))?;
+                let opened = self
+                    .collected
+                    .open_piece(&piece.participant, offset, sealed);
+                let opened = opened.map_err(invalid)?;
                 if !same {
                     if let Some(file) = open.take() {
                         close(file, &mut index);
                     }
-                    let name = names.give(&piece.participant, &piece.path);
+                    let name = names.give(&piece.participant, &opened.path);
                     zip.start_file(&name, options.compression_method(method(&name)))?;
                     open = Some(Open {
                         participant: piece.participant,
-                        path: piece.path,
+                        file_offset: piece.file_offset,
                         name,
                         size_bytes: 0,
-                        digest: Sha256::new(),
+                        digest: Context::new(&SHA256),
                     });
                 }
-                if let (Some(file), Some(spool)) = (&mut open, &self.spool) {
-                    let place = (unsigned(piece.offset), unsigned(piece.size_bytes));
-                    folder::copy(spool, place, &mut zip, |content| {
-                        file.digest.update(content)
-                    })?;
-                    file.size_bytes += place.1;
+                if let Some(file) = &mut open {
+                    file.digest.update(&opened.content);
+                    file.size_bytes += opened.content.len() as u64;
+                    zip.write_all(&opened.content)?;
                 }
             }
         }
@@ -258,15 +282,48 @@ impl Packer {
         serde_json::to_writer_pretty(&mut zip, &manifest)?;
         zip.start_file("index.html", options)?;
         zip.write_all(index.page(begun).as_bytes())?;
-        let buffer = zip.finish()?;
+        let whole = zip.finish()?.into_inner();
+        let buffer = whole.out.finish()?;
         let archive = buffer
             .into_inner()
             .map_err(io::IntoInnerError::into_error)?;
         archive.sync_all()?;
-        let mut digest = Sha256::new();
-        let size_bytes = folder::through(&kept, |content| digest.update(content))?;
-        Ok((size_bytes, digest.finalize().to_vec()))
+        Ok((whole.size_bytes, whole.digest.finish().as_ref().to_vec()))
     }
+}
+
+/// Counts and digests what passes.
+struct Digested<W> {
+    out: W,
+    size_bytes: u64,
+    digest: Context,
+}
+
+impl<W> Digested<W> {
+    fn new(out: W) -> Self {
+        Self {
+            out,
+            size_bytes: 0,
+            digest: Context::new(&SHA256),
+        }
+    }
+}
+
+impl<W: Write> Write for Digested<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.size_bytes += written as u64;
+        self.digest.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn invalid(error: vault::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
 fn options(begun_at: i64) -> SimpleFileOptions {

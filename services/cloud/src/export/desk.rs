@@ -6,11 +6,14 @@ use farewell_kit::async_trait;
 use farewell_kit::export::PART_BYTES;
 use farewell_kit::seal;
 use farewell_kit::store::micros;
+use farewell_kit::vault;
 use farewell_kit::{Custodian, Export, ExportRead, ExportState, Fault, NotExported, StartExport};
 use sqlx::AnyConnection;
 
 use super::Exports;
+use super::folder::Unread;
 use super::record::{self, Record, id_of};
+use super::sealed;
 
 /// Exports that wait or are worked on, of everybody.
 const RUNNING_MAX: i64 = 10_000;
@@ -40,7 +43,7 @@ impl Custodian for Exports {
         }
         let id = id_of(export).unwrap_or_default();
         sqlx::query(
-            "UPDATE archive SET state = 'CANCELLED', ended_at = $2, held_by = '', cleared = 0 \
+            "UPDATE archive SET state = 'CANCELLED', ended_at = $2, held_by = '', cleared = 0, data_key = '' \
              WHERE id = $1 AND state IN ('RUNNING', 'READY')",
         )
         .bind(id)
@@ -57,28 +60,38 @@ impl Custodian for Exports {
 
     async fn read(&self, account: &str, export: &str, offset: u64) -> Answer<ExportRead> {
         let mut connection = self.store.pool().acquire().await?;
-        let Some(Record { export: found, .. }) = own(&mut connection, account, export).await?
+        let Some(Record {
+            export: found, key, ..
+        }) = own(&mut connection, account, export).await?
         else {
             return Ok(Err(NotExported::NotFound));
         };
         drop(connection);
         let over = found.expires.is_none_or(|end| end <= SystemTime::now());
-        if found.state != ExportState::Ready || over {
+        if found.state != ExportState::Ready || over || key.is_empty() {
             return Ok(Err(NotExported::NotReady));
         }
         if offset > found.size_bytes {
             return Ok(Err(NotExported::OutOfRange));
         }
-        let folder = self
-            .cabinet
-            .folder(account, id_of(export).unwrap_or_default());
-        let content = folder
-            .read(offset, PART_BYTES)
-            .await
-            .map_err(|error| Fault::new("an archive", error))?;
-        if content.is_empty() && offset < found.size_bytes {
-            return Err(Fault::plain("an archive that is shorter than it was"));
-        }
+        let id = id_of(export).unwrap_or_default();
+        let key = match sealed::open_key(&self.vault, &sealed::archive(id), &key) {
+            Ok(key) => key,
+            Err(error) => return Ok(Err(not_opened(id, error))),
+        };
+        let folder = self.cabinet.folder(account, id);
+        let read = folder.read(
+            key,
+            sealed::archive(id),
+            found.size_bytes,
+            offset,
+            PART_BYTES,
+        );
+        let content = match read.await {
+            Ok(content) => content,
+            Err(Unread::Sealed(error)) => return Ok(Err(not_opened(id, error))),
+            Err(Unread::Disk(error)) => return Err(Fault::new("an archive", error)),
+        };
         Ok(Ok(ExportRead {
             content,
             size_bytes: found.size_bytes,
@@ -115,10 +128,14 @@ impl Exports {
         if is_full(&mut tx, account).await? {
             return Ok(Err(NotExported::TooMany));
         }
+        let (_, key) = self
+            .vault
+            .make(&sealed::spool(id))
+            .map_err(|error| Fault::new("the key of an export", error))?;
         let opened = sqlx::query(
             "INSERT INTO archive (id, account, language, state, reason, begun_at, due_at, attempts, ended_at, expires_at, \
-                 held_by, held_until, pieces, spool_bytes, size_bytes, sha256, cleared) \
-             VALUES ($1, $2, $3, 'RUNNING', '', $4, $4, 0, 0, $5, '', 0, 0, 0, 0, $6, 1) ON CONFLICT (id) DO NOTHING",
+                 held_by, held_until, pieces, spool_bytes, size_bytes, sha256, cleared, data_key) \
+             VALUES ($1, $2, $3, 'RUNNING', '', $4, $4, 0, 0, $5, '', 0, 0, 0, 0, $6, 1, $7) ON CONFLICT (id) DO NOTHING",
         )
         .bind(id)
         .bind(account)
@@ -126,6 +143,7 @@ impl Exports {
         .bind(micros(now))
         .bind(micros(now + self.terms.time_max))
         .bind(Vec::new())
+        .bind(key.to_text())
         .execute(&mut *tx)
         .await?;
         if opened.rows_affected() == 0 {
@@ -148,6 +166,15 @@ impl Exports {
         Ok(record
             .map(|record| record.export)
             .ok_or(NotExported::NotFound))
+    }
+}
+
+/// Whoever looks after the archives must know, as nobody else can mend it.
+fn not_opened(export: &str, error: vault::Error) -> NotExported {
+    tracing::error!(export, %error, "an archive can't be opened");
+    match error {
+        vault::Error::UnknownVersion => NotExported::KeyUnknown,
+        _ => NotExported::Damaged,
     }
 }
 

@@ -1,5 +1,5 @@
 //! Archives on disk: `{root}/{mark of the account}/{export}/`, readable by this service only. What is collected lies one
-//! piece after the other in `spool`; `archive.zip` is whole or not there. What a turn packs into is its own: another that has
+//! piece after the other in `spool`; `archive.sealed` is whole or not there. Neither holds anything in plain. What a turn packs into is its own: another that has
 //! lost the export, and goes on writing until it notices, writes into a file without a name.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -8,11 +8,12 @@ use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use farewell_kit::seal;
+use farewell_kit::vault::{self, Chunks, DataKey};
 
 const SPOOL: &str = "spool";
-const ARCHIVE: &str = "archive.zip";
+const ARCHIVE: &str = "archive.sealed";
 /// What the file begins with that a turn packs into.
-const UNFINISHED: &str = "archive.zip.part";
+const UNFINISHED: &str = "archive.part";
 
 /// Where every archive lies.
 #[derive(Clone, Debug)]
@@ -66,6 +67,15 @@ impl Cabinet {
     }
 }
 
+/// Why nothing was read.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// It doesn't open: it was changed or cut, or is another's.
+    Sealed(vault::Error),
+    /// The disk gives nothing.
+    Disk(io::Error),
+}
+
 /// The folder of one export.
 #[derive(Clone, Debug)]
 pub(super) struct Folder {
@@ -105,10 +115,7 @@ impl Folder {
                     fs::remove_file(file.path())?;
                 }
             }
-            let archive = options()
-                .read(true)
-                .create_new(true)
-                .open(folder.path.join(own))?;
+            let archive = options().create_new(true).open(folder.path.join(own))?;
             match File::open(folder.path.join(SPOOL)) {
                 Ok(spool) => Ok((archive, Some(spool))),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((archive, None)),
@@ -128,24 +135,28 @@ impl Folder {
         .await
     }
 
-    /// Some bytes of the archive.
-    pub async fn read(&self, offset: u64, bytes_max: usize) -> io::Result<Vec<u8>> {
+    /// Some bytes of the archive, which has so many and lies under this key.
+    pub async fn read(
+        &self,
+        key: DataKey,
+        name: String,
+        size_bytes: u64,
+        offset: u64,
+        bytes_max: usize,
+    ) -> Result<Vec<u8>, Unread> {
         let path = self.path.join(ARCHIVE);
-        blocking(move || {
+        let read = blocking(move || {
             let archive = File::open(path)?;
-            let mut content = vec![0; bytes_max];
-            let mut filled = 0;
-            while filled < bytes_max {
-                let at = offset.saturating_add(u64::try_from(filled).unwrap_or(u64::MAX));
-                match archive.read_at(&mut content[filled..], at)? {
-                    0 => break,
-                    read => filled += read,
-                }
-            }
-            content.truncate(filled);
-            Ok(content)
-        })
-        .await
+            let chunks = Chunks {
+                key: &key,
+                name: &name,
+                size_bytes,
+            };
+            chunks.read(offset, bytes_max, |chunk, at| {
+                archive.read_exact_at(chunk, at)
+            })
+        });
+        read.await.map_err(Unread::of)
     }
 
     /// Erases what was only collected.
@@ -195,6 +206,17 @@ impl Folder {
     }
 }
 
+impl Unread {
+    fn of(error: io::Error) -> Self {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+        match (inner, error.kind()) {
+            (Some(sealed), _) => Self::Sealed(*sealed),
+            (None, io::ErrorKind::UnexpectedEof) => Self::Sealed(vault::Error::Sealed),
+            (None, _) => Self::Disk(error),
+        }
+    }
+}
+
 fn unfinished(turn: &str) -> String {
     format!("{UNFINISHED}.{turn}")
 }
@@ -233,28 +255,9 @@ async fn blocking<T: Send + 'static>(
         .map_err(io::Error::other)?
 }
 
-/// Everything of `file` from its beginning, through `each`.
-pub(super) fn through(file: &File, mut each: impl FnMut(&[u8])) -> io::Result<u64> {
-    let (mut buffer, mut offset) = (vec![0; 256 * 1024], 0);
-    loop {
-        let read = file.read_at(&mut buffer, offset)?;
-        if read == 0 {
-            return Ok(offset);
-        }
-        each(&buffer[..read]);
-        offset += u64::try_from(read).unwrap_or(0);
-    }
-}
-
-/// A piece of the spool into `writer`, through `each`.
-pub(super) fn copy(
-    spool: &File,
-    (offset, size_bytes): (u64, u64),
-    writer: &mut impl io::Write,
-    mut each: impl FnMut(&[u8]),
-) -> io::Result<()> {
-    let mut content = vec![0; usize::try_from(size_bytes).map_err(io::Error::other)?];
-    spool.read_exact_at(&mut content, offset)?;
-    each(&content);
-    writer.write_all(&content)
+/// Bytes of the spool.
+pub(super) fn piece(spool: &File, (offset, size_bytes): (u64, u64)) -> io::Result<Vec<u8>> {
+    let mut sealed = vec![0; usize::try_from(size_bytes).map_err(io::Error::other)?];
+    spool.read_exact_at(&mut sealed, offset)?;
+    Ok(sealed)
 }

@@ -10,10 +10,12 @@ use farewell_kit::Fault;
 use farewell_kit::export::Part;
 use farewell_kit::seal;
 use farewell_kit::store::micros;
+use farewell_kit::vault;
 use sqlx::{Any, AnyConnection, Transaction};
 use uuid::Uuid;
 
 use super::record::{signed, unsigned};
+use super::sealed::SpoolKey;
 use super::{Exports, category};
 
 /// First and longest pause after nobody had an answer.
@@ -32,6 +34,8 @@ pub(super) struct Claim {
     pub language: String,
     pub begun_at: i64,
     pub attempts: i64,
+    /// As it is stored.
+    pub key: String,
 }
 
 /// A participant that still has something to give.
@@ -76,11 +80,12 @@ impl Exports {
     /// The export that waits longest, if there is one.
     pub(super) async fn claim(&self, now: SystemTime) -> Result<Option<Claim>, Fault> {
         let turn = Uuid::now_v7().to_string();
-        let row: Option<(String, String, String, i64, i64)> = sqlx::query_as(
+        let row: Option<(String, String, String, i64, i64, String)> = sqlx::query_as(
             "UPDATE archive SET held_by = $1, held_until = $3 WHERE state = 'RUNNING' AND held_until <= $2 AND id = \
                  (SELECT id FROM archive WHERE state = 'RUNNING' AND due_at <= $2 AND held_until <= $2 AND expires_at > $2 \
+                      AND data_key <> '' \
                   ORDER BY due_at, id LIMIT 1) \
-             RETURNING id, account, language, begun_at, attempts",
+             RETURNING id, account, language, begun_at, attempts, data_key",
         )
         .bind(&turn)
         .bind(micros(now))
@@ -88,13 +93,14 @@ impl Exports {
         .fetch_optional(self.store.pool())
         .await?;
         Ok(
-            row.map(|(id, account, language, begun_at, attempts)| Claim {
+            row.map(|(id, account, language, begun_at, attempts, key)| Claim {
                 id,
                 turn,
                 account,
                 language,
                 begun_at,
                 attempts,
+                key,
             }),
         )
     }
@@ -107,8 +113,17 @@ impl Exports {
         .bind(&claim.id)
         .fetch_all(self.store.pool())
         .await?;
-        let source = |(participant, after)| Source { participant, after };
-        Ok(rows.into_iter().map(source).collect())
+        let key = self.key(claim)?;
+        let source = |(participant, sealed): (String, String)| {
+            let after = key.open_cursor(&participant, &sealed).map_err(unsealed)?;
+            Ok(Source { participant, after })
+        };
+        rows.into_iter().map(source).collect()
+    }
+
+    /// The key of an export that is ours.
+    pub(super) fn key(&self, claim: &Claim) -> Result<SpoolKey, Fault> {
+        SpoolKey::open(&self.vault, &claim.id, &claim.key).map_err(unsealed)
     }
 
     /// Keeps a part: its bytes first, then the row that knows of them.
@@ -126,19 +141,23 @@ impl Exports {
                 .bind(&claim.id)
                 .fetch_one(&mut *tx)
                 .await?;
-        let is_next: Option<(String,)> = sqlx::query_as(
-            "SELECT participant FROM archive_source WHERE archive = $1 AND participant = $2 AND after = $3 AND done = 0",
+        let key = self.key(claim)?;
+        let owes: Option<(String,)> = sqlx::query_as(
+            "SELECT after FROM archive_source WHERE archive = $1 AND participant = $2 AND done = 0",
         )
         .bind(&claim.id)
         .bind(&source.participant)
-        .bind(&source.after)
         .fetch_optional(&mut *tx)
         .await?;
-        if is_next.is_none() {
+        let after = owes.map(|(sealed,)| key.open_cursor(&source.participant, &sealed));
+        if after.transpose().map_err(unsealed)?.as_ref() != Some(&source.after) {
             return Ok(Step::Lost);
         }
-        let bytes = |piece: &farewell_kit::export::Piece| signed(piece.content.len() as u64);
-        let added: i64 = part.pieces.iter().map(bytes).sum();
+        let added: i64 = part
+            .pieces
+            .iter()
+            .map(|piece| signed(piece.content.len() as u64))
+            .sum();
         let more = signed(part.pieces.len() as u64);
         if unsigned(spooled + added) > self.terms.size_bytes_max || pieces + more > PIECES_MAX {
             fail(&mut tx, &claim.id, "TOO_LARGE", SystemTime::now()).await?;
@@ -151,26 +170,33 @@ impl Exports {
             tx.commit().await?;
             return Ok(Step::TooLarge);
         }
-        let mut at = spooled;
+        let (mut at, mut pieces_sealed) = (spooled, Vec::new());
         for piece in &part.pieces {
+            let sealed = key
+                .seal(&source.participant, unsigned(at), piece)
+                .map_err(unsealed)?;
+            let file = key.file(&source.participant, &piece.path);
+            let size_bytes = signed(sealed.len() as u64);
+            // A file's place in the archive is that of its first piece.
             sqlx::query(
-                "INSERT INTO archive_piece (archive, participant, path, spool_offset, size_bytes) \
-                 VALUES ($1, $2, $3, $4, $5) ON CONFLICT (archive, participant, path, spool_offset) DO NOTHING",
+                "INSERT INTO spooled_piece (archive, participant, file, file_offset, spool_offset, size_bytes) \
+                 VALUES ($1, $2, $3, COALESCE((SELECT MIN(file_offset) FROM spooled_piece \
+                     WHERE archive = $1 AND participant = $2 AND file = $3), $4), $4, $5)",
             )
             .bind(&claim.id)
             .bind(&source.participant)
-            .bind(&piece.path)
+            .bind(file)
             .bind(at)
-            .bind(bytes(piece))
+            .bind(size_bytes)
             .execute(&mut *tx)
             .await?;
-            at += bytes(piece);
+            at += size_bytes;
+            pieces_sealed.push(sealed);
         }
-        if !part.pieces.is_empty() {
-            let contents = part.pieces.into_iter().map(|piece| piece.content).collect();
+        if !pieces_sealed.is_empty() {
             self.cabinet
                 .folder(&claim.account, &claim.id)
-                .spool(unsigned(spooled), contents)
+                .spool(unsigned(spooled), pieces_sealed)
                 .await
                 .map_err(|error| Fault::new("the spool of an export", error))?;
         }
@@ -180,7 +206,7 @@ impl Exports {
         )
         .bind(&claim.id)
         .bind(&source.participant)
-        .bind(&part.next)
+        .bind(key.seal_cursor(&source.participant, &part.next).map_err(unsealed)?)
         .bind(i64::from(part.next.is_empty()))
         .bind(part.items)
         .bind(added)
@@ -264,6 +290,10 @@ async fn renew(
     Ok(renewed.rows_affected() == 1)
 }
 
+fn unsealed(error: vault::Error) -> Fault {
+    Fault::new("what was collected for an export", error)
+}
+
 /// Ends a running export without an archive.
 async fn fail(
     connection: &mut AnyConnection,
@@ -272,7 +302,7 @@ async fn fail(
     now: SystemTime,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "UPDATE archive SET state = 'FAILED', reason = $2, ended_at = $3, held_by = '', cleared = 0 \
+        "UPDATE archive SET state = 'FAILED', reason = $2, ended_at = $3, held_by = '', cleared = 0, data_key = '' \
          WHERE id = $1 AND state = 'RUNNING'",
     )
     .bind(id)

@@ -25,6 +25,8 @@ pub(super) fn name_of(id: &str) -> String {
 /// An export, and whose it is.
 pub(super) struct Record {
     pub account: String,
+    /// As it is stored; empty once it is destroyed.
+    pub key: String,
     pub export: Export,
 }
 
@@ -34,7 +36,7 @@ pub(super) async fn find(
     id: &str,
 ) -> Result<Option<Record>, Fault> {
     let row = sqlx::query(
-        "SELECT account, state, reason, begun_at, ended_at, expires_at, size_bytes, sha256 FROM archive WHERE id = $1",
+        "SELECT account, state, reason, begun_at, ended_at, expires_at, size_bytes, sha256, data_key FROM archive WHERE id = $1",
     )
     .bind(id)
     .fetch_optional(&mut *connection)
@@ -75,6 +77,7 @@ fn read(id: &str, row: &AnyRow) -> Result<Record, Fault> {
     let open = matches!(state, ExportState::Running | ExportState::Ready);
     Ok(Record {
         account: row.try_get("account")?,
+        key: row.try_get("data_key")?,
         export: Export {
             name: name_of(id),
             state,
@@ -120,13 +123,25 @@ pub(crate) async fn amount(
     .await
 }
 
+/// Destroys the key of every export of the account: what is left of them anywhere is noise from the commit on.
+pub(crate) async fn destroy_keys(
+    connection: &mut AnyConnection,
+    account: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE archive SET data_key = '' WHERE account = $1")
+        .bind(account)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
 /// Erases every row of the account's exports, and says how many exports there were.
 pub(crate) async fn erase(
     connection: &mut AnyConnection,
     account: &str,
 ) -> Result<u64, sqlx::Error> {
     for statement in [
-        "DELETE FROM archive_piece WHERE archive IN (SELECT id FROM archive WHERE account = $1)",
+        "DELETE FROM spooled_piece WHERE archive IN (SELECT id FROM archive WHERE account = $1)",
         "DELETE FROM archive_category WHERE archive IN (SELECT id FROM archive WHERE account = $1)",
         "DELETE FROM archive_source WHERE archive IN (SELECT id FROM archive WHERE account = $1)",
     ] {

@@ -1,5 +1,7 @@
 //! What is over: exports that took too long, archives whose time has come, and what lies on disk of either. The row says so
-//! first; the disk follows, here or after a crash.
+//! first, and with it goes the key; the disk follows, here or after a crash.
+//!
+//! What an earlier version kept has no key, as it was not sealed: it is over as well, and whoever asked for it asks again.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -65,9 +67,10 @@ impl Exports {
 
     async fn end(&self, now: SystemTime) -> Result<(), Fault> {
         for statement in [
-            "UPDATE archive SET state = 'FAILED', reason = 'TIMED_OUT', ended_at = $1, held_by = '', cleared = 0 \
-             WHERE state = 'RUNNING' AND expires_at <= $1",
-            "UPDATE archive SET state = 'EXPIRED', ended_at = $1, cleared = 0 WHERE state = 'READY' AND expires_at <= $1",
+            "UPDATE archive SET state = 'FAILED', reason = 'TIMED_OUT', ended_at = $1, held_by = '', cleared = 0, \
+                 data_key = '' WHERE state = 'RUNNING' AND (expires_at <= $1 OR data_key = '')",
+            "UPDATE archive SET state = 'EXPIRED', ended_at = $1, cleared = 0, data_key = '' \
+             WHERE state = 'READY' AND (expires_at <= $1 OR data_key = '')",
         ] {
             let ended = sqlx::query(statement)
                 .bind(micros(now))
@@ -115,7 +118,7 @@ impl Exports {
         };
         cleared.map_err(|error| Fault::new("what is left of an export", error))?;
         let mut tx = self.store.pool().begin().await?;
-        sqlx::query("DELETE FROM archive_piece WHERE archive = $1")
+        sqlx::query("DELETE FROM spooled_piece WHERE archive = $1")
             .bind(id)
             .execute(&mut *tx)
             .await?;

@@ -19,6 +19,8 @@ use super::collector::Sources;
 use super::*;
 use crate::{Cloud, add_photo, left_over, sample, scratch};
 
+mod sealing;
+
 const ACCOUNT: &str = "a-4711";
 
 /// The cloud itself and others who say what they are told to; whoever has nothing left to say is away.
@@ -76,7 +78,11 @@ impl Bed {
     }
 
     fn over(store: Store, files: PathBuf, terms: Terms) -> Self {
-        let cloud = Cloud::with(store.clone(), files.clone(), terms);
+        Self::under(store, files, scratch::vault(&[1]), terms)
+    }
+
+    fn under(store: Store, files: PathBuf, vault: Vault, terms: Terms) -> Self {
+        let cloud = Cloud::with(store.clone(), files.clone(), vault, terms);
         let town = Town {
             cloud: cloud.clone(),
             others: Mutex::default(),

@@ -28,7 +28,7 @@ async fn clouds(name: &str) -> Vec<Cloud> {
         let files =
             std::env::temp_dir().join(format!("farewell-cloud-{name}-{}", uuid::Uuid::new_v4()));
         sample(&store, &files, ACCOUNT).await.unwrap();
-        all.push(Cloud::new(store, files));
+        all.push(Cloud::new(store, files, scratch::vault(&[1])));
     }
     all
 }
@@ -203,7 +203,11 @@ async fn erasing_touches_nobody_else() {
 #[tokio::test]
 async fn nobody_was_here() {
     for store in scratch::stores("nobody").await {
-        let cloud = Cloud::new(store, std::env::temp_dir().join("farewell-cloud-none"));
+        let cloud = Cloud::new(
+            store,
+            std::env::temp_dir().join("farewell-cloud-none"),
+            scratch::vault(&[1]),
+        );
         assert_eq!(
             done(cloud.act(&order("1-erase-cloud")).await.unwrap()).outcome,
             Outcome::NotFound

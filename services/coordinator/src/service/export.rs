@@ -198,6 +198,16 @@ fn refusal(word: &str, running: &str) -> Status {
             "OFFSET_OUT_OF_RANGE",
             "the archive has fewer bytes",
         ),
+        "ARCHIVE_DAMAGED" => (
+            Code::DataLoss,
+            "ARCHIVE_DAMAGED",
+            "the archive was changed where it is kept: nothing of it is given; make another",
+        ),
+        "ARCHIVE_KEY_UNKNOWN" => (
+            Code::FailedPrecondition,
+            "ARCHIVE_KEY_UNKNOWN",
+            "the archive lies under a key that its custodian wasn't given: whoever runs it gives it back",
+        ),
         "REQUEST_ID_REUSED" => return error::refused(Reason::RequestIdReused.into()),
         _ => (
             Code::Internal,

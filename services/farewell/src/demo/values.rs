@@ -69,7 +69,10 @@ pub fn sections(stage: &Stage, args: &Args) -> Map<String, Value> {
                 settings["courier"] = json!({"sms": courier, "email": courier});
                 settings["pepper"] = json!(digits::<16>());
             }
-            Name::Cloud => settings["files"] = json!(stage.files()),
+            Name::Cloud => {
+                settings["files"] = json!(stage.files());
+                settings["exports"] = json!({"keys": format!("1:{}", digits::<32>())});
+            }
             Name::Support => {
                 settings["listen"] = json!({"desk": local(stage.ports.desk)});
                 settings["keys"] = json!(format!("1:{}", digits::<32>()));

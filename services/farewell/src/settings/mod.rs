@@ -178,7 +178,7 @@ mod tests {
             plain = true
             [agent.smarthome]
             plain = true
-            [service.cloud]
+            [service.store]
             plain = true
             "#,
         );
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(phones.devices(Line::Phones).to_string(), "127.0.0.1:7410");
         let home = Agent::load(&source, Line::Smarthome).unwrap();
         assert_eq!(home.devices(Line::Smarthome).to_string(), "127.0.0.1:7412");
-        Service::load(&source, Name::Cloud).unwrap();
+        Service::load(&source, Name::Store).unwrap();
     }
 
     #[test]

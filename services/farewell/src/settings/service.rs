@@ -10,9 +10,10 @@ use farewell_cloud::Terms;
 use farewell_identity::code::{Limits, Pepper};
 use farewell_identity::{Rules, courier};
 use farewell_kit::session::Config as SessionConfig;
+use farewell_kit::vault::Vault;
 use farewell_runtime::config::{Human, Problem, Problems, Validate, nested};
 use farewell_runtime::telemetry;
-use farewell_support::{Periods, Vault, vault};
+use farewell_support::Periods;
 use serde::Deserialize;
 
 use super::{
@@ -134,6 +135,20 @@ pub struct PeriodsChoice {
 #[serde(transparent)]
 pub struct Secret(String);
 
+impl Secret {
+    /// What is no key of a [`Vault`], without showing it.
+    fn vault_problems(&self, out: &mut Vec<Problem>) {
+        if let Err(error) = Vault::parse(&self.0) {
+            out.push(Problem::new(
+                "keys",
+                format!(
+                    "is required, VERSION:KEY,…, the same for every process of the service and not in its database: {error}"
+                ),
+            ));
+        }
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")
@@ -153,6 +168,8 @@ pub struct ExportsChoice {
     pub time_max: Human,
     /// After so long an archive is erased.
     pub keep: Human,
+    /// As the desk's: archives' keys lie under the newest. Required.
+    pub keys: Secret,
 }
 
 /// See [`Rules`].
@@ -244,6 +261,7 @@ impl Default for ExportsChoice {
             size_mib_max: terms.size_bytes_max >> 20,
             time_max: Human(terms.time_max),
             keep: Human(terms.keep),
+            keys: Secret::default(),
         }
     }
 }
@@ -270,7 +288,6 @@ impl Validate for Service {
         database("database", &self.database, out);
         reach(&self.coordinators, self.window, out);
         self.tls.problems(self.plain, out);
-        nested("exports", &self.exports, out);
         nested("telemetry", &self.telemetry, out);
     }
 }
@@ -295,6 +312,7 @@ impl Validate for ExportsChoice {
                 out.push(Problem::new(key, "must be at most 30d"));
             }
         }
+        self.keys.vault_problems(out);
     }
 }
 
@@ -368,14 +386,19 @@ impl Validate for Support {
         self.0.problems(out);
         exposed("listen.desk", self.0.listen.desk, self.0.plain, out);
         nested("periods", &self.0.periods, out);
-        if let Err(error) = self.0.vault() {
-            out.push(Problem::new(
-                "keys",
-                format!(
-                    "is required, VERSION:KEY,…, the same for every process of support and not in its database: {error}"
-                ),
-            ));
-        }
+        self.0.keys.vault_problems(out);
+    }
+}
+
+/// The cloud's section: the same, with what only the custodian of archives can't do without.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(transparent)]
+struct Cloud(Service);
+
+impl Validate for Cloud {
+    fn problems(&self, out: &mut Vec<Problem>) {
+        self.0.problems(out);
+        nested("exports", &self.0.exports, out);
     }
 }
 
@@ -388,7 +411,8 @@ impl Service {
         match service {
             Name::Identity => load::<Identity>(source, &section).map(|identity| identity.0),
             Name::Support => load::<Support>(source, &section).map(|support| support.0),
-            Name::Cloud | Name::Store | Name::Community => load(source, &section),
+            Name::Cloud => load::<Cloud>(source, &section).map(|cloud| cloud.0),
+            Name::Store | Name::Community => load(source, &section),
         }
     }
 
@@ -441,6 +465,7 @@ impl Service {
                 keep: self.exports.keep.get(),
                 ..Terms::default()
             },
+            vault: Vault::parse(&self.exports.keys.0)?,
             session: self.session(Name::Cloud)?,
         })
     }
@@ -474,7 +499,7 @@ impl Service {
             session: self.session(Name::Support)?,
             listen: self.desk(),
             security: self.tls.security(Name::Support.name())?,
-            vault: self.vault()?,
+            vault: Vault::parse(&self.keys.0)?,
             periods: self.periods(),
         })
     }
@@ -495,17 +520,6 @@ impl Service {
         }
     }
 
-    /// Errors: what is no key, without showing it.
-    fn vault(&self) -> Result<Vault, vault::Error> {
-        let keys = self.keys.0.split(',').map(str::trim);
-        let keys = keys.filter(|text| !text.is_empty()).map(|text| {
-            let (version, key) = text.split_once(':').ok_or(vault::Error::Malformed)?;
-            let version: u32 = version.parse().map_err(|_| vault::Error::Malformed)?;
-            Ok((version, vault::key(key)?))
-        });
-        Vault::new(keys.collect::<Result<Vec<_>, vault::Error>>()?)
-    }
-
     fn session(&self, service: Name) -> anyhow::Result<SessionConfig> {
         let name = service.name();
         let security = self.tls.security(name)?;
@@ -522,13 +536,13 @@ mod tests {
     #[test]
     fn identity_needs_a_courier_and_a_pepper_and_shows_neither() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        let text = "[service.identity]\nplain = true\n[service.cloud]\nplain = true\n";
+        let text = "[service.identity]\nplain = true\n[service.store]\nplain = true\n";
         file.write_all(text.as_bytes()).unwrap();
         let source = Source {
             config: Some(file.path().to_owned()),
             ..Source::default()
         };
-        Service::load(&source, Name::Cloud).unwrap();
+        Service::load(&source, Name::Store).unwrap();
         let problems = Service::load(&source, Name::Identity).unwrap_err();
         let keys: Vec<&str> = problems.0.iter().map(|found| found.key.as_str()).collect();
         assert_eq!(
@@ -539,7 +553,7 @@ mod tests {
         let more = "pepper = \"0123456789abcdef\"\n\
                     courier.sms = {kind = \"file\", path = \"c\"}\n\
                     courier.email = {kind = \"file\", path = \"c\"}\n";
-        let text = text.replace("[service.cloud]", &format!("{more}[service.cloud]"));
+        let text = text.replace("[service.store]", &format!("{more}[service.store]"));
         file.as_file().set_len(0).unwrap();
         std::fs::write(file.path(), text).unwrap();
         let identity = Service::load(&source, Name::Identity).unwrap();
@@ -548,26 +562,32 @@ mod tests {
     }
 
     #[test]
-    fn the_desk_needs_its_keys_and_shows_none() {
-        let read = |keys: &str| {
+    fn the_desk_and_the_cloud_need_their_keys_and_show_none() {
+        let read_as = |service: Name, key: &str, keys: &str| {
             let mut file = tempfile::NamedTempFile::new().unwrap();
-            let text = format!("[service.support]\nplain = true\nkeys = \"{keys}\"\n");
+            let text = format!("[service.{service}]\nplain = true\n{key} = \"{keys}\"\n");
             file.write_all(text.as_bytes()).unwrap();
             let source = Source {
                 config: Some(file.path().to_owned()),
                 ..Source::default()
             };
-            Service::load(&source, Name::Support)
+            Service::load(&source, service)
         };
+        let read = |keys: &str| read_as(Name::Support, "keys", keys);
         let (first, second) = ("0a".repeat(32), "0b".repeat(32));
         let keys = format!("1:{first}, 2:{second}");
         let support = read(&keys).unwrap();
         assert_eq!(support.desk().to_string(), "127.0.0.1:7420");
         assert!(!format!("{support:?}").contains(&first));
-        assert_eq!(format!("{:?}", support.vault().unwrap()), "{1, 2}");
+        let cloud = read_as(Name::Cloud, "exports.keys", &keys).unwrap();
+        assert_eq!(format!("{:?}", cloud.cloud().unwrap().vault), "{1, 2}");
+        assert!(!format!("{cloud:?}").contains(&first));
         for bad in ["", "1", &first, "1:0a", &format!("x:{first}")] {
             let problems = read(bad).unwrap_err();
             assert_eq!(problems.0[0].key, "service.support.keys", "{bad}");
+            assert!(!problems.to_string().contains(&first));
+            let problems = read_as(Name::Cloud, "exports.keys", bad).unwrap_err();
+            assert_eq!(problems.0[0].key, "service.cloud.exports.keys", "{bad}");
             assert!(!problems.to_string().contains(&first));
         }
     }
@@ -584,7 +604,7 @@ mod tests {
         };
         let problems = Service::load(&source, Name::Cloud).unwrap_err();
         let keys = problems.0.iter().map(|found| found.key.as_str());
-        let wrong = ["at_a_time", "size_mib_max", "time_max", "keep"];
+        let wrong = ["at_a_time", "size_mib_max", "time_max", "keep", "keys"];
         let wrong = wrong.map(|key| format!("service.cloud.exports.{key}"));
         assert_eq!(keys.collect::<Vec<_>>(), wrong);
     }

@@ -31,7 +31,7 @@ pub async fn sound(kept: &dyn Ledger) -> Result<usize> {
             ensure!(late == 0, "{}: purged before {late} receipts", deletion.id);
         }
 
-        let history = kept.history(deletion.id).await?;
+        let history = kept.history(deletion.id, 0, 1_000).await?;
         let id = deletion.id;
         let revisions: Vec<_> = history.iter().map(|entry| entry.revision).collect();
         if !revisions

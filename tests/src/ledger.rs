@@ -69,7 +69,7 @@ pub async fn rows(ledger: &dyn Ledger) -> Result<String> {
     for deletion in deletions(ledger).await? {
         let receipts = ledger.receipts(deletion.id).await?;
         let addenda = ledger.addenda(deletion.id).await?;
-        let history = ledger.history(deletion.id).await?;
+        let history = ledger.history(deletion.id, 0, 1_000).await?;
         text.push_str(&format!(
             "{deletion:?} {receipts:?} {addenda:?} {history:?}\n"
         ));

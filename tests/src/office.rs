@@ -260,9 +260,9 @@ courier.email = {{ kind = "file", path = "{folder}/letters" }}
 
     /// A command line as somebody, with the first line of its standard input.
     pub fn begin(&self, who: &str, arguments: &[&str], line: &str) -> Result<Child> {
-        let endpoint = match arguments[0] {
-            "operator" => &self.operators,
-            "support" => &self.desk,
+        let endpoint = match arguments {
+            ["operator", ..] | ["deletion", "history", ..] => &self.operators,
+            ["support", ..] => &self.desk,
             _ => &self.callers,
         };
         let mut child = Command::new(&self.program)

@@ -14,7 +14,9 @@ use farewell_proto::deletion::v1::{
     State,
 };
 use farewell_proto::identifier::v1::{IdentifierKind, IdentifierStanding};
-use farewell_proto::operator::v1::{HoldDeletionRequest, ReleaseDeletionRequest};
+use farewell_proto::operator::v1::{
+    HoldDeletionRequest, HoldReason, ReleaseDeletionRequest, ReleaseReason,
+};
 use farewell_tests::caller::{Caller, conditions, fresh};
 use farewell_tests::process::{Process, database};
 use farewell_tests::refusal::refused;
@@ -361,6 +363,8 @@ async fn a_hold_keeps_everything(mut story: Story, made: [SystemTime; 2]) -> Res
     let hold = HoldDeletionRequest {
         request_id: fresh(),
         name: story.name.clone(),
+        reason: HoldReason::CourtOrder.into(),
+        reference: "LEGAL-7".to_owned(),
     };
     for _ in 0..2 {
         // The same request is the same hold.
@@ -401,6 +405,8 @@ async fn a_hold_keeps_everything(mut story: Story, made: [SystemTime; 2]) -> Res
     let release = ReleaseDeletionRequest {
         request_id: fresh(),
         name: story.name.clone(),
+        reason: ReleaseReason::OrderEnded.into(),
+        reference: String::new(),
     };
     operator.api.clone().release_deletion(release).await?;
     story
@@ -438,6 +444,8 @@ async fn years(town: Town) -> Result<()> {
     let late = HoldDeletionRequest {
         request_id: fresh(),
         name: story.name.clone(),
+        reason: HoldReason::CourtOrder.into(),
+        reference: "LEGAL-7".to_owned(),
     };
     let operator = story.town.site.operator()?;
     let late = operator.api.clone().hold_deletion(late).await;

@@ -31,6 +31,7 @@ use farewell_proto::deletion::v1::{
     Blocker, BlockerClass, Channel as Desk, CheckEligibilityRequest, CheckEligibilityResponse,
     Consent, GetDeletionRequest, Overrider, State, WatchDeletionRequest,
 };
+use farewell_proto::operator::v1::{RetryLegRequest, RetryReason};
 use farewell_runtime::client::endpoint;
 use farewell_runtime::server::Security;
 use farewell_runtime::shutdown::Shutdown;
@@ -727,10 +728,12 @@ async fn a_hold_that_comes_past_the_point_of_no_return_keeps_what_is_left() -> R
     assert!(held.categories.iter().any(|it| it.category == "accounts"));
 
     farewell_identity::close_case(identity, ACCOUNT, Case::LegalHold, "court 7").await?;
-    let retry = farewell_proto::operator::v1::RetryLegRequest {
+    let retry = RetryLegRequest {
         request_id: fresh(),
         name: name.clone(),
         participant: "identity".to_owned(),
+        reason: RetryReason::CauseCleared.into(),
+        reference: String::new(),
     };
     operator.api.clone().retry_leg(retry).await?;
     caller.until(&name, State::Purged).await?;

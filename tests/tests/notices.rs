@@ -221,7 +221,8 @@ impl Town {
     async fn notes(&self, name: &str) -> Result<Vec<String>> {
         let ledger = farewell_ledger::connect(&self.ledger.url).await?;
         let id = name.trim_start_matches("deletions/").parse();
-        let history = ledger.history(id.map_err(|_| anyhow!("{name}"))?).await?;
+        let id = id.map_err(|_| anyhow!("{name}"))?;
+        let history = ledger.history(id, 0, 1_000).await?;
         Ok(history.into_iter().map(|entry| entry.note).collect())
     }
 
@@ -414,6 +415,7 @@ fn extend(name: &str, reason: ExtensionReason) -> ExtendDeadlineRequest {
         request_id: fresh(),
         name: name.to_owned(),
         reason: reason.into(),
+        reference: String::new(),
     }
 }
 

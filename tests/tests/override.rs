@@ -250,12 +250,20 @@ async fn what_is_new_takes_another_case_and_what_is_taken_back_leaves_nothing() 
     stands(&town, &second, &[DISPUTE]).await?;
 
     // A hold keeps it at the end of its wait, until something new is there.
-    town.told("operator", &["operator", "hold", &second], "")?;
+    let hold = ["operator", "hold", &second, "--reason", "investigation"];
+    town.told("operator", &hold, "")?;
     let anew = approved(&town, "a-1", &[DISPUTE], &["chi", "bo"])?;
     town.told("caller", &asking(&second, &anew, &[DISPUTE]), "")?;
     town.state(&second, "COOLING_OFF").await?;
     ticket(&shop, "a-1").await?;
-    town.told("operator", &["operator", "release", &second], "")?;
+    let release = [
+        "operator",
+        "release",
+        &second,
+        "--reason",
+        "placed-in-error",
+    ];
+    town.told("operator", &release, "")?;
     let held = stands(&town, &second, &[TICKET]).await?;
     assert_eq!(held["state"], "COOLING_OFF");
     // One person is enough for a question that nobody has answered.

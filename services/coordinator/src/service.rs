@@ -16,6 +16,7 @@ pub mod parse;
 mod possession;
 mod present;
 pub mod proof;
+mod record;
 mod refused;
 mod replay;
 mod transfer;

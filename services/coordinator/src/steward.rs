@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use farewell_core::decision::{Decider, Decision};
 use farewell_core::{Deletion, DeletionId, Duty, Event, Mask, Plan, Refusal, State, Time};
 use farewell_ledger::{Error, Turn, Turned};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -89,7 +90,21 @@ pub async fn turn(
     event: &Event,
     fenced: bool,
 ) -> Result<Deletion, NotTurned> {
-    turn_noted(center, id, (event, note(event)), fenced).await
+    again(center, id, event, fenced, |turn| turn).await
+}
+
+/// The same as somebody decided it.
+pub async fn turn_decided(
+    center: &Arc<Center>,
+    id: DeletionId,
+    event: &Event,
+    decision: &Decision,
+) -> Result<Deletion, NotTurned> {
+    let decided = |turn| Turn {
+        decision: Some(decision.clone()),
+        ..turn
+    };
+    again(center, id, event, false, decided).await
 }
 
 /// The same, with another word for the history.
@@ -97,12 +112,26 @@ pub async fn turn_noted(
     center: &Arc<Center>,
     id: DeletionId,
     (event, note): (&Event, &'static str),
+    decision: &Decision,
+) -> Result<Deletion, NotTurned> {
+    let noted = |turn| Turn {
+        note,
+        decision: Some(decision.clone()),
+        ..turn
+    };
+    again(center, id, event, false, noted).await
+}
+
+async fn again(
+    center: &Arc<Center>,
+    id: DeletionId,
+    event: &Event,
     fenced: bool,
+    on_record: impl Fn(Turn) -> Turn,
 ) -> Result<Deletion, NotTurned> {
     for _ in 0..TRIES_MAX {
         let (deletion, plan) = read(center, id).await?;
-        let turn = decide(&deletion, &plan, event, center.clock.now())?;
-        let turn = Turn { note, ..turn };
+        let turn = on_record(decide(&deletion, &plan, event, center.clock.now())?);
         if let Turned::Done(deletion) = write(center, turn, fenced).await? {
             return Ok(deletion);
         }
@@ -170,7 +199,22 @@ pub fn decide(deletion: &Deletion, plan: &Plan, event: &Event, now: Time) -> Res
         after,
         recycled: Vec::new(),
         note: note(event),
+        decision: reasons(event, plan),
     })
+}
+
+/// Why, where nobody asked for it.
+fn reasons(event: &Event, plan: &Plan) -> Option<Decision> {
+    match event {
+        Event::Blocked(blockers) => Some(Decision::of_blockers(blockers)),
+        Event::Overdue(reasons) => {
+            Some(Decision::by(Decider::Farewell, "").because(reasons.iter().map(String::as_str)))
+        }
+        Event::LegRefused(leg) | Event::Residue(leg) => plan
+            .leg(*leg)
+            .map(|leg| Decision::of_participant(&leg.participant)),
+        _ => None,
+    }
 }
 
 /// The word for the history.

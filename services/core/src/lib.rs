@@ -4,7 +4,7 @@
 //! days, and [`blocker`] says what can stand in the way. A [`plan`] says who owes what and in which order, [`order`] what a
 //! device is told, [`report`] judges what comes back, [`gate`] is the only maker of a [`gate::PurgePermit`], [`duty`] derives
 //! what must happen next, [`notice`] who is told of it, [`certificate`] says what was done and [`addendum`] what became of it
-//! later, [`obligation`] what law still keeps, [`overridden`] what the support desk lets it go on in spite of, and [`invariants`] says what may never be seen in any history. Beside all that,
+//! later, [`obligation`] what law still keeps, [`overridden`] what the support desk lets it go on in spite of, [`decision`] who decided a step and why, and [`invariants`] says what may never be seen in any history. Beside all that,
 //! an [`account`] is frozen, thawed or memorialised, or loses its real name or what advertising knows of it.
 //!
 //! What is absent: I/O, async, a clock, randomness. Time and chance come in as arguments. This crate never learns that
@@ -17,6 +17,7 @@ pub mod calendar;
 pub mod certificate;
 pub mod condition;
 pub mod custody;
+pub mod decision;
 pub mod deletion;
 pub mod device;
 pub mod duty;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use farewell_core::addendum::{self, Addendum, Ending};
+use farewell_core::decision::Decision;
 use farewell_core::deletion::Begun;
 use farewell_core::device::DeviceOutcome;
 use farewell_core::policy::{Channel, Factors, Policy};
@@ -308,16 +309,21 @@ pub(crate) struct HistoryRow {
     at: i64,
     state: i16,
     note: String,
+    decision: Option<String>,
 }
 
-impl From<HistoryRow> for Entry {
-    fn from(row: HistoryRow) -> Self {
-        Self {
+impl TryFrom<HistoryRow> for Entry {
+    type Error = Error;
+
+    fn try_from(row: HistoryRow) -> Result<Self, Error> {
+        let decision = row.decision.as_deref();
+        Ok(Self {
             revision: row.revision,
             at: Time::from_micros(row.at),
             state: row.state,
             note: row.note,
-        }
+            decision: decision.map(|text| read(text, "decision")).transpose()?,
+        })
     }
 }
 
@@ -488,6 +494,11 @@ pub(crate) fn leg(leg: LegIndex) -> i16 {
 
 pub(crate) fn read<T: DeserializeOwned>(text: &str, what: &'static str) -> Result<T, Error> {
     serde_json::from_str(text).map_err(|_| Error::Corrupt { what })
+}
+
+/// Who decided a step and why, as JSON. Most steps nobody decided.
+pub(crate) fn decision(decision: Option<&Decision>) -> Option<String> {
+    decision.and_then(|decision| serde_json::to_string(decision).ok())
 }
 
 /// What few deletions have on record, as JSON.

@@ -23,6 +23,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use farewell_core::addendum::{self, Addendum};
+use farewell_core::decision::Decision;
 use farewell_core::policy::Policy;
 use farewell_core::policy::retention::Identifier;
 use farewell_core::receipt::{Kept, Receipt};
@@ -69,7 +70,7 @@ pub trait Ledger: Accounts + Events + Send + Sync + 'static {
 
     /// Inserts new deletions with their request ids, history and one-live-deletion-per-account keys. Not fenced: a
     /// request may reach any coordinator. Answers are in the order of the batch.
-    async fn open(&self, batch: Vec<Deletion>) -> Result<Vec<Opened>, Error>;
+    async fn open(&self, batch: Vec<Opening>) -> Result<Vec<Opened>, Error>;
 
     /// Compare-and-sets on the revision; an unknown deletion is [`Turned::Lost`], and so is the second turn of one deletion in a batch. With a fence, nothing is changed unless it still stands ([`Error::Fenced`]).
     /// Answers are in the order of the batch.
@@ -138,8 +139,8 @@ pub trait Ledger: Accounts + Events + Send + Sync + 'static {
     /// What was done again of a deletion, by participant, round and verb.
     async fn replays(&self, id: DeletionId) -> Result<Vec<replay::Kept>, Error>;
 
-    /// A deletion's history, oldest first.
-    async fn history(&self, id: DeletionId) -> Result<Vec<Entry>, Error>;
+    /// A deletion's history after this revision, oldest first. The first revision is 1.
+    async fn history(&self, id: DeletionId, after: i32, limit: u32) -> Result<Vec<Entry>, Error>;
 
     /// Deletions, newest first.
     async fn list(
@@ -152,6 +153,14 @@ pub trait Ledger: Accounts + Events + Send + Sync + 'static {
     /// Counts by state, the oldest unfinished deletion, who holds the slots, what is not announced, and what is late or will be
     /// within `warning`; and what law keeps, late where somebody has owed its end for longer than `patience`.
     async fn overview(&self, warning: Duration, patience: Duration) -> Result<Overview, Error>;
+}
+
+/// A deletion that is to be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    pub deletion: Deletion,
+    /// Who asked for it, for its history.
+    pub decision: Option<Decision>,
 }
 
 /// What became of a request to open a deletion.
@@ -180,6 +189,8 @@ pub struct Turn {
     pub clear: Mask,
     /// For the history, a machine word.
     pub note: &'static str,
+    /// Who decided it and why, for the history; `None` where it follows from policy and time alone.
+    pub decision: Option<Decision>,
     /// When the account was sealed, if this turn does it: others are told. (That a deletion ends they are told anyway.)
     pub sealed_at: Option<Time>,
     /// Identifiers that are held back no longer, and since when: others are told of each once.
@@ -296,6 +307,8 @@ pub struct Entry {
     /// State code after the step.
     pub state: i16,
     pub note: String,
+    /// `None` where it followed from policy and time alone, and of steps that were made before decisions were kept.
+    pub decision: Option<Decision>,
 }
 
 /// Which deletions to list.

@@ -13,7 +13,7 @@ use farewell_core::{
 use tokio::sync::{Semaphore, mpsc};
 use uuid::Uuid;
 
-use crate::{BATCH_ROWS_MAX, Error, Fence, Ledger, Opened, Settlement};
+use crate::{BATCH_ROWS_MAX, Error, Fence, Ledger, Opened, Opening, Settlement};
 
 const PARTICIPANTS: [&str; 6] = [
     "wearables",
@@ -131,7 +131,11 @@ async fn open(
 ) -> Result<(), Error> {
     let mut batch = Vec::with_capacity(BATCH_ROWS_MAX);
     while asking.recv_many(&mut batch, BATCH_ROWS_MAX).await > 0 {
-        for opened in ledger.open(std::mem::take(&mut batch)).await? {
+        let asked = |deletion| Opening {
+            deletion,
+            decision: None,
+        };
+        for opened in ledger.open(batch.drain(..).map(asked).collect()).await? {
             if let Opened::Created(deletion) = opened
                 && told.send(deletion).await.is_err()
             {

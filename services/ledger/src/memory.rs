@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use farewell_core::account::Account;
 use farewell_core::addendum::{self, Addendum};
+use farewell_core::decision::Decision;
 use farewell_core::policy::Policy;
 use farewell_core::receipt::{Kept, Receipt};
 use farewell_core::replay::{self, Replayed};
@@ -15,7 +16,7 @@ use farewell_core::{AccountId, Deletion, DeletionId, LegIndex, RequestId, Slot, 
 use crate::account::{Accounts, Place};
 use crate::{
     Announcement, Coordinator, Cursor, Entry, Error, Fence, Filter, KeptUnderLaw, Leases, Ledger,
-    Opened, Overview, Owed, Remembered, Settled, Settlement, Turn, Turned, clock, merge,
+    Opened, Opening, Overview, Owed, Remembered, Settled, Settlement, Turn, Turned, clock, merge,
 };
 
 mod events;
@@ -104,7 +105,7 @@ impl Tables {
     }
 
     /// Writes a deletion that moved, with everything that moves with it.
-    fn put(&mut self, deletion: Deletion, note: &str, now: Time) {
+    fn put(&mut self, deletion: Deletion, step: (&str, Option<&Decision>), now: Time) {
         let (id, was_live) = (
             deletion.id,
             self.live.get(&deletion.account) == Some(&deletion.id),
@@ -115,7 +116,8 @@ impl Tables {
                 revision: deletion.revision,
                 at: now,
                 state: deletion.state.code(),
-                note: note.to_owned(),
+                note: step.0.to_owned(),
+                decision: step.1.cloned(),
             },
         );
         if let Some(at) = merge::ended_at(&deletion.state)
@@ -235,11 +237,11 @@ impl Ledger for Memory {
             .collect())
     }
 
-    async fn open(&self, batch: Vec<Deletion>) -> Result<Vec<Opened>, Error> {
-        crate::named_once(batch.iter().map(|deletion| deletion.id))?;
+    async fn open(&self, batch: Vec<Opening>) -> Result<Vec<Opened>, Error> {
+        crate::named_once(batch.iter().map(|opening| opening.deletion.id))?;
         let mut tables = self.tables();
         let now = clock();
-        for deletion in &batch {
+        for Opening { deletion, .. } in &batch {
             let is_new = !tables.requests.contains_key(&deletion.request)
                 && !tables.live.contains_key(&deletion.account);
             if is_new && tables.deletions.contains_key(&deletion.id) {
@@ -251,7 +253,7 @@ impl Ledger for Memory {
         }
         Ok(batch
             .into_iter()
-            .map(|deletion| {
+            .map(|Opening { deletion, decision }| {
                 if let Some((digest, first)) = tables.requests.get(&deletion.request) {
                     return match tables.deletions.get(first) {
                         Some(first) if *digest == deletion.request_digest => {
@@ -269,7 +271,8 @@ impl Ledger for Memory {
                 if let Some(at) = merge::sealed_at_once(&deletion) {
                     tables.tell(&deletion, at);
                 }
-                tables.put(deletion.clone(), deletion.state.word(), now);
+                let step = (deletion.state.word(), decision.as_ref());
+                tables.put(deletion.clone(), step, now);
                 Opened::Created(deletion)
             })
             .collect())
@@ -305,7 +308,8 @@ impl Ledger for Memory {
                 for (kind, at) in &turn.recycled {
                     tables.tell_of(after, kind.code(), *at);
                 }
-                tables.put(after.clone(), turn.note, now);
+                let step = (turn.note, turn.decision.as_ref());
+                tables.put(after.clone(), step, now);
             }
         }
         Ok(turned)
@@ -547,12 +551,14 @@ impl Ledger for Memory {
         Ok(addenda)
     }
 
-    async fn history(&self, id: DeletionId) -> Result<Vec<Entry>, Error> {
+    async fn history(&self, id: DeletionId, after: i32, limit: u32) -> Result<Vec<Entry>, Error> {
         Ok(self
             .tables()
             .history
             .range((id, i32::MIN)..=(id, i32::MAX))
             .map(|(_, entry)| entry.clone())
+            .filter(|entry| entry.revision > after)
+            .take(crate::rows(limit))
             .collect())
     }
 
@@ -637,7 +643,7 @@ impl Tables {
         }
         if advanced {
             let note = after.state.word();
-            self.put(after, note, now);
+            self.put(after, (note, None), now);
         } else {
             self.deletions.insert(after.id, after);
         }

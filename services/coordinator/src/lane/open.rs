@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use farewell_core::Deletion;
-use farewell_ledger::{BATCH_ROWS_MAX, Error, Opened};
+use farewell_ledger::{BATCH_ROWS_MAX, Error, Opened, Opening};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
@@ -12,7 +11,7 @@ use crate::center::Center;
 
 /// A deletion to be made durable, and who waits for it.
 pub struct OpenJob {
-    pub deletion: Deletion,
+    pub opening: Opening,
     pub answer: oneshot::Sender<Result<Opened, Failed>>,
 }
 
@@ -20,9 +19,9 @@ pub struct OpenJob {
 pub async fn run(center: Arc<Center>, mut queue: mpsc::Receiver<OpenJob>) {
     let mut jobs = Vec::with_capacity(BATCH_ROWS_MAX);
     while queue.recv_many(&mut jobs, BATCH_ROWS_MAX).await > 0 {
-        let (deletions, waiting): (Vec<_>, Vec<_>) =
-            jobs.drain(..).map(|job| (job.deletion, job.answer)).unzip();
-        match write(&center, deletions).await {
+        let (openings, waiting): (Vec<_>, Vec<_>) =
+            jobs.drain(..).map(|job| (job.opening, job.answer)).unzip();
+        match write(&center, openings).await {
             Ok(opened) => {
                 let created = opened.iter().filter_map(|opened| match opened {
                     Opened::Created(deletion) => Some(deletion.clone()),
@@ -41,16 +40,16 @@ pub async fn run(center: Arc<Center>, mut queue: mpsc::Receiver<OpenJob>) {
     }
 }
 
-async fn write(center: &Center, deletions: Vec<Deletion>) -> Result<Vec<Opened>, Failed> {
+async fn write(center: &Center, openings: Vec<Opening>) -> Result<Vec<Opened>, Failed> {
     for _ in 0..AWAITED_TRIES_MAX {
-        match center.ledger.open(deletions.clone()).await {
+        match center.ledger.open(openings.clone()).await {
             Ok(opened) => return Ok(opened),
             Err(error @ (Error::Unreachable(_) | Error::Unknown(_))) => {
-                tracing::warn!(error = %chain(&error), deletions = deletions.len(), "opening again");
+                tracing::warn!(error = %chain(&error), deletions = openings.len(), "opening again");
                 sleep(AWAY_PAUSE).await;
             }
             Err(error) => {
-                tracing::error!(error = %chain(&error), deletions = deletions.len(), "opening was refused");
+                tracing::error!(error = %chain(&error), deletions = openings.len(), "opening was refused");
                 return Err(Failed::Refused);
             }
         }

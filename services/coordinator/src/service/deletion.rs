@@ -9,7 +9,7 @@ use farewell_core::{
     AccountId, Deletion, DeletionId, Event, Plan, Reason, RequestId, State, addendum, certificate,
     deletion, obligation,
 };
-use farewell_ledger::{Filter, Opened, Remembered};
+use farewell_ledger::{Filter, Opened, Opening, Remembered};
 use farewell_proto::deletion::v1 as api;
 use farewell_proto::deletion::v1::deletion_service_server::DeletionService;
 use farewell_proto::participant::v1 as wire;
@@ -29,7 +29,8 @@ use uuid::Uuid;
 use super::case::{self, CaseName};
 use super::overriding::Overriding;
 use super::{
-    CHANGE_MAX, READ_MAX, page, parse, possession, present, proof, remember, replay, watch, within,
+    CHANGE_MAX, READ_MAX, page, parse, possession, present, proof, record, remember, replay, watch,
+    within,
 };
 use crate::admission::peer_of;
 use crate::center::Center;
@@ -207,7 +208,8 @@ impl DeletionService for Deletions {
         }
         let deletion = within(CHANGE_MAX, async {
             let deletion = self.read(caller.as_deref(), id).await?;
-            self.verify(key, deletion, factor, &request).await?;
+            let asked = (caller.as_deref(), key);
+            self.verify(asked, deletion, factor, &request).await?;
             load(&self.center, id, language).await
         });
         let deletion = deletion.await?;
@@ -284,7 +286,8 @@ impl DeletionService for Deletions {
                 return Ok(deletion);
             }
             let revoke = (&Event::Revoke, note);
-            Ok(steward::turn_noted(&self.center, id, revoke, false).await?)
+            let decision = record::asked(caller.as_deref(), key);
+            Ok(steward::turn_noted(&self.center, id, revoke, &decision).await?)
         })
         .await?;
         Ok(Response::new(api::RevokeDeletionResponse {
@@ -305,7 +308,9 @@ impl DeletionService for Deletions {
         let id = overriding.deletion;
         let deletion = within(CHANGE_MAX, async {
             let deletion = self.read(caller.as_deref(), id).await?;
-            overriding.make(&self.center, deletion).await?;
+            overriding
+                .make(&self.center, caller.as_deref(), deletion)
+                .await?;
             load(&self.center, id, language).await
         });
         let deletion = deletion.await?;
@@ -452,7 +457,7 @@ impl Deletions {
         caller: Option<&Peer>,
         request: &api::CreateDeletionRequest,
         traceparent: String,
-    ) -> Result<Deletion, Status> {
+    ) -> Result<Opening, Status> {
         let opening = deletion::Request {
             id: DeletionId(Uuid::now_v7()),
             request: parse::request_id(&request.request_id)?,
@@ -478,15 +483,20 @@ impl Deletions {
                 &format!("must hold `{text}` of version {version} or later"),
             ));
         }
-        Deletion::open(opening, plan, self.center.clock.now()).map_err(error::refused)
+        let decision = record::asked(caller, opening.request);
+        let opened = Deletion::open(opening, plan, self.center.clock.now());
+        Ok(Opening {
+            deletion: opened.map_err(error::refused)?,
+            decision: Some(decision),
+        })
     }
 
-    async fn write(&self, deletion: Deletion) -> Result<Deletion, Status> {
+    async fn write(&self, opening: Opening) -> Result<Deletion, Status> {
         let (answer, answered) = oneshot::channel();
         let gone = || error::unavailable("DRAINING", "this coordinator is ending");
         self.center
             .open
-            .send(OpenJob { deletion, answer })
+            .send(OpenJob { opening, answer })
             .await
             .map_err(|_| gone())?;
         match answered.await.map_err(|_| gone())?? {
@@ -505,7 +515,7 @@ impl Deletions {
 
     async fn verify(
         &self,
-        key: RequestId,
+        (caller, key): (Option<&Peer>, RequestId),
         deletion: Deletion,
         factor: Factor,
         request: &api::VerifyFactorRequest,
@@ -523,10 +533,13 @@ impl Deletions {
         remember(&self.center, key, parse::digest("VerifyFactor", &body), id).await?;
         if !deletion.factors_verified.has(factor) {
             self.prove(&deletion, factor, request).await?;
-            match steward::turn(&self.center, id, &Event::FactorVerified(factor), false).await {
-                Ok(_) => {}
-                Err(error) => return Err(error.into()),
-            }
+            let decision = match factor {
+                Factor::Documents => record::of_case(caller, &request.proof, key),
+                _ => record::asked(caller, key),
+            };
+            let decision = decision.because([record::shown(factor)]);
+            let verified = Event::FactorVerified(factor);
+            steward::turn_decided(&self.center, id, &verified, &decision).await?;
         }
         self.confirm(id).await
     }
@@ -559,13 +572,9 @@ impl Deletions {
         proof::confirm(&self.center, &subject, &request.token).await?;
         if !deletion.factors_verified.has(Factor::EmailLink) {
             awaiting(&deletion, Factor::EmailLink)?;
-            steward::turn(
-                &self.center,
-                id,
-                &Event::FactorVerified(Factor::EmailLink),
-                false,
-            )
-            .await?;
+            let decision = record::asked(caller, key).because([record::shown(Factor::EmailLink)]);
+            let verified = Event::FactorVerified(Factor::EmailLink);
+            steward::turn_decided(&self.center, id, &verified, &decision).await?;
         }
         self.confirm(id).await
     }

@@ -1,8 +1,9 @@
-//! What only a person decides: a refused leg, contradicting evidence, a legal hold.
+//! What only a person decides: a refused leg, contradicting evidence, a legal hold, a later deadline.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use farewell_core::decision::{Decider, Decision};
 use farewell_core::rare::Why;
 use farewell_core::{Deletion, DeletionId, Event, LegIndex, ParticipantId, Plan, RequestId};
 use farewell_ledger::Remembered;
@@ -11,20 +12,20 @@ use farewell_runtime::peer;
 use tonic::{Request, Status};
 
 use super::deletion::load;
-use super::{CHANGE_MAX, remember, seen, within};
+use super::{CHANGE_MAX, parse, record, remember, within};
 use crate::center::Center;
 use crate::language::Language;
 use crate::{error, steward};
 
 /// A person's decision on a deletion.
-pub struct Decision {
+pub struct Intervention {
     pub request: RequestId,
     /// Of the request's content.
     pub digest: [u8; 16],
     pub deletion: DeletionId,
     pub what: What,
-    /// The name in the operator's certificate; none without TLS, which only loopback allows.
-    pub operator: Option<String>,
+    /// Who decides, and why.
+    pub decision: Decision,
     /// What the answer is written in.
     pub language: Language,
 }
@@ -39,30 +40,66 @@ pub enum What {
     Extend(Why),
 }
 
-/// Who asks.
-pub fn operator<T>(request: &Request<T>) -> Result<Option<String>, Status> {
-    Ok(peer::of_request(request)?.map(|peer| peer.name))
+/// The name in the operator's certificate; empty without TLS, which only loopback allows.
+pub fn operator<T>(request: &Request<T>) -> Result<String, Status> {
+    Ok(peer::of_request(request)?
+        .map(|peer| peer.name)
+        .unwrap_or_default())
+}
+
+/// An operator's decision, for a reason of this word.
+///
+/// Errors: `INVALID_FIELD`.
+pub fn decided(
+    operator: String,
+    request: RequestId,
+    reason: &str,
+    reference: &str,
+) -> Result<Decision, Status> {
+    Ok(Decision::by(Decider::Operator, operator)
+        .because([reason])
+        .referring_to(parse::reference(reference)?)
+        .asked_by(request))
 }
 
 /// Makes the turn, and answers with the deletion as it is then.
-pub async fn decide(center: &Arc<Center>, decision: Decision) -> Result<api::Deletion, Status> {
-    let id = decision.deletion;
+pub async fn decide(
+    center: &Arc<Center>,
+    intervention: Intervention,
+) -> Result<api::Deletion, Status> {
+    let id = intervention.deletion;
     within(CHANGE_MAX, async {
         let (before, plan) = steward::read(center, id).await?;
-        let known = seen(center, decision.request, decision.digest, id).await?;
-        // One that comes late must not decide on what has happened since.
-        if known == Remembered::New {
-            let event = event(&decision.what, &before, &plan)?;
-            steward::turn(center, id, &event, false).await?;
-            let operator = decision.operator.as_deref().unwrap_or("unknown");
-            tracing::info!(target: "farewell::decided", deletion = %id, what = ?decision.what, operator, "decided");
-            // Only now: a repeat of what was not done must do it. Who repeats what was done and not remembered is refused
-            // by what it meets, which changes nothing either.
-            remember(center, decision.request, decision.digest, id).await?;
+        // Before anything is done: a repeat is known, and whether the first was done is in the history, whatever crashed. One
+        // that comes late must not decide on what has happened since.
+        let known = remember(center, intervention.request, intervention.digest, id).await?;
+        if known == Remembered::New || !record::stands(center, id, intervention.request).await? {
+            make(center, &intervention, (&before, &plan)).await?;
         }
-        load(center, id, decision.language).await
+        load(center, id, intervention.language).await
     })
     .await
+}
+
+async fn make(
+    center: &Arc<Center>,
+    intervention: &Intervention,
+    (before, plan): (&Deletion, &Plan),
+) -> Result<(), Status> {
+    let (id, decision) = (intervention.deletion, &intervention.decision);
+    let event = event(&intervention.what, before, plan)?;
+    match steward::turn_decided(center, id, &event, decision).await {
+        Ok(_) => {
+            tracing::info!(
+                target: "farewell::decided", deletion = %id, what = ?intervention.what, operator = decision.name,
+                reasons = ?decision.reasons, reference = decision.reference, "decided"
+            );
+            Ok(())
+        }
+        // The same request at the same time, which was faster.
+        Err(_) if record::stands(center, id, intervention.request).await? => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn event(what: &What, deletion: &Deletion, plan: &Plan) -> Result<Event, Status> {

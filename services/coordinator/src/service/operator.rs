@@ -15,10 +15,10 @@ use tonic::{Request, Response, Status};
 
 use super::case::SUPPORT;
 use super::deletion::load;
-use super::intervene::{self, Decision, What};
+use super::intervene::{self, Intervention, What};
 use super::proof::{ask_identity, unreachable_identity};
 use super::refused::{self, Resend};
-use super::{READ_MAX, hanging, page, parse, within};
+use super::{READ_MAX, hanging, page, parse, record, within};
 use crate::center::Center;
 use crate::error;
 use crate::language::Language;
@@ -284,6 +284,16 @@ impl OperatorService for Operators {
         }))
     }
 
+    async fn get_history(
+        &self,
+        request: Request<api::GetHistoryRequest>,
+    ) -> Result<Response<api::GetHistoryResponse>, Status> {
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let history = record::history(&self.center, &request).await?;
+        Ok(Response::new(history))
+    }
+
     async fn retry_leg(
         &self,
         request: Request<api::RetryLegRequest>,
@@ -292,15 +302,21 @@ impl OperatorService for Operators {
         let language = Language::of(request.metadata());
         let request = request.into_inner();
         parse::size(&request)?;
-        let decision = Decision {
-            request: parse::request_id(&request.request_id)?,
+        let request_id = parse::request_id(&request.request_id)?;
+        let intervention = Intervention {
+            request: request_id,
             digest: parse::digest("RetryLeg", &request),
             deletion: parse::deletion("name", &request.name)?,
             what: What::Retry(parse::participant("participant", &request.participant)?),
-            operator,
+            decision: intervene::decided(
+                operator,
+                request_id,
+                parse::reason(request.reason().as_str_name(), "RETRY_REASON_")?,
+                &request.reference,
+            )?,
             language,
         };
-        let deletion = intervene::decide(&self.center, decision).await?;
+        let deletion = intervene::decide(&self.center, intervention).await?;
         Ok(language.respond(api::RetryLegResponse {
             deletion: Some(deletion),
         }))
@@ -314,15 +330,21 @@ impl OperatorService for Operators {
         let language = Language::of(request.metadata());
         let request = request.into_inner();
         parse::size(&request)?;
-        let decision = Decision {
-            request: parse::request_id(&request.request_id)?,
+        let request_id = parse::request_id(&request.request_id)?;
+        let intervention = Intervention {
+            request: request_id,
             digest: parse::digest("ResolveConflict", &request),
             deletion: parse::deletion("name", &request.name)?,
             what: What::Resolve,
-            operator,
+            decision: intervene::decided(
+                operator,
+                request_id,
+                parse::reason(request.reason().as_str_name(), "RESOLVE_REASON_")?,
+                &request.reference,
+            )?,
             language,
         };
-        let deletion = intervene::decide(&self.center, decision).await?;
+        let deletion = intervene::decide(&self.center, intervention).await?;
         Ok(language.respond(api::ResolveConflictResponse {
             deletion: Some(deletion),
         }))
@@ -336,15 +358,21 @@ impl OperatorService for Operators {
         let language = Language::of(request.metadata());
         let request = request.into_inner();
         parse::size(&request)?;
-        let decision = Decision {
-            request: parse::request_id(&request.request_id)?,
+        let request_id = parse::request_id(&request.request_id)?;
+        let intervention = Intervention {
+            request: request_id,
             digest: parse::digest("HoldDeletion", &request),
             deletion: parse::deletion("name", &request.name)?,
             what: What::Hold,
-            operator,
+            decision: intervene::decided(
+                operator,
+                request_id,
+                parse::reason(request.reason().as_str_name(), "HOLD_REASON_")?,
+                &request.reference,
+            )?,
             language,
         };
-        let deletion = intervene::decide(&self.center, decision).await?;
+        let deletion = intervene::decide(&self.center, intervention).await?;
         Ok(language.respond(api::HoldDeletionResponse {
             deletion: Some(deletion),
         }))
@@ -358,15 +386,21 @@ impl OperatorService for Operators {
         let language = Language::of(request.metadata());
         let request = request.into_inner();
         parse::size(&request)?;
-        let decision = Decision {
-            request: parse::request_id(&request.request_id)?,
+        let request_id = parse::request_id(&request.request_id)?;
+        let intervention = Intervention {
+            request: request_id,
             digest: parse::digest("ReleaseDeletion", &request),
             deletion: parse::deletion("name", &request.name)?,
             what: What::Release,
-            operator,
+            decision: intervene::decided(
+                operator,
+                request_id,
+                parse::reason(request.reason().as_str_name(), "RELEASE_REASON_")?,
+                &request.reference,
+            )?,
             language,
         };
-        let deletion = intervene::decide(&self.center, decision).await?;
+        let deletion = intervene::decide(&self.center, intervention).await?;
         Ok(language.respond(api::ReleaseDeletionResponse {
             deletion: Some(deletion),
         }))
@@ -380,15 +414,18 @@ impl OperatorService for Operators {
         let language = Language::of(request.metadata());
         let request = request.into_inner();
         parse::size(&request)?;
-        let decision = Decision {
-            request: parse::request_id(&request.request_id)?,
+        let request_id = parse::request_id(&request.request_id)?;
+        let deletion = parse::deletion("name", &request.name)?;
+        let why = parse::why(request.reason())?;
+        let intervention = Intervention {
+            request: request_id,
             digest: parse::digest("ExtendDeadline", &request),
-            deletion: parse::deletion("name", &request.name)?,
-            what: What::Extend(parse::why(request.reason())?),
-            operator,
+            deletion,
+            what: What::Extend(why),
+            decision: intervene::decided(operator, request_id, why.word(), &request.reference)?,
             language,
         };
-        let deletion = intervene::decide(&self.center, decision).await?;
+        let deletion = intervene::decide(&self.center, intervention).await?;
         Ok(language.respond(api::ExtendDeadlineResponse {
             deletion: Some(deletion),
         }))

@@ -9,10 +9,11 @@ use farewell_core::blocker;
 use farewell_core::{Deletion, DeletionId, Event, RequestId};
 use farewell_ledger::Remembered;
 use farewell_proto::deletion::v1 as api;
+use farewell_runtime::peer::Peer;
 use tonic::Status;
 
 use super::case::{self, CaseName};
-use super::{parse, remember};
+use super::{parse, record, remember};
 use crate::center::Center;
 use crate::{error, steward};
 
@@ -42,7 +43,12 @@ impl Overriding {
     }
 
     /// Makes the turn. `deletion` is as it was read a moment ago.
-    pub async fn make(self, center: &Arc<Center>, deletion: Deletion) -> Result<(), Status> {
+    pub async fn make(
+        self,
+        center: &Arc<Center>,
+        caller: Option<&Peer>,
+        deletion: Deletion,
+    ) -> Result<(), Status> {
         // Before anything is done: a crash in between is made good by the same request.
         let known = remember(center, self.request, self.digest, self.deletion).await?;
         if known == Remembered::Repeat && self.is_made(&deletion) {
@@ -60,7 +66,8 @@ impl Overriding {
         let action = case::Action::OverrideBlockers(self.codes.clone(), approvals);
         let used_for = case::Use::Override(self.deletion, self.request);
         case::check(center, &deletion.account, self.case, action, used_for).await?;
-        match steward::turn(center, self.deletion, &event, false).await {
+        let decision = record::of_case(caller, self.case, self.request).because(&self.codes);
+        match steward::turn_decided(center, self.deletion, &event, &decision).await {
             Ok(_) => Ok(()),
             Err(error) => {
                 // The same request at the same time, which was faster.

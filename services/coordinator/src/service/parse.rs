@@ -1,5 +1,6 @@
 //! From requests to values of core, or an error that names the field.
 
+use farewell_core::decision;
 use farewell_core::deletion::Consent;
 use farewell_core::policy::{Channel, Factor};
 use farewell_core::rare::Why;
@@ -92,6 +93,26 @@ pub fn factor(factor: api::Factor) -> Result<Factor, Status> {
 /// A reason that is named.
 pub fn why(reason: api::ExtensionReason) -> Result<Why, Status> {
     wire::why(reason).ok_or_else(|| error::invalid("reason", "must be a known reason"))
+}
+
+/// The word of a reason that is named: what follows the prefix in its name.
+pub fn reason(name: &'static str, prefix: &str) -> Result<&'static str, Status> {
+    match name.strip_prefix(prefix) {
+        None | Some("UNSPECIFIED") => Err(error::invalid("reason", "must be a known reason")),
+        Some(word) => Ok(word),
+    }
+}
+
+/// What names a file elsewhere, if anything does.
+pub fn reference(text: &str) -> Result<&str, Status> {
+    if text.is_empty() || decision::is_reference(text) {
+        Ok(text)
+    } else {
+        Err(error::invalid(
+            "reference",
+            "must be letters A-Z, a dash, and groups of digits, as in LEGAL-2031; at most 64 bytes",
+        ))
+    }
 }
 
 /// The token of a link, of sensible length; `None` if there is none.

@@ -46,7 +46,7 @@ pub struct Resend {
     pub receiver: String,
     pub event: (DeletionId, i16),
     /// Who asks.
-    pub operator: Option<String>,
+    pub operator: String,
 }
 
 /// Has it told again.
@@ -64,8 +64,7 @@ pub async fn resend(center: &Arc<Center>, wish: Resend) -> Result<(), Status> {
                 HashMap::new(),
             ));
         }
-        let operator = wish.operator.as_deref().unwrap_or("unknown");
-        tracing::info!(target: "farewell::decided", %deletion, receiver = wish.receiver, operator, "an event is told again");
+        tracing::info!(target: "farewell::decided", %deletion, receiver = wish.receiver, operator = wish.operator, "an event is told again");
         // Only now: a repeat of what was not done must do it.
         remember(center, wish.request, wish.digest, deletion).await?;
         Ok(())

@@ -2,6 +2,7 @@
 
 pub mod ask;
 pub mod check;
+mod history;
 mod kept;
 mod read;
 mod replay;
@@ -123,6 +124,11 @@ enum Command {
         #[arg(long, default_value_t = 50)]
         limit: usize,
     },
+    /// Show who decided what of a deletion, when and why, oldest first; also after the purge. Asks the operators' port.
+    History {
+        /// The deletion
+        name: String,
+    },
     /// Follow a deletion until nothing is owed any more; `-` follows every deletion.
     Watch {
         /// The deletion
@@ -191,6 +197,7 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
             states,
             limit,
         } => read::list(connection, account.as_deref(), &states, limit, output).await,
+        Command::History { name } => history::show(connection, &name, output).await,
         Command::Watch { name } => read::watch(connection, &name, output).await,
         Command::Replay { participant, since } => {
             replay::run(connection, &participant, since, output).await

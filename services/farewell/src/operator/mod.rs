@@ -2,14 +2,15 @@
 
 mod events;
 mod quarantine;
+mod reason;
 
 use clap::Subcommand;
 use farewell_proto::account::v1::{AccountChange, AccountChangeLeg};
 use farewell_proto::deletion::v1::ExtensionReason;
 use farewell_proto::operator::v1::{
     ExtendDeadlineRequest, GetOverviewRequest, GetOverviewResponse, GetQuarantineRequest,
-    HoldDeletionRequest, ListStalledRequest, ReleaseDeletionRequest, ResolveConflictRequest,
-    RetryLegRequest,
+    HoldDeletionRequest, HoldReason, ListStalledRequest, ReleaseDeletionRequest, ReleaseReason,
+    ResolveConflictRequest, ResolveReason, RetryLegRequest, RetryReason,
 };
 use serde_json::{Value, json};
 
@@ -20,6 +21,7 @@ use crate::deletion::deletion_name;
 use crate::deletion::request::Id;
 use crate::deletion::view;
 use crate::output::{Output, Rows};
+use reason::Reference;
 
 /// `farewell operator`.
 #[derive(Debug, clap::Args)]
@@ -55,6 +57,11 @@ enum Command {
         name: String,
         /// Who refused
         participant: String,
+        /// Why: cause-cleared, refused-in-error, participant-repaired
+        #[arg(long, value_parser = reason::retry)]
+        reason: RetryReason,
+        #[command(flatten)]
+        file: Reference,
         #[command(flatten)]
         id: Id,
     },
@@ -62,6 +69,11 @@ enum Command {
     Resolve {
         /// The deletion
         name: String,
+        /// Why: kept-confirmed, repeated-after-restore, participant-repaired
+        #[arg(long, value_parser = reason::resolve)]
+        reason: ResolveReason,
+        #[command(flatten)]
+        file: Reference,
         #[command(flatten)]
         id: Id,
     },
@@ -69,6 +81,11 @@ enum Command {
     Hold {
         /// The deletion
         name: String,
+        /// Why: court-order, authority-order, legal-claim, investigation
+        #[arg(long, value_parser = reason::hold)]
+        reason: HoldReason,
+        #[command(flatten)]
+        file: Reference,
         #[command(flatten)]
         id: Id,
     },
@@ -79,6 +96,8 @@ enum Command {
         /// Why
         #[arg(long)]
         reason: Why,
+        #[command(flatten)]
+        file: Reference,
         #[command(flatten)]
         id: Id,
     },
@@ -91,6 +110,11 @@ enum Command {
     Release {
         /// The deletion
         name: String,
+        /// Why: order-ended, claim-ended, investigation-ended, placed-in-error
+        #[arg(long, value_parser = reason::release)]
+        reason: ReleaseReason,
+        #[command(flatten)]
+        file: Reference,
         #[command(flatten)]
         id: Id,
     },
@@ -165,49 +189,80 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
         Command::Retry {
             name,
             participant,
+            reason,
+            file,
             id,
         } => {
             let request = connection.request(RetryLegRequest {
                 request_id: id.or_new(),
                 name: deletion_name(&name),
                 participant,
+                reason: reason.into(),
+                reference: file.reference,
             });
             show(
                 client.retry_leg(request).await?.into_inner().deletion,
                 output,
             )
         }
-        Command::Resolve { name, id } => {
+        Command::Resolve {
+            name,
+            reason,
+            file,
+            id,
+        } => {
             let request = connection.request(ResolveConflictRequest {
                 request_id: id.or_new(),
                 name: deletion_name(&name),
+                reason: reason.into(),
+                reference: file.reference,
             });
             let answer = client.resolve_conflict(request).await?;
             show(answer.into_inner().deletion, output)
         }
         Command::Events { command } => events::run(command, connection, client, output).await,
-        Command::Hold { name, id } => {
+        Command::Hold {
+            name,
+            reason,
+            file,
+            id,
+        } => {
             let request = connection.request(HoldDeletionRequest {
                 request_id: id.or_new(),
                 name: deletion_name(&name),
+                reason: reason.into(),
+                reference: file.reference,
             });
             let answer = client.hold_deletion(request).await?;
             show(answer.into_inner().deletion, output)
         }
-        Command::Extend { name, reason, id } => {
+        Command::Extend {
+            name,
+            reason,
+            file,
+            id,
+        } => {
             let reason: ExtensionReason = reason.into();
             let request = connection.request(ExtendDeadlineRequest {
                 request_id: id.or_new(),
                 name: deletion_name(&name),
                 reason: reason.into(),
+                reference: file.reference,
             });
             let answer = client.extend_deadline(request).await?;
             show(answer.into_inner().deletion, output)
         }
-        Command::Release { name, id } => {
+        Command::Release {
+            name,
+            reason,
+            file,
+            id,
+        } => {
             let request = connection.request(ReleaseDeletionRequest {
                 request_id: id.or_new(),
                 name: deletion_name(&name),
+                reason: reason.into(),
+                reference: file.reference,
             });
             let answer = client.release_deletion(request).await?;
             show(answer.into_inner().deletion, output)

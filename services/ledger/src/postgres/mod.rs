@@ -33,7 +33,7 @@ use crate::account::{Accounts, Place};
 use crate::migrations::{Step, migrator};
 use crate::{
     Announcement, Cursor, Entry, Error, Event, Events, Fence, Filter, Heard, Leases, Ledger,
-    Opened, Overview, Owed, RefusedEvent, Remembered, Settled, Settlement, Turn, Turned,
+    Opened, Opening, Overview, Owed, RefusedEvent, Remembered, Settled, Settlement, Turn, Turned,
 };
 use connection::Lane;
 
@@ -45,7 +45,7 @@ pub const LANE_STATEMENTS: [(&str, &str); 3] = [
     ("settle", settle::SETTLE),
 ];
 
-const MIGRATIONS: [Step; 8] = [
+const MIGRATIONS: [Step; 9] = [
     (
         1,
         "ledger",
@@ -85,6 +85,11 @@ const MIGRATIONS: [Step; 8] = [
         10,
         "events in order",
         include_str!("../../migrations/postgres/0010_events_in_order.sql"),
+    ),
+    (
+        12,
+        "decision",
+        include_str!("../../migrations/postgres/0012_decision.sql"),
     ),
 ];
 
@@ -156,7 +161,7 @@ impl Ledger for Postgres {
         policy::all(&self.pool).await
     }
 
-    async fn open(&self, batch: Vec<Deletion>) -> Result<Vec<Opened>, Error> {
+    async fn open(&self, batch: Vec<Opening>) -> Result<Vec<Opened>, Error> {
         open::open(&self.open, &self.pool, batch).await
     }
 
@@ -235,8 +240,8 @@ impl Ledger for Postgres {
         addendum::addenda(&self.pool, id).await
     }
 
-    async fn history(&self, id: DeletionId) -> Result<Vec<Entry>, Error> {
-        read::history(&self.pool, id).await
+    async fn history(&self, id: DeletionId, after: i32, limit: u32) -> Result<Vec<Entry>, Error> {
+        read::history(&self.pool, id, (after, limit)).await
     }
 
     async fn list(

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::connection::{Lane, Statement, unread, written};
 use super::owed;
 use crate::columns::{self, Times};
-use crate::{Error, Opened, Remembered, named_once};
+use crate::{Error, Opened, Opening, Remembered, named_once};
 
 /// Rows whose request id and account are both new are written; the others come back with what is there. A row that was
 /// new to this snapshot but no longer is breaks a primary key: then nothing is written and the next look sees it.
@@ -24,12 +24,12 @@ WITH given AS MATERIALIZED (
                 $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[],
                 $14::bigint[], $15::integer[], $16::integer[], $17::integer[], $18::integer[], $19::smallint[],
                 $20::smallint[], $21::smallint[], $22::smallint[], $23::smallint[], $24::boolean[],
-                $25::boolean[], $26::text[], $27::text[], $28::text[], $29::text[], $30::text[])
+                $25::boolean[], $26::text[], $27::text[], $28::text[], $29::text[], $30::text[], $31::text[])
          AS g(id, request, request_digest, requested_at, deadline, done, need,
               refused, attention_at, closed_at, expires_at, cooling_off_end, erase_at,
               end_at, policy_version, revision, conflicts, round, slot,
               state, channel, factors_required, factors_verified, sealed,
-              held, account, consents, blockers, traceparent, word)
+              held, account, consents, blockers, traceparent, word, decision)
 ), asked AS (
     INSERT INTO request (id, digest, deletion)
     SELECT request, request_digest, id FROM given WHERE first IS NULL AND live IS NULL
@@ -41,8 +41,8 @@ WITH given AS MATERIALIZED (
     SELECT get_byte(sha256(convert_to(account, 'UTF8')), 0) % 64, id, state, coalesce(end_at, requested_at)
     FROM given WHERE first IS NULL AND live IS NULL AND (state >= 5 OR state = 2)
 ), noted AS (
-    INSERT INTO history (deletion, at, revision, state, note)
-    SELECT id, (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint), revision, state, word
+    INSERT INTO history (deletion, at, revision, state, note, decision)
+    SELECT id, (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint), revision, state, word, decision
     FROM given WHERE first IS NULL AND live IS NULL
 ), opened AS (
     INSERT INTO deletion (id, request, request_digest, requested_at, deadline, done, need,
@@ -73,9 +73,9 @@ const REMEMBERED: &str = "SELECT digest = $2 AND deletion = $3 FROM request WHER
 pub(super) async fn open(
     lane: &Lane,
     pool: &PgPool,
-    batch: Vec<Deletion>,
+    batch: Vec<Opening>,
 ) -> Result<Vec<Opened>, Error> {
-    named_once(batch.iter().map(|deletion| deletion.id))?;
+    named_once(batch.iter().map(|opening| opening.deletion.id))?;
     if batch.is_empty() {
         return Ok(Vec::new());
     }
@@ -90,14 +90,14 @@ pub(super) async fn open(
         let id: Uuid = row.try_get("id").map_err(Error::Unknown)?;
         there.insert(DeletionId(id), found);
     }
-    let repeats = batch.iter().filter_map(|deletion| {
+    let repeats = batch.iter().filter_map(|Opening { deletion, .. }| {
         let found = there.get(&deletion.id)?;
         found.repeats(deletion).map(DeletionId)
     });
     let first: HashMap<DeletionId, Deletion> = read_after(pool, repeats.collect()).await?;
     Ok(batch
         .into_iter()
-        .map(|deletion| match there.get(&deletion.id) {
+        .map(|Opening { deletion, .. }| match there.get(&deletion.id) {
             None => Opened::Created(deletion),
             Some(found) => found.answer(&deletion, &first),
         })
@@ -149,18 +149,19 @@ async fn read_after(
 
 /// Splits a batch so that no part asks twice with one request id or for one account: a statement doesn't see its own rows.
 /// Nearly always there is one part.
-fn rounds(batch: &[Deletion]) -> Vec<Vec<&Deletion>> {
-    let mut rounds: Vec<Vec<&Deletion>> = Vec::new();
+fn rounds(batch: &[Opening]) -> Vec<Vec<&Opening>> {
+    let mut rounds: Vec<Vec<&Opening>> = Vec::new();
     let mut requests = HashMap::new();
     let mut accounts = HashMap::new();
-    for deletion in batch {
+    for opening in batch {
+        let deletion = &opening.deletion;
         let request = requests.entry(deletion.request).or_insert(0);
         let account = accounts.entry(&deletion.account).or_insert(0);
         let round: usize = (*request).max(*account);
         (*request, *account) = (round + 1, round + 1);
         match rounds.get_mut(round) {
-            Some(there) => there.push(deletion),
-            None => rounds.push(vec![deletion]),
+            Some(there) => there.push(opening),
+            None => rounds.push(vec![opening]),
         }
     }
     rounds
@@ -199,18 +200,20 @@ struct Set {
     blockers: Vec<String>,
     traceparent: Vec<String>,
     word: Vec<&'static str>,
+    decision: Vec<Option<String>>,
 }
 
 impl Set {
-    fn of(deletions: &[&Deletion]) -> Self {
+    fn of(openings: &[&Opening]) -> Self {
         let mut set = Self::default();
-        for deletion in deletions {
-            set.push(deletion);
+        for opening in openings {
+            set.push(opening);
         }
         set
     }
 
-    fn push(&mut self, deletion: &Deletion) {
+    fn push(&mut self, opening: &Opening) {
+        let deletion = &opening.deletion;
         let times = Times::from(&deletion.state);
         self.id.push(deletion.id.0);
         self.request.push(deletion.request.0);
@@ -245,6 +248,8 @@ impl Set {
         self.blockers.push(columns::text(&deletion.blockers));
         self.traceparent.push(deletion.traceparent.clone());
         self.word.push(deletion.state.word());
+        self.decision
+            .push(columns::decision(opening.decision.as_ref()));
     }
 
     fn statement(&self) -> Statement {
@@ -279,6 +284,7 @@ impl Set {
             .bind(&self.blockers)
             .bind(&self.traceparent)
             .bind(&self.word)
+            .bind(&self.decision)
     }
 }
 

@@ -16,8 +16,9 @@ const RECEIPTS: &str = "
 SELECT deletion, round, leg, fingerprint, evidence, settled_at
 FROM receipt WHERE deletion = $1 ORDER BY round, leg";
 
-const HISTORY: &str =
-    "SELECT revision, at, state, note FROM history WHERE deletion = $1 ORDER BY revision";
+const HISTORY: &str = "
+SELECT revision, at, state, note, decision
+FROM history WHERE deletion = $1 AND revision > $2 ORDER BY revision LIMIT $3";
 
 const LIST: &str = "
 SELECT * FROM deletion
@@ -71,13 +72,19 @@ pub(super) async fn receipts(pool: &PgPool, id: DeletionId) -> Result<Vec<Kept>,
     receipts.into_iter().map(Kept::try_from).collect()
 }
 
-pub(super) async fn history(pool: &PgPool, id: DeletionId) -> Result<Vec<Entry>, Error> {
+pub(super) async fn history(
+    pool: &PgPool,
+    id: DeletionId,
+    (after, limit): (i32, u32),
+) -> Result<Vec<Entry>, Error> {
     let history: Vec<HistoryRow> = sqlx::query_as(HISTORY)
         .bind(id.0)
+        .bind(after)
+        .bind(i64::try_from(rows(limit)).unwrap_or(i64::MAX))
         .fetch_all(pool)
         .await
         .map_err(unread)?;
-    Ok(history.into_iter().map(Entry::from).collect())
+    history.into_iter().map(Entry::try_from).collect()
 }
 
 pub(super) async fn list(

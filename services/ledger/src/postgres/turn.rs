@@ -31,14 +31,14 @@ WITH fence AS MATERIALIZED (
                 $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[],
                 $15::integer[], $16::integer[], $17::integer[], $18::integer[], $19::smallint[],
                 $20::smallint[], $21::smallint[], $22::boolean[], $23::boolean[], $24::text[], $25::text[], $26::bigint[],
-                $27::text[], $28::bigint[], $29::bigint[])
+                $27::text[], $28::bigint[], $29::bigint[], $33::text[])
          AS t(id, before, clear, refused, need, deadline,
               attention_at, closed_at, expires_at, cooling_off_end, erase_at, end_at,
               policy_version, revision, conflicts, round, state,
               factors_required, factors_verified, sealed, held, blockers, note, sealed_at,
-              rare, retains, expiring)
+              rare, retains, expiring, decision)
     WHERE ($1::text IS NULL OR (SELECT stands FROM fence)) AND d.id = t.id AND d.revision = t.before
-    RETURNING d.id, d.done, d.refused, d.revision, d.account, d.state, d.end_at, t.note, t.sealed_at
+    RETURNING d.id, d.done, d.refused, d.revision, d.account, d.state, d.end_at, t.note, t.decision, t.sealed_at
 ), ended AS (
     DELETE FROM live l USING turned t
     WHERE t.state >= 5 AND l.account = t.account AND l.deletion = t.id
@@ -53,8 +53,8 @@ WITH fence AS MATERIALIZED (
     ) AS happened
     ON CONFLICT DO NOTHING
 ), noted AS (
-    INSERT INTO history (deletion, at, revision, state, note)
-    SELECT id, (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint), revision, state, note FROM turned
+    INSERT INTO history (deletion, at, revision, state, note, decision)
+    SELECT id, (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint), revision, state, note, decision FROM turned
 )
 SELECT id, done, refused, NULL::boolean AS stands FROM turned
 UNION ALL
@@ -135,6 +135,7 @@ struct Set {
     held: Vec<bool>,
     blockers: Vec<String>,
     note: Vec<&'static str>,
+    decision: Vec<Option<String>>,
     sealed_at: Vec<Option<i64>>,
     rare: Vec<String>,
     retains: Vec<i64>,
@@ -193,6 +194,8 @@ impl Set {
         self.held.push(after.held);
         self.blockers.push(columns::text(&after.blockers));
         self.note.push(turn.note);
+        self.decision
+            .push(columns::decision(turn.decision.as_ref()));
         self.sealed_at.push(columns::micros(turn.sealed_at));
         self.rare.push(columns::rare(&after.rare));
         self.retains.push(after.retains.bits());
@@ -238,5 +241,6 @@ impl Set {
             .bind(&self.recycled.id)
             .bind(&self.recycled.told)
             .bind(&self.recycled.at)
+            .bind(&self.decision)
     }
 }

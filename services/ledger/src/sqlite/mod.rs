@@ -34,11 +34,12 @@ use crate::account::{Accounts, Place};
 use crate::migrations::{Step, migrator};
 use crate::{
     Announcement, Cursor, Entry, Error, Event, Events, Fence, Filter, Heard, Leases, Ledger,
-    Opened, Overview, Owed, RefusedEvent, Remembered, Settled, Settlement, Turn, Turned, clock,
+    Opened, Opening, Overview, Owed, RefusedEvent, Remembered, Settled, Settlement, Turn, Turned,
+    clock,
 };
 use connection::Writer;
 
-const MIGRATIONS: [Step; 8] = [
+const MIGRATIONS: [Step; 9] = [
     (
         1,
         "ledger",
@@ -78,6 +79,11 @@ const MIGRATIONS: [Step; 8] = [
         10,
         "events in order",
         include_str!("../../migrations/sqlite/0010_events_in_order.sql"),
+    ),
+    (
+        12,
+        "decision",
+        include_str!("../../migrations/sqlite/0012_decision.sql"),
     ),
 ];
 
@@ -140,7 +146,7 @@ impl Ledger for Sqlite {
         policy::all(&self.pool).await
     }
 
-    async fn open(&self, batch: Vec<Deletion>) -> Result<Vec<Opened>, Error> {
+    async fn open(&self, batch: Vec<Opening>) -> Result<Vec<Opened>, Error> {
         open::open(&self.writer, batch).await
     }
 
@@ -219,8 +225,8 @@ impl Ledger for Sqlite {
         addendum::addenda(&self.pool, id).await
     }
 
-    async fn history(&self, id: DeletionId) -> Result<Vec<Entry>, Error> {
-        read::history(&self.pool, id).await
+    async fn history(&self, id: DeletionId, after: i32, limit: u32) -> Result<Vec<Entry>, Error> {
+        read::history(&self.pool, id, (after, limit)).await
     }
 
     async fn list(

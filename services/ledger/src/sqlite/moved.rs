@@ -1,13 +1,14 @@
 //! What is written with every change of a deletion: a step of its history, and what others are told of it.
 
 use farewell_core::account::Account;
+use farewell_core::decision::Decision;
 use farewell_core::policy::retention::Identifier;
 use farewell_core::{Deletion, Time};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::connection::Statement;
-use crate::merge;
+use crate::{columns, merge};
 
 /// Statements for what [`Moved::bind`] binds, which are $1 to $3. Others follow from $4.
 ///
@@ -15,8 +16,8 @@ use crate::merge;
 macro_rules! moved {
     () => {
         "
-INSERT INTO history (deletion, revision, state, note, at)
-SELECT unhex(value ->> 0, '-'), value ->> 1, value ->> 2, value ->> 3, $3 FROM jsonb_each($1);
+INSERT INTO history (deletion, revision, state, note, decision, at)
+SELECT unhex(value ->> 0, '-'), value ->> 1, value ->> 2, value ->> 3, value ->> 4, $3 FROM jsonb_each($1);
 INSERT INTO outbox (slot, deletion, state, at)
 SELECT value ->> 0, unhex(value ->> 1, '-'), value ->> 2, value ->> 3 FROM jsonb_each($2)
 WHERE true ON CONFLICT DO NOTHING;
@@ -29,16 +30,23 @@ pub(super) use moved;
 /// Changes of deletions.
 #[derive(Default)]
 pub(super) struct Moved<'a> {
-    history: Vec<(Uuid, i32, i16, &'a str)>,
+    history: Vec<(Uuid, i32, i16, &'a str, Option<String>)>,
     /// Of an end also the account, which may then be deleted anew.
     told: Vec<(u8, Uuid, i16, i64, Option<&'a str>)>,
 }
 
 impl<'a> Moved<'a> {
     /// `live` says whether the deletion had not ended before.
-    pub fn push(&mut self, live: bool, after: &'a Deletion, note: &'a str) {
+    pub fn push(
+        &mut self,
+        live: bool,
+        after: &'a Deletion,
+        (note, decision): (&'a str, Option<&Decision>),
+    ) {
         let (id, state) = (after.id.0, after.state.code());
-        self.history.push((id, after.revision, state, note));
+        let decision = columns::decision(decision);
+        self.history
+            .push((id, after.revision, state, note, decision));
         if let Some(at) = merge::ended_at(&after.state)
             && live
         {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use farewell_core::decision::Decision;
 use farewell_core::deletion::{Blocker, Consent};
 use farewell_core::{AccountId, Deletion, DeletionId, RequestId};
 use serde::Serialize;
@@ -11,7 +12,7 @@ use uuid::Uuid;
 use super::connection::{Held, Statement, Writer, begin, unread};
 use super::moved::{Moved, json, moved};
 use crate::columns::{self, DeletionRow, Times};
-use crate::{Error, Opened, Remembered, clock, merge, named_once};
+use crate::{Error, Opened, Opening, Remembered, clock, merge, named_once};
 
 /// Requests and accounts of a batch that are there already.
 const BEGIN: &str = concat!(
@@ -56,14 +57,14 @@ const REMEMBERED: &str = "SELECT digest, deletion FROM request WHERE id = $1";
 
 const REMEMBER: &str = "INSERT INTO request (id, digest, deletion) VALUES ($1, $2, $3); COMMIT";
 
-pub(super) async fn open(writer: &Writer, batch: Vec<Deletion>) -> Result<Vec<Opened>, Error> {
-    named_once(batch.iter().map(|deletion| deletion.id))?;
+pub(super) async fn open(writer: &Writer, batch: Vec<Opening>) -> Result<Vec<Opened>, Error> {
+    named_once(batch.iter().map(|opening| opening.deletion.id))?;
     let (held, mut there) = begin(writer, &batch).await?;
-    let opened: Vec<Opened> = batch
+    let (opened, decisions): (Vec<Opened>, Vec<_>) = batch
         .into_iter()
-        .map(|deletion| there.open(deletion))
-        .collect();
-    write(held, &opened).await?;
+        .map(|opening| (there.open(opening.deletion), opening.decision))
+        .unzip();
+    write(held, opened.iter().zip(&decisions)).await?;
     Ok(opened)
 }
 
@@ -95,11 +96,14 @@ impl There {
     }
 }
 
-async fn begin<'a>(writer: &'a Writer, batch: &[Deletion]) -> Result<(Held<'a>, There), Error> {
-    let requests: Vec<Uuid> = batch.iter().map(|deletion| deletion.request.0).collect();
+async fn begin<'a>(writer: &'a Writer, batch: &[Opening]) -> Result<(Held<'a>, There), Error> {
+    let requests: Vec<Uuid> = batch
+        .iter()
+        .map(|opening| opening.deletion.request.0)
+        .collect();
     let accounts: Vec<&str> = batch
         .iter()
-        .map(|deletion| deletion.account.as_str())
+        .map(|opening| opening.deletion.account.as_str())
         .collect();
     let reads = |begin: Statement| begin.bind(json(&requests)).bind(json(&accounts));
     let (mut held, rows) = writer.begin_with(None, BEGIN, reads).await?;
@@ -131,14 +135,18 @@ async fn begin<'a>(writer: &'a Writer, batch: &[Deletion]) -> Result<(Held<'a>, 
     Ok((held, there))
 }
 
-async fn write(held: Held<'_>, opened: &[Opened]) -> Result<(), Error> {
+async fn write<'a>(
+    held: Held<'_>,
+    opened: impl Iterator<Item = (&'a Opened, &'a Option<Decision>)>,
+) -> Result<(), Error> {
     let mut moved = Moved::default();
     let (mut live, mut requests, mut deletions) = (Vec::new(), Vec::new(), Vec::new());
-    for opened in opened {
+    for (opened, decision) in opened {
         let Opened::Created(deletion) = opened else {
             continue;
         };
-        moved.push(true, deletion, deletion.state.word());
+        let step = (deletion.state.word(), decision.as_ref());
+        moved.push(true, deletion, step);
         if let Some(at) = merge::sealed_at_once(deletion) {
             moved.push_sealed(deletion, at);
         }

@@ -191,7 +191,8 @@ impl<'a> Set<'a> {
         let retains = row.stored.keeping(settlement);
         match &settlement.advance {
             Some(advance) if advanced => {
-                self.moved.push(row.live, advance, advance.state.word());
+                self.moved
+                    .push(row.live, advance, (advance.state.word(), None));
                 self.advances
                     .push(Advance::new(advance, [done, refused, retains]));
             }

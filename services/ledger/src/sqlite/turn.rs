@@ -70,7 +70,7 @@ pub(super) async fn turn(
     let mut given = Vec::new();
     for (turned, turn) in turned.iter().zip(&batch) {
         if let Some((after, live)) = turned {
-            moved.push(*live, after, turn.note);
+            moved.push(*live, after, (turn.note, turn.decision.as_ref()));
             if let Some(at) = turn.sealed_at {
                 moved.push_sealed(after, at);
             }

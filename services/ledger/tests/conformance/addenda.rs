@@ -162,7 +162,10 @@ async fn an_addendum_changes_neither_deletion_nor_receipts(bed: &Bed) {
     assert_eq!(kept(bed, &first).await, [away(&first)]);
     assert_eq!(stored(&*bed.ledger, first.id).await, purged);
     assert_eq!(bed.ledger.receipts(first.id).await.unwrap(), receipts);
-    assert_eq!(bed.ledger.history(first.id).await.unwrap().len(), 2);
+    assert_eq!(
+        bed.ledger.history(first.id, 0, 1_000).await.unwrap().len(),
+        2
+    );
 
     // And before the end.
     let fence = coordinator(&*bed.ledger).await;

@@ -9,8 +9,8 @@ use farewell_ledger::{Announcement, Answer, Event, Fence, Heard, Turn, Turned};
 
 use crate::bed::Bed;
 use crate::given::{
-    account, coordinator, erased, erasing, event, now, of, purge, sealed, settle_one, settlement,
-    stored, turn_one,
+    account, asked, coordinator, erased, erasing, event, now, of, purge, sealed, settle_one,
+    settlement, stored, turn_one,
 };
 
 crate::on_every_ledger! {
@@ -45,7 +45,7 @@ async fn a_seal_and_an_end_are_told_once_each(bed: &Bed) {
     let plan = sealed();
     let fence = coordinator(&*bed.ledger).await;
     let first = account("alice", &plan);
-    bed.ledger.open(vec![first.clone()]).await.unwrap();
+    bed.ledger.open(asked(vec![first.clone()])).await.unwrap();
     let sealing = Announcement {
         deletion: first.id,
         state: 2,
@@ -85,7 +85,7 @@ async fn a_seal_by_a_turn_is_told_once(bed: &Bed) {
     let plan = sealed();
     let fence = coordinator(&*bed.ledger).await;
     let first = account("alice", &plan);
-    bed.ledger.open(vec![first.clone()]).await.unwrap();
+    bed.ledger.open(asked(vec![first.clone()])).await.unwrap();
     let told = bed.ledger.outbox(&everywhere(), 10).await.unwrap();
     bed.ledger.announced(&fence, &told, &[]).await.unwrap();
     let State::CoolingOff { .. } = first.state else {
@@ -112,7 +112,7 @@ async fn what_happens_in_one_instant_is_told_in_its_order(bed: &Bed) {
     for number in 0..20 {
         let opened = account(&format!("alice-{number}"), &plan);
         assert_eq!(opened.requested_at, now());
-        bed.ledger.open(vec![opened.clone()]).await.unwrap();
+        bed.ledger.open(asked(vec![opened.clone()])).await.unwrap();
         turn_one(&*bed.ledger, event(&opened, &Happening::Revoke, &plan)).await;
     }
     // A page and not all of them: a database sorts what it cuts off in another way.
@@ -132,7 +132,7 @@ async fn what_happens_meanwhile_is_not_forgotten_with_what_was_told(bed: &Bed) {
     let plan = sealed();
     let fence = coordinator(&*bed.ledger).await;
     let first = account("alice", &plan);
-    bed.ledger.open(vec![first.clone()]).await.unwrap();
+    bed.ledger.open(asked(vec![first.clone()])).await.unwrap();
     let read = bed.ledger.outbox(&everywhere(), 10).await.unwrap();
     turn_one(&*bed.ledger, event(&first, &Happening::Revoke, &plan)).await;
     bed.ledger.announced(&fence, &read, &[]).await.unwrap();
@@ -231,7 +231,7 @@ async fn two_deletions_of_an_account_are_told_in_order_by_its_slot_whatever_cloc
     let plan = sealed();
     let fence = coordinator(&*bed.ledger).await;
     let first = account("alice", &plan);
-    bed.ledger.open(vec![first.clone()]).await.unwrap();
+    bed.ledger.open(asked(vec![first.clone()])).await.unwrap();
     turn_one(&*bed.ledger, event(&first, &Happening::Revoke, &plan)).await;
     // Taken by another coordinator, whose clock is behind, in another slot.
     let mut second = account("alice", &plan);
@@ -239,7 +239,7 @@ async fn two_deletions_of_an_account_are_told_in_order_by_its_slot_whatever_cloc
         second = account("alice", &plan);
     }
     second.requested_at = Time::from_micros(now().micros() - 60_000_000);
-    bed.ledger.open(vec![second.clone()]).await.unwrap();
+    bed.ledger.open(asked(vec![second.clone()])).await.unwrap();
 
     let own = [Account::slot(&first.account)];
     let told = bed.ledger.outbox(&own, 10).await.unwrap();
@@ -285,7 +285,7 @@ async fn one_that_is_put_off_holds_up_its_account_and_nobody_else(bed: &Bed) {
     let fence = coordinator(&*bed.ledger).await;
     let plan = sealed();
     let alice = account("alice", &plan);
-    bed.ledger.open(vec![alice.clone()]).await.unwrap();
+    bed.ledger.open(asked(vec![alice.clone()])).await.unwrap();
     turn_one(&*bed.ledger, event(&alice, &Happening::Revoke, &plan)).await;
     let bob = erasing(&*bed.ledger, "bob").await;
     purge(&*bed.ledger, &fence, &bob).await;

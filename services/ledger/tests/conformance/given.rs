@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use farewell_core::decision::{Decider, Decision};
 use farewell_core::deletion::Request;
 use farewell_core::device::Device;
 use farewell_core::obligation::keepers;
@@ -11,7 +12,9 @@ use farewell_core::{
     AccountId, Deletion, DeletionId, Event, Evidence, LegIndex, Mask, Outcome, Plan, Policy,
     Receipt, RequestId, State, Time,
 };
-use farewell_ledger::{Announcement, Fence, Ledger, Opened, Settled, Settlement, Turn, Turned};
+use farewell_ledger::{
+    Announcement, Fence, Ledger, Opened, Opening, Settled, Settlement, Turn, Turned,
+};
 use uuid::Uuid;
 
 pub const LONG: Duration = Duration::from_secs(3_600);
@@ -68,10 +71,19 @@ pub fn account(name: &str, plan: &Plan) -> Deletion {
     Deletion::open(request, plan, now()).unwrap()
 }
 
+/// As a caller asks for these.
+pub fn asked(batch: Vec<Deletion>) -> Vec<Opening> {
+    let asked = |deletion: Deletion| Opening {
+        decision: Some(Decision::by(Decider::Person, "app").asked_by(deletion.request)),
+        deletion,
+    };
+    batch.into_iter().map(asked).collect()
+}
+
 /// A deletion that is being erased, as it is stored.
 pub async fn erasing(ledger: &dyn Ledger, name: &str) -> Deletion {
     let deletion = account(name, &quick());
-    let opened = ledger.open(vec![deletion.clone()]).await.unwrap();
+    let opened = ledger.open(asked(vec![deletion.clone()])).await.unwrap();
     assert_eq!(opened, [Opened::Created(deletion.clone())]);
     deletion
 }
@@ -138,6 +150,7 @@ pub fn event(deletion: &Deletion, event: &Event, plan: &Plan) -> Turn {
         after: deletion.step(event, plan, now()).unwrap(),
         clear: Mask::EMPTY,
         note: "TEST",
+        decision: None,
         sealed_at: None,
         recycled: Vec::new(),
     }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use farewell_core::decision::{Decider, Decision};
 use farewell_core::{Deletion, DeletionId, Event, Mask, RequestId, Slot, State, Time};
 use farewell_ledger::{
-    Announcement, Answer, Entry, Error, Fence, Filter, Heard, Ledger, Owed, Settlement, Turn,
+    Announcement, Answer, Entry, Error, Fence, Filter, Heard, Ledger, Opening, Owed, Settlement,
+    Turn,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -13,7 +15,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::bed::Bed;
-use crate::given::{LONG, account, erased, leg, now, of, quick, sealed, stored};
+use crate::given::{LONG, account, asked, erased, leg, now, of, quick, sealed, stored};
 
 const HISTORIES: u32 = 40;
 const STEPS_MAX: usize = 40;
@@ -122,7 +124,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// What a step is for the ledgers, made from what memory holds: values, the same for all.
 enum Call {
-    Open(Vec<Deletion>),
+    Open(Vec<Opening>),
     Turn(Option<Fence>, Vec<Turn>),
     Settle(Fence, Vec<Settlement>),
     Remember(RequestId, [u8; 16], DeletionId),
@@ -161,7 +163,10 @@ impl World {
         let own = |one: bool| if one { &self.one } else { &self.two }.clone();
         let span = |from: u8, to: u8| (from..to).filter_map(Slot::new).collect();
         Some(match step {
-            Step::Open(asks) => Call::Open(asks.iter().map(|ask| self.ask(ask)).collect()),
+            Step::Open(asks) => {
+                let deletions = asks.iter().map(|ask| self.ask(ask)).collect();
+                Call::Open(asked(deletions))
+            }
             Step::Turn(changes, right) => {
                 let mut batch = Vec::new();
                 for change in changes {
@@ -254,8 +259,25 @@ fn turn(stored: Deletion, change: &Change) -> Turn {
         after,
         clear,
         note: "TEST",
+        decision: decision(change),
         sealed_at,
         recycled: Vec::new(),
+    }
+}
+
+/// Some turns somebody decided, for some reasons.
+fn decision(change: &Change) -> Option<Decision> {
+    let somebody = |by, name: &str| {
+        let reasons = (0..change.legs).map(|leg| format!("LEG_OWED:\"{leg}\""));
+        let decision = Decision::by(by, name).because(reasons);
+        decision.referring_to("LEGAL-2031")
+    };
+    match change.kind {
+        0 => None,
+        1 => Some(somebody(Decider::Person, "app")),
+        2 => Some(somebody(Decider::Desk, "desk's own")),
+        3 => Some(Decision::by(Decider::Participant, "cloud")),
+        _ => Some(somebody(Decider::Operator, "")),
     }
 }
 
@@ -377,7 +399,7 @@ async fn left(ledger: &dyn Ledger, world: &World) -> String {
         let receipts = ledger.receipts(deletion.id).await.unwrap();
         let receipts: Vec<_> = receipts.into_iter().map(|kept| kept.receipt).collect();
         let history: Vec<Entry> = ledger
-            .history(deletion.id)
+            .history(deletion.id, 0, 1_000)
             .await
             .unwrap()
             .into_iter()
@@ -433,7 +455,7 @@ async fn same(steps: &[Step], memory: &Bed, databases: &[Bed]) {
         match &call {
             Call::Open(batch) => {
                 // The reference tells which of them it took.
-                for deletion in batch {
+                for Opening { deletion, .. } in batch {
                     if !reference.get(&[deletion.id]).await.unwrap().is_empty() {
                         world.opened.push(deletion.id);
                     }

@@ -159,7 +159,10 @@ async fn a_fenced_writer_changes_nothing(bed: &Bed) {
 
     assert_eq!(stored(&*bed.ledger, first.id).await, before);
     assert_eq!(bed.ledger.receipts(first.id).await.unwrap().len(), 1);
-    assert_eq!(bed.ledger.history(first.id).await.unwrap().len(), 1);
+    assert_eq!(
+        bed.ledger.history(first.id, 0, 1_000).await.unwrap().len(),
+        1
+    );
     assert_eq!(bed.ledger.outbox(&slots(0..64), 10).await.unwrap().len(), 1);
     assert_eq!(bed.ledger.renew(&two, LONG).await.unwrap().mine.len(), 64);
 }

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::bed::Bed;
 use crate::given::{
-    LONG, account, coordinator, erased, erasing, event, purge, quick, settlement, stored,
+    LONG, account, asked, coordinator, erased, erasing, event, purge, quick, settlement, stored,
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -77,7 +77,7 @@ async fn an_acknowledgement_touches_no_index() {
     let batch: Vec<_> = (0..50)
         .map(|number| account(&format!("account-{number}"), &quick()))
         .collect();
-    ledger.open(batch.clone()).await.unwrap();
+    ledger.open(asked(batch.clone())).await.unwrap();
     let receipts = batch
         .iter()
         .map(|deletion| settlement(deletion, vec![erased(0, 1)], &quick()))
@@ -122,7 +122,7 @@ async fn a_lane_that_is_ended_halfway_is_unknown_and_nothing_happened() {
         .unwrap();
     let opening = tokio::spawn({
         let (ledger, deletion) = (bed.ledger.clone(), deletion.clone());
-        async move { ledger.open(vec![deletion]).await }
+        async move { ledger.open(asked(vec![deletion])).await }
     });
     timeout(PATIENCE, async {
         loop {
@@ -146,7 +146,11 @@ async fn a_lane_that_is_ended_halfway_is_unknown_and_nothing_happened() {
     assert!(matches!(lost, Err(Error::Unknown(_))), "{lost:?}");
     lock.rollback().await.unwrap();
 
-    let opened = bed.ledger.open(vec![deletion.clone()]).await.unwrap();
+    let opened = bed
+        .ledger
+        .open(asked(vec![deletion.clone()]))
+        .await
+        .unwrap();
     assert_eq!(opened, [Opened::Created(deletion)]);
     operator.close().await.unwrap();
     bed.drop().await;
@@ -175,7 +179,7 @@ async fn a_commit_whose_answer_was_lost_is_unknown_and_the_request_id_tells_the_
 
     wire.set(SWALLOW);
     let deletion = account("carol", &quick());
-    let lost = ledger.open(vec![deletion.clone()]).await;
+    let lost = ledger.open(asked(vec![deletion.clone()])).await;
     assert!(matches!(lost, Err(Error::Unknown(_))), "{lost:?}");
     let turn = event(&second, &Event::Contradicted, &quick());
     let lost = ledger.turn(Some(&fence), vec![turn.clone()]).await;
@@ -188,7 +192,7 @@ async fn a_commit_whose_answer_was_lost_is_unknown_and_the_request_id_tells_the_
     wire.set(OPEN);
 
     // Everything did happen, and asking again tells so.
-    let opened = ledger.open(vec![deletion.clone()]).await.unwrap();
+    let opened = ledger.open(asked(vec![deletion.clone()])).await.unwrap();
     assert_eq!(opened, [Opened::Repeat(deletion)]);
     assert_eq!(after.conflicts, 1);
     let turned = ledger.turn(Some(&fence), vec![turn]).await.unwrap();
@@ -232,12 +236,12 @@ async fn a_database_that_went_away_is_used_again_when_it_is_back() {
 
     wire.set(GONE);
     // The connection may be found broken when it is written to: then nobody knows. After that there is none.
-    let lost = ledger.open(vec![second.clone()]).await;
+    let lost = ledger.open(asked(vec![second.clone()])).await;
     assert!(
         matches!(lost, Err(Error::Unknown(_) | Error::Unreachable(_))),
         "{lost:?}"
     );
-    let lost = ledger.open(vec![second.clone()]).await;
+    let lost = ledger.open(asked(vec![second.clone()])).await;
     assert!(matches!(lost, Err(Error::Unreachable(_))), "{lost:?}");
     let lost = ledger.get(&[first.id]).await;
     assert!(matches!(lost, Err(Error::Unreachable(_))), "{lost:?}");
@@ -245,7 +249,7 @@ async fn a_database_that_went_away_is_used_again_when_it_is_back() {
     assert!(matches!(lost, Err(Error::Unreachable(_))), "{lost:?}");
 
     wire.set(OPEN);
-    let opened = ledger.open(vec![second.clone()]).await.unwrap();
+    let opened = ledger.open(asked(vec![second.clone()])).await.unwrap();
     assert_eq!(opened, [Opened::Created(second)]);
     assert_eq!(stored(&ledger, first.id).await, first);
     drop(ledger);
@@ -326,8 +330,8 @@ async fn two_coordinators_that_open_for_one_account_agree() {
         let account = |_| account(&format!("account-{round}"), &quick());
         let (one, two) = (account(1), account(2));
         let (first, second) = tokio::join!(
-            bed.ledger.open(vec![one.clone()]),
-            other.open(vec![two.clone()])
+            bed.ledger.open(asked(vec![one.clone()])),
+            other.open(asked(vec![two.clone()]))
         );
         match (&first.unwrap()[0], &second.unwrap()[0]) {
             (Opened::Created(_), Opened::AccountHasLive(live)) => assert_eq!(*live, one.id),

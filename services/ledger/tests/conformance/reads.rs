@@ -6,7 +6,7 @@ use farewell_core::{Deletion, DeletionId, Policy, Slot, Time};
 use farewell_ledger::{Cursor, Filter};
 
 use crate::bed::Bed;
-use crate::given::{LONG, account, coordinator, erasing, now, purge, quick};
+use crate::given::{LONG, account, asked, coordinator, erasing, now, purge, quick};
 
 crate::on_every_ledger! {
     what_is_owed_comes_by_attention_and_page_by_page
@@ -32,7 +32,7 @@ async fn wanting(bed: &Bed, seconds: &[u64]) -> Vec<Deletion> {
             ..account(&format!("account-{number}"), &quick())
         })
         .collect();
-    bed.ledger.open(batch.clone()).await.unwrap();
+    bed.ledger.open(asked(batch.clone())).await.unwrap();
     batch
 }
 
@@ -142,7 +142,7 @@ async fn an_overview_counts(bed: &Bed) {
     assert_eq!((overview.overdue, overview.overdue_soon), (1, 0));
     let mut later = account("carol", &quick());
     later.deadline = bed.ledger.now().await.unwrap() + LONG / 2;
-    bed.ledger.open(vec![later]).await.unwrap();
+    bed.ledger.open(asked(vec![later])).await.unwrap();
     let soon = bed.ledger.overview(LONG, Duration::ZERO).await.unwrap();
     assert_eq!((soon.overdue, soon.overdue_soon), (1, 1));
     let soon = bed.ledger.overview(LONG / 4, Duration::ZERO).await.unwrap();

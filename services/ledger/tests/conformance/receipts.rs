@@ -5,7 +5,7 @@ use farewell_ledger::{Error, Turned};
 
 use crate::bed::Bed;
 use crate::given::{
-    account, coordinator, erased, erasing, event, leg, now, purge, quick, sealed,
+    account, asked, coordinator, erased, erasing, event, leg, now, purge, quick, sealed,
     sealed_with_devices, settle_one, settlement, stored, turn_one,
 };
 
@@ -131,7 +131,10 @@ async fn an_advance_is_taken_once(bed: &Bed) {
     let twice = settle_one(&*bed.ledger, &fence, all).await;
     assert_eq!((once.revision, once.advanced), (2, true));
     assert_eq!((twice.revision, twice.advanced), (2, false));
-    assert_eq!(bed.ledger.history(first.id).await.unwrap().len(), 2);
+    assert_eq!(
+        bed.ledger.history(first.id, 0, 1_000).await.unwrap().len(),
+        2
+    );
 }
 
 async fn the_last_receipt_purges(bed: &Bed) {
@@ -144,7 +147,7 @@ async fn the_last_receipt_purges(bed: &Bed) {
     assert_eq!(bed.ledger.owed(&slots, None, 10).await.unwrap(), []);
     let told = bed.ledger.outbox(&slots, 10).await.unwrap();
     assert_eq!((told.len(), told[0].state, told[0].at), (1, 5, now()));
-    let history = bed.ledger.history(first.id).await.unwrap();
+    let history = bed.ledger.history(first.id, 0, 1_000).await.unwrap();
     assert_eq!((history[1].state, history[1].note.as_str()), (5, "PURGED"));
 }
 
@@ -204,7 +207,7 @@ async fn seals_with_devices_are_read_with_what_is_owed(bed: &Bed) {
     let plan = sealed();
     let fence = coordinator(&*bed.ledger).await;
     let first = account("alice", &plan);
-    bed.ledger.open(vec![first.clone()]).await.unwrap();
+    bed.ledger.open(asked(vec![first.clone()])).await.unwrap();
     let without = farewell_core::Receipt::new(
         leg(1),
         1,

@@ -5,7 +5,9 @@ use farewell_ledger::{Error, Opened, Remembered};
 use uuid::Uuid;
 
 use crate::bed::Bed;
-use crate::given::{account, coordinator, erasing, event, purge, quick, sealed, stored, turn_one};
+use crate::given::{
+    account, asked, coordinator, erasing, event, purge, quick, sealed, stored, turn_one,
+};
 
 crate::on_every_ledger! {
     an_opened_deletion_reads_back_whole
@@ -23,10 +25,14 @@ crate::on_every_ledger! {
 async fn an_opened_deletion_reads_back_whole(bed: &Bed) {
     for (name, plan) in [("quick", quick()), ("sealed", sealed())] {
         let deletion = account(name, &plan);
-        let opened = bed.ledger.open(vec![deletion.clone()]).await.unwrap();
+        let opened = bed
+            .ledger
+            .open(asked(vec![deletion.clone()]))
+            .await
+            .unwrap();
         assert_eq!(opened, [Opened::Created(deletion.clone())]);
         assert_eq!(stored(&*bed.ledger, deletion.id).await, deletion);
-        let history = bed.ledger.history(deletion.id).await.unwrap();
+        let history = bed.ledger.history(deletion.id, 0, 1_000).await.unwrap();
         assert_eq!(history.len(), 1);
         assert_eq!(history[0].revision, 1);
         assert_eq!(history[0].state, deletion.state.code());
@@ -40,7 +46,7 @@ async fn the_same_request_is_answered_with_the_deletion_as_it_stands(bed: &Bed) 
     turn_one(&*bed.ledger, turn).await;
     let mut again = first.clone();
     again.id = DeletionId(Uuid::now_v7());
-    let opened = bed.ledger.open(vec![again.clone()]).await.unwrap();
+    let opened = bed.ledger.open(asked(vec![again.clone()])).await.unwrap();
     assert_eq!(
         opened,
         [Opened::Repeat(stored(&*bed.ledger, first.id).await)]
@@ -52,7 +58,7 @@ async fn a_request_id_with_another_body_is_refused(bed: &Bed) {
     let first = erasing(&*bed.ledger, "alice").await;
     let mut other = account("bob", &quick());
     (other.request, other.request_digest) = (first.request, [9; 16]);
-    let opened = bed.ledger.open(vec![other.clone()]).await.unwrap();
+    let opened = bed.ledger.open(asked(vec![other.clone()])).await.unwrap();
     assert_eq!(opened, [Opened::RequestIdReused]);
     assert_eq!(bed.ledger.get(&[other.id]).await.unwrap(), []);
 }
@@ -60,22 +66,22 @@ async fn a_request_id_with_another_body_is_refused(bed: &Bed) {
 async fn an_account_has_one_live_deletion(bed: &Bed) {
     let first = erasing(&*bed.ledger, "alice").await;
     let second = account("alice", &quick());
-    let opened = bed.ledger.open(vec![second.clone()]).await.unwrap();
+    let opened = bed.ledger.open(asked(vec![second.clone()])).await.unwrap();
     assert_eq!(opened, [Opened::AccountHasLive(first.id)]);
     // The refused request left nothing behind: asked again after the end, it is taken.
     let fence = coordinator(&*bed.ledger).await;
     purge(&*bed.ledger, &fence, &first).await;
-    let opened = bed.ledger.open(vec![second.clone()]).await.unwrap();
+    let opened = bed.ledger.open(asked(vec![second.clone()])).await.unwrap();
     assert_eq!(opened, [Opened::Created(second)]);
 }
 
 async fn an_account_may_ask_again_once_its_deletion_has_ended(bed: &Bed) {
     let plan = sealed();
     let first = account("alice", &plan);
-    bed.ledger.open(vec![first.clone()]).await.unwrap();
+    bed.ledger.open(asked(vec![first.clone()])).await.unwrap();
     turn_one(&*bed.ledger, event(&first, &Event::Revoke, &plan)).await;
     let second = account("alice", &plan);
-    let opened = bed.ledger.open(vec![second.clone()]).await.unwrap();
+    let opened = bed.ledger.open(asked(vec![second.clone()])).await.unwrap();
     assert_eq!(opened, [Opened::Created(second)]);
 }
 
@@ -90,7 +96,7 @@ async fn one_batch_answers_its_own_repeats(bed: &Bed) {
     let batch = [&first, &same_request, &reused, &same_account, &other];
     let opened = bed
         .ledger
-        .open(batch.into_iter().cloned().collect())
+        .open(asked(batch.into_iter().cloned().collect()))
         .await
         .unwrap();
     assert_eq!(
@@ -109,7 +115,7 @@ async fn many_accounts_open_in_one_batch(bed: &Bed) {
     let batch: Vec<_> = (0..1_000)
         .map(|number| account(&format!("account-{number}"), &quick()))
         .collect();
-    let opened = bed.ledger.open(batch.clone()).await.unwrap();
+    let opened = bed.ledger.open(asked(batch.clone())).await.unwrap();
     let created: Vec<_> = batch.into_iter().map(Opened::Created).collect();
     assert_eq!(opened, created);
 }
@@ -119,7 +125,7 @@ async fn a_deletion_id_is_never_taken_twice(bed: &Bed) {
     let mut thief = account("bob", &quick());
     thief.id = first.id;
     let bystander = account("carol", &quick());
-    let refused = bed.ledger.open(vec![bystander.clone(), thief]).await;
+    let refused = bed.ledger.open(asked(vec![bystander.clone(), thief])).await;
     assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
     assert_eq!(stored(&*bed.ledger, first.id).await, first);
     assert_eq!(bed.ledger.get(&[bystander.id]).await.unwrap(), []);
@@ -148,6 +154,6 @@ async fn a_request_id_of_another_mutation_opens_nothing(bed: &Bed) {
         .await
         .unwrap();
     second.request_digest = [2; 16];
-    let opened = bed.ledger.open(vec![second]).await.unwrap();
+    let opened = bed.ledger.open(asked(vec![second])).await.unwrap();
     assert_eq!(opened, [Opened::RequestIdReused]);
 }

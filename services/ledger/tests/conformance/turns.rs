@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use farewell_core::custody::{Asked, Custody};
+use farewell_core::decision::{Decider, Decision};
 use farewell_core::deletion::Blocker;
 use farewell_core::notice::Notice;
 use farewell_core::overridden::Overridden;
@@ -13,12 +14,14 @@ use uuid::Uuid;
 
 use crate::bed::Bed;
 use crate::given::{
-    LONG, account, coordinator, erased, erasing, event, leg, now, quick, sealed, settle_one,
-    settlement, stored, turn_one,
+    LONG, account, asked, coordinator, erased, erasing, event, leg, now, purge, quick, sealed,
+    settle_one, settlement, stored, turn_one,
 };
 
 crate::on_every_ledger! {
     a_turn_is_stored_with_its_history
+    who_decided_a_step_and_why_is_kept_beside_it
+    a_history_is_read_page_by_page
     a_revision_is_won_by_one
     of_two_turns_of_one_deletion_in_a_batch_the_first_counts
     a_turn_never_unwrites_a_receipt
@@ -44,7 +47,7 @@ async fn a_turn_is_stored_with_its_history(bed: &Bed) {
     let turned = turn_one(&*bed.ledger, turn.clone()).await;
     assert_eq!(turned, Turned::Done(turn.after.clone()));
     assert_eq!(stored(&*bed.ledger, first.id).await, turn.after);
-    let history = bed.ledger.history(first.id).await.unwrap();
+    let history = bed.ledger.history(first.id, 0, 1_000).await.unwrap();
     let steps: Vec<_> = history
         .iter()
         .map(|entry| (entry.revision, entry.state, entry.note.as_str()))
@@ -52,10 +55,66 @@ async fn a_turn_is_stored_with_its_history(bed: &Bed) {
     assert_eq!(steps, [(1, 3, "ERASING"), (2, 3, "TEST")]);
 }
 
+async fn who_decided_a_step_and_why_is_kept_beside_it(bed: &Bed) {
+    let fence = coordinator(&*bed.ledger).await;
+    let first = erasing(&*bed.ledger, "alice").await;
+    let held = Decision::by(Decider::Operator, "ana")
+        .because(["COURT_ORDER"])
+        .referring_to("LEGAL-12/2031")
+        .asked_by(RequestId(Uuid::new_v4()));
+    let hold = Turn {
+        decision: Some(held.clone()),
+        ..event(&first, &Event::Hold, &quick())
+    };
+    let Turned::Done(second) = turn_one(&*bed.ledger, hold.clone()).await else {
+        panic!("not held");
+    };
+    // Who lost the race decided nothing.
+    let late = Turn {
+        decision: Some(Decision::by(Decider::Operator, "bo")),
+        ..hold
+    };
+    assert_eq!(turn_one(&*bed.ledger, late).await, Turned::Lost);
+    let release = event(&second, &Event::Release, &quick());
+    let Turned::Done(third) = turn_one(&*bed.ledger, release).await else {
+        panic!("not released");
+    };
+    let purged = purge(&*bed.ledger, &fence, &third).await;
+    let history = bed.ledger.history(first.id, 0, 1_000).await.unwrap();
+    let decisions: Vec<_> = history.into_iter().map(|entry| entry.decision).collect();
+    let asked = Decision::by(Decider::Person, "app").asked_by(first.request);
+    assert_eq!(decisions, [Some(asked), Some(held), None, None]);
+    assert_eq!(purged.revision, 4);
+}
+
+async fn a_history_is_read_page_by_page(bed: &Bed) {
+    let mut at = erasing(&*bed.ledger, "alice").await;
+    erasing(&*bed.ledger, "bob").await;
+    for _ in 0..4 {
+        let turned = turn_one(&*bed.ledger, event(&at, &Event::Contradicted, &quick())).await;
+        let Turned::Done(after) = turned else {
+            panic!("{turned:?}");
+        };
+        at = after;
+    }
+    let ledger = &*bed.ledger;
+    for (after, limit, expected) in [
+        (0, 2, vec![1, 2]),
+        (2, 2, vec![3, 4]),
+        (4, 2, vec![5]),
+        (5, 2, vec![]),
+        (0, 0, vec![]),
+    ] {
+        let page = ledger.history(at.id, after, limit).await.unwrap();
+        let revisions: Vec<_> = page.iter().map(|entry| entry.revision).collect();
+        assert_eq!(revisions, expected, "after {after}, {limit} at most");
+    }
+}
+
 async fn a_revision_is_won_by_one(bed: &Bed) {
     let plan = sealed();
     let first = account("alice", &plan);
-    bed.ledger.open(vec![first.clone()]).await.unwrap();
+    bed.ledger.open(asked(vec![first.clone()])).await.unwrap();
     let revoke = event(&first, &Event::Revoke, &plan);
     let deny = event(&first, &Event::Deny, &plan);
     let (revoked, denied) =
@@ -66,7 +125,10 @@ async fn a_revision_is_won_by_one(bed: &Bed) {
         .count();
     assert_eq!(won, 1, "{revoked:?} {denied:?}");
     assert_eq!(stored(&*bed.ledger, first.id).await.revision, 2);
-    assert_eq!(bed.ledger.history(first.id).await.unwrap().len(), 2);
+    assert_eq!(
+        bed.ledger.history(first.id, 0, 1_000).await.unwrap().len(),
+        2
+    );
 }
 
 async fn of_two_turns_of_one_deletion_in_a_batch_the_first_counts(bed: &Bed) {
@@ -74,7 +136,7 @@ async fn of_two_turns_of_one_deletion_in_a_batch_the_first_counts(bed: &Bed) {
     let first = account("alice", &plan);
     let other = account("bob", &plan);
     bed.ledger
-        .open(vec![first.clone(), other.clone()])
+        .open(asked(vec![first.clone(), other.clone()]))
         .await
         .unwrap();
     let batch = vec![
@@ -205,7 +267,7 @@ async fn an_unknown_deletion_is_lost(bed: &Bed) {
     let stranger = account("alice", &quick());
     let turn = event(&stranger, &Event::Contradicted, &quick());
     assert_eq!(turn_one(&*bed.ledger, turn).await, Turned::Lost);
-    assert_eq!(bed.ledger.history(stranger.id).await.unwrap(), []);
+    assert_eq!(bed.ledger.history(stranger.id, 0, 1_000).await.unwrap(), []);
 }
 
 async fn a_batch_with_one_unsound_row_changes_nothing(bed: &Bed) {
@@ -224,6 +286,7 @@ async fn a_batch_with_one_unsound_row_changes_nothing(bed: &Bed) {
             after: purged.clone(),
             clear: Mask::EMPTY,
             note: "TEST",
+            decision: None,
             sealed_at: None,
             recycled: Vec::new(),
         },
@@ -251,12 +314,22 @@ async fn a_batch_with_one_unsound_row_changes_nothing(bed: &Bed) {
     (opened.state, opened.attention_at) = (purged.state, None);
     opened.need = Mask::EMPTY;
     let bystander = account("dave", &quick());
-    let refused = bed.ledger.open(vec![bystander.clone(), opened]).await;
+    let refused = bed
+        .ledger
+        .open(asked(vec![bystander.clone(), opened]))
+        .await;
     assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
 
     for deletion in [&sound, &unsound] {
         assert_eq!(&stored(&*bed.ledger, deletion.id).await, deletion);
-        assert_eq!(bed.ledger.history(deletion.id).await.unwrap().len(), 1);
+        assert_eq!(
+            bed.ledger
+                .history(deletion.id, 0, 1_000)
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
         assert_eq!(bed.ledger.receipts(deletion.id).await.unwrap(), []);
     }
     assert_eq!(bed.ledger.get(&[bystander.id]).await.unwrap(), []);

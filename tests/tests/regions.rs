@@ -15,7 +15,9 @@ use farewell_proto::deletion::v1::{
 };
 use farewell_proto::identifier::v1::identifier_service_client::IdentifierServiceClient;
 use farewell_proto::identifier::v1::{CheckIdentifierRequest, IdentifierKind};
-use farewell_proto::operator::v1::{HoldDeletionRequest, ReleaseDeletionRequest};
+use farewell_proto::operator::v1::{
+    HoldDeletionRequest, HoldReason, ReleaseDeletionRequest, ReleaseReason,
+};
 use farewell_runtime::certs::DevCa;
 use farewell_runtime::client::endpoint;
 use farewell_runtime::peer::Role;
@@ -233,11 +235,15 @@ async fn held(world: &World, name: &str) -> Result<()> {
     let hold = HoldDeletionRequest {
         request_id: fresh(),
         name: name.to_owned(),
+        reason: HoldReason::CourtOrder.into(),
+        reference: String::new(),
     };
     operator.api.clone().hold_deletion(hold).await?;
     let release = ReleaseDeletionRequest {
         request_id: fresh(),
         name: name.to_owned(),
+        reason: ReleaseReason::OrderEnded.into(),
+        reference: String::new(),
     };
     operator.api.clone().release_deletion(release).await?;
     let asked = GetCertificateRequest {

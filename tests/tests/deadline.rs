@@ -183,7 +183,7 @@ impl Days {
 async fn recounted(ledger: &str, name: &str) -> Result<usize> {
     let ledger = farewell_ledger::connect(ledger).await?;
     let id = name.trim_start_matches("deletions/").parse()?;
-    let history = ledger.history(id).await?;
+    let history = ledger.history(id, 0, 1_000).await?;
     let again = history.iter().filter(|it| it.note == "DEADLINE_RECOUNTED");
     Ok(again.count())
 }

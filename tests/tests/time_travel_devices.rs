@@ -523,7 +523,7 @@ async fn once(story: &mut Story, deadline: SystemTime) -> Result<()> {
     let ledger = farewell_ledger::connect(&database(folder, "ledger")).await?;
     ensure!(audit::sound(&*ledger).await? == 1);
     let id = story.name.trim_start_matches("deletions/").parse()?;
-    let history = ledger.history(id).await?;
+    let history = ledger.history(id, 0, 1_000).await?;
     let overdue = history.iter().filter(|entry| entry.note == "OVERDUE");
     let days: Vec<_> = overdue
         .map(|entry| Timestamp::from_microsecond(entry.at.micros()))

@@ -6,7 +6,8 @@ use anyhow::Result;
 use async_trait::async_trait;
 use farewell_kit::store::Store;
 use farewell_kit::{
-    Answer, Blocker, Category, Done, Fault, Inventory, Order, Outcome, Participant, journal,
+    Answer, Blocker, Category, CheckEligibility, Done, Fault, Inventory, Order, Outcome,
+    Participant, journal,
 };
 
 use crate::process::database;
@@ -149,7 +150,7 @@ impl Participant for Holder {
         }))
     }
 
-    async fn eligibility(&self, _account: &str) -> Result<Vec<Blocker>, Fault> {
+    async fn eligibility(&self, _request: &CheckEligibility) -> Result<Vec<Blocker>, Fault> {
         Ok(Vec::new())
     }
 

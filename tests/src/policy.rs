@@ -36,6 +36,7 @@ pub fn straight(stages: &[&[&str]]) -> Policy {
         stalled_after: HOUR,
         recheck: Duration::from_millis(200),
         consents: BTreeMap::new(),
+        recent_change: Duration::from_secs(7 * 24 * 3_600),
         blockers: BTreeMap::new(),
         overriders: BTreeMap::new(),
         devices: DevicePolicy::default(),

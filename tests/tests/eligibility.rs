@@ -19,7 +19,8 @@ use farewell_kit::standing;
 use farewell_kit::store::Store;
 use farewell_kit::vault::{KEY_BYTES, Vault};
 use farewell_kit::{
-    CodeChannel, Custodian as _, SetStanding, Standing, StartExport, service, session,
+    CodeChannel, Custodian as _, RECENT_CHANGE_MAX, SetStanding, Standing, StartExport, service,
+    session,
 };
 use farewell_proto::account::v1::UnbindDeviceRequest;
 use farewell_proto::account::v1::account_service_client::AccountServiceClient;
@@ -265,6 +266,7 @@ async fn stand(store: &Store, generation: u64, to: Standing) -> Result<()> {
         account: ACCOUNT.to_owned(),
         generation,
         standing: to,
+        recent_change: RECENT_CHANGE_MAX,
     };
     standing::keep(store, &request).await?;
     Ok(())

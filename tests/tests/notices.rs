@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use farewell_core::Policy;
@@ -11,10 +11,11 @@ use farewell_core::policy::{
 };
 use farewell_identity::courier::{self, Route};
 use farewell_identity::{Language, Rules, code::Pepper, notice};
-use farewell_kit::store::Store;
+use farewell_kit::sqlx::{self, AssertSqlSafe};
+use farewell_kit::store::{Store, micros};
 use farewell_kit::{CodeChannel, session};
 use farewell_proto::deletion::v1::{
-    Deletion, ExtensionReason, Factor, Leg, RevokeDeletionRequest, State,
+    CheckEligibilityRequest, Deletion, ExtensionReason, Factor, Leg, RevokeDeletionRequest, State,
 };
 use farewell_proto::operator::v1::ExtendDeadlineRequest;
 use farewell_runtime::server::Security;
@@ -36,6 +37,7 @@ const OLD_MAIL: &str = "li.na@example.com";
 const NEW_MAIL: &str = "somebody.else@example.com";
 const PASSWORD: &str = "a farewell to letters";
 const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// A gateway that has its moods: of four requests it refuses one, takes one without saying so, and is slow with one. It knows
 /// a repeat by its key.
@@ -151,9 +153,7 @@ impl Town {
     async fn start(policy: Policy) -> Result<Self> {
         let folder = TempDir::new()?;
         let ledger = Place::sqlite()?;
-        let mut config = config(policy, &ledger.url, &Security::PlainLoopback);
-        config.pace.query = Duration::from_secs(5);
-        let coordinator = Coordinator::start_with(config).await?;
+        let coordinator = Coordinator::start_with(terms(policy, &ledger)).await?;
         let (gateway, url) = Gateway::open().await?;
         let database = format!("sqlite:{}", folder.path().join("identity.db").display());
         let identity = farewell_identity::open(&database).await?;
@@ -226,11 +226,61 @@ impl Town {
         Ok(history.into_iter().map(|entry| entry.note).collect())
     }
 
+    /// The same ledger and the same participants, under another policy.
+    async fn under(self, policy: Policy) -> Result<Self> {
+        let mut terms = terms(policy, &self.ledger);
+        terms.participants.address = self.coordinator.participants.parse()?;
+        self.coordinator.stop().await?;
+        let coordinator = Coordinator::start_with(terms).await?;
+        Ok(Self {
+            caller: coordinator.caller()?,
+            operator: coordinator.operator()?,
+            coordinator,
+            ..self
+        })
+    }
+
+    /// Somebody else's address since so long ago.
+    async fn changed(&self, ago: Duration) -> Result<()> {
+        let mail = CodeChannel::Email;
+        farewell_identity::set_contact(&self.identity, ACCOUNT, mail, NEW_MAIL).await?;
+        for table in ["contact_change", "contact_earlier"] {
+            let age = format!("UPDATE {table} SET changed_at = $1 WHERE channel = 'EMAIL'");
+            let aged = sqlx::query(AssertSqlSafe(age))
+                .bind(micros(SystemTime::now() - ago))
+                .execute(self.identity.pool())
+                .await?;
+            ensure!(aged.rows_affected() == 1, "{table}");
+        }
+        Ok(())
+    }
+
+    /// The codes of what is in the way as the policy of today says.
+    async fn in_the_way(&self) -> Result<Vec<String>> {
+        wait::until("identity to be asked", async || {
+            let request = CheckEligibilityRequest {
+                account: format!("accounts/{ACCOUNT}"),
+            };
+            let answer = self.caller.api.clone().check_eligibility(request).await?;
+            let codes = answer.into_inner().blockers.into_iter().map(|it| it.code);
+            let codes: Vec<_> = codes.collect();
+            let silent = codes.iter().any(|code| code == "PARTICIPANT_UNREACHABLE");
+            Ok((!silent).then_some(codes))
+        })
+        .await
+    }
+
     async fn stop(self) -> Result<()> {
         self.shutdown.trigger();
         ensure!(self.shutdown.drain(Duration::from_secs(20)).await);
         self.coordinator.stop().await
     }
+}
+
+fn terms(policy: Policy, ledger: &Place) -> farewell_coordinator::Config {
+    let mut terms = config(policy, &ledger.url, &Security::PlainLoopback);
+    terms.pace.query = Duration::from_secs(5);
+    terms
 }
 
 fn telling() -> Policy {
@@ -408,6 +458,63 @@ async fn a_changed_address_asks_for_a_password_and_more_time_and_the_old_one_hea
         .await?;
     assert_eq!(revoked.state(), State::Revoked);
     town.stop().await
+}
+
+#[test]
+fn an_earlier_address_is_kept_for_as_long_as_any_policy_may_ask_for() {
+    assert_eq!(
+        farewell_core::policy::RECENT_CHANGE_MAX,
+        farewell_kit::RECENT_CHANGE_MAX
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_recent_each_region_says_and_a_deletion_keeps_what_held_when_it_began() -> Result<()>
+{
+    let law = |region: &str, days: u32| Policy {
+        name: region.to_owned(),
+        region: Some(region.to_owned()),
+        recent_change: DAY * days,
+        recent_contact: Some(RecentContact {
+            factors: vec![Shown::Password],
+            cooling_off: 3 * HOUR,
+        }),
+        ..telling()
+    };
+    // An address that was changed ten days ago is an old story where a week is recent,
+    let brief = Town::start(law("brief", 7)).await?;
+    brief.changed(10 * DAY).await?;
+    let deletion = brief.verified().await?;
+    assert_eq!(deletion.state(), State::CoolingOff);
+    assert_eq!(deletion.raise_time, None);
+    brief.gateway.until("SEALED", &[PHONE, NEW_MAIL]).await?;
+    brief.stop().await?;
+
+    // and not where two weeks are: more is asked for, and the old address hears of it.
+    let long = Town::start(law("long", 14)).await?;
+    long.changed(10 * DAY).await?;
+    assert_eq!(long.in_the_way().await?, ["RECENT_CONTACT_CHANGE"]);
+    let deletion = long.verified().await?;
+    assert_eq!(deletion.state(), State::AwaitingVerification);
+    assert!(deletion.raise_time.is_some());
+    let everybody = [PHONE, OLD_MAIL, NEW_MAIL];
+    long.gateway.until("WAITING", &everybody).await?;
+
+    // A policy of tomorrow changes what is asked of tomorrow's deletions, and nothing about this one.
+    let long = long.under(law("long", 7)).await?;
+    assert_eq!(long.in_the_way().await?, ["DELETION_ALREADY_RUNNING"]);
+    let name = deletion.name.as_str();
+    let cooling = wait::until("the password to be looked at", async || {
+        let shown = long.caller.verify(name, Factor::Password, PASSWORD).await;
+        Ok(shown.ok())
+    })
+    .await?;
+    assert_eq!(cooling.state(), State::CoolingOff);
+    let end = cooling.cooling_off_end_time.context("an end")?.seconds;
+    let begin = cooling.create_time.context("a begin")?.seconds;
+    assert!(end - begin >= 3 * 3_600, "{}", end - begin);
+    long.gateway.until("SEALED", &everybody).await?;
+    long.stop().await
 }
 
 fn extend(name: &str, reason: ExtensionReason) -> ExtendDeadlineRequest {

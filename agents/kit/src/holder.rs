@@ -10,9 +10,10 @@ use sqlx::{AnyConnection, AssertSqlSafe};
 
 use crate::export::Part;
 use crate::participant::{
-    Answer, Blocker, CaseStanding, Category, CheckCase, ClearRealName, Custodian, DeskWork, Done,
-    Fault, Inventory, Order, Outcome, Participant, PersonalizationStopped, RealNameCleared,
-    Retained, SetStanding, StandingKept, StopPersonalization, TransferBelongings, Transferred,
+    Answer, Blocker, CaseStanding, Category, CheckCase, CheckEligibility, ClearRealName, Custodian,
+    DeskWork, Done, Fault, Inventory, Order, Outcome, Participant, PersonalizationStopped,
+    RealNameCleared, Retained, SetStanding, StandingKept, StopPersonalization, TransferBelongings,
+    Transferred,
 };
 use crate::seal::{self, Begun, Work};
 use crate::standing;
@@ -142,8 +143,8 @@ impl<H: Holder> Participant for H {
         }
     }
 
-    async fn eligibility(&self, account: &str) -> Result<Vec<Blocker>, Fault> {
-        self.blockers(account).await
+    async fn eligibility(&self, request: &CheckEligibility) -> Result<Vec<Blocker>, Fault> {
+        self.blockers(&request.account).await
     }
 
     async fn inventory(&self, account: &str) -> Result<Inventory, Fault> {
@@ -345,7 +346,7 @@ mod tests {
     #[tokio::test]
     async fn a_holder_seals_erases_and_looks_again() {
         for pages in holders("holder").await {
-            assert_eq!(pages.eligibility(ACCOUNT).await.unwrap(), Vec::new());
+            assert_eq!(pages.blockers(ACCOUNT).await.unwrap(), Vec::new());
             pages.seal(&order("1-seal-x")).await.unwrap();
             assert!(matches!(
                 pages.write("more").await,

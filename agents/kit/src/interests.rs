@@ -126,7 +126,7 @@ async fn forget(connection: &mut AnyConnection, account: &str) -> Result<u64, sq
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::participant::{Done, Order, Outcome, SetStanding, Standing};
+    use crate::participant::{Done, Order, Outcome, RECENT_CHANGE_MAX, SetStanding, Standing};
     use crate::{journal, scratch, standing};
 
     const ACCOUNT: &str = "a-4711";
@@ -219,6 +219,7 @@ mod tests {
                 account: ACCOUNT.to_owned(),
                 generation: 1,
                 standing: Standing::Frozen,
+                recent_change: RECENT_CHANGE_MAX,
             };
             standing::keep(&store, &frozen).await.unwrap();
             assert_eq!(stop(&store, &asked()).await.unwrap(), stopped(1));

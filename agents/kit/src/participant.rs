@@ -13,6 +13,7 @@ use crate::store::time;
 mod case;
 mod custodian;
 mod device;
+mod eligibility;
 mod notice;
 mod possession;
 mod retention;
@@ -23,6 +24,7 @@ pub use case::{CaseAction, CaseStanding, CheckCase, DeskWork};
 pub use custodian::{
     Custodian, Export, ExportRead, ExportSource, ExportState, NotExported, StartExport,
 };
+pub use eligibility::{CheckEligibility, RECENT_CHANGE_MAX};
 pub use notice::{Letters, Notice, NoticeKind, NoticeReason};
 pub use possession::{NotInHand, Possession, PossessionStep};
 
@@ -78,7 +80,7 @@ pub trait Participant: Send + Sync + 'static {
 
     /// Everything that is in the way of deleting the account, or to be known before; empty means nothing is. No side
     /// effects.
-    async fn eligibility(&self, account: &str) -> Result<Vec<Blocker>, Fault>;
+    async fn eligibility(&self, request: &CheckEligibility) -> Result<Vec<Blocker>, Fault>;
 
     /// What is held of the account. No side effects.
     async fn inventory(&self, account: &str) -> Result<Inventory, Fault>;

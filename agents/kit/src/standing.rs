@@ -90,7 +90,7 @@ const fn word(standing: Standing) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::participant::{Done, Order, Outcome};
+    use crate::participant::{Done, Order, Outcome, RECENT_CHANGE_MAX};
     use crate::{journal, scratch};
 
     const ACCOUNT: &str = "a-4711";
@@ -117,6 +117,7 @@ mod tests {
             account: ACCOUNT.to_owned(),
             generation,
             standing,
+            recent_change: RECENT_CHANGE_MAX,
         }
     }
 

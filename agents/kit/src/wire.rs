@@ -17,10 +17,10 @@ use std::time::{Duration, SystemTime};
 use farewell_proto::participant::v1 as pb;
 
 use crate::participant::{
-    Answer, Blocker, CheckCase, CheckProof, ClearRealName, CodeKind, CodeSent, Deferred, Done,
-    IdentifierKind, Inventory, NotInHand, Notice, Order, Outcome, Possession, PossessionStep,
-    ProofChecked, ProofKind, ReleaseIdentifier, Retained, SendCode, SetStanding, StartExport,
-    StopPersonalization, TransferBelongings, UnbindDevice,
+    Answer, Blocker, CheckCase, CheckEligibility, CheckProof, ClearRealName, CodeKind, CodeSent,
+    Deferred, Done, IdentifierKind, Inventory, NotInHand, Notice, Order, Outcome, Possession,
+    PossessionStep, ProofChecked, ProofKind, RECENT_CHANGE_MAX, ReleaseIdentifier, Retained,
+    SendCode, SetStanding, StartExport, StopPersonalization, TransferBelongings, UnbindDevice,
 };
 
 /// Longest id or name; the coordinator's own are at most 128.
@@ -242,9 +242,7 @@ fn retained(retained: Retained) -> pb::Retained {
 
 /// A question that can be asked of a participant.
 pub(crate) enum Question {
-    Eligibility {
-        account: String,
-    },
+    Eligibility(CheckEligibility),
     Inventory {
         account: String,
     },
@@ -324,9 +322,10 @@ pub(crate) fn question(query: pb::Query) -> Result<(Question, Duration), Malform
         .to_owned(),
     };
     let question = match query.question {
-        Some(pb::query::Question::Eligibility(pb::EligibilityQuery {})) => {
-            Question::Eligibility { account }
-        }
+        Some(pb::query::Question::Eligibility(asked)) => Question::Eligibility(CheckEligibility {
+            account,
+            recent_change: recent_change(asked.recent_change)?,
+        }),
         Some(pb::query::Question::Inventory(pb::InventoryQuery {})) => {
             Question::Inventory { account }
         }
@@ -448,6 +447,16 @@ fn subject(name: String) -> Result<String, Malformed> {
         )?;
     }
     Ok(name)
+}
+
+/// How long ago what counts as recent was changed at most. Zero would ask for nothing where a number was taken over a minute ago.
+fn recent_change(length: Option<prost_types::Duration>) -> Result<Duration, Malformed> {
+    match length.map(Duration::try_from) {
+        Some(Ok(length)) if !length.is_zero() && length <= RECENT_CHANGE_MAX => Ok(length),
+        Some(Ok(_) | Err(_)) | None => Err(Malformed(
+            "recent_change must be above zero and at most 30 days",
+        )),
+    }
 }
 
 fn given(text: String, otherwise: &'static str) -> Result<String, Malformed> {
@@ -713,6 +722,13 @@ mod tests {
         }
     }
 
+    fn eligibility_query(recent: Option<(i64, i32)>) -> pb::query::Question {
+        let length = |(seconds, nanos)| prost_types::Duration { seconds, nanos };
+        pb::query::Question::Eligibility(pb::EligibilityQuery {
+            recent_change: recent.map(length),
+        })
+    }
+
     #[test]
     fn a_question_without_a_question_a_deadline_or_an_account_is_none() {
         let sound = pb::Query {
@@ -723,7 +739,7 @@ mod tests {
             }),
             account: "accounts/a1".to_owned(),
             traceparent: String::new(),
-            question: Some(pb::query::Question::Eligibility(pb::EligibilityQuery {})),
+            question: Some(eligibility_query(Some((1, 0)))),
         };
         assert!(question(sound.clone()).is_ok());
         assert!(
@@ -747,6 +763,22 @@ mod tests {
             })
             .is_err()
         );
+        let longest = i64::try_from(RECENT_CHANGE_MAX.as_secs()).unwrap();
+        for (recent, is_sound) in [
+            (Some((longest, 0)), true),
+            (Some((0, 1)), true),
+            (Some((longest, 1)), false),
+            (Some((0, 0)), false),
+            (Some((-1, 0)), false),
+            (Some((i64::MAX, 0)), false),
+            (None, false),
+        ] {
+            let asked = pb::Query {
+                question: Some(eligibility_query(recent)),
+                ..sound.clone()
+            };
+            assert_eq!(question(asked).is_ok(), is_sound, "{recent:?}");
+        }
         let proof = pb::CheckProofQuery {
             deletion: "deletions/d1".to_owned(),
             kind: pb::ProofKind::Password.into(),

@@ -21,6 +21,7 @@ use tokio::time::timeout;
 
 use crate::center::Center;
 use crate::lane::chain;
+use crate::query::recent_change;
 use crate::service::{case, deletion, proof};
 
 /// Accounts that are read at a time.
@@ -288,6 +289,7 @@ async fn tell(
         (Some(standing), _) => Question::SetStanding(wire::SetStandingQuery {
             generation: change.generation,
             standing: standing_to_wire(standing).into(),
+            recent_change: recent_change(center.plans.current().policy()),
         }),
         (None, Kind::StopPersonalization) => {
             Question::StopPersonalization(wire::StopPersonalizationQuery {})

@@ -112,7 +112,7 @@ impl Queries {
         plan: &Plan,
         account: &AccountId,
     ) -> Vec<Blocker> {
-        let question = Question::Eligibility(wire::EligibilityQuery {});
+        let question = in_the_way(plan.policy());
         let answers = self.ask_all(center, plan, account, question).await;
         let said = answers
             .into_iter()
@@ -128,13 +128,24 @@ impl Queries {
         plan: &Plan,
         account: &AccountId,
     ) -> Vec<Blocker> {
-        let question = Question::Eligibility(wire::EligibilityQuery {});
+        let question = in_the_way(plan.policy());
         let patience = center.pace.query;
         let answer = self
             .ask(center, participant, account, question, patience)
             .await;
         said(answer, participant, plan)
     }
+}
+
+fn in_the_way(policy: &Policy) -> Question {
+    Question::Eligibility(wire::EligibilityQuery {
+        recent_change: recent_change(policy),
+    })
+}
+
+/// How lately a change is recent, for whoever knows of changes.
+pub fn recent_change(policy: &Policy) -> Option<prost_types::Duration> {
+    prost_types::Duration::try_from(policy.recent_change).ok()
 }
 
 /// What a participant said is in the way. No answer is, too.

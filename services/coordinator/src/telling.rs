@@ -16,6 +16,7 @@ use farewell_proto::participant::v1::reply::Answer;
 
 use crate::center::Center;
 use crate::language::Language;
+use crate::query::recent_change;
 use crate::sentences::{self, Said};
 use crate::steward::{self, NotTurned};
 use crate::wire::timestamp;
@@ -43,7 +44,7 @@ pub async fn tell(center: &Center, deletion: &Deletion, plan: &Plan) -> Result<(
             .map(drop);
     }
     let due = notice::due(deletion, plan, now);
-    let told = carry(center, deletion, due, now).await;
+    let told = carry(center, (deletion, plan), due, now).await;
     if told.is_empty() {
         return Ok(());
     }
@@ -53,7 +54,12 @@ pub async fn tell(center: &Center, deletion: &Deletion, plan: &Plan) -> Result<(
 }
 
 /// Those that need not be told again.
-async fn carry(center: &Center, deletion: &Deletion, due: Notices, now: Time) -> Notices {
+async fn carry(
+    center: &Center,
+    (deletion, plan): (&Deletion, &Plan),
+    due: Notices,
+    now: Time,
+) -> Notices {
     let mut told = Vec::new();
     // Of several reminders that one time has come for, one is enough.
     let latest = due.iter().filter(|it| matches!(it, Notice::Reminder(_)));
@@ -62,7 +68,7 @@ async fn carry(center: &Center, deletion: &Deletion, due: Notices, now: Time) ->
         let skipped = matches!(notice, Notice::Reminder(_)) && latest != Some(notice);
         if !notice.for_person() {
             tracing::warn!(target: "farewell::alarm", deletion = %deletion.id, deadline = %deletion.deadline, "{}", notice.word());
-        } else if !skipped && !ask(center, deletion, notice).await {
+        } else if !skipped && !ask(center, (deletion, plan), notice).await {
             if !given_up(deletion, notice, now) {
                 continue;
             }
@@ -84,7 +90,7 @@ fn given_up(deletion: &Deletion, notice: Notice, now: Time) -> bool {
 }
 
 /// Whether identity has it.
-async fn ask(center: &Center, deletion: &Deletion, notice: Notice) -> bool {
+async fn ask(center: &Center, (deletion, plan): (&Deletion, &Plan), notice: Notice) -> bool {
     let Ok(identity) = IDENTITY.parse::<ParticipantId>() else {
         return false;
     };
@@ -104,6 +110,7 @@ async fn ask(center: &Center, deletion: &Deletion, notice: Notice) -> bool {
         deadline: Some(timestamp(deletion.deadline)),
         revocable,
         reasons: reasons(deletion, notice),
+        recent_change: recent_change(plan.policy()),
     });
     let patience = center.pace.query;
     let asked = center

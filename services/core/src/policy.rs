@@ -88,6 +88,9 @@ pub struct Policy {
     pub stalled_after: Duration,
     /// How often a blocked deletion is looked at again; where somebody only gave no answer, sooner at first.
     pub recheck: Duration,
+    /// How long after it a change of a password, a number or an address counts as recent; at most [`RECENT_CHANGE_MAX`].
+    #[serde(default = "week", skip_serializing_if = "is_week")]
+    pub recent_change: Duration,
     /// How strongly something stands in the way, where that differs from [`blocker::CATALOGUE`]; by code.
     #[serde(default)]
     pub blockers: BTreeMap<String, Class>,
@@ -116,6 +119,13 @@ pub struct Policy {
     #[serde(default)]
     pub quarantine: Option<Quarantine>,
 }
+
+/// The longest that a change counts as recent: identity keeps earlier numbers and addresses for so long and no longer, and what
+/// stood in the way for more would make a company late by the shortest of the laws (GDPR Art. 12(3): one month).
+pub const RECENT_CHANGE_MAX: Duration = Duration::from_secs(30 * DAY.as_secs());
+/// What counted as recent before policies said it.
+const WEEK: Duration = Duration::from_secs(7 * DAY.as_secs());
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What is shipped, by name.
 const SHIPPED: [(&str, &str); 4] = [
@@ -214,6 +224,16 @@ impl Policy {
             self.eligibility && self.recheck.is_zero(),
             "recheck",
             "whoever is in the way would be asked without a pause",
+        );
+        wrong(
+            self.recent_change.is_zero(),
+            "recent_change",
+            "no change would be recent: what one asks for is `recent_contact` and `blockers` to say",
+        );
+        wrong(
+            self.recent_change > RECENT_CHANGE_MAX,
+            "recent_change",
+            "must be at most 30 days: earlier numbers and addresses are not kept for longer",
         );
         wrong(
             self.deadline.shortest() <= self.cooling_off,
@@ -439,6 +459,12 @@ impl Policy {
                 "are longer than the cooling-off period, and nobody is reminded",
             ));
         }
+        if self.recent_change < DAY {
+            cautions.push(Problem::new(
+                "recent_change",
+                "is less than a day: whoever took a number over yesterday is asked for nothing more",
+            ));
+        }
         if let Some(recent) = &self.recent_contact {
             let odd = if recent.cooling_off < self.cooling_off {
                 Some("is shorter than the cooling-off period, which holds then")
@@ -592,6 +618,15 @@ impl Policy {
 /// The calendar of a policy that was stored before there were any.
 fn weekends() -> String {
     "none".to_owned()
+}
+
+const fn week() -> Duration {
+    WEEK
+}
+
+/// A policy that says what held before it could say anything has the digest that it had.
+fn is_week(length: &Duration) -> bool {
+    *length == WEEK
 }
 
 /// Of a policy, and of a text.

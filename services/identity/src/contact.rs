@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use farewell_kit::export::{Column, Table};
 use farewell_kit::store::{Store, micros};
-use farewell_kit::{BadIdentifier, CodeChannel, holder, seal};
+use farewell_kit::{BadIdentifier, CodeChannel, RECENT_CHANGE_MAX, holder, seal};
 use sqlx::AnyConnection;
 
 use crate::courier::Way;
@@ -90,7 +90,7 @@ pub async fn set_contact(
     Ok(tx.commit().await?)
 }
 
-/// Keeps what was bound before, for as long as its change is recent and no longer.
+/// Keeps what was bound before, for as long as any policy may call its change recent and no longer.
 async fn keep_earlier(
     connection: &mut AnyConnection,
     account: &str,
@@ -130,14 +130,13 @@ pub(crate) async fn everywhere(
     Ok(rows.into_iter().filter_map(way).collect())
 }
 
-/// Forgets what was bound before longer ago than `recent`.
+/// Forgets what was bound before longer ago than any policy asks for.
 pub(crate) async fn sweep(
     connection: &mut AnyConnection,
-    recent: Duration,
     now: SystemTime,
 ) -> Result<u64, sqlx::Error> {
     let deleted = sqlx::query("DELETE FROM contact_earlier WHERE changed_at <= $1")
-        .bind(now.checked_sub(recent).map_or(0, micros))
+        .bind(now.checked_sub(RECENT_CHANGE_MAX).map_or(0, micros))
         .execute(connection)
         .await?;
     Ok(deleted.rows_affected())

@@ -1,9 +1,9 @@
 //! What in identity stands in the way of a deletion.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use farewell_kit::store::{micros, time};
-use farewell_kit::{Blocker, seal};
+use farewell_kit::{Blocker, CheckEligibility, seal};
 use sqlx::AnyConnection;
 
 /// Every code that identity gives.
@@ -24,11 +24,11 @@ pub const BLOCKERS: [&str; 11] = [
 /// Every blocker at once. An account that nobody knows is not eligible: a slip of the pen must not look like "go on".
 pub(crate) async fn blockers(
     connection: &mut AnyConnection,
-    account: &str,
-    recent_change: Duration,
+    request: &CheckEligibility,
     now: SystemTime,
 ) -> Result<Vec<Blocker>, sqlx::Error> {
-    let recent_since = now.checked_sub(recent_change).map_or(0, micros);
+    let account = request.account.as_str();
+    let recent_since = now.checked_sub(request.recent_change).map_or(0, micros);
     // Code, how many, and the moment that the end is counted from.
     let rows: Vec<(String, i64, i64)> = sqlx::query_as(
         "SELECT 'RECENT_PASSWORD_CHANGE', COUNT(*), COALESCE(MAX(changed_at), 0) \
@@ -60,7 +60,7 @@ pub(crate) async fn blockers(
     .fetch_all(connection)
     .await?;
     let blocker = |(code, count, since): (String, i64, i64)| {
-        let until = (since > 0).then(|| time(since) + recent_change);
+        let until = (since > 0).then(|| time(since) + request.recent_change);
         Blocker::new(code).count(count).until(until)
     };
     Ok(rows

@@ -123,10 +123,9 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         .await
         .context("opening identity's database")?;
     pepper::settle(&store, &config.pepper).await?;
-    let recent = config.rules.recent_change;
     let identity = Identity::new(store.clone(), couriers, config.pepper, config.rules)
         .with_notices(config.notices);
-    shutdown.spawn(sweep::run(store.clone(), recent, shutdown.clone()));
+    shutdown.spawn(sweep::run(store.clone(), shutdown.clone()));
     shutdown.spawn(identity.clone().deliver(shutdown.clone()));
     service::run(store, Arc::new(identity.clone()), config.session, shutdown).await;
     // What was answered as sent is sent, unless its courier hangs.

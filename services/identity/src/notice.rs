@@ -102,7 +102,6 @@ struct Reason {
 pub(crate) async fn keep(
     store: &Store,
     (config, pepper): (&Config, &Pepper),
-    recent: Duration,
     notice: &Notice,
     now: SystemTime,
 ) -> Result<(), Fault> {
@@ -133,7 +132,7 @@ pub(crate) async fn keep(
     let language = crate::language::of(&mut tx, &notice.account).await?;
     let content = content(notice, language.unwrap_or(config.language));
     let content = serde_json::to_string(&content).map_err(|error| Fault::new("a letter", error))?;
-    for (way, receiver) in receivers(&mut tx, &notice.account, recent, now).await? {
+    for (way, receiver) in receivers(&mut tx, &notice.account, notice.recent_change, now).await? {
         if notice.revocable {
             let of = (notice.deletion.as_str(), receiver.as_str());
             link::make(&mut tx, pepper, of, &notice.account, now).await?;
@@ -149,7 +148,7 @@ pub(crate) async fn keep(
 /// Errors: the database is away.
 pub(crate) async fn tell_standing(
     tx: &mut AnyConnection,
-    (config, recent): (&Config, Duration),
+    config: &Config,
     set: &SetStanding,
     before: Standing,
     now: SystemTime,
@@ -183,7 +182,7 @@ pub(crate) async fn tell_standing(
         reasons: Vec::new(),
     };
     let content = serde_json::to_string(&content).map_err(|error| Fault::new("a letter", error))?;
-    for (way, receiver) in receivers(tx, &set.account, recent, now).await? {
+    for (way, receiver) in receivers(tx, &set.account, set.recent_change, now).await? {
         post(tx, &subject, (way, &receiver), &content, now).await?;
     }
     Ok(())

@@ -9,10 +9,10 @@ use farewell_kit::seal::{self, Begun};
 use farewell_kit::standing::{self, Kept};
 use farewell_kit::store::Store;
 use farewell_kit::{
-    AccountDescription, Answer, Blocker, CheckProof, ClearRealName, CodeSent, Deferred, Done,
-    Fault, IdentifierKind, IdentifierStanding, Inventory, Letters, Notice, Order, Outcome,
-    Participant, ProofChecked, ProofKind, Quarantine, RealNameCleared, ReleaseIdentifier, SendCode,
-    SetStanding, Standing, StandingKept,
+    AccountDescription, Answer, Blocker, CheckEligibility, CheckProof, ClearRealName, CodeSent,
+    Deferred, Done, Fault, IdentifierKind, IdentifierStanding, Inventory, Letters, Notice, Order,
+    Outcome, Participant, ProofChecked, ProofKind, Quarantine, RealNameCleared, ReleaseIdentifier,
+    SendCode, SetStanding, Standing, StandingKept,
 };
 use farewell_runtime::shutdown::Shutdown;
 use sqlx::AnyConnection;
@@ -212,10 +212,9 @@ impl Participant for Identity {
         work.finish(seal::expired(ended, retained)).await
     }
 
-    async fn eligibility(&self, account: &str) -> Result<Vec<Blocker>, Fault> {
+    async fn eligibility(&self, request: &CheckEligibility) -> Result<Vec<Blocker>, Fault> {
         let mut connection = self.store.pool().acquire().await?;
-        let recent = self.rules.recent_change;
-        Ok(eligibility::blockers(&mut connection, account, recent, SystemTime::now()).await?)
+        Ok(eligibility::blockers(&mut connection, request, SystemTime::now()).await?)
     }
 
     async fn inventory(&self, account: &str) -> Result<Inventory, Fault> {
@@ -236,8 +235,8 @@ impl Participant for Identity {
         // One that comes late says nothing about who is logged in now.
         if let Kept::Now(before) = kept {
             // While it is known who is signed in.
-            let (by, now) = ((&self.notices, self.rules.recent_change), SystemTime::now());
-            notice::tell_standing(&mut tx, by, request, before, now).await?;
+            let now = SystemTime::now();
+            notice::tell_standing(&mut tx, &self.notices, request, before, now).await?;
             if request.standing != Standing::Active {
                 login::end_for_good(&mut tx, &request.account).await?;
             }
@@ -271,9 +270,8 @@ impl Participant for Identity {
     }
 
     async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
-        let (recent, now) = (self.rules.recent_change, SystemTime::now());
         let written = (&self.notices, &self.pepper);
-        notice::keep(&self.store, written, recent, notice, now).await?;
+        notice::keep(&self.store, written, notice, SystemTime::now()).await?;
         self.carrying.delivery().wake();
         Ok(())
     }

@@ -1,10 +1,8 @@
 //! The limits that identity works under.
 
-use std::time::Duration;
-
 use crate::code;
 
-/// What holds for codes, passwords and eligibility.
+/// What holds for codes and passwords.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// Limits of codes.
@@ -13,8 +11,6 @@ pub struct Rules {
     pub tries_per_day_max: u32,
     /// How many passwords are compared for one deletion in 24 hours.
     pub password_tries_max: u32,
-    /// How long a change of the password stands in the way.
-    pub recent_change: Duration,
 }
 
 /// The `cn` policy.
@@ -24,7 +20,6 @@ impl Default for Rules {
             codes: code::Limits::default(),
             tries_per_day_max: 10,
             password_tries_max: 5,
-            recent_change: Duration::from_secs(7 * 24 * 60 * 60),
         }
     }
 }

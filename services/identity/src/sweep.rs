@@ -10,11 +10,11 @@ use crate::{attempt, code, contact, destination, identifier, notice, proof, rele
 const PERIOD: Duration = Duration::from_secs(60 * 60);
 
 /// Sweeps until `shutdown`. Trouble passes: the next round finds the same.
-pub(crate) async fn run(store: Store, recent: Duration, shutdown: Shutdown) {
+pub(crate) async fn run(store: Store, shutdown: Shutdown) {
     loop {
         // An earlier version of the program, which still runs beside this one, writes none.
         let swept = match identifier::fill(&store).await {
-            Ok(_) => sweep(&store, recent, SystemTime::now()).await,
+            Ok(_) => sweep(&store, SystemTime::now()).await,
             Err(error) => Err(error),
         };
         if let Err(error) = swept {
@@ -31,18 +31,14 @@ pub(crate) async fn run(store: Store, recent: Duration, shutdown: Shutdown) {
 }
 
 /// Rows removed.
-pub(crate) async fn sweep(
-    store: &Store,
-    recent: Duration,
-    now: SystemTime,
-) -> Result<u64, sqlx::Error> {
+pub(crate) async fn sweep(store: &Store, now: SystemTime) -> Result<u64, sqlx::Error> {
     let mut connection = store.pool().acquire().await?;
     let holds = subject::sweep(&mut connection, now).await?;
     let attempts = attempt::sweep(&mut connection, now).await?;
     let destinations = destination::sweep(&mut connection, now).await?;
     let proofs = proof::sweep(&mut connection).await?;
     let codes = code::sweep(&mut connection, now).await?;
-    let contacts = contact::sweep(&mut connection, recent, now).await?;
+    let contacts = contact::sweep(&mut connection, now).await?;
     let letters = notice::sweep(&mut connection, now).await?;
     let releases = release::sweep(&mut connection, now).await?;
     Ok(releases + holds + contacts + letters + attempts + destinations + proofs + codes)

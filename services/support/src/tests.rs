@@ -373,7 +373,9 @@ async fn cases_and_documents_have_limits() {
 async fn what_is_open_for_relatives_or_to_be_moved_is_in_the_way() {
     for bench in benches("blockers").await {
         let codes = async || {
-            let blockers = bench.desk.eligibility(ACCOUNT).await.unwrap();
+            let blockers = farewell_kit::Holder::blockers(&bench.desk, ACCOUNT)
+                .await
+                .unwrap();
             blockers
                 .into_iter()
                 .map(|blocker| blocker.code)

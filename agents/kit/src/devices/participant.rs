@@ -16,9 +16,9 @@ use super::registry::{Registry, Via};
 use super::{eligibility, facts, history, names, possession, share, unbinding};
 use crate::export::Part;
 use crate::participant::{
-    Answer, Blocker, BoundDevice, Category, Deferred, Description, DeviceClass, DeviceResult,
-    DeviceVerb, Done, Fault, INVALID_COMMAND, Inventory, NotInHand, NotUnbound, Order, Outcome,
-    Participant, Possession, SetStanding, StandingKept, UnbindDevice, Unbinding,
+    Answer, Blocker, BoundDevice, Category, CheckEligibility, Deferred, Description, DeviceClass,
+    DeviceResult, DeviceVerb, Done, Fault, INVALID_COMMAND, Inventory, NotInHand, NotUnbound,
+    Order, Outcome, Participant, Possession, SetStanding, StandingKept, UnbindDevice, Unbinding,
 };
 use crate::seal::{self, Begun};
 use crate::standing;
@@ -275,9 +275,9 @@ impl Participant for DeviceLine {
         work.finish(left.to_done()).await
     }
 
-    async fn eligibility(&self, account: &str) -> Result<Vec<Blocker>, Fault> {
+    async fn eligibility(&self, request: &CheckEligibility) -> Result<Vec<Blocker>, Fault> {
         let mut connection = self.registry.store().pool().acquire().await?;
-        eligibility::blockers(&mut connection, &*self.line, account).await
+        eligibility::blockers(&mut connection, &*self.line, &request.account).await
     }
 
     async fn inventory(&self, account: &str) -> Result<Inventory, Fault> {

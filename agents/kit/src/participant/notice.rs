@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// "Tell the person this." Its `Debug` never shows the account.
 #[derive(Clone, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Notice {
     pub revocable: bool,
     /// Why.
     pub reasons: Vec<NoticeReason>,
+    /// Numbers and addresses that were changed not longer ago hear of it, too: see [`super::CheckEligibility`].
+    pub recent_change: Duration,
 }
 
 impl fmt::Debug for Notice {

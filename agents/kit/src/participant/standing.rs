@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 /// Whether an account can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct SetStanding {
     pub generation: u64,
     /// What it is from now on.
     pub standing: Standing,
+    /// Numbers and addresses that were changed not longer ago hear of it, if anybody does: see [`super::CheckEligibility`].
+    pub recent_change: Duration,
 }
 
 impl fmt::Debug for SetStanding {

@@ -55,8 +55,8 @@ impl Shared {
 
     async fn consider(&self, question: Question) -> Result<reply::Answer, Fault> {
         match question {
-            Question::Eligibility { account } => {
-                self.code.eligibility(&account).await.map(wire::eligibility)
+            Question::Eligibility(asked) => {
+                self.code.eligibility(&asked).await.map(wire::eligibility)
             }
             Question::Inventory { account } => {
                 self.code.inventory(&account).await.map(wire::inventory)

@@ -15,8 +15,8 @@ use tokio::sync::Semaphore;
 use self::coordinator::{Coordinator, Stream, command};
 use super::*;
 use crate::participant::{
-    Answer, Blocker, Deferred, DeviceEnding, DeviceReturn, Done, Fault, Inventory, MockParticipant,
-    Order, Outcome,
+    Answer, Blocker, CheckEligibility, Deferred, DeviceEnding, DeviceReturn, Done, Fault,
+    Inventory, MockParticipant, Order, Outcome, RECENT_CHANGE_MAX,
 };
 
 const WINDOW: u32 = 256;
@@ -97,6 +97,13 @@ fn deferral(report: &Report) -> (&str, Duration) {
     }
 }
 
+/// Is anything in the way?
+fn eligibility() -> Question {
+    Question::Eligibility(EligibilityQuery {
+        recent_change: prost_types::Duration::try_from(RECENT_CHANGE_MAX).ok(),
+    })
+}
+
 /// Works until it is let go, and counts.
 #[derive(Clone)]
 struct Slow {
@@ -150,7 +157,7 @@ impl Participant for Slow {
     async fn probe(&self, _: &Order) -> Result<Answer, Fault> {
         self.work().await
     }
-    async fn eligibility(&self, _: &str) -> Result<Vec<Blocker>, Fault> {
+    async fn eligibility(&self, _: &CheckEligibility) -> Result<Vec<Blocker>, Fault> {
         std::future::pending().await
     }
     async fn inventory(&self, _: &str) -> Result<Inventory, Fault> {
@@ -692,7 +699,7 @@ async fn questions_are_answered_or_said_to_be_unanswerable() {
     let mut participant = forgetful();
     participant
         .expect_eligibility()
-        .withf(|account| account == "a1")
+        .withf(|asked| asked.account == "a1" && asked.recent_change == RECENT_CHANGE_MAX)
         .returning(|_| {
             let until = SystemTime::UNIX_EPOCH + Duration::from_secs(5);
             Ok(vec![
@@ -709,14 +716,7 @@ async fn questions_are_answered_or_said_to_be_unanswerable() {
     let mut stream = coordinator.stream(WINDOW).await;
     let second = Duration::from_secs(1);
 
-    stream
-        .ask(
-            7,
-            second,
-            "accounts/a1",
-            Question::Eligibility(EligibilityQuery {}),
-        )
-        .await;
+    stream.ask(7, second, "accounts/a1", eligibility()).await;
     let reply = stream.reply().await;
     assert_eq!(reply.query_id, 7);
     let Some(reply::Answer::Eligibility(told)) = reply.answer else {
@@ -741,9 +741,7 @@ async fn questions_are_answered_or_said_to_be_unanswerable() {
         stream.reply().await.answer,
         Some(wire::unanswerable("UNSUPPORTED"))
     );
-    stream
-        .ask(9, second, "", Question::Eligibility(EligibilityQuery {}))
-        .await;
+    stream.ask(9, second, "", eligibility()).await;
     assert_eq!(
         stream.reply().await.answer,
         Some(wire::unanswerable("INVALID_QUERY"))
@@ -758,14 +756,7 @@ async fn a_question_that_takes_too_long_is_unanswerable_at_its_deadline() {
 
     let began = Instant::now();
     let timeout = Duration::from_millis(100);
-    stream
-        .ask(
-            1,
-            timeout,
-            "accounts/a1",
-            Question::Eligibility(EligibilityQuery {}),
-        )
-        .await;
+    stream.ask(1, timeout, "accounts/a1", eligibility()).await;
     assert_eq!(
         stream.reply().await.answer,
         Some(wire::unanswerable("DEADLINE_EXCEEDED"))

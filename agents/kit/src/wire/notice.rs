@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use farewell_proto::participant::v1 as pb;
 
-use super::{Malformed, deletion, given};
+use super::{Malformed, deletion, given, recent_change};
 use crate::participant::{Letters, Notice, NoticeKind, NoticeReason};
 
 /// Longest name of a notice.
@@ -36,6 +36,7 @@ pub(crate) fn notice(asked: pb::NotifyQuery, account: String) -> Result<Notice, 
         deadline: moment(asked.deadline)?,
         revocable: asked.revocable,
         reasons: reasons.collect::<Result<_, _>>()?,
+        recent_change: recent_change(asked.recent_change)?,
     })
 }
 
@@ -90,6 +91,7 @@ fn kind(kind: pb::NoticeKind) -> Result<NoticeKind, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::participant::RECENT_CHANGE_MAX;
 
     fn asked() -> pb::NotifyQuery {
         pb::NotifyQuery {
@@ -100,6 +102,7 @@ mod tests {
                 code: "UNFINISHED_ORDER".to_owned(),
                 ..Default::default()
             }],
+            recent_change: prost_types::Duration::try_from(RECENT_CHANGE_MAX).ok(),
             ..Default::default()
         }
     }
@@ -108,7 +111,8 @@ mod tests {
     fn what_is_empty_unknown_or_endless_is_no_notice() {
         assert!(notice(asked(), "a1".to_owned()).is_ok());
         type Spoil = fn(&mut pb::NotifyQuery);
-        let spoilt: [Spoil; 9] = [
+        let spoilt: [Spoil; 10] = [
+            |it| it.recent_change = None,
             |it| it.kind = 0,
             |it| it.kind = 99,
             |it| it.notice.clear(),

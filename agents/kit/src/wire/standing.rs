@@ -2,7 +2,7 @@
 
 use farewell_proto::participant::v1 as pb;
 
-use super::{Malformed, id};
+use super::{Malformed, id, recent_change};
 use crate::participant::{
     AccountDescription, ClearRealName, PersonalizationStopped, RealNameCleared, SetStanding,
     Standing, StandingKept,
@@ -26,6 +26,7 @@ pub(super) fn set(asked: &pb::SetStandingQuery, account: String) -> Result<SetSt
         account,
         generation: asked.generation,
         standing,
+        recent_change: recent_change(asked.recent_change)?,
     })
 }
 
@@ -90,6 +91,7 @@ pub(crate) fn cleared(cleared: RealNameCleared) -> pb::reply::Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::participant::RECENT_CHANGE_MAX;
 
     #[test]
     fn what_is_empty_zero_or_unknown_is_never_kept_or_cleared() {
@@ -97,6 +99,7 @@ mod tests {
         let query = |generation, standing| pb::SetStandingQuery {
             generation,
             standing,
+            recent_change: prost_types::Duration::try_from(RECENT_CHANGE_MAX).ok(),
         };
         let frozen = pb::AccountStanding::Frozen.into();
         assert_eq!(
@@ -108,6 +111,10 @@ mod tests {
             query(u64::MAX, frozen),
             query(1, 0),
             query(1, 99),
+            pb::SetStandingQuery {
+                recent_change: None,
+                ..query(1, frozen)
+            },
         ] {
             assert!(set(&bad, account()).is_err(), "{bad:?}");
         }

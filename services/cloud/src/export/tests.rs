@@ -390,7 +390,9 @@ async fn who_is_away_is_waited_for_and_a_deletion_waits_no_longer_than_that() {
         let running = bed.run();
         let (slow, hopeless) = (fresh(), fresh());
         bed.start(&slow, &["cloud", "store"]).await.unwrap();
-        let blockers = bed.cloud.eligibility(ACCOUNT).await.unwrap();
+        let blockers = farewell_kit::Holder::blockers(&bed.cloud, ACCOUNT)
+            .await
+            .unwrap();
         assert_eq!(blockers[0].code, "EXPORT_RUNNING");
         assert!(blockers[0].until.unwrap() <= SystemTime::now() + Duration::from_secs(5));
         // One that waits keeps no place from the others.
@@ -414,7 +416,12 @@ async fn who_is_away_is_waited_for_and_a_deletion_waits_no_longer_than_that() {
         assert!(waits.sources[1].away && !waits.sources[1].done && waits.sources[0].done);
         bed.say("store", [part("orders.csv", "one", "")]);
         bed.until(&slow, ExportState::Ready).await;
-        assert!(bed.cloud.eligibility(ACCOUNT).await.unwrap().is_empty());
+        assert!(
+            farewell_kit::Holder::blockers(&bed.cloud, ACCOUNT)
+                .await
+                .unwrap()
+                .is_empty()
+        );
 
         bed.start(&hopeless, &["cloud", "store"]).await.unwrap();
         let failed = bed.until(&hopeless, ExportState::Failed).await;
@@ -422,7 +429,12 @@ async fn who_is_away_is_waited_for_and_a_deletion_waits_no_longer_than_that() {
             (failed.reason.as_str(), failed.expires),
             ("TIMED_OUT", None)
         );
-        assert!(bed.cloud.eligibility(ACCOUNT).await.unwrap().is_empty());
+        assert!(
+            farewell_kit::Holder::blockers(&bed.cloud, ACCOUNT)
+                .await
+                .unwrap()
+                .is_empty()
+        );
         let archives = bed
             .files
             .join("exports")
@@ -728,6 +740,7 @@ async fn of_a_frozen_account_nothing_new_is_made_and_it_says_why() {
             account: ACCOUNT.to_owned(),
             generation,
             standing,
+            recent_change: farewell_kit::RECENT_CHANGE_MAX,
         };
         let frozen = standing(1, farewell_kit::Standing::Frozen);
         bed.cloud.set_standing(&frozen).await.unwrap();

@@ -2,7 +2,7 @@ use std::time::{Duration, SystemTime};
 
 use farewell_kit::export::untold;
 use farewell_kit::seal::Begun;
-use farewell_kit::{Done, Outcome, Participant as _};
+use farewell_kit::{Done, Holder as _, Outcome, Participant as _};
 
 use super::*;
 use crate::{CommentError, left_over, lift_ban, sample, scratch};
@@ -176,7 +176,7 @@ async fn comments_of_others_stay_and_name_nobody_who_is_gone() {
 #[tokio::test]
 async fn a_ban_is_told_while_it_stands_and_keeps_nothing() {
     for (store, community) in full("ban").await {
-        let told = async || community.eligibility(ACCOUNT).await.unwrap();
+        let told = async || community.blockers(ACCOUNT).await.unwrap();
         let soon = SystemTime::now() + Duration::from_secs(60);
         ban(&store, ACCOUNT, "spam", soon).await.unwrap();
         let banned = told().await;

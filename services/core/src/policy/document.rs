@@ -36,6 +36,7 @@ pub struct Document {
     pub deadline_warning: Option<Length>,
     pub stalled_after: Option<Length>,
     pub recheck: Option<Length>,
+    pub recent_change: Option<Length>,
     pub channels: Option<BTreeMap<Channel, Vec<Factor>>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub consents: Consents,
@@ -116,6 +117,7 @@ impl Document {
             deadline_warning: self.deadline_warning.or(base.deadline_warning),
             stalled_after: self.stalled_after.or(base.stalled_after),
             recheck: self.recheck.or(base.recheck),
+            recent_change: self.recent_change.or(base.recent_change),
             channels: self.channels.or(base.channels),
             // A channel's texts are named together.
             consents: base.consents.into_iter().chain(self.consents).collect(),
@@ -202,6 +204,7 @@ impl Document {
             ("deadline_warning", self.deadline_warning.is_none()),
             ("stalled_after", self.stalled_after.is_none()),
             ("recheck", self.recheck.is_none()),
+            ("recent_change", self.recent_change.is_none()),
             ("channels", self.channels.is_none()),
             ("devices.personal", devices.personal.is_none()),
             ("devices.home", devices.home.is_none()),
@@ -270,6 +273,7 @@ impl Document {
             stalled_after: self.stalled_after?.0,
             recheck: self.recheck?.0,
             consents: self.consents,
+            recent_change: self.recent_change?.0,
             blockers: self.blockers,
             overriders: self.overriders,
             devices: DevicePolicy {
@@ -307,6 +311,7 @@ impl From<&Policy> for Document {
             deadline_warning: Some(Length(policy.deadline_warning)),
             stalled_after: Some(Length(policy.stalled_after)),
             recheck: Some(Length(policy.recheck)),
+            recent_change: Some(Length(policy.recent_change)),
             channels: Some(policy.channels.clone()),
             consents: policy.consents.clone(),
             blockers: policy.blockers.clone(),

@@ -16,7 +16,7 @@ pub struct Notices {
     pub reminders: Vec<Duration>,
 }
 
-/// What is asked for where a number or an address was changed lately. How lately, identity knows.
+/// What is asked for where a number or an address was changed lately. How lately, [`super::Policy::recent_change`] says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecentContact {

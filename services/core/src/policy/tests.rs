@@ -83,7 +83,7 @@ fn what_a_document_says_wins_over_what_it_extends() {
 #[test]
 fn everything_that_is_missing_is_named_at_once() {
     let problems = Document::default().policy().unwrap_err();
-    assert_eq!(problems.len(), 25);
+    assert_eq!(problems.len(), 26);
     assert!(problems.iter().all(|it| it.message == "is required"));
     // And what is wrong, with it.
     let own: Document = toml::from_str("name = 'OURS'\ncooling_off = '400 days'").unwrap();
@@ -108,6 +108,7 @@ fn everything_that_is_wrong_is_named_at_once() {
         deadline_warning: Duration::from_secs(30 * 24 * 60 * 60),
         stalled_after: Duration::ZERO,
         recheck: Duration::ZERO,
+        recent_change: RECENT_CHANGE_MAX + Duration::from_micros(1),
         notices: Notices {
             send: true,
             reminders: vec![Duration::ZERO; 9],
@@ -161,6 +162,7 @@ fn everything_that_is_wrong_is_named_at_once() {
             "verification",
             "stalled_after",
             "recheck",
+            "recent_change",
             "deadline",
             "deadline_warning",
             "devices.horizon",
@@ -186,6 +188,38 @@ fn everything_that_is_wrong_is_named_at_once() {
             "stages"
         ]
     );
+}
+
+#[test]
+fn what_is_recent_is_a_policys_to_say_within_what_is_kept() {
+    let with = |recent_change| Policy {
+        recent_change,
+        ..Policy::cn()
+    };
+    for fine in [Duration::from_secs(1), RECENT_CHANGE_MAX] {
+        assert_eq!(with(fine).problems(), [], "{fine:?}");
+    }
+    for wrong in [Duration::ZERO, RECENT_CHANGE_MAX + Duration::from_secs(1)] {
+        assert_eq!(
+            keys(&with(wrong).problems()),
+            ["recent_change"],
+            "{wrong:?}"
+        );
+    }
+    // Who writes one of their own says it, or takes it from what is extended; a policy of before has the digest that it had.
+    let own: Document =
+        toml::from_str("name = 'ours'\nextends = 'cn'\nrecent_change = '30 days'").unwrap();
+    let own = own.over(Document::shipped("cn").unwrap()).policy().unwrap();
+    assert_eq!(own.recent_change, RECENT_CHANGE_MAX);
+    let stored = |policy: &Policy| serde_json::to_value(policy).unwrap();
+    assert!(stored(&own).get("recent_change").is_some());
+    assert!(stored(&Policy::cn()).get("recent_change").is_none());
+    for policy in [own, Policy::cn()] {
+        assert_eq!(
+            serde_json::from_value::<Policy>(stored(&policy)).unwrap(),
+            policy
+        );
+    }
 }
 
 #[test]
@@ -216,6 +250,7 @@ fn what_somebody_should_have_thought_about_is_allowed_and_said() {
         eligibility: false,
         cooling_off: Duration::ZERO,
         notices: Notices::default(),
+        recent_change: DAY - Duration::from_secs(1),
         recent_contact: Some(RecentContact {
             factors: vec![Factor::Password],
             cooling_off: Duration::from_secs(30 * 24 * 60 * 60),
@@ -240,6 +275,7 @@ fn what_somebody_should_have_thought_about_is_allowed_and_said() {
             "blockers.KARMA_TOO_LOW",
             "blockers.PARTICIPANT_UNREACHABLE",
             "blockers.WALLET_BALANCE",
+            "recent_change",
             "recent_contact.cooling_off",
             "retention.letters",
             "quarantine",

@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use clap::Args;
 use farewell_core::Policy;
 use farewell_kit::session::{self, Config};
-use farewell_kit::{Answer, Blocker, Done, Fault, Inventory, Order, Outcome, Participant};
+use farewell_kit::{
+    Answer, Blocker, CheckEligibility, Done, Fault, Inventory, Order, Outcome, Participant,
+};
 use farewell_runtime::shutdown::Shutdown;
 
 use super::Plan;
@@ -59,7 +61,7 @@ impl Participant for NoOp {
         Ok(Answer::Done(Done::new(Outcome::Clean)))
     }
 
-    async fn eligibility(&self, _account: &str) -> Result<Vec<Blocker>, Fault> {
+    async fn eligibility(&self, _request: &CheckEligibility) -> Result<Vec<Blocker>, Fault> {
         Ok(Vec::new())
     }
 

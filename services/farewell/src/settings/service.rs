@@ -191,8 +191,6 @@ pub struct RulesChoice {
     pub tries_per_day_max: u32,
     /// Passwords that are compared for one deletion in 24 hours.
     pub password_tries_max: u32,
-    /// How long a change of the password stands in the way.
-    pub recent_change: Human,
 }
 
 /// See [`farewell_identity::notice::Config`].
@@ -278,7 +276,6 @@ impl Default for RulesChoice {
             destination_per_day_max: rules.codes.destination_per_day_max,
             tries_per_day_max: rules.tries_per_day_max,
             password_tries_max: rules.password_tries_max,
-            recent_change: Human(rules.recent_change),
         }
     }
 }
@@ -441,7 +438,6 @@ impl Service {
                 },
                 tries_per_day_max: self.rules.tries_per_day_max,
                 password_tries_max: self.rules.password_tries_max,
-                recent_change: self.rules.recent_change.get(),
             },
             notices: farewell_identity::notice::Config {
                 links: Some(self.notices.links.clone()).filter(|links| !links.is_empty()),

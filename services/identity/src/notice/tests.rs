@@ -3,7 +3,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use farewell_kit::{
-    Answer, CheckProof, CodeChannel, NoticeReason, Order, Participant as _, ProofChecked, ProofKind,
+    Answer, CheckProof, CodeChannel, NoticeReason, Order, Participant as _, ProofChecked,
+    ProofKind, RECENT_CHANGE_MAX,
 };
 
 use super::*;
@@ -69,6 +70,7 @@ fn notice(name: &str, kind: NoticeKind) -> Notice {
             ]
             .into(),
         }],
+        recent_change: RECENT,
     }
 }
 
@@ -114,7 +116,7 @@ async fn everybody_hears_of_a_notice_once_however_often_it_is_asked_for() {
         let (post, now) = (Post::default(), SystemTime::now());
         let sealed = notice("sealed", NoticeKind::Sealed);
         for _ in 0..2 {
-            keep(&store, (&config(), &pepper()), RECENT, &sealed, now)
+            keep(&store, (&config(), &pepper()), &sealed, now)
                 .await
                 .unwrap();
         }
@@ -138,7 +140,7 @@ async fn everybody_hears_of_a_notice_once_however_often_it_is_asked_for() {
                 .contains("An order is open.")
         );
 
-        keep(&store, (&config(), &pepper()), RECENT, &sealed, now)
+        keep(&store, (&config(), &pepper()), &sealed, now)
             .await
             .unwrap();
         assert_eq!(round(&store, &post, now + RECENT).await, 0);
@@ -147,13 +149,39 @@ async fn everybody_hears_of_a_notice_once_however_often_it_is_asked_for() {
         keep(
             &store,
             (&config(), &pepper()),
-            RECENT,
             &later,
             now + RECENT + RECENT,
         )
         .await
         .unwrap();
         assert_eq!(round(&store, &post, now + RECENT + RECENT).await, 3);
+    }
+}
+
+#[tokio::test]
+async fn what_was_bound_before_is_kept_for_the_longest_of_policies_and_then_forgotten() {
+    for store in stores("earlier").await {
+        let now = SystemTime::now() + RECENT_CHANGE_MAX;
+        let longest = Notice {
+            recent_change: RECENT_CHANGE_MAX,
+            ..notice("sealed", NoticeKind::Sealed)
+        };
+        let earlier = async || -> i64 {
+            let count = sqlx::query_scalar("SELECT COUNT(*) FROM contact_earlier");
+            count.fetch_one(store.pool()).await.unwrap()
+        };
+        // It was changed when the test began: a minute before the end it is still there.
+        let minute = Duration::from_secs(60);
+        crate::sweep::sweep(&store, now - minute).await.unwrap();
+        assert_eq!(earlier().await, 1);
+        let post = Post::default();
+        keep(&store, (&config(), &pepper()), &longest, now - minute)
+            .await
+            .unwrap();
+        round(&store, &post, now).await;
+        assert!(post.taken().contains_key("old@example.com"));
+        crate::sweep::sweep(&store, now + minute).await.unwrap();
+        assert_eq!(earlier().await, 0);
     }
 }
 
@@ -165,7 +193,7 @@ async fn the_owner_reads_it_in_their_language() {
             .unwrap();
         let (post, now) = (Post::default(), SystemTime::now());
         let sealed = notice("sealed", NoticeKind::Sealed);
-        keep(&store, (&config(), &pepper()), RECENT, &sealed, now)
+        keep(&store, (&config(), &pepper()), &sealed, now)
             .await
             .unwrap();
         round(&store, &post, now).await;
@@ -185,7 +213,7 @@ async fn a_gateway_that_fails_is_asked_again_and_given_up_in_the_end_where_it_sh
         let (post, mut now) = (Post::default(), SystemTime::now());
         post.0.lock().unwrap().1 = 4;
         let sealed = notice("sealed", NoticeKind::Sealed);
-        keep(&store, (&config(), &pepper()), RECENT, &sealed, now)
+        keep(&store, (&config(), &pepper()), &sealed, now)
             .await
             .unwrap();
         round(&store, &post, now).await;
@@ -204,7 +232,7 @@ async fn a_gateway_that_fails_is_asked_again_and_given_up_in_the_end_where_it_sh
 
         post.0.lock().unwrap().1 = u32::MAX;
         let late = notice("reminder-0", NoticeKind::Reminder);
-        keep(&store, (&config(), &pepper()), RECENT, &late, now)
+        keep(&store, (&config(), &pepper()), &late, now)
             .await
             .unwrap();
         for _ in 0..100 {
@@ -255,7 +283,7 @@ async fn a_link_is_right_for_its_deletion_alone_and_no_number_of_wrong_ones_lock
     for store in stores("link").await {
         let (post, now) = (Post::default(), SystemTime::now());
         let sealed = notice("sealed", NoticeKind::Sealed);
-        keep(&store, (&config(), &pepper()), RECENT, &sealed, now)
+        keep(&store, (&config(), &pepper()), &sealed, now)
             .await
             .unwrap();
         round(&store, &post, now).await;
@@ -411,6 +439,7 @@ async fn a_memorial_and_its_end_are_told_to_everybody_once_each_and_nothing_else
                 account: ACCOUNT.to_owned(),
                 generation,
                 standing,
+                recent_change: RECENT,
             };
             identity.set_standing(&set).await.unwrap();
             round(&store, &post, SystemTime::now()).await;

@@ -4,7 +4,8 @@ use std::time::Duration;
 use farewell_kit::export::untold;
 use farewell_kit::store::micros;
 use farewell_kit::{
-    CodeChannel, CodeKind, NoticeKind, ProofKind, RetentionRule, StartingPoint, Term,
+    CodeChannel, CodeKind, NoticeKind, ProofKind, RECENT_CHANGE_MAX, RetentionRule, StartingPoint,
+    Term,
 };
 use jiff::tz::TimeZone;
 
@@ -23,7 +24,9 @@ const PHONE: &str = "+8613800000000";
 const MAIL: &str = "li@example.com";
 const PASSWORD: &str = "correct horse";
 const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// What the courier was given, latest last.
 type Carried = Arc<Mutex<Vec<Letter>>>;
@@ -186,9 +189,16 @@ fn done(answer: Answer) -> Done {
     }
 }
 
+fn asked(account: &str, recent_change: Duration) -> CheckEligibility {
+    CheckEligibility {
+        account: account.to_owned(),
+        recent_change,
+    }
+}
+
 async fn codes(identity: &Identity) -> Vec<String> {
     identity
-        .eligibility(ACCOUNT)
+        .eligibility(&asked(ACCOUNT, WEEK))
         .await
         .unwrap()
         .into_iter()
@@ -388,6 +398,7 @@ async fn stand(case: &Case, generation: u64, standing: Standing) {
         account: ACCOUNT.to_owned(),
         generation,
         standing,
+        recent_change: WEEK,
     };
     case.identity.set_standing(&request).await.unwrap();
 }
@@ -402,19 +413,26 @@ async fn every_blocker_is_told_and_goes_with_its_remedy() {
             "the sample is free to go"
         );
         fill(&case).await;
-        let told = case.identity.eligibility(ACCOUNT).await.unwrap();
+        let told = case
+            .identity
+            .eligibility(&asked(ACCOUNT, WEEK))
+            .await
+            .unwrap();
         let (unknown, known) = BLOCKERS.split_last().unwrap();
         assert_eq!(codes(&case.identity).await, known);
         let counts: Vec<i64> = told.iter().map(|blocker| blocker.count).collect();
         assert_eq!(counts, [1, 1, 1, 1, 1, 1, 1, 2, 1, 1]);
-        let week = case.identity.rules.recent_change;
         for (place, blocker) in told.iter().enumerate() {
             match blocker.until {
-                Some(until) => assert!(place < 2 && until > case.now + week - SECOND),
+                Some(until) => assert!(place < 2 && until > case.now + WEEK - SECOND),
                 None => assert!(place >= 2),
             }
         }
-        let nobody = case.identity.eligibility("nobody").await.unwrap();
+        let nobody = case
+            .identity
+            .eligibility(&asked("nobody", WEEK))
+            .await
+            .unwrap();
         assert_eq!(nobody[0].code, *unknown);
 
         case.identity.seal(&order("1-seal-identity")).await.unwrap();
@@ -439,6 +457,39 @@ async fn every_blocker_is_told_and_goes_with_its_remedy() {
         assert!(!agree_to_deletion(store, "a-child", ACCOUNT).await.unwrap());
         assert!(agree_to_deletion(store, "a-parent", ACCOUNT).await.unwrap());
         assert_eq!(codes(&case.identity).await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn who_asks_says_how_long_a_change_is_recent() {
+    for case in cases("recent", 0).await {
+        fill(&case).await;
+        let day_ago = micros(case.now - DAY);
+        for table in ["credential", "contact_change"] {
+            let age = format!("UPDATE {table} SET changed_at = $1");
+            let age = sqlx::query(sqlx::AssertSqlSafe(age)).bind(day_ago);
+            age.execute(case.store.pool()).await.unwrap();
+        }
+        for (length, is_recent) in [
+            (SECOND, false),
+            (DAY - SECOND, false),
+            // The test takes a while, too.
+            (DAY + HOUR, true),
+            (RECENT_CHANGE_MAX, true),
+        ] {
+            let asked = asked(ACCOUNT, length);
+            let told = case.identity.eligibility(&asked).await.unwrap();
+            for code in ["RECENT_PASSWORD_CHANGE", "RECENT_CONTACT_CHANGE"] {
+                let blocker = told.iter().find(|it| it.code == code);
+                assert_eq!(blocker.is_some(), is_recent, "{code} {length:?}");
+                if let Some(blocker) = blocker {
+                    assert_eq!(
+                        blocker.until.map(micros),
+                        Some(micros(case.now - DAY + length))
+                    );
+                }
+            }
+        }
     }
 }
 
@@ -523,6 +574,7 @@ async fn a_guardian_agrees_to_one_deletion_and_not_to_the_next() {
             deadline: None,
             revocable: false,
             reasons: Vec::new(),
+            recent_change: WEEK,
         };
         let waits = ended("d2", NoticeKind::Waiting);
         case.identity.notify(&waits).await.unwrap();

@@ -81,7 +81,7 @@ fn done(answer: Answer) -> Done {
 }
 
 async fn codes(shop: &Shop) -> Vec<String> {
-    shop.eligibility(ACCOUNT)
+    shop.blockers(ACCOUNT)
         .await
         .unwrap()
         .into_iter()
@@ -171,7 +171,7 @@ async fn every_blocker_is_told_at_once_and_goes_with_its_remedy() {
         );
         let filled = fill(&store).await;
         assert_eq!(codes(&shop).await, BLOCKERS);
-        let told = shop.eligibility(ACCOUNT).await.unwrap();
+        let told = shop.blockers(ACCOUNT).await.unwrap();
         let counts: Vec<i64> = told.iter().map(|blocker| blocker.count).collect();
         assert_eq!(
             counts,

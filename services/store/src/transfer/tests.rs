@@ -147,7 +147,7 @@ async fn wealth(store: &Store) -> (i64, i64) {
 }
 
 async fn codes(shop: &Shop, account: &str) -> Vec<String> {
-    let blockers = shop.eligibility(account).await.unwrap();
+    let blockers = farewell_kit::Holder::blockers(shop, account).await.unwrap();
     blockers.into_iter().map(|blocker| blocker.code).collect()
 }
 
@@ -356,6 +356,7 @@ async fn neither_account_may_be_closed() {
                     account: account.to_owned(),
                     generation,
                     standing,
+                    recent_change: farewell_kit::RECENT_CHANGE_MAX,
                 };
                 shop.set_standing(&set).await.unwrap();
                 if standing == Standing::Frozen {

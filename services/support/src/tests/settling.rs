@@ -6,7 +6,9 @@ use super::*;
 
 /// What the desk names to whoever wants to delete the account, at the time of the machine.
 async fn codes(bench: &Bench) -> Vec<String> {
-    let blockers = bench.desk.eligibility(ACCOUNT).await.unwrap();
+    let blockers = farewell_kit::Holder::blockers(&bench.desk, ACCOUNT)
+        .await
+        .unwrap();
     blockers.into_iter().map(|blocker| blocker.code).collect()
 }
 
@@ -113,6 +115,7 @@ async fn a_memorial_is_in_the_way_until_the_desk_has_the_accounts_standing() {
                 account: ACCOUNT.to_owned(),
                 generation,
                 standing,
+                recent_change: farewell_kit::RECENT_CHANGE_MAX,
             };
             bench.desk.set_standing(&request).await.unwrap();
         };

@@ -7,7 +7,9 @@ use crate::devices::share::{Role, Share};
 use crate::devices::testing::{
     ACCOUNT, Bench, benches, command, device_key, done, new_binding, patient, target,
 };
-use crate::participant::{DeviceClass, DeviceVerb, Outcome, Participant as _};
+use crate::participant::{
+    CheckEligibility, DeviceClass, DeviceVerb, Outcome, Participant as _, RECENT_CHANGE_MAX,
+};
 
 const OTHER: &str = "account-2";
 
@@ -51,8 +53,12 @@ async fn the_roster_says_what_a_policy_must_know() {
 #[tokio::test]
 async fn what_is_to_be_known_of_devices_is_told_as_it_is_now() {
     for bench in benches("eligibility", Via::Hub, patient()).await {
-        let told = async |account| {
-            let told = bench.line.eligibility(account).await.unwrap();
+        let told = async |account: &str| {
+            let asked = CheckEligibility {
+                account: account.to_owned(),
+                recent_change: RECENT_CHANGE_MAX,
+            };
+            let told = bench.line.eligibility(&asked).await.unwrap();
             told.into_iter()
                 .map(|blocker| (blocker.code, blocker.count))
                 .collect::<Vec<_>>()

@@ -165,7 +165,7 @@ async fn what_counts_no_longer_is_swept() {
         case.checked(&guess, Duration::ZERO).await;
 
         let sweep = async |after| {
-            crate::sweep::sweep(&case.store, DAY, case.now + after)
+            crate::sweep::sweep(&case.store, case.now + after)
                 .await
                 .unwrap()
         };

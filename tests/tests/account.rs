@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use async_trait::async_trait;
+use farewell_core::account::Change;
 use farewell_identity::credential::Hasher;
 use farewell_identity::{Identity, LoginError, Rules, code::Pepper, courier};
 use farewell_kit::seal::{self, Work};
@@ -94,7 +95,7 @@ struct Town {
     shop: Store,
     folder: TempDir,
     running: Vec<(&'static str, Shutdown)>,
-    _ledger: Place,
+    ledger: Place,
 }
 
 const EVERYBODY: [&str; 5] = ["cloud", "community", "store", "support", "identity"];
@@ -136,7 +137,7 @@ impl Town {
             shop,
             folder,
             running: Vec::new(),
-            _ledger: ledger,
+            ledger,
         };
         let (phone, mail) = ("+86 138 0000 0000", "li.na@example.com");
         farewell_identity::sample(&town.identity, ACCOUNT, phone, mail, PASSWORD).await?;
@@ -190,6 +191,15 @@ impl Town {
         shutdown.spawn(running);
         self.running.push((name, shutdown));
         Ok(())
+    }
+
+    /// What coordinators told operators of changes that hang.
+    fn alarms(&self) -> Vec<String> {
+        let words = self.site.words();
+        let alarms = words
+            .lines()
+            .filter(|line| line.contains("ACCOUNT_CHANGE_STALLED"));
+        alarms.map(str::to_owned).collect()
     }
 
     async fn run_all(&mut self) -> Result<()> {
@@ -521,6 +531,22 @@ async fn a_freeze_reaches_whoever_was_away_and_outlives_a_deletion_that_is_taken
         (&change.name, vec!["cloud"])
     );
     assert!(hanging.state_time.is_some());
+    // And are alarmed: once, however often it is looked at, and whoever looks.
+    let alarm = wait::until("an alarm", async || Ok(town.alarms().pop())).await?;
+    assert!(
+        alarm.contains("owed=[\"cloud\"]") && alarm.contains("since="),
+        "{alarm}"
+    );
+    let id = change.name.rsplit('/').next().context("an id")?;
+    assert!(alarm.contains(id) && !alarm.contains(ACCOUNT), "{alarm}");
+    let ledger = farewell_ledger::connect(&town.ledger.url).await?;
+    wait::until("the alarm to be on record", async || {
+        let stored = ledger.account(&ACCOUNT.parse()?).await?;
+        let told = |change: &Change| change.alarmed_at;
+        Ok(stored.and_then(|it| it.changes.iter().find_map(told)))
+    })
+    .await?;
+    let raised = town.alarms().len();
     ensure!(!farewell_identity::is_logged_in(&town.identity, &session).await?);
     ensure!(matches!(
         town.log_in().await,
@@ -576,6 +602,11 @@ async fn a_freeze_reaches_whoever_was_away_and_outlives_a_deletion_that_is_taken
     assert_eq!(owing(&town.change(&change.name).await?), ["cloud"]);
     town.run("cloud").await?;
     let done = town.until(&change.name, Told::Done).await?;
+    assert_eq!(
+        town.alarms().len(),
+        raised,
+        "and not by the next coordinator"
+    );
     let overview = town.site.operator()?.overview().await?;
     assert!(
         overview.account_changes.is_empty(),

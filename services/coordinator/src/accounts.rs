@@ -59,7 +59,10 @@ pub async fn run(center: Arc<Center>, shutdown: Shutdown) {
             .last()
             .filter(|_| page.len() == PAGE_ACCOUNTS as usize)
             .and_then(Place::of);
-        let mut due = page;
+        let mut due = Vec::with_capacity(page.len());
+        for account in page {
+            due.push(alarmed(&center, account).await);
+        }
         due.retain(|account| patience.is_due(&center, account));
         for some in due.chunks(AT_A_TIME) {
             let mut looks = Vec::with_capacity(some.len());
@@ -78,6 +81,45 @@ pub async fn run(center: Arc<Center>, shutdown: Shutdown) {
         tokio::select! {
             _ = timeout(pause, center.accounts.notified()) => {}
             () = shutdown.wait() => {}
+        }
+    }
+}
+
+/// The account, once operators were alarmed of each change that hangs, whoever of its participants is there. A crash before that is
+/// durable, or somebody else's look at the same time, alarms again.
+async fn alarmed(center: &Center, account: Account) -> Account {
+    let (now, stalled_after) = (
+        center.clock.now(),
+        center.plans.current().policy().stalled_after,
+    );
+    let mut next = account.clone();
+    for change in &account.changes {
+        if !change.alarm_is_due(stalled_after, now) {
+            continue;
+        }
+        let said = |(participant, waits_for): (&ParticipantId, Option<&str>)| match waits_for {
+            Some(word) => format!("{participant}:{word}"),
+            None => participant.to_string(),
+        };
+        let owed: Vec<_> = change.owed().map(said).collect();
+        // Nobody owes what is still asked about: somebody gave no answer, and that is all that is known.
+        let asked = change.state == State::Checking;
+        let (id, since) = (change.id.0, change.state_at);
+        tracing::warn!(target: "farewell::alarm", change = %id, kind = ?change.kind, asked, ?owed, %since, "ACCOUNT_CHANGE_STALLED");
+        if let Ok(alarmed) = next.step(change.id, Event::Alarmed, now) {
+            next = alarmed;
+        }
+    }
+    if next.revision == account.revision {
+        return account;
+    }
+    next.revision = account.revision + 1;
+    match center.ledger.keep_account(&next).await {
+        Ok(true) => next,
+        Ok(false) => account,
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), "an alarm can't be kept");
+            account
         }
     }
 }

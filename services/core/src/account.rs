@@ -6,6 +6,8 @@
 //! the newest only, and a message that comes late changes nothing. A deletion's seal is another thing, beside it: whoever
 //! takes a deletion back finds the account in the standing that it had.
 
+mod hanging;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -90,6 +92,9 @@ pub struct Change {
     pub state: State,
     pub requested_at: Time,
     pub state_at: Time,
+    /// When operators were last alarmed of it in this state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarmed_at: Option<Time>,
     pub channel: Option<Channel>,
     pub factors_required: Factors,
     pub factors_verified: Factors,
@@ -186,6 +191,8 @@ pub enum Event {
     Told(ParticipantId, Outcome),
     /// One participant can't do it yet.
     Waits(ParticipantId, String),
+    /// Operators were alarmed that it hangs.
+    Alarmed,
     /// Time is over.
     Tick,
 }
@@ -363,6 +370,7 @@ impl Account {
             },
             requested_at: now,
             state_at: now,
+            alarmed_at: None,
             channel: ask.channel,
             factors_required: ask.factors,
             factors_verified: Factors::default(),
@@ -464,10 +472,15 @@ impl Account {
                     None => return Err(Refusal::IllegalState),
                 }
             }
+            (State::Checking | State::Working, Event::Alarmed) => change.alarmed_at = Some(now),
             // Late, and of no use any more.
             (
                 State::Done | State::Superseded,
-                Event::Told(..) | Event::Waits(..) | Event::Tick | Event::Checked(_),
+                Event::Told(..)
+                | Event::Waits(..)
+                | Event::Tick
+                | Event::Checked(_)
+                | Event::Alarmed,
             )
             | (State::Checking | State::Working, Event::Tick) => {
                 return Ok(self.clone());
@@ -551,6 +564,7 @@ impl Change {
     fn enter(&mut self, state: State, now: Time) {
         self.state = state;
         self.state_at = now;
+        self.alarmed_at = None;
     }
 
     /// Who is to be told now. A real name is let go of by whoever uses it before whoever knows it.

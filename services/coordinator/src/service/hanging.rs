@@ -1,6 +1,6 @@
 //! Changes of accounts that hang: everybody was to have them by now, and somebody has not.
 
-use farewell_core::account::{Account, Change, State};
+use farewell_core::account::Account;
 use farewell_core::{Slot, Time};
 use farewell_ledger::Error;
 use farewell_proto::account::v1 as api;
@@ -17,12 +17,8 @@ pub async fn since(center: &Center, time: Time) -> Result<Vec<api::AccountChange
     let owed = center.ledger.accounts_owed(&slots, None, ACCOUNTS_MAX);
     let owed = owed.await?;
     let hanging = |account: &Account| -> Vec<api::AccountChange> {
-        let changes = account.changes.iter().filter(|it| hangs(it, time));
+        let changes = account.changes.iter().filter(|it| it.hangs_since(time));
         changes.map(|it| present(&account.account, it)).collect()
     };
     Ok(owed.iter().flat_map(hanging).collect())
-}
-
-fn hangs(change: &Change, since: Time) -> bool {
-    matches!(change.state, State::Checking | State::Working) && change.state_at <= since
 }

@@ -1,3 +1,5 @@
+mod hanging;
+
 use std::collections::HashSet;
 
 use uuid::Uuid;

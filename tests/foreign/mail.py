@@ -3,7 +3,7 @@
     mail.py PORT TOLD --security starttls|tls|none [--cert PEM --key PEM] [--user NAME --password WORD]
 
 It listens on 127.0.0.1, and on 127.0.0.2 as under a name that its certificate does not have. Everything it takes is a line of JSON at the end of TOLD. Of addresses that begin with `grey` it refuses the first two letters for
-now, those that begin with `gone` it refuses for good, and of a letter to one that begins with `mute` it says nothing the first time
+now, those that begin with `gone` it refuses for good, those that begin with `denied` twice because of us, and of a letter to one that begins with `mute` it says nothing the first time
 that it takes it.
 """
 
@@ -27,11 +27,13 @@ class Relay:
     async def handle_RCPT(self, server, session, envelope, address, options):
         if address.startswith("gone"):
             return f"550 5.1.1 <{address}> is unknown here"
-        if address.startswith("grey"):
+        if address.startswith(("grey", "denied")):
             self.refused[address] = self.refused.get(address, 0) + 1
             if self.refused[address] <= 2:
                 self.tell(refused=address)
-                return f"451 4.7.1 <{address}> is greylisted"
+                if address.startswith("grey"):
+                    return f"451 4.7.1 <{address}> is greylisted"
+                return f"550 5.7.1 <{address}>: relaying denied"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 

@@ -2,6 +2,8 @@
 //! text on loopback only. A relay that offers no STARTTLS, shows a certificate of another name or another authority, or refuses the
 //! password gets no letter.
 
+use std::error::Error as _;
+use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
@@ -10,7 +12,7 @@ use farewell_kit::Fault;
 use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
-use lettre::transport::smtp::response::{Category, Severity};
+use lettre::transport::smtp::response::{Category, Code, Detail, Severity};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 use reqwest::Url;
 
@@ -117,21 +119,91 @@ impl Courier for Smtp {
     }
 }
 
-/// A relay repeats addresses in what it answers: only its code goes on. 4xx passes by itself (RFC 5321, 4.2.1), greylisting for
-/// instance; 55x, about a mailbox or a letter, does not. What else it refuses, such as a log-in, is ours to mend, and told again soon.
+/// A relay repeats addresses in what it answers: only its codes go on.
 fn fault(error: &lettre::transport::smtp::Error) -> Fault {
-    let said = match error.status() {
+    let status = error.status();
+    let said = match status {
         Some(code) => code.to_string(),
         None if error.is_tls() => "no TLS that it can be trusted by".to_owned(),
         None if error.is_client() => "it offers no TLS, or no way to log in".to_owned(),
         None => "no answer".to_owned(),
     };
-    let fault = Fault::new("the mail relay", said);
-    let for_good = error.status().is_some_and(|code| {
-        code.severity == Severity::PermanentNegativeCompletion
-            && code.category == Category::MailSystem
-    });
-    if for_good { fault.lasting() } else { fault }
+    let text = error.source().map(ToString::to_string);
+    let detail = text.as_deref().and_then(Enhanced::of);
+    let fault = match detail {
+        Some(detail) => Fault::new("the mail relay", format!("{said} {detail}")),
+        None => Fault::new("the mail relay", said),
+    };
+    if status.is_some_and(|code| is_the_addresss(code, detail)) {
+        fault.lasting()
+    } else {
+        fault
+    }
+}
+
+/// Whether it is the address that is refused for good. 4xx passes by itself (RFC 5321, 4.2.1), greylisting for instance. What a relay
+/// has against us, such as a log-in, a sender that it doesn't relay for or a rule of its own, is ours to mend, whatever number it says
+/// so with: 550 5.7.1 is as usual for that as 550 5.1.1 is for an address that isn't there.
+fn is_the_addresss(code: Code, detail: Option<Enhanced>) -> bool {
+    let mail_system = code.category == Category::MailSystem;
+    code.severity == Severity::PermanentNegativeCompletion
+        && match detail {
+            // RFC 3463, 3.2 and 3.3. Two of them are about the sender.
+            Some(Enhanced {
+                class: 5,
+                subject: 1,
+                detail,
+            }) => !matches!(detail, 7 | 8),
+            Some(Enhanced {
+                class: 5,
+                subject: 2,
+                ..
+            }) => true,
+            // System, network, protocol, content, policy.
+            Some(Enhanced {
+                class: 5,
+                subject: 3..=7,
+                ..
+            }) => false,
+            // It says nothing more than its number (RFC 5321, 4.2.3): a mailbox that isn't there, is elsewhere, is full, has no such name.
+            Some(_) | None => {
+                mail_system
+                    && matches!(
+                        code.detail,
+                        Detail::Zero | Detail::One | Detail::Two | Detail::Three
+                    )
+            }
+        }
+}
+
+/// A status code as RFC 3463 has it, with which an answer begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Enhanced {
+    class: u16,
+    subject: u16,
+    detail: u16,
+}
+
+impl Enhanced {
+    fn of(text: &str) -> Option<Self> {
+        let mut parts = text.split_whitespace().next()?.split('.').map(|part| {
+            let short = (1..=3).contains(&part.len()) && part.bytes().all(|it| it.is_ascii_digit());
+            part.parse().ok().filter(|_| short)
+        });
+        let (class, subject, detail) = (parts.next()??, parts.next()??, parts.next()??);
+        let whole = parts.next().is_none();
+        whole.then_some(Self {
+            class,
+            subject,
+            detail,
+        })
+    }
+}
+
+impl fmt::Display for Enhanced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.class, self.subject, self.detail)
+    }
 }
 
 /// Subject and text.
@@ -159,7 +231,7 @@ mod tests {
     use crate::language::Language;
 
     /// A relay that takes one letter, or says no to its recipient, and gives back what it read.
-    async fn relay(listener: TcpListener, recipient: &'static str) -> String {
+    async fn relay(listener: TcpListener, recipient: &str) -> String {
         let (socket, _) = listener.accept().await.unwrap();
         let mut socket = BufReader::new(socket);
         socket.write_all(b"220 relay\r\n").await.unwrap();
@@ -226,6 +298,56 @@ mod tests {
         let shown = format!("{fault} {fault:?}");
         assert!(shown.contains("550") && !shown.contains("li@"), "{shown}");
     }
+
+    #[tokio::test]
+    async fn an_address_is_given_up_for_its_own_faults_and_not_for_ours() {
+        for (said, shown, is_the_addresss) in [
+            ("550 5.1.1 <li@example.com> is unknown", "550 5.1.1", true),
+            ("550 5.1.10 null MX", "550 5.1.10", true),
+            ("553 5.1.3 no such syntax", "553 5.1.3", true),
+            ("552 5.2.2 full", "552 5.2.2", true),
+            ("554 5.2.1 disabled", "554 5.2.1", true),
+            ("550 <li@example.com> is unknown", "550", true),
+            ("551 elsewhere", "551", true),
+            ("552 full", "552", true),
+            ("553 no such name", "553", true),
+            ("550 5.0.0 no", "550 5.0.0", true),
+            // Not a status code, but a host, or a version.
+            ("550 10.0.0.1 says no", "550", true),
+            ("550 5.7 no", "550", true),
+            (
+                "550 5.7.1 <li@example.com>: relaying denied",
+                "550 5.7.1",
+                false,
+            ),
+            ("554 5.7.1 spam", "554 5.7.1", false),
+            ("530 5.7.0 log in first", "530 5.7.0", false),
+            ("550 5.7.26 no DMARC", "550 5.7.26", false),
+            ("553 5.1.8 who are you", "553 5.1.8", false),
+            ("501 5.1.7 an odd sender", "501 5.1.7", false),
+            ("550 5.3.4 too big", "550 5.3.4", false),
+            ("550 5.4.1 no route", "550 5.4.1", false),
+            ("555 5.5.4 an option", "555 5.5.4", false),
+            ("550 5.6.0 content", "550 5.6.0", false),
+            ("554 no", "554", false),
+            ("503 not now", "503", false),
+            ("450 4.2.1 greylisted", "450 4.2.1", false),
+            ("451 4.7.1 later", "451 4.7.1", false),
+            // The number is what counts: for now.
+            ("450 5.1.1 odd", "450 5.1.1", false),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("smtp://{}", listener.local_addr().unwrap());
+            let answer = format!("{said}\r\n");
+            tokio::spawn(async move { relay(listener, &answer).await });
+            let smtp = Smtp::new(&url, "no-reply@example.com", None).unwrap();
+            let fault = smtp.carry(&letter()).await.unwrap_err();
+            assert_eq!(fault.is_lasting(), is_the_addresss, "{said}");
+            let cause = fault.source().unwrap().to_string();
+            assert_eq!(cause, shown, "{said}");
+        }
+    }
+
     #[tokio::test]
     async fn mail_leaves_the_machine_with_tls_only() {
         let opened = |url: &str| Smtp::new(url, "a@example.com", None).map(drop);

@@ -317,6 +317,60 @@ fn a_region_shows_others_its_cells_certificate_and_only_if_it_passes_on() -> Res
 }
 
 #[test]
+fn a_relays_authority_is_a_file_of_identitys_alone_and_nothing_else_of_its_secret_is() -> Result<()>
+{
+    let Some(chart) = Chart::found()? else {
+        return Ok(());
+    };
+    // What the configuration says, and what is mounted there.
+    let of = |manifests: &[Value], role: &str| -> Result<(Value, Value, Value)> {
+        let file = format!("{role}.toml");
+        let settings = &one(manifests, "ConfigMap", role)?["toml"][file];
+        let pod = &one(manifests, "StatefulSet", role)?["spec"]["template"]["spec"];
+        let named = |of: &Value| {
+            let all = of.as_array().into_iter().flatten();
+            all.filter(|it| it["name"] == "mail")
+                .cloned()
+                .collect::<Value>()
+        };
+        Ok((
+            settings["service"]["identity"]["courier"]["email"]["ca"].clone(),
+            named(&pod["containers"][0]["volumeMounts"]),
+            named(&pod["volumes"]),
+        ))
+    };
+    let production = chart.render(PRODUCTION)?;
+    for (role, _) in ROLES {
+        let (ca, mounts, volumes) = of(&production, role)?;
+        if role != "identity" {
+            assert_eq!((mounts, volumes), (json!([]), json!([])), "{role}");
+            continue;
+        }
+        assert_eq!(ca, "/etc/farewell-mail/ca.pem");
+        assert_eq!(
+            mounts,
+            json!([{"name": "mail", "mountPath": "/etc/farewell-mail", "readOnly": true}])
+        );
+        let secret = json!({
+            "secretName": "farewell-identity-couriers",
+            "defaultMode": 0o440,
+            "items": [{"key": "mail-ca.crt", "path": "ca.pem"}],
+        });
+        assert_eq!(volumes, json!([{"name": "mail", "secret": secret}]));
+    }
+    // By the system's authorities; and from the secret that has the usual name.
+    let email = |ca: &str| {
+        let email = json!({"kind": "smtp", "from": "a@example.com", "caKey": ca});
+        json!({"services": {"identity": {"courier": {"email": email}}}})
+    };
+    let without = of(&chart.render_with(DEFAULT, &email(""))?, "identity")?;
+    assert_eq!(without, (Value::Null, json!([]), json!([])));
+    let (_, _, volumes) = of(&chart.render_with(DEFAULT, &email("ca"))?, "identity")?;
+    assert_eq!(volumes[0]["secret"]["secretName"], "farewell-identity");
+    Ok(())
+}
+
+#[test]
 fn a_wrong_value_is_refused_by_its_name() -> Result<()> {
     let Some(chart) = Chart::found()? else {
         return Ok(());
@@ -342,6 +396,14 @@ fn a_wrong_value_is_refused_by_its_name() -> Result<()> {
         (
             json!({"services": {"identity": {"courier": {"email": {"kind": "smtp"}}}}}),
             "from",
+        ),
+        (
+            json!({"services": {"identity": {"courier": {"email": {"caKey": "ca.crt"}}}}}),
+            "caKey",
+        ),
+        (
+            json!({"services": {"identity": {"courier": {"email": {"kind": "smtp", "from": "a@b", "caKey": "a/b"}}}}}),
+            "caKey",
         ),
         (json!({"networkPolicy": {"callers": [{}]}}), "callers"),
         (json!({"drainSeconds": 0}), "drainSeconds"),

@@ -78,6 +78,9 @@ ca = "/etc/farewell-broker/ca.pem"
 kind = {{ $route.kind | quote }}
 {{- if eq $route.kind "smtp" }}
 from = {{ $route.from | quote }}
+{{- if $route.caKey }}
+ca = "/etc/farewell-mail/ca.pem"
+{{- end }}
 {{- else if eq $route.kind "file" }}
 path = "/tmp/codes"
 {{- end }}

@@ -4,10 +4,19 @@
 //! is turned away before it has said anything. So the handshake is done here; what comes of it tonic serves as any other
 //! connection, and knows its peer's certificate as it does of its own.
 
-use std::io;
-use std::sync::Arc;
+mod room;
 
-use futures_util::{Stream, StreamExt as _};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::{Abortable, BoxFuture};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -17,12 +26,33 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use self::room::{Network, Place, Room};
 use crate::tls::{self, Credentials, HANDSHAKE_MAX};
 
 /// What is spoken here, best first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
-/// Handshakes at a time. Who comes then waits: at most [`HANDSHAKE_MAX`] for one that says nothing.
-const AT_A_TIME_MAX: usize = 256;
+
+/// How much patience and room there is for peers who have not shown who they are.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Handshakes at a time.
+    at_a_time_max: usize,
+    /// Of them from one address. A quarter, so that one that is silent, or a proxy in front of many that are, never has the room to
+    /// itself; and what a restart brings from one host at once fits in.
+    share_max: usize,
+    /// Until the first byte. A client says the first word of TLS as soon as it is connected: twice lost on the way, it is there after
+    /// three seconds (RFC 6298: 1 s, then 2).
+    first_byte: Duration,
+    /// From then on.
+    handshake: Duration,
+}
+
+const LIMITS: Limits = Limits {
+    at_a_time_max: 256,
+    share_max: 64,
+    first_byte: Duration::from_secs(4),
+    handshake: HANDSHAKE_MAX,
+};
 
 /// Certificates that can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +66,7 @@ pub enum Error {
 }
 
 /// The connections of `incoming` whose peers have shown a certificate of our authority, each as soon as it has; the others are
-/// dropped.
+/// dropped. Nobody waits for those who say nothing: see [`room`].
 ///
 /// # Errors
 /// Certificates that can't be used.
@@ -48,22 +78,86 @@ where
     S: Stream<Item = io::Result<TcpStream>>,
 {
     let acceptor = TlsAcceptor::from(Arc::new(config(credentials)?));
-    let shake = move |tcp: io::Result<TcpStream>| {
-        let acceptor = acceptor.clone();
-        async move {
-            match tcp {
-                // One that came to nothing is its peer's to see, and ends no listener.
-                Ok(tcp) => timeout(HANDSHAKE_MAX, acceptor.accept(tcp))
-                    .await
-                    .ok()?
-                    .ok()
-                    .map(Ok),
-                Err(error) => Some(Err(error)),
+    Ok(Handshakes::new(incoming, acceptor, LIMITS))
+}
+
+/// Shakes hands with whoever comes.
+struct Handshakes<S> {
+    incoming: Pin<Box<S>>,
+    acceptor: TlsAcceptor,
+    limits: Limits,
+    room: Room,
+    /// The ticket of each with what came of it; `None`: nothing.
+    under_way: FuturesUnordered<BoxFuture<'static, (u64, Option<TlsStream<TcpStream>>)>>,
+    closed: bool,
+}
+
+impl<S> Handshakes<S> {
+    fn new(incoming: S, acceptor: TlsAcceptor, limits: Limits) -> Self {
+        Self {
+            incoming: Box::pin(incoming),
+            acceptor,
+            limits,
+            room: Room::new(limits.at_a_time_max, limits.share_max),
+            under_way: FuturesUnordered::new(),
+            closed: false,
+        }
+    }
+
+    fn begin(&mut self, tcp: TcpStream, peer: SocketAddr) {
+        let Place { ticket, heard, end } = self.room.enter(Network::of(peer.ip()));
+        let (acceptor, limits) = (self.acceptor.clone(), self.limits);
+        let shaken = async move {
+            let said = timeout(limits.first_byte, tcp.peek(&mut [0])).await.ok()?;
+            said.ok().filter(|bytes| *bytes > 0)?;
+            heard.store(true, Ordering::Relaxed);
+            let tls = timeout(limits.handshake, acceptor.accept(tcp)).await.ok()?;
+            tls.ok()
+        };
+        let shaken = Abortable::new(shaken, end);
+        let shaken = shaken.map(move |shaken| (ticket, shaken.ok().flatten()));
+        self.under_way.push(shaken.boxed());
+    }
+}
+
+impl<S> Stream for Handshakes<S>
+where
+    S: Stream<Item = io::Result<TcpStream>>,
+{
+    type Item = io::Result<TlsStream<TcpStream>>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            // Those who are here go before those who come.
+            if let Poll::Ready(Some((ticket, shaken))) = this.under_way.poll_next_unpin(context) {
+                this.room.leave(ticket);
+                match shaken {
+                    Some(tls) => return Poll::Ready(Some(Ok(tls))),
+                    // One that came to nothing is its peer's to see, and ends no listener.
+                    None => continue,
+                }
+            }
+            if this.closed {
+                return if this.under_way.is_empty() {
+                    Poll::Ready(None)
+                } else {
+                    Poll::Pending
+                };
+            }
+            match this.incoming.as_mut().poll_next(context) {
+                Poll::Ready(Some(Ok(tcp))) => {
+                    // One that has left already has no address.
+                    if let Ok(peer) = tcp.peer_addr() {
+                        this.begin(tcp, peer);
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(None) => this.closed = true,
+                Poll::Pending => return Poll::Pending,
             }
         }
-    };
-    let shaken = incoming.map(shake).buffer_unordered(AT_A_TIME_MAX);
-    Ok(shaken.filter_map(std::future::ready))
+    }
 }
 
 fn config(credentials: &Credentials) -> Result<ServerConfig, Error> {
@@ -81,3 +175,6 @@ fn config(credentials: &Credentials) -> Result<ServerConfig, Error> {
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
     Ok(config)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,9 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use farewell_proto::binding::v1::binding_service_client::BindingServiceClient;
+use farewell_proto::binding::v1::{BindRequest, BindResponse, Binding};
+use farewell_runtime::client::endpoint;
+use farewell_runtime::server::Security;
 use serde::Deserialize;
+use tonic::Status;
+use tonic::transport::Channel;
 
 use crate::broker::Mosquitto;
+use crate::caller::fresh;
 use crate::process::{CoordinatorSite, Process, free_port};
 use crate::wait;
 
@@ -135,6 +142,25 @@ impl AgentsSite {
     pub fn devices(&self, line: &str) -> Option<&str> {
         let place = LINES.iter().position(|name| *name == line)?;
         self.devices.get(place).map(String::as_str)
+    }
+
+    /// Who binds devices of a line.
+    pub fn bindings(&self, line: &str) -> Result<BindingServiceClient<Channel>> {
+        let address = self.devices(line).context("a line")?;
+        let channel = endpoint(address, &Security::PlainLoopback)?.connect_lazy();
+        Ok(BindingServiceClient::new(channel))
+    }
+
+    /// Binds a device.
+    pub async fn bind(&self, line: &str, binding: Binding) -> Result<BindResponse, Status> {
+        let request = BindRequest {
+            request_id: fresh(),
+            binding: Some(binding),
+        };
+        let mut client = self
+            .bindings(line)
+            .map_err(|error| Status::internal(format!("{error:#}")))?;
+        Ok(client.bind(request).await?.into_inner())
     }
 
     /// Devices of a line dial what stands before it from now on, and so do callers.

@@ -1,10 +1,10 @@
 //! A coordinator and the agents of every line as processes, for stories about a household's devices.
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use farewell_proto::account::v1::account_service_client::AccountServiceClient;
 use farewell_proto::account::v1::{DeviceUnbinding, GetDeviceUnbindingRequest};
 use farewell_proto::binding::v1::binding_service_client::BindingServiceClient;
-use farewell_proto::binding::v1::{BindRequest, BindResponse, Binding, ListBindingsRequest};
+use farewell_proto::binding::v1::{BindResponse, Binding, ListBindingsRequest};
 use farewell_runtime::client::endpoint;
 use farewell_runtime::server::Security;
 use tempfile::TempDir;
@@ -13,7 +13,7 @@ use tonic::transport::Channel;
 
 use crate::agents::{AgentsSite, Ground, LINES, STAGES};
 use crate::broker::Mosquitto;
-use crate::caller::{Caller, fresh};
+use crate::caller::Caller;
 use crate::process::{CoordinatorSite, Process, Told, needed};
 
 /// Everything that runs. It ends when it is dropped.
@@ -82,9 +82,7 @@ impl Household {
 
     /// Who binds devices of a line.
     pub fn bindings(&self, line: &str) -> Result<BindingServiceClient<Channel>> {
-        let address = self.agents.devices(line).context("a line")?;
-        let channel = endpoint(address, &Security::PlainLoopback)?.connect_lazy();
-        Ok(BindingServiceClient::new(channel))
+        self.agents.bindings(line)
     }
 
     /// What is asked of accounts.
@@ -95,14 +93,7 @@ impl Household {
 
     /// Binds a device.
     pub async fn bind(&self, line: &str, binding: Binding) -> Result<BindResponse, Status> {
-        let request = BindRequest {
-            request_id: fresh(),
-            binding: Some(binding),
-        };
-        let mut client = self
-            .bindings(line)
-            .map_err(|error| Status::internal(format!("{error:#}")))?;
-        Ok(client.bind(request).await?.into_inner())
+        self.agents.bind(line, binding).await
     }
 
     /// What an account has of a line.

@@ -12,6 +12,7 @@ pub mod cell;
 pub mod cluster;
 pub mod collector;
 pub mod coordinator;
+pub mod foreign;
 pub mod holder;
 pub mod honest;
 pub mod household;

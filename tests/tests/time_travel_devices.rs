@@ -3,29 +3,24 @@
 //! other a moment after. Each on its day, each once, in three time zones; and whoever has to do it is dead on some of those days.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::ops::Range;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use farewell_core::calendar::Calendar;
 use farewell_kit::store::{Store, time};
-use farewell_proto::binding::v1::binding_service_client::BindingServiceClient;
-use farewell_proto::binding::v1::{BindRequest, Binding};
 use farewell_proto::deletion::v1::{Deletion, GetCertificateRequest, State};
-use farewell_runtime::client::endpoint;
-use farewell_runtime::server::Security;
 use farewell_tests::agents::{AgentsSite, Ground};
-use farewell_tests::caller::{Caller, fresh};
+use farewell_tests::caller::Caller;
 use farewell_tests::process::{Process, database, needed};
 use farewell_tests::town::Town;
-use farewell_tests::{audit, wait};
+use farewell_tests::{audit, foreign, wait};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::Value;
 use tokio::time::sleep;
-use tonic::Code;
 
 const ZONES: [&str; 3] = ["Asia/Shanghai", "Europe/Berlin", "America/Los_Angeles"];
 const ACCOUNT: &str = "a-1";
@@ -112,57 +107,22 @@ impl Story {
     }
 
     async fn bind(&self, device: &str) -> Result<u64> {
-        let address = self.agents.devices("phones").context("phones")?;
-        let channel = endpoint(address, &Security::PlainLoopback)?.connect_lazy();
-        let mut api = BindingServiceClient::new(channel);
-        let request = BindRequest {
-            request_id: fresh(),
-            binding: Some(Binding {
-                device: format!("devices/{device}"),
-                account: format!("accounts/{ACCOUNT}"),
-                model: "Foreign 1".to_owned(),
-                serial_number: format!("SN-{device}"),
-                ..Binding::default()
-            }),
-        };
-        let bound = wait::until("the agent to bind", async || {
-            match api.bind(request.clone()).await {
-                Ok(bound) => Ok(Some(bound.into_inner())),
-                Err(status) if status.code() == Code::Unavailable => Ok(None),
-                Err(status) => Err(anyhow!("{status:?}")),
-            }
-        });
-        Ok(bound.await?.binding.context("a binding")?.epoch)
+        let binding = foreign::binding(device, ACCOUNT);
+        let (epoch, _) = foreign::bind(&self.agents, "phones", binding).await?;
+        Ok(epoch)
     }
 
-    /// A phone from another house, that asks what time it is. It attaches at once.
+    /// The phone asks what time it is, and attaches at once.
     fn switch_on(&self, device: &str, epoch: u64) -> Result<Process> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let mut command = Command::new(&self.python);
-        command
-            .arg(root.join("tests/foreign/device.py"))
-            .args(["phone", "--device", device, "--epoch", &epoch.to_string()])
-            .args(["--agent", self.agents.devices("phones").context("phones")?])
-            .arg("--clockless")
-            .arg("--proto")
-            .arg(root.join("proto"))
-            .arg("--order-keys")
-            .arg(self.agents.order_keys());
-        Process::start_apart(
-            &mut command,
-            &self.deeds_file(device),
-            &self.town.log("python"),
-        )
+        let agent = self.agents.devices("phones").context("phones")?;
+        let mut phone = foreign::device(&self.python, &self.agents, "phone", device, epoch);
+        phone.args(["--agent", agent, "--clockless"]);
+        Process::start_apart(&mut phone, &self.told(device), &self.town.log("python"))
     }
 
-    fn deeds_file(&self, device: &str) -> PathBuf {
-        self.town.folder.path().join(format!("{device}.json"))
-    }
-
-    /// How often a phone has done as it was told.
-    fn deeds(&self, device: &str) -> usize {
-        let text = std::fs::read_to_string(self.deeds_file(device)).unwrap_or_default();
-        text.lines().filter(|line| line.contains("\"did\"")).count()
+    /// Where it says what it does.
+    fn told(&self, device: &str) -> PathBuf {
+        self.town.path(&format!("{device}.json"))
     }
 
     /// Letters of a kind, each by its id: one that came twice under one is one.
@@ -257,8 +217,8 @@ impl Story {
         Ok(Timestamp::try_from(at)?.to_zoned(self.zone.clone()).date())
     }
 
-    /// The certificate, and what addenda say of a device: how it ended, and on which day.
-    async fn certified(&self, device: &str) -> Result<(Value, Vec<(String, Date)>)> {
+    /// The certificate, and what addenda say of a device: how it ended, and when.
+    async fn certified(&self, device: &str) -> Result<(Value, Vec<(String, SystemTime)>)> {
         let request = GetCertificateRequest {
             name: self.name.clone(),
         };
@@ -269,24 +229,32 @@ impl Story {
             let addendum: Value = serde_json::from_str(addendum)?;
             if addendum["device"] == format!("devices/{device}") {
                 let outcome = addendum["outcome"].as_str().context("an outcome")?;
-                let returned: Timestamp =
-                    addendum["returned"].as_str().context("a time")?.parse()?;
-                ends.push((outcome.to_owned(), self.date(returned.into())?));
+                let returned = addendum["returned"].as_str().context("a time")?;
+                let returned: Timestamp = returned.parse()?;
+                ends.push((outcome.to_owned(), returned.into()));
             }
         }
         Ok((serde_json::from_slice(&answer.document)?, ends))
     }
 
-    /// Until addenda say that a device ended so, on that day.
-    async fn until_ended(&self, device: &str, day: Date, outcomes: &[&str]) -> Result<()> {
+    /// Until addenda say that a device ended so, and within that time.
+    async fn until_ended(
+        &self,
+        device: &str,
+        within: Range<SystemTime>,
+        outcomes: &[&str],
+    ) -> Result<()> {
         let mut last = Vec::new();
-        let expected: Vec<_> = outcomes.iter().map(|it| ((*it).to_owned(), day)).collect();
         let found = wait::until("addenda", async || {
             last = self.certified(device).await?.1;
-            Ok((last == expected).then_some(()))
+            let ended = last.iter().map(|(outcome, _)| &**outcome);
+            Ok(ended.eq(outcomes.iter().copied()).then_some(()))
         });
         let found = found.await;
-        found.with_context(|| format!("wanted {expected:?} of {device}, last seen {last:?}"))
+        found.with_context(|| format!("wanted {outcomes:?} of {device}, last seen {last:?}"))?;
+        let timely = last.iter().all(|(_, at)| within.contains(at));
+        ensure!(timely, "{device}: {last:?}, and not within {within:?}");
+        Ok(())
     }
 
     fn words(&self) -> String {
@@ -442,9 +410,9 @@ async fn drawers(story: &mut Story, epochs: [u64; 2]) -> Result<()> {
     let orders = story.orders().await?;
     ensure!(are(&orders, &both("DETACHED")), "too early: {orders:?}");
     let early = story.switch_on(EARLY, epochs[0])?;
-    let day = story.date(last - BEFORE)?;
+    let executed = ["EXECUTED", "CONFIRMED"];
     story
-        .until_ended(EARLY, day, &["EXECUTED", "CONFIRMED"])
+        .until_ended(EARLY, last - BEFORE..last, &executed)
         .await?;
 
     story.agent.take().context("an agent")?.kill()?;
@@ -452,8 +420,9 @@ async fn drawers(story: &mut Story, epochs: [u64; 2]) -> Result<()> {
     story.agent = Some(story.agents.launch("phones")?);
     let ended = [(EARLY, "CONFIRMED"), (LATE, "NEVER_RETURNED")];
     story.until_orders(&ended).await?;
-    let day = story.date(last + AFTER)?;
-    story.until_ended(LATE, day, &["NEVER_RETURNED"]).await?;
+    story
+        .until_ended(LATE, last..last + DAY, &["NEVER_RETURNED"])
+        .await?;
     let late = story.switch_on(LATE, epochs[1])?;
     wait::until("the late phone to be seen", async || {
         let seen = "SELECT seen_at FROM devices WHERE device = 'late'";
@@ -466,7 +435,8 @@ async fn drawers(story: &mut Story, epochs: [u64; 2]) -> Result<()> {
         .until_true(&story.name, "the end of everything", closed)
         .await?;
     sleep(LOOKS).await;
-    let deeds = (story.deeds(EARLY), story.deeds(LATE));
+    let deeds = |device| anyhow::Ok(foreign::deeds(&story.told(device))?.len());
+    let deeds = (deeds(EARLY)?, deeds(LATE)?);
     ensure!(
         deeds == (1, 0),
         "nothing is obeyed after its day: {deeds:?}"

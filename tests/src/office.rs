@@ -73,7 +73,7 @@ impl Town {
         cooling_off: &str,
         env: Vec<(&'static str, String)>,
     ) -> Result<Option<Self>> {
-        Self::settle_with(cooling_off, "30d", ROLES.len(), env).await
+        Self::settle_with(cooling_off, "30d", WITH_PEOPLE, env).await
     }
 
     async fn settle(cooling_off: &str, evidence_kept: &str, roles: usize) -> Result<Option<Self>> {

@@ -17,7 +17,7 @@ use farewell_proto::deletion::v1::GetInventoryRequest;
 use farewell_proto::deletion::v1::deletion_service_client::DeletionServiceClient;
 use farewell_store::{NewOrder, Shop};
 use farewell_tests::caller::fresh;
-use farewell_tests::office::{SECRET, Town};
+use farewell_tests::office::{NOT_FOUND, REFUSED, SECRET, Town};
 use farewell_tests::wait;
 use serde_json::Value;
 
@@ -303,6 +303,89 @@ async fn whatever_the_inventory_counts_is_in_the_archive_or_is_said_to_be_left_o
     for other in [OTHER, "c-daughter"] {
         ensure!(!holds(&everything, other), "{other}");
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_frozen_account_the_desk_gives_a_copy_out_and_nobody_else_does() -> Result<()> {
+    let Some(town) = Town::open_whole("1h").await? else {
+        return Ok(());
+    };
+    let cloud = farewell_cloud::open(&town.database("cloud")).await?;
+    farewell_cloud::sample(&cloud, &town.path("files"), ACCOUNT).await?;
+    let identity = farewell_identity::open(&town.database("identity")).await?;
+    farewell_identity::register(&identity, ACCOUNT, "lina_in_the_hills").await?;
+    let frozen = town.told("caller", &["account", "freeze", ACCOUNT], "")?;
+    let frozen = frozen["name"].as_str().context("a name")?;
+    wait::until("everybody to have it", async || {
+        let seen = town.told("caller", &["account", "change", frozen], "")?;
+        Ok((seen["state"] == "DONE").then_some(()))
+    })
+    .await?;
+
+    let out = town.path("mine.zip").display().to_string();
+    let request = fresh();
+    let alone = [
+        "account",
+        "export",
+        ACCOUNT,
+        "--out",
+        &out,
+        "--request-id",
+        &request,
+    ];
+    let on = |case: &str| -> Vec<String> {
+        let words = [&alone[..], &["--case", case]].concat();
+        words.into_iter().map(str::to_owned).collect()
+    };
+    let refuses = |case: &str, code: i32, word: &str| {
+        let words = on(case);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        town.refuses("caller", (&words, ""), code, word)
+    };
+    town.refuses("caller", (&alone, ""), REFUSED, "ACCOUNT_FROZEN")?;
+    let papers = ["identity-document"];
+    let case = town.case(ACCOUNT, &["export"], &papers)?;
+    refuses(&case, REFUSED, "CASE_NOT_APPROVED")?;
+    town.desk_of("bo", &["approve", &case])?;
+    refuses(&case, REFUSED, "CASE_NOT_APPROVED")?;
+    town.desk_of("chi", &["approve", &case])?;
+    let other = town.approved(ACCOUNT, &["real-name"], &papers)?;
+    refuses(&other, REFUSED, "CASE_NOT_FOR_THIS")?;
+    let neighbour = town.approved(OTHER, &["export"], &papers)?;
+    refuses(&neighbour, NOT_FOUND, "CASE_NOT_FOUND")?;
+
+    let words = on(&case);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let given = town.told("caller", &words, "")?;
+    assert_eq!(given["state"], "READY");
+    let files = unpacked(&town.path("mine.zip"))?;
+    ensure!(
+        files.contains_key("cloud/contacts.vcf"),
+        "{:?}",
+        files.keys()
+    );
+    // A repeat is the same one, and another is not approved by it.
+    std::fs::remove_file(town.path("mine.zip"))?;
+    let again = town.told("caller", &words, "")?;
+    assert_eq!(again["name"], given["name"]);
+    assert_eq!(again["sha256"], given["sha256"]);
+    std::fs::remove_file(town.path("mine.zip"))?;
+    let second = fresh();
+    let words = [
+        "account",
+        "export",
+        ACCOUNT,
+        "--out",
+        &out,
+        "--case",
+        &case,
+        "--request-id",
+        &second,
+    ];
+    town.refuses("caller", (&words, ""), REFUSED, "CASE_USED")?;
+    let shown = town.desk_of("bo", &["get", &case])?;
+    assert_eq!(shown["used_for"], format!("requests/{request}"));
     Ok(())
 }
 

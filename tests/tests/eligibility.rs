@@ -376,6 +376,7 @@ async fn everything_is_told_at_once_in_the_callers_language_and_goes_with_its_re
         export: format!("exports/{}", fresh()),
         participants: vec!["wearables".to_owned()],
         language: "en".to_owned(),
+        though_frozen: false,
     };
     let exports = town.cloud.exports();
     let started = exports.start(&copy).await?;

@@ -459,6 +459,7 @@ async fn bad_input_is_named_and_a_custodian_that_is_away_is_waited_for_by_the_ca
         let request = StartExportRequest {
             request_id: request_id.to_owned(),
             account: account.to_owned(),
+            ..StartExportRequest::default()
         };
         let answer = client.start_export(request).await;
         let refusal = refused("start", answer, Code::InvalidArgument, "INVALID_FIELD");
@@ -513,6 +514,16 @@ async fn bad_input_is_named_and_a_custodian_that_is_away_is_waited_for_by_the_ca
             ensure!(refusal.fields == [field], "{refusal:?}");
         }
     }
+    for case in ["x", "cases/", "cases/00000000-0000-0000-0000-000000000000"] {
+        let request = StartExportRequest {
+            request_id: fresh(),
+            account: account.clone(),
+            case: case.to_owned(),
+        };
+        let answer = client.start_export(request).await;
+        let refusal = refused("start", answer, Code::InvalidArgument, "INVALID_FIELD");
+        ensure!(refusal.fields == ["case"], "{refusal:?}");
+    }
     let before = DownloadExportRequest {
         name: name.clone(),
         account: account.clone(),
@@ -524,6 +535,7 @@ async fn bad_input_is_named_and_a_custodian_that_is_away_is_waited_for_by_the_ca
     let request = StartExportRequest {
         request_id: fresh(),
         account,
+        ..StartExportRequest::default()
     };
     let answer = client.start_export(request).await;
     let refusal = refused("start", answer, Code::Unavailable, "CUSTODIAN_UNREACHABLE");

@@ -37,6 +37,7 @@ pub(crate) const EXPORT: Table = Table::new(
     &[
         Column::Text("case"),
         Column::Text("kind"),
+        Column::Text("asked_for"),
         Column::Text("state"),
         Column::Number("approvals"),
         Column::Text("rejection"),
@@ -44,7 +45,7 @@ pub(crate) const EXPORT: Table = Table::new(
         Column::Time("opened"),
         Column::Time("last_step"),
     ],
-    "SELECT id, 'cases/' || id, kind, state, \
+    "SELECT id, 'cases/' || id, kind, wish, state, \
          CASE WHEN second_by <> '' THEN CAST(2 AS BIGINT) WHEN first_by <> '' THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END, \
          rejection, used_for, opened_at, moved_at FROM desk_case WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3",
 );

@@ -86,6 +86,7 @@ pub(crate) fn wish(request: &api::OpenCaseRequest) -> Result<(Wish, String), Sta
         Kind::LostAccess => Wish::LostAccess,
         Kind::RealName => Wish::RealName,
         Kind::Unmemorialize => Wish::Unmemorialize,
+        Kind::Export => Wish::Export,
         Kind::Unbind => Wish::Unbind {
             device: device(&request.device)?,
         },

@@ -54,6 +54,7 @@ pub(crate) fn case(shown: Shown) -> api::Case {
         Wish::LostAccess => api::CaseKind::LostAccess,
         Wish::RealName => api::CaseKind::RealName,
         Wish::Unmemorialize => api::CaseKind::Unmemorialize,
+        Wish::Export => api::CaseKind::Export,
         Wish::Unbind { device } => {
             shown.device = device;
             api::CaseKind::Unbind

@@ -60,6 +60,8 @@ pub enum Wish {
     Unmemorialize,
     /// This device is unbound, `lines/{line}/devices/{device}`. Empty once the account is erased.
     Unbind { device: String },
+    /// A copy of the account's data is given out, though nobody can log in.
+    Export,
 }
 
 impl Wish {
@@ -74,6 +76,7 @@ impl Wish {
             Self::RealName => "REAL_NAME",
             Self::Unmemorialize => "UNMEMORIALIZE",
             Self::Unbind { .. } => "UNBIND",
+            Self::Export => "EXPORT",
         }
     }
 
@@ -89,9 +92,11 @@ impl Wish {
                 &[Document::Identity, Document::PurchaseProof]
             }
             Self::Legacy { .. } => &[Document::DeathCertificate, Document::RelationshipProof],
-            Self::Transfer { .. } | Self::RealName | Self::Unmemorialize | Self::Unbind { .. } => {
-                &[Document::Identity]
-            }
+            Self::Transfer { .. }
+            | Self::RealName
+            | Self::Unmemorialize
+            | Self::Unbind { .. }
+            | Self::Export => &[Document::Identity],
             Self::Override { .. } if shown.is_empty() => &[Document::Other],
             Self::Override { .. } => &[],
         };
@@ -106,7 +111,8 @@ impl Wish {
             | (Self::Legacy { delete: true }, CaseAction::DeleteLegacy)
             | (Self::Legacy { delete: false }, CaseAction::Memorialize)
             | (Self::RealName, CaseAction::ClearRealName)
-            | (Self::Unmemorialize, CaseAction::Unmemorialize) => true,
+            | (Self::Unmemorialize, CaseAction::Unmemorialize)
+            | (Self::Export, CaseAction::Export) => true,
             (Self::Unbind { device }, CaseAction::UnbindDevice(asked)) => device == asked,
             (Self::Override { codes }, CaseAction::OverrideBlockers(asked)) => {
                 !asked.is_empty() && asked.iter().all(|code| codes.contains(code))
@@ -168,6 +174,11 @@ mod tests {
         assert!(mistake.covers(&CaseAction::Unmemorialize, ""));
         assert!(!mistake.covers(&CaseAction::Memorialize, ""));
         assert!(!memory.covers(&CaseAction::Unmemorialize, ""));
+        assert!(Wish::Export.covers(&CaseAction::Export, ""));
+        assert!(!Wish::Export.covers(&CaseAction::Delete, ""));
+        for other in [&memory, &mistake, &Wish::LostAccess, &Wish::RealName] {
+            assert!(!other.covers(&CaseAction::Export, ""));
+        }
         let codes = Wish::Override {
             codes: blockers(&["OPEN_DISPUTE", "POINTS_LEFT"]),
         };

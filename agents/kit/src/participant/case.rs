@@ -48,6 +48,8 @@ pub enum CaseAction {
     UnbindDevice(String),
     /// Take a memorial back that was a mistake.
     Unmemorialize,
+    /// Give a copy of the account's data out.
+    Export,
     /// Clear real-name information.
     ClearRealName,
 }

@@ -45,6 +45,8 @@ pub struct StartExport {
     pub participants: Vec<String>,
     /// The language of what a person reads first, `en` or `zh`; others are read as `en`.
     pub language: String,
+    /// The support desk has approved it: the account may be frozen.
+    pub though_frozen: bool,
 }
 
 impl fmt::Debug for StartExport {
@@ -52,6 +54,7 @@ impl fmt::Debug for StartExport {
         f.debug_struct("StartExport")
             .field("export", &self.export)
             .field("participants", &self.participants)
+            .field("though_frozen", &self.though_frozen)
             .finish_non_exhaustive()
     }
 }
@@ -118,7 +121,7 @@ pub enum NotExported {
     NotFound,
     /// The account is being deleted, or was.
     Sealed,
-    /// Its owner has frozen the account, or has died.
+    /// Its owner has frozen the account, or has died, and the support desk has approved nothing.
     Frozen,
     /// Another export of the account is under way: this one.
     Running(String),

@@ -93,6 +93,7 @@ fn action(
         Ok(pb::CaseAction::Memorialize) => Some(CaseAction::Memorialize),
         Ok(pb::CaseAction::Unmemorialize) => Some(CaseAction::Unmemorialize),
         Ok(pb::CaseAction::ClearRealName) => Some(CaseAction::ClearRealName),
+        Ok(pb::CaseAction::Export) => Some(CaseAction::Export),
         Ok(pb::CaseAction::UnbindDevice) => {
             let of_line = device.strip_prefix("lines/");
             let named = of_line.and_then(|rest| rest.split_once("/devices/"));

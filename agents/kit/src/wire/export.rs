@@ -33,6 +33,7 @@ pub(crate) fn start(
         export: name(asked.export)?,
         participants,
         language: asked.language,
+        though_frozen: asked.though_frozen,
     })
 }
 

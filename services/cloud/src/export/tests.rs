@@ -185,6 +185,7 @@ fn wish(account: &str, export: &str, with: &[&str]) -> StartExport {
         export: export.to_owned(),
         participants: with.iter().map(|&name| name.to_owned()).collect(),
         language: "zh".to_owned(),
+        though_frozen: false,
     }
 }
 
@@ -747,6 +748,22 @@ async fn of_a_frozen_account_nothing_new_is_made_and_it_says_why() {
         let name = fresh();
         let refused = bed.start(&name, &["cloud"]).await;
         assert_eq!(refused, Err(NotExported::Frozen));
+        let exports = bed.cloud.exports();
+        let approved = |account, export: &str| StartExport {
+            though_frozen: true,
+            ..wish(account, export, &["cloud"])
+        };
+        let given = fresh();
+        let begun = exports.start(&approved(ACCOUNT, &given)).await.unwrap();
+        assert_eq!(begun.unwrap().state, ExportState::Running);
+        let running = bed.run();
+        bed.until(&given, ExportState::Ready).await;
+        stopped(running).await;
+        // Nobody approves one of an account that is being deleted.
+        bed.cloud.seal(&order("1-seal-cloud")).await.unwrap();
+        let sealed = exports.start(&approved(ACCOUNT, &fresh())).await.unwrap();
+        assert_eq!(sealed, Err(NotExported::Sealed));
+        bed.cloud.unseal(&order("1-unseal-cloud")).await.unwrap();
         let active = standing(2, farewell_kit::Standing::Active);
         bed.cloud.set_standing(&active).await.unwrap();
         bed.start(&name, &["cloud"]).await.unwrap();

@@ -345,8 +345,10 @@ impl AccountService for Accounts {
         parse::size(&request)?;
         let name = export::Name(parse::request_id(&request.request_id)?);
         let account = parse::account("account", &request.account)?;
+        let case = (!request.case.is_empty()).then(|| CaseName::parse("case", &request.case));
+        let case = case.transpose()?;
         self.center.throttle.account(caller.as_deref(), &account)?;
-        let start = export::start(&self.center, &name, &account, language);
+        let start = export::start(&self.center, &name, &account, language, case);
         Ok(language.respond(api::StartExportResponse {
             export: Some(within(CHANGE_MAX, start).await?),
         }))

@@ -64,6 +64,7 @@ pub enum Action {
     Memorialize,
     Unmemorialize,
     ClearRealName,
+    Export,
     /// `lines/{line}/devices/{device}`.
     UnbindDevice(String),
     /// Codes, and how many people must have approved.
@@ -165,6 +166,7 @@ fn query(case: CaseName, action: Action, used_for: Use) -> wire::CheckCaseQuery 
         Action::Memorialize => wire::CaseAction::Memorialize,
         Action::Unmemorialize => wire::CaseAction::Unmemorialize,
         Action::ClearRealName => wire::CaseAction::ClearRealName,
+        Action::Export => wire::CaseAction::Export,
         Action::UnbindDevice(device) => {
             query.device = device;
             wire::CaseAction::UnbindDevice

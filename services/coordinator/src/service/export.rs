@@ -11,6 +11,7 @@ use farewell_proto::participant::v1::query::Question;
 use farewell_proto::participant::v1::reply::Answer;
 use tonic::{Code, Status};
 
+use super::case::{self, CaseName};
 use crate::center::Center;
 use crate::error;
 use crate::language::Language;
@@ -34,19 +35,26 @@ impl FromStr for Name {
     }
 }
 
-/// Begins an export, or says how far it is. Everybody is asked whom the policy names.
+/// Begins an export, or says how far it is. Everybody is asked whom the policy names. With a case that the support desk has approved
+/// for it also of a frozen account: its request uses the case, and may be repeated.
 pub async fn start(
     center: &Center,
     name: &Name,
     account: &AccountId,
     language: Language,
+    approved: Option<CaseName>,
 ) -> Result<api::Export, Status> {
+    if let Some(case) = approved {
+        let used_for = case::Use::Request(name.0);
+        case::check(center, account, case, case::Action::Export, used_for).await?;
+    }
     let plan = center.plans.current();
     let participants = plan.policy().participants();
     let question = Question::StartExport(wire::StartExportQuery {
         export: name.to_string(),
         participants: participants.map(ToString::to_string).collect(),
         language: language.tag().to_owned(),
+        though_frozen: approved.is_some(),
     });
     told(answer(center, account, question).await?)
 }
@@ -171,11 +179,11 @@ fn refusal(word: &str, running: &str) -> Status {
             "ACCOUNT_SEALED",
             "the account is being deleted, or was: nothing new is made of it",
         ),
-        // The right to one's data stands: who has frozen the account lifts that, as only its owner can, and then has it.
+        // The right to one's data stands: who has frozen the account lifts that and has it, or shows the desk who they are.
         "ACCOUNT_FROZEN" => (
             Code::FailedPrecondition,
             "ACCOUNT_FROZEN",
-            "the account is frozen: its owner unfreezes it first; of one kept in memory the support desk decides",
+            "the account is frozen or kept in memory: its owner unfreezes it, or the support desk approves a case of the kind EXPORT",
         ),
         "EXPORT_RUNNING" => {
             let metadata = HashMap::from([("export".to_owned(), running.to_owned())]);

@@ -22,7 +22,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Starts an export, or goes on with one of this request id, waits until it is ready, and fetches it.
 pub async fn export(
     connection: &Connection,
-    account: &str,
+    (account, case): (&str, Option<&str>),
     out: &Path,
     id: &Id,
     output: Output,
@@ -34,6 +34,9 @@ pub async fn export(
     let request = StartExportRequest {
         request_id: id.or_new(),
         account: account_name(account),
+        case: case
+            .map(|case| prefixed("cases/", case))
+            .unwrap_or_default(),
     };
     let started = client.start_export(connection.request(request)).await?;
     let started = started.into_inner().export.context("no export")?;

@@ -35,6 +35,9 @@ enum Command {
         /// Where the archive goes; a download that broke off goes on in a file beside it
         #[arg(long, value_name = "FILE", default_value = "export.zip")]
         out: PathBuf,
+        /// The case of the support desk that approves it, where the account is frozen or kept in memory: cases/CASE
+        #[arg(long)]
+        case: Option<String>,
         #[command(flatten)]
         id: Id,
     },
@@ -64,9 +67,12 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
     match args.command {
         Command::Change(command) => change::run(command, connection, output).await,
         Command::Transfer(args) => transfer::run(&args, connection, output).await,
-        Command::Export { account, out, id } => {
-            export::export(connection, &account, &out, &id, output).await
-        }
+        Command::Export {
+            account,
+            out,
+            case,
+            id,
+        } => export::export(connection, (&account, case.as_deref()), &out, &id, output).await,
         Command::GetExport { name, account } => {
             export::get(connection, &name, &account, output).await
         }

@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use farewell_kit::seal;
 use farewell_kit::store::Store;
 use farewell_kit::vault::Vault;
 use tokio::sync::Notify;
@@ -129,6 +130,15 @@ impl Exports {
 
     pub(crate) const fn cabinet(&self) -> &Cabinet {
         &self.cabinet
+    }
+
+    /// A key that is destroyed, after [`seal::delete_for_good`] and the commit, is nowhere in the database's log either. While
+    /// somebody reads that, it waits for the next one that is.
+    async fn destroyed(&self) {
+        if let Err(fault) = seal::clear_log(&self.store).await {
+            let error = &fault as &dyn std::error::Error;
+            tracing::debug!(error, "a destroyed key is in the database's log for now");
+        }
     }
 }
 

@@ -66,6 +66,9 @@ impl Exports {
     }
 
     async fn end(&self, now: SystemTime) -> Result<(), Fault> {
+        let mut tx = self.store.pool().begin().await?;
+        seal::delete_for_good(&mut tx).await?;
+        let mut all = 0;
         for statement in [
             "UPDATE archive SET state = 'FAILED', reason = 'TIMED_OUT', ended_at = $1, held_by = '', cleared = 0, \
                  data_key = '' WHERE state = 'RUNNING' AND (expires_at <= $1 OR data_key = '')",
@@ -74,12 +77,14 @@ impl Exports {
         ] {
             let ended = sqlx::query(statement)
                 .bind(micros(now))
-                .execute(self.store.pool())
-                .await?
-                .rows_affected();
-            if ended > 0 {
-                tracing::info!(exports = ended, "exports are over");
-            }
+                .execute(&mut *tx)
+                .await?;
+            all += ended.rows_affected();
+        }
+        tx.commit().await?;
+        if all > 0 {
+            self.destroyed().await;
+            tracing::info!(exports = all, "exports are over");
         }
         Ok(())
     }

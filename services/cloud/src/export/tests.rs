@@ -352,10 +352,7 @@ async fn a_process_killed_anywhere_leads_to_the_same_archive() {
             running.abort();
             let _ = running.await;
             // What a part left that was never committed.
-            let spool = bed
-                .files
-                .join("exports")
-                .join(farewell_kit::seal::mark(ACCOUNT));
+            let spool = bed.files.join("exports").join(seal::mark(ACCOUNT));
             let spool = spool
                 .join(name.trim_start_matches("exports/"))
                 .join("spool");
@@ -436,10 +433,7 @@ async fn who_is_away_is_waited_for_and_a_deletion_waits_no_longer_than_that() {
                 .unwrap()
                 .is_empty()
         );
-        let archives = bed
-            .files
-            .join("exports")
-            .join(farewell_kit::seal::mark(ACCOUNT));
+        let archives = bed.files.join("exports").join(seal::mark(ACCOUNT));
         for _ in 0..200 {
             if std::fs::read_dir(&archives).unwrap().count() == 1 {
                 break;
@@ -532,10 +526,7 @@ async fn with_the_account_goes_every_archive_ready_or_not() {
         stopped(running).await;
 
         // A backup of the disk brought one back.
-        let stray = bed
-            .files
-            .join("exports")
-            .join(farewell_kit::seal::mark(ACCOUNT));
+        let stray = bed.files.join("exports").join(seal::mark(ACCOUNT));
         std::fs::create_dir_all(stray.join("old")).unwrap();
         std::fs::write(stray.join("old/archive.zip"), b"PK").unwrap();
         let probe = bed.cloud.probe(&order("1-probe-cloud")).await.unwrap();
@@ -704,10 +695,7 @@ async fn one_that_cannot_be_swept_keeps_no_other_from_it() {
             let step = exports.keep(&claim, &source, part("a", "b", "")).await;
             assert_eq!(step.unwrap(), queue::Step::Taken);
             exports.cancel(account, &name).await.unwrap().unwrap();
-            let mark = bed
-                .files
-                .join("exports")
-                .join(farewell_kit::seal::mark(account));
+            let mark = bed.files.join("exports").join(seal::mark(account));
             folders.push(mark.join(name.trim_start_matches("exports/")));
         }
         // What stands where a folder should is nothing that could be emptied.

@@ -41,15 +41,19 @@ async fn kept(bed: &Bed, export: &str) -> Vec<u8> {
             rows.iter().for_each(|(row,)| all.extend(row.as_bytes()));
         }
     } else {
-        let (_, _, path): (i64, String, String) = sqlx::query_as("PRAGMA database_list")
-            .fetch_one(bed.store.pool())
-            .await
-            .unwrap();
-        for suffix in ["", "-wal"] {
-            all.extend(std::fs::read(format!("{path}{suffix}")).unwrap());
-        }
+        all.extend(database(bed).await);
     }
     all
+}
+
+/// SQLite's files.
+async fn database(bed: &Bed) -> Vec<u8> {
+    let (_, _, path): (i64, String, String) = sqlx::query_as("PRAGMA database_list")
+        .fetch_one(bed.store.pool())
+        .await
+        .unwrap();
+    let files = ["", "-wal"].map(|suffix| std::fs::read(format!("{path}{suffix}")).unwrap());
+    files.concat()
 }
 
 fn holds(bytes: &[u8], text: &str) -> bool {
@@ -228,6 +232,10 @@ async fn whatever_ends_an_export_destroys_its_key_before_its_files() {
         let spooled = stored_key(&bed, &cancelled).await;
         exports.cancel(ACCOUNT, &cancelled).await.unwrap().unwrap();
         assert_eq!(stored_key(&bed, &cancelled).await, "");
+        let digits = |key: &str| key.split_once(':').unwrap().1.to_owned();
+        if !bed.store.is_shared() {
+            assert!(!holds(&database(&bed).await, &digits(&spooled)));
+        }
         assert!(
             folder(&bed, ACCOUNT, &cancelled)
                 .join("archive.sealed")
@@ -258,6 +266,12 @@ async fn whatever_ends_an_export_destroys_its_key_before_its_files() {
             .await;
         assert_eq!(bed.get(&expired).await.state, ExportState::Expired);
         assert_eq!(stored_key(&bed, &expired).await, "");
+        if !bed.store.is_shared() {
+            let files = database(&bed).await;
+            for key in [&collected, &packed] {
+                assert!(!holds(&files, &digits(key)), "in the database's files");
+            }
+        }
         assert!(path.exists());
         std::fs::remove_file(&path).unwrap();
 

@@ -44,7 +44,7 @@ pub struct Town {
     program: String,
     folder: TempDir,
     pub callers: String,
-    operators: String,
+    pub operators: String,
     pub desk: String,
     pub phones: String,
     /// Settings of the processes beside those in the file, as variables.

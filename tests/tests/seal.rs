@@ -9,59 +9,17 @@ use farewell_cloud::Cloud;
 use farewell_community::Community;
 use farewell_identity::credential::Hasher;
 use farewell_identity::{Identity, Rules, code::Pepper, courier};
+use farewell_kit::scratch::{Dump, dump};
 use farewell_kit::store::Store;
 use farewell_kit::vault::{KEY_BYTES, Vault};
 use farewell_kit::{Answer, Order, Participant};
 use farewell_store::Shop;
 use farewell_tests::process::needed;
-use sqlx::{AnyConnection, AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tempfile::TempDir;
 use uuid::Uuid;
 
 const ACCOUNT: &str = "a-4711";
-/// The seal's own records, and answers to commands.
-const OWN: [&str; 3] = ["answered", "fence", "seal"];
-
-/// Rows by table, each with every column.
-type Dump = BTreeMap<String, Vec<String>>;
-
-async fn dump(store: &Store) -> Result<Dump> {
-    let mut connection = store.pool().acquire().await?;
-    let sqlite = connection.backend_name() == "SQLite";
-    let tables = if sqlite {
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-    } else {
-        "SELECT CAST(tablename AS TEXT) FROM pg_tables WHERE schemaname = current_schema()"
-    };
-    let tables: Vec<(String,)> = sqlx::query_as(tables).fetch_all(&mut *connection).await?;
-    let mut dump = Dump::new();
-    for (table,) in tables {
-        if OWN.contains(&table.as_str()) {
-            continue;
-        }
-        let row = if sqlite {
-            columns(&mut connection, &table).await?
-        } else {
-            "CAST(t AS TEXT)".to_owned()
-        };
-        let rows = AssertSqlSafe(format!("SELECT {row} FROM {table} t ORDER BY 1"));
-        let rows: Vec<(String,)> = sqlx::query_as(rows).fetch_all(&mut *connection).await?;
-        dump.insert(table, rows.into_iter().map(|(row,)| row).collect());
-    }
-    ensure!(dump.len() > 3, "there are tables: {:?}", dump.keys());
-    Ok(dump)
-}
-
-async fn columns(connection: &mut AnyConnection, table: &str) -> Result<String> {
-    let names = AssertSqlSafe(format!("SELECT name FROM pragma_table_info('{table}')"));
-    let names: Vec<(String,)> = sqlx::query_as(names).fetch_all(connection).await?;
-    let quoted: Vec<_> = names
-        .into_iter()
-        .map(|(name,)| format!("quote({name})"))
-        .collect();
-    Ok(quoted.join(" || '|' || "))
-}
-
 /// Every file below a folder.
 fn files(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut found = BTreeMap::new();
@@ -94,7 +52,7 @@ async fn sealed_and_lifted(
     store: &Store,
     service: &dyn Participant,
 ) -> Result<[Dump; 3]> {
-    let before = dump(store).await?;
+    let before = dump(store).await;
     ensure!(
         before.values().any(|rows| !rows.is_empty()),
         "{name} holds something"
@@ -105,13 +63,13 @@ async fn sealed_and_lifted(
         .fetch_one(store.pool())
         .await?;
     ensure!(marks == 1, "{name} is sealed");
-    let between = dump(store).await?;
+    let between = dump(store).await;
     // Twice, as it may be delivered twice.
     for _ in 0..2 {
         let done = service.unseal(&order("unseal", name)).await?;
         ensure!(matches!(done, Answer::Done(_)), "{name}: {done:?}");
     }
-    Ok([before, between, dump(store).await?])
+    Ok([before, between, dump(store).await])
 }
 
 /// A database of one's own on the PostgreSQL of the tests, and a file.

@@ -1,5 +1,6 @@
 use std::time::{Duration, SystemTime};
 
+use farewell_kit::scratch::dump;
 use farewell_kit::seal;
 use farewell_kit::store::{Store, micros, time};
 use farewell_kit::{
@@ -481,6 +482,21 @@ async fn an_erased_account_leaves_decisions_without_its_name_and_nothing_else() 
             bench.desk.get(&case).await,
             Err(Refusal::CaseNotFound)
         ));
+    }
+}
+
+#[tokio::test]
+async fn what_is_sealed_and_unsealed_is_as_it_was_to_the_byte() {
+    for bench in benches("seal").await {
+        bench.approved().await;
+        bench.open(Wish::RealName).await;
+        let before = dump(bench.store()).await;
+        assert!(!before["desk_case"].is_empty() && !before["evidence"].is_empty());
+        bench.desk.seal(&order("seal")).await.unwrap();
+        for _ in 0..2 {
+            bench.desk.unseal(&order("unseal")).await.unwrap();
+        }
+        assert_eq!(dump(bench.store()).await, before);
     }
 }
 

@@ -17,6 +17,7 @@ mod registry;
 mod returns;
 mod rivals;
 mod roster;
+mod seal;
 mod session;
 mod simulation;
 mod takeover;

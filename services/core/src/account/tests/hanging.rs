@@ -5,7 +5,7 @@ use super::*;
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: i64 = 24 * 60 * 60;
 
-/// When operators are alarmed of change 1 within 60 days, in seconds, looked at twice at each of these times.
+/// When operators are alarmed of change 1 if it is looked at twice at each of these times. In seconds.
 fn alarms(mut account: Account, looks: &[i64]) -> Vec<i64> {
     let mut alarms = Vec::new();
     for look in looks.iter().flat_map(|look| [*look, *look]) {

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use crate::center::Center;
 use crate::lane::chain;
 use crate::query::recent_change;
-use crate::service::{case, deletion, proof};
+use crate::service::{deletion, proof};
 
 /// Accounts that are read at a time.
 const PAGE_ACCOUNTS: u32 = 256;
@@ -241,10 +241,7 @@ async fn events(center: &Center, account: &Account, change: &Change) -> Vec<Even
             found.map(Event::Checked).into_iter().collect()
         }
         State::Working => {
-            // The desk last: what it hears ends what is in the way of a deletion, and by then everybody else stops one.
-            let is_desk = |it: &ParticipantId| it.as_str() == case::SUPPORT;
-            let others = change.owing().any(|it| !is_desk(it));
-            let owing = change.owing().filter(|it| !(others && is_desk(it)));
+            let owing = change.owing();
             let told = owing.map(|participant| tell(center, account, change, participant));
             join_all(told).await.into_iter().flatten().collect()
         }

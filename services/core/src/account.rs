@@ -25,7 +25,10 @@ pub const KEPT_MAX: usize = 64;
 /// How long the support desk may take.
 const REVIEW_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Who knows people; of a real name it lets go last, when nobody needs it any more.
-const LAST: &str = "identity";
+const IDENTITY: &str = "identity";
+/// The support desk; of a memorial it hears last: what it hears ends what is in the way of a deletion, and by then everybody else
+/// stops one.
+const DESK: &str = "support";
 
 /// Whether an account can be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -60,6 +63,15 @@ impl Kind {
             Self::Unfreeze => Some(Standing::Active),
             Self::Memorialize => Some(Standing::Memorialized),
             Self::ClearRealName | Self::StopPersonalization => None,
+        }
+    }
+
+    /// Who is told when everybody else has it.
+    const fn last(self) -> Option<&'static str> {
+        match self {
+            Self::ClearRealName => Some(IDENTITY),
+            Self::Memorialize => Some(DESK),
+            Self::Freeze | Self::Unfreeze | Self::Unmemorialize | Self::StopPersonalization => None,
         }
     }
 }
@@ -567,20 +579,14 @@ impl Change {
         self.alarmed_at = None;
     }
 
-    /// Who is to be told now. A real name is let go of by whoever uses it before whoever knows it.
+    /// Who is to be told now: one that comes last not before the others.
     pub fn owing(&self) -> impl Iterator<Item = &ParticipantId> {
+        let last = self.kind.last();
+        let is_last = move |it: &ParticipantId| last == Some(it.as_str());
         let owes = |(_, leg): &(&ParticipantId, &Leg)| matches!(leg, Leg::Owed { .. });
-        let others = self.legs.iter().filter(owes);
-        let others = others
-            .filter(|(participant, _)| participant.as_str() != LAST)
-            .count();
-        let holds_back = self.kind == Kind::ClearRealName && others > 0;
-        let owing = self
-            .legs
-            .iter()
-            .filter(owes)
-            .map(|(participant, _)| participant);
-        owing.filter(move |participant| !(holds_back && participant.as_str() == LAST))
+        let owing = self.legs.iter().filter(owes).map(|(it, _)| it);
+        let others = owing.clone().any(|it| !is_last(it));
+        owing.filter(move |it| !(others && is_last(it)))
     }
 }
 

@@ -167,6 +167,30 @@ fn a_real_name_goes_after_all_that_hangs_on_it() {
 }
 
 #[test]
+fn the_desk_hears_of_a_memorial_last_and_of_a_freeze_with_everybody_else() {
+    let names = ["cloud", "store", "support"];
+    let participants: Vec<ParticipantId> = names.map(|name| name.parse().unwrap()).into();
+    let of = |kind| Ask {
+        participants: participants.clone(),
+        ..ask(1, kind)
+    };
+    let owing = |account: &Account| -> Vec<String> {
+        let owing = account.change(id(1)).unwrap().owing();
+        owing.map(ToString::to_string).collect()
+    };
+    let frozen = account().ask(of(Kind::Freeze), at(1)).unwrap();
+    assert_eq!(owing(&frozen), names);
+    let mut kept = account().ask(of(Kind::Memorialize), at(1)).unwrap();
+    for others in [&["cloud", "store"][..], &["store"], &["support"], &[]] {
+        assert_eq!(owing(&kept), others);
+        if let [next, ..] = others {
+            kept = done(&kept, 1, next).unwrap();
+        }
+    }
+    assert_eq!(*state(&kept, 1), State::Done);
+}
+
+#[test]
 fn a_review_is_followed_by_another_check() {
     let asked = account().ask(ask(1, Kind::ClearRealName), at(1)).unwrap();
     let review = Event::Checked(Findings {

@@ -68,7 +68,7 @@ impl Town {
         Self::settle(cooling_off, "30d", ROLES.len()).await
     }
 
-    /// The same, with settings of the story's own: `FAREWELL_COORDINATOR__…` and the like.
+    /// With identity and the community, and settings of the story's own: `FAREWELL_COORDINATOR__…` and the like.
     pub async fn open_with_settings(
         cooling_off: &str,
         env: Vec<(&'static str, String)>,

@@ -130,12 +130,15 @@ pub(crate) async fn everywhere(
     Ok(rows.into_iter().filter_map(way).collect())
 }
 
-/// Forgets what was bound before longer ago than any policy asks for.
+/// Forgets what was bound before longer ago than any policy asks for, once nothing was told for so long: who hears of a deletion at its
+/// beginning hears of its end.
 pub(crate) async fn sweep(
     connection: &mut AnyConnection,
     now: SystemTime,
 ) -> Result<u64, sqlx::Error> {
-    let deleted = sqlx::query("DELETE FROM contact_earlier WHERE changed_at <= $1")
+    let long_ago = "DELETE FROM contact_earlier WHERE changed_at <= $1 \
+                    AND account NOT IN (SELECT account FROM notice WHERE made_at > $1)";
+    let deleted = sqlx::query(long_ago)
         .bind(now.checked_sub(RECENT_CHANGE_MAX).map_or(0, micros))
         .execute(connection)
         .await?;

@@ -132,7 +132,12 @@ pub(crate) async fn keep(
     let language = crate::language::of(&mut tx, &notice.account).await?;
     let content = content(notice, language.unwrap_or(config.language));
     let content = serde_json::to_string(&content).map_err(|error| Fault::new("a letter", error))?;
-    for (way, receiver) in receivers(&mut tx, &notice.account, notice.recent_change, now).await? {
+    // Whoever heard of it first hears of it to the end, however long that is.
+    let since = begun(&mut tx, &notice.deletion)
+        .await?
+        .unwrap_or(now)
+        .min(now);
+    for (way, receiver) in receivers(&mut tx, &notice.account, notice.recent_change, since).await? {
         if notice.revocable {
             let of = (notice.deletion.as_str(), receiver.as_str());
             link::make(&mut tx, pepper, of, &notice.account, now).await?;
@@ -212,6 +217,19 @@ async fn first(
     .execute(connection)
     .await?;
     Ok(new.rows_affected() == 1)
+}
+
+/// When the first notice about this was made.
+async fn begun(
+    connection: &mut AnyConnection,
+    about: &str,
+) -> Result<Option<SystemTime>, sqlx::Error> {
+    let (first,): (Option<i64>,) =
+        sqlx::query_as("SELECT MIN(made_at) FROM notice WHERE deletion = $1")
+            .bind(about)
+            .fetch_one(connection)
+            .await?;
+    Ok(first.map(time))
 }
 
 /// Every number and address, those included that were changed a short time ago, and every device that is signed in or was when

@@ -144,8 +144,11 @@ async fn everybody_hears_of_a_notice_once_however_often_it_is_asked_for() {
             .await
             .unwrap();
         assert_eq!(round(&store, &post, now + RECENT).await, 0);
-        // What was changed long ago is not written to any more.
-        let later = notice("reminder-0", NoticeKind::Reminder);
+        // What was changed long ago is not written to any more, of another deletion.
+        let later = Notice {
+            deletion: "deletions/other".to_owned(),
+            ..notice("reminder-0", NoticeKind::Reminder)
+        };
         keep(
             &store,
             (&config(), &pepper()),
@@ -180,8 +183,10 @@ async fn what_was_bound_before_is_kept_for_the_longest_of_policies_and_then_forg
             .unwrap();
         round(&store, &post, now).await;
         assert!(post.taken().contains_key("old@example.com"));
-        crate::sweep::sweep(&store, now + minute).await.unwrap();
-        assert_eq!(earlier().await, 0);
+        for (at, left) in [(now, 1), (now + RECENT_CHANGE_MAX, 0)] {
+            crate::sweep::sweep(&store, at + minute).await.unwrap();
+            assert_eq!(earlier().await, left, "who was told is told of the end");
+        }
     }
 }
 
@@ -369,6 +374,37 @@ async fn a_sealed_account_is_told_and_an_erased_one_leaves_nothing_to_be_told() 
         assert_eq!(round(&store, &post, now + RECENT).await, 0);
         let left = crate::left_over(&store, ACCOUNT).await.unwrap();
         assert_eq!(left, farewell_kit::Inventory::default());
+    }
+}
+
+#[tokio::test]
+async fn who_heard_of_it_first_hears_of_it_to_the_end() {
+    const WAIT: Duration = Duration::from_secs(25 * 24 * 60 * 60);
+    for store in stores("to_the_end").await {
+        let (post, now) = (Post::default(), SystemTime::now());
+        let tell = async |deletion: &str, name: &str, at: SystemTime| {
+            let notice = Notice {
+                deletion: deletion.to_owned(),
+                ..notice(name, NoticeKind::Sealed)
+            };
+            keep(&store, (&config(), &pepper()), &notice, at)
+                .await
+                .unwrap();
+            round(&store, &post, at).await;
+            post.taken().contains_key("old@example.com")
+        };
+        let sweep = async |at| {
+            let mut connection = store.pool().acquire().await.unwrap();
+            contact::sweep(&mut connection, at).await.unwrap()
+        };
+        assert!(tell(DELETION, "sealed", now).await);
+        // A long wait, in which the change has become an old one.
+        assert_eq!(sweep(now + WAIT).await, 0);
+        assert!(tell(DELETION, "reminder-0", now + WAIT).await);
+        assert_eq!(sweep(now + 2 * WAIT).await, 0, "it goes on");
+        assert!(tell(DELETION, "erasing", now + 2 * WAIT).await);
+        assert!(!tell("deletions/other", "sealed", now + 2 * WAIT).await);
+        assert_eq!(sweep(now + 4 * WAIT).await, 1, "and is over");
     }
 }
 

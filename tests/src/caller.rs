@@ -96,6 +96,7 @@ impl Caller {
             request_id: fresh(),
             name: name.to_owned(),
             link_token: link_token.to_owned(),
+            case: String::new(),
         };
         let answer = self.api.clone().revoke_deletion(request).await?;
         let deletion = answer.into_inner().deletion;

@@ -136,6 +136,7 @@ extends = "cn"
 name = "story"
 cooling_off = "{cooling_off}"
 recheck = "200ms"
+extension = {{ allowed = true, deadline = "60 working days" }}
 stages = [{{ name = "A", participants = ["phones"] }}, {{ name = "B", participants = ["store", "support"] }}{people}]
 [service.support]
 database = "sqlite:{folder}/support.db"
@@ -179,6 +180,11 @@ courier.email = {{ kind = "file", path = "{folder}/letters" }}
         }
         town.whole().await?;
         Ok(Some(town))
+    }
+
+    /// Where operators ask.
+    pub fn operators(&self) -> &str {
+        &self.operators
     }
 
     /// Letters that were carried, oldest first.

@@ -27,6 +27,7 @@ pub fn straight(stages: &[&[&str]]) -> Policy {
         eligibility: false,
         channels: BTreeMap::from([(Channel::Phone, vec![])]),
         verification: HOUR,
+        desk_verification: None,
         cooling_off: Duration::ZERO,
         calendar: "none".to_owned(),
         own_calendar: None,

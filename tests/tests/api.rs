@@ -280,6 +280,7 @@ async fn every_other_method_names_the_field_that_is_wrong_and_changes_nothing() 
                 link_token: String::new(),
                 request_id: bad.to_owned(),
                 name: name.clone(),
+                case: String::new(),
             };
             let revoked = caller.api.clone().revoke_deletion(revoke).await;
             bad_field("revoke", revoked, "INVALID_FIELD", "request_id");
@@ -468,6 +469,7 @@ async fn the_same_request_gets_the_same_answer_and_its_id_serves_for_nothing_els
             link_token: String::new(),
             request_id: request_id.to_owned(),
             name: name.to_owned(),
+            case: String::new(),
         };
         let answer = api
             .revoke_deletion(revoke(&first.request_id, &deletion.name))

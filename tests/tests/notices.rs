@@ -334,6 +334,7 @@ async fn who_reads_of_it_takes_it_back_by_the_link_without_a_log_in() -> Result<
         request_id: "odd".to_owned(),
         name: name.to_owned(),
         link_token: by_phone.clone(),
+        case: String::new(),
     };
     let odd = town.caller.api.clone().revoke_deletion(odd).await;
     refused("no request id", odd, Code::InvalidArgument, "INVALID_FIELD");

@@ -9,6 +9,7 @@ mod export;
 mod hanging;
 pub mod identifier;
 mod intervene;
+mod on_case;
 pub mod operator;
 mod overriding;
 mod page;

@@ -225,7 +225,7 @@ const fn note(event: &Event) -> &'static str {
         Event::Blocked(_) => "BLOCKED",
         Event::Overridden { .. } => "OVERRIDDEN",
         Event::Revoke => "REVOKED",
-        Event::Deny => "DENIED",
+        Event::Deny(_) => "DENIED",
         Event::Expire => "EXPIRED",
         Event::Settled(_) => "SETTLED",
         Event::LegRefused(_) => "LEG_REFUSED",

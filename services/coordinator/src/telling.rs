@@ -134,6 +134,10 @@ fn reasons(deletion: &Deletion, notice: Notice) -> Vec<wire::NoticeReason> {
             let why = deletion.rare.extended.iter();
             why.map(|extended| bare(extended.why.word())).collect()
         }
+        Notice::Denied => {
+            let why = deletion.rare.denied.iter();
+            why.map(|denied| bare(denied.why.word())).collect()
+        }
         Notice::Overdue => {
             let reasons = deletion.rare.overdue.iter().flat_map(|it| &it.reasons);
             let mut told: Vec<wire::NoticeReason> = Vec::new();

@@ -5,7 +5,7 @@ pub mod device;
 use std::time::Duration;
 
 use farewell_core::policy::{Channel, Factor};
-use farewell_core::rare::Why;
+use farewell_core::rare::{Denial, Why};
 use farewell_core::receipt::{Evidence, Outcome, Retention};
 use farewell_core::report::Answer;
 use farewell_core::{AccountId, Reason, Time, Verb};
@@ -75,6 +75,18 @@ pub const fn why_to_wire(why: Why) -> deletion::ExtensionReason {
     match why {
         Why::Complexity => deletion::ExtensionReason::Complexity,
         Why::NumberOfRequests => deletion::ExtensionReason::NumberOfRequests,
+    }
+}
+
+/// Why a request was denied, on the wire.
+pub const fn denial_to_wire(denial: Denial) -> deletion::DenialReason {
+    match denial {
+        Denial::DocumentsUnreadable => deletion::DenialReason::DocumentsUnreadable,
+        Denial::DocumentsNotAccepted => deletion::DenialReason::DocumentsNotAccepted,
+        Denial::NotTheOwner => deletion::DenialReason::NotTheOwner,
+        Denial::NotGranted => deletion::DenialReason::NotGranted,
+        Denial::Unfounded => deletion::DenialReason::Unfounded,
+        Denial::LegalObligation => deletion::DenialReason::LegalObligation,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::leg::{LegIndex, Mask};
 use crate::notice::Notices;
 use crate::plan::Plan;
 use crate::policy::{Channel, Due, Factor, Factors};
-use crate::rare::{Rare, Why};
+use crate::rare::{Denial, Rare, Why};
 use crate::refusal::{Reason, Refusal};
 use crate::time::Time;
 
@@ -181,8 +181,8 @@ pub enum Event {
     Revoke,
     /// A number or address was changed lately: the policy asks for more, and for longer.
     Raised,
-    /// A decision refuses the request.
-    Deny,
+    /// A decision refuses the request, for a reason that the person is told.
+    Deny(Denial),
     /// Time is up for verification.
     Expire,
     /// Receipts for these legs are durable. Without legs: look again whether the state follows ([`crate::Duty::Advance`]).
@@ -238,7 +238,7 @@ impl Deletion {
             .channels
             .get(&request.channel)
             .ok_or(Reason::IllegalState)?;
-        let expires_at = now + policy.verification;
+        let expires_at = now + policy.verification_of(request.channel);
         let mut deletion = Self {
             id: request.id,
             account: request.account,
@@ -301,6 +301,11 @@ impl Deletion {
         raised.map_or(policy.cooling_off, |recent| {
             recent.cooling_off.max(policy.cooling_off)
         })
+    }
+
+    /// Whether it was asked for at the support desk.
+    pub const fn at_desk(&self) -> bool {
+        self.channel.is_of_desk()
     }
 
     /// Whether every required factor is verified.

@@ -191,7 +191,10 @@ pub fn due(deletion: &Deletion, plan: &Plan, now: Time) -> Notices {
             State::Erasing(_) | State::Verifying(_) => due.push(Notice::Erasing),
             // Who never heard of it needn't hear that it is over.
             State::Revoked { .. } if deletion.verified() => due.push(Notice::Revoked),
-            State::Denied { .. } if deletion.verified() => due.push(Notice::Denied),
+            // Whoever came to the desk in the owner's name: the owner should know.
+            State::Denied { .. } if deletion.verified() || deletion.at_desk() => {
+                due.push(Notice::Denied);
+            }
             State::Expired { .. } if told.has(Notice::Waiting) => due.push(Notice::Expired),
             State::Revoked { .. }
             | State::Denied { .. }

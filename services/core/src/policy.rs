@@ -69,6 +69,8 @@ pub struct Policy {
     pub consents: Consents,
     /// How long a request may wait to be verified.
     pub verification: Duration,
+    /// How long at the support desk, where people look at documents; `None`: no longer than elsewhere.
+    pub desk_verification: Option<Duration>,
     /// How long a verified request can be taken back.
     pub cooling_off: Duration,
     /// Whose days are worked: one of [`crate::calendar::BUILT_IN`], or the name of [`Policy::own_calendar`].
@@ -214,6 +216,12 @@ impl Policy {
             self.verification.is_zero(),
             "verification",
             "a request needs time to be verified",
+        );
+        wrong(
+            self.desk_verification
+                .is_some_and(|it| it < self.verification),
+            "desk_verification",
+            "must be no shorter than verification",
         );
         wrong(
             self.stalled_after.is_zero(),
@@ -532,6 +540,12 @@ impl Policy {
             Some(classes) => Retention::new(classes.clone(), self.quarantine.as_ref()),
             None => Retention::before_policies(),
         }
+    }
+
+    /// How long a request of this channel can be verified.
+    pub fn verification_of(&self, channel: Channel) -> Duration {
+        let at_desk = self.desk_verification.filter(|_| channel.is_of_desk());
+        at_desk.unwrap_or(self.verification)
     }
 
     /// The first text that a request of this channel must hold a consent to and doesn't, and from which version on.

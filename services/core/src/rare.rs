@@ -26,6 +26,9 @@ pub struct Rare {
     /// The one extension of the deadline.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extended: Option<Extended>,
+    /// It was refused by a decision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub denied: Option<Denied>,
     /// The deadline has passed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overdue: Option<Overdue>,
@@ -81,6 +84,66 @@ impl Why {
         match self {
             Self::Complexity => "COMPLEXITY",
             Self::NumberOfRequests => "NUMBER_OF_REQUESTS",
+        }
+    }
+}
+
+/// A request was refused by a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Denied {
+    pub at: Time,
+    pub why: Denial,
+}
+
+/// Why a request is denied. GDPR Art. 12(4) has the person told, and Art. 12(5) and (6) and 17(3) say when it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Denial {
+    /// The documents can't be read.
+    DocumentsUnreadable,
+    /// The documents are not genuine, or somebody else's.
+    DocumentsNotAccepted,
+    /// Who asks may not speak for the account.
+    NotTheOwner,
+    /// The support desk doesn't grant it, for a reason that stands in its case.
+    NotGranted,
+    /// Manifestly unfounded or excessive.
+    Unfounded,
+    /// A law forbids it now.
+    LegalObligation,
+}
+
+impl Denial {
+    /// Every reason.
+    pub const ALL: [Self; 6] = [
+        Self::DocumentsUnreadable,
+        Self::DocumentsNotAccepted,
+        Self::NotTheOwner,
+        Self::NotGranted,
+        Self::Unfounded,
+        Self::LegalObligation,
+    ];
+
+    /// The stable machine word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::DocumentsUnreadable => "DOCUMENTS_UNREADABLE",
+            Self::DocumentsNotAccepted => "DOCUMENTS_NOT_ACCEPTED",
+            Self::NotTheOwner => "NOT_THE_OWNER",
+            Self::NotGranted => "NOT_GRANTED",
+            Self::Unfounded => "UNFOUNDED",
+            Self::LegalObligation => "LEGAL_OBLIGATION",
+        }
+    }
+
+    /// What the support desk's word for a rejected case means for the request.
+    pub fn of_rejection(word: &str) -> Option<Self> {
+        match word {
+            "UNREADABLE" => Some(Self::DocumentsUnreadable),
+            "FORGED" => Some(Self::DocumentsNotAccepted),
+            "NOT_THE_OWNER" => Some(Self::NotTheOwner),
+            "NOT_GRANTED" => Some(Self::NotGranted),
+            _ => None,
         }
     }
 }

@@ -352,7 +352,8 @@ impl Rejection {
         (Self::NotGranted, "NOT_GRANTED"),
     ];
 
-    fn word(self) -> &'static str {
+    /// As stored, and as callers are told.
+    pub fn word(self) -> &'static str {
         let entry = Self::ALL.iter().find(|(reason, _)| *reason == self);
         entry.map_or("", |(_, word)| word)
     }

@@ -251,7 +251,7 @@ impl Desk {
         Ok(all)
     }
 
-    /// Whether a case approves what is to be done. If it does, it is used up by that, durably, before the answer is given.
+    /// Whether a case approves what is to be done, or was rejected where that is asked. If so, it is used up by that, durably, before the answer is given.
     pub(crate) async fn check(
         &self,
         asked: &CheckCase,
@@ -269,10 +269,13 @@ impl Desk {
             return Ok(CaseStanding::NotFound);
         }
         let (action, used_for) = (&asked.action, asked.used_for.as_str());
-        let standing = case
-            .matter
-            .standing(action, used_for, asked.approvals_min, now);
-        if standing != CaseStanding::Stands {
+        let standing = if asked.rejected {
+            case.matter.rejection(action, used_for)
+        } else {
+            case.matter
+                .standing(action, used_for, asked.approvals_min, now)
+        };
+        if !matches!(standing, CaseStanding::Stands | CaseStanding::Rejected(_)) {
             return Ok(standing);
         }
         let what = if case.matter.used_for.is_empty() {

@@ -18,6 +18,8 @@ const CODES_MAX: usize = 16;
 const DEVICE_BYTES_MAX: usize = 64;
 /// Longest of them.
 const CODE_BYTES_MAX: usize = 48;
+/// Reasons of an extension.
+const EXTENSION_REASONS: [&str; 2] = ["COMPLEXITY", "NUMBER_OF_REQUESTS"];
 /// Page size if none is asked for.
 const PAGE_DEFAULT: u32 = 50;
 /// Largest page.
@@ -67,7 +69,8 @@ pub(crate) fn wish(request: &api::OpenCaseRequest) -> Result<(Wish, String), Sta
         _ => Ok(()),
     };
     let moved = !request.belongings.is_empty();
-    empty("codes", kind == Kind::Override, !request.codes.is_empty())?;
+    let coded = matches!(kind, Kind::Override | Kind::Extension);
+    empty("codes", coded, !request.codes.is_empty())?;
     empty(
         "to_account",
         kind == Kind::Transfer,
@@ -87,6 +90,10 @@ pub(crate) fn wish(request: &api::OpenCaseRequest) -> Result<(Wish, String), Sta
         Kind::RealName => Wish::RealName,
         Kind::Unmemorialize => Wish::Unmemorialize,
         Kind::Export => Wish::Export,
+        Kind::Revoke => Wish::Revoke,
+        Kind::Extension => Wish::Extension {
+            reason: extension(&request.codes)?,
+        },
         Kind::Unbind => Wish::Unbind {
             device: device(&request.device)?,
         },
@@ -123,6 +130,17 @@ fn device(name: &str) -> Result<String, Status> {
         Ok(name.to_owned())
     } else {
         Err(invalid("device", "must be lines/{line}/devices/{device}"))
+    }
+}
+
+/// Why a deadline is extended: the coordinator knows the same words.
+fn extension(codes: &[String]) -> Result<String, Status> {
+    match codes {
+        [reason] if EXTENSION_REASONS.contains(&reason.as_str()) => Ok(reason.clone()),
+        _ => Err(invalid(
+            "codes",
+            "must be one reason: COMPLEXITY or NUMBER_OF_REQUESTS",
+        )),
     }
 }
 

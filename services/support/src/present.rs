@@ -55,6 +55,11 @@ pub(crate) fn case(shown: Shown) -> api::Case {
         Wish::RealName => api::CaseKind::RealName,
         Wish::Unmemorialize => api::CaseKind::Unmemorialize,
         Wish::Export => api::CaseKind::Export,
+        Wish::Revoke => api::CaseKind::Revoke,
+        Wish::Extension { reason } => {
+            shown.codes = vec![reason];
+            api::CaseKind::Extension
+        }
         Wish::Unbind { device } => {
             shown.device = device;
             api::CaseKind::Unbind

@@ -180,6 +180,22 @@ impl Matter {
     }
 }
 
+impl Matter {
+    /// Whether it asked for `action` and was rejected. That is said of one use, as an approval is.
+    pub fn rejection(&self, action: &CaseAction, used_for: &str) -> CaseStanding {
+        let State::Rejected { reason } = self.state else {
+            return CaseStanding::NotApproved;
+        };
+        if !self.wish.covers(action, &self.to_account) {
+            CaseStanding::NotForThis
+        } else if self.used_for.is_empty() || self.used_for == used_for {
+            CaseStanding::Rejected(reason.word())
+        } else {
+            CaseStanding::Used
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
@@ -304,6 +320,27 @@ mod tests {
         let once = after(&case, &Step::Approve { by: "bo" }).unwrap();
         assert_eq!(stands(&once, 1), CaseStanding::Stands);
         assert_eq!(stands(&once, 2), CaseStanding::NotApproved);
+    }
+
+    #[test]
+    fn a_rejection_is_of_what_was_asked_and_said_of_one_deletion() {
+        let said = |case: &Matter, action, used_for: &str| case.rejection(&action, used_for);
+        use CaseStanding as S;
+        assert_eq!(
+            said(&approved(), CaseAction::Delete, "deletions/1"),
+            S::NotApproved,
+            "two have approved it"
+        );
+        let mut case = after(&whole(), &Step::Reject(Rejection::NotTheOwner)).unwrap();
+        let (relatives, owner) = (CaseAction::DeleteLegacy, CaseAction::Delete);
+        assert_eq!(said(&case, relatives, "deletions/1"), S::NotForThis);
+        case.used_for = "deletions/1".to_owned();
+        for (used_for, expected) in [
+            ("deletions/1", S::Rejected("NOT_THE_OWNER")),
+            ("deletions/2", S::Used),
+        ] {
+            assert_eq!(said(&case, owner.clone(), used_for), expected);
+        }
     }
 
     #[test]

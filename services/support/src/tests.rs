@@ -105,6 +105,7 @@ impl Bench {
             used_for: used_for.to_owned(),
             approvals_min: 2,
             done: false,
+            rejected: false,
         };
         self.desk.check(&asked, now).await.unwrap()
     }
@@ -240,6 +241,7 @@ async fn an_approval_is_one_accounts_and_is_used_once() {
             used_for: "deletions/d1".to_owned(),
             approvals_min: 2,
             done: false,
+            rejected: false,
         };
         let standing = bench.desk.check(&foreign, bench.now).await.unwrap();
         assert_eq!(standing, CaseStanding::NotFound);

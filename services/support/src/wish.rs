@@ -62,6 +62,10 @@ pub enum Wish {
     Unbind { device: String },
     /// A copy of the account's data is given out, though nobody can log in.
     Export,
+    /// A deletion is taken back for a person who can't.
+    Revoke,
+    /// A deletion's deadline is extended, for this reason.
+    Extension { reason: String },
 }
 
 impl Wish {
@@ -77,6 +81,8 @@ impl Wish {
             Self::Unmemorialize => "UNMEMORIALIZE",
             Self::Unbind { .. } => "UNBIND",
             Self::Export => "EXPORT",
+            Self::Revoke => "REVOKE",
+            Self::Extension { .. } => "EXTENSION",
         }
     }
 
@@ -85,7 +91,8 @@ impl Wish {
         matches!(self, Self::Transfer { .. } | Self::Legacy { delete: false })
     }
 
-    /// What must still be shown, after `shown`. Blockers are of many kinds, so that for them any document will do.
+    /// What must still be shown, after `shown`. Blockers are of many kinds, so that for them any document will do; and so for what
+    /// undoes everything. An extension is the desk's own wish.
     pub fn missing(&self, shown: &[Document]) -> Vec<Document> {
         let needed: &[Document] = match self {
             Self::DeletionOnDocuments | Self::LostAccess => {
@@ -97,8 +104,8 @@ impl Wish {
             | Self::Unmemorialize
             | Self::Unbind { .. }
             | Self::Export => &[Document::Identity],
-            Self::Override { .. } if shown.is_empty() => &[Document::Other],
-            Self::Override { .. } => &[],
+            Self::Override { .. } | Self::Revoke if shown.is_empty() => &[Document::Other],
+            Self::Override { .. } | Self::Revoke | Self::Extension { .. } => &[],
         };
         let missing = needed.iter().filter(|needed| !shown.contains(needed));
         missing.copied().collect()
@@ -112,7 +119,9 @@ impl Wish {
             | (Self::Legacy { delete: false }, CaseAction::Memorialize)
             | (Self::RealName, CaseAction::ClearRealName)
             | (Self::Unmemorialize, CaseAction::Unmemorialize)
-            | (Self::Export, CaseAction::Export) => true,
+            | (Self::Export, CaseAction::Export)
+            | (Self::Revoke, CaseAction::RevokeDeletion) => true,
+            (Self::Extension { reason }, CaseAction::ExtendDeadline(asked)) => reason == asked,
             (Self::Unbind { device }, CaseAction::UnbindDevice(asked)) => device == asked,
             (Self::Override { codes }, CaseAction::OverrideBlockers(asked)) => {
                 !asked.is_empty() && asked.iter().all(|code| codes.contains(code))
@@ -157,6 +166,7 @@ mod tests {
             lost.missing(&[Document::PurchaseProof, Document::Identity])
                 .is_empty()
         );
+        assert_eq!(Wish::Revoke.missing(&[]), [Document::Other]);
         let codes = Wish::Override {
             codes: blockers(&["OPEN_DISPUTE"]),
         };
@@ -193,6 +203,14 @@ mod tests {
             let asked = CaseAction::UnbindDevice(format!("lines/phones/devices/{device}"));
             assert_eq!(unbound.covers(&asked, ""), granted, "{device}");
         }
+        assert!(Wish::Revoke.covers(&CaseAction::RevokeDeletion, ""));
+        assert!(!Wish::Revoke.covers(&CaseAction::Delete, ""));
+        let longer = Wish::Extension {
+            reason: "COMPLEXITY".to_owned(),
+        };
+        let extend = |reason: &str| CaseAction::ExtendDeadline(reason.to_owned());
+        assert!(longer.covers(&extend("COMPLEXITY"), ""));
+        assert!(!longer.covers(&extend("NUMBER_OF_REQUESTS"), ""));
         let points = Wish::Transfer {
             belongings: blockers(&["POINTS"]),
         };

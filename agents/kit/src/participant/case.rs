@@ -15,6 +15,8 @@ pub struct CheckCase {
     pub approvals_min: u32,
     /// That is done. Only of a transfer.
     pub done: bool,
+    /// Asked is whether the case was rejected. Only of deletions.
+    pub rejected: bool,
 }
 
 impl std::fmt::Debug for CheckCase {
@@ -52,6 +54,10 @@ pub enum CaseAction {
     Export,
     /// Clear real-name information.
     ClearRealName,
+    /// Take a deletion back.
+    RevokeDeletion,
+    /// Extend a deletion's deadline, for this reason.
+    ExtendDeadline(String),
 }
 
 /// What waits at the support desk.
@@ -78,4 +84,6 @@ pub enum CaseStanding {
     Used,
     /// It approves something else.
     NotForThis,
+    /// It was rejected, for this reason, and that is said of this from now on. Only where that was asked.
+    Rejected(&'static str),
 }

@@ -24,8 +24,19 @@ pub(super) fn check(asked: pb::CheckCaseQuery, account: String) -> Result<CheckC
     }
     let approvals_min = match (asked.approvals_min, asked_action) {
         (0 | APPROVALS, _) => APPROVALS,
-        (1, Ok(pb::CaseAction::OverrideBlockers)) => 1,
-        _ => return Err(Malformed("approvals_min must be 0 or 2, or 1 for blockers")),
+        (
+            1,
+            Ok(
+                pb::CaseAction::OverrideBlockers
+                | pb::CaseAction::RevokeDeletion
+                | pb::CaseAction::ExtendDeadline,
+            ),
+        ) => 1,
+        _ => {
+            return Err(Malformed(
+                "approvals_min must be 0 or 2, or 1 for blockers, a revocation or an extension",
+            ));
+        }
     };
     let device =
         (asked_action == Ok(pb::CaseAction::UnbindDevice)).then_some(asked.device.as_str());
@@ -42,6 +53,10 @@ pub(super) fn check(asked: pb::CheckCaseQuery, account: String) -> Result<CheckC
     if asked.done && !matches!(action, CaseAction::TransferBelongings { .. }) {
         return Err(Malformed("done is a transfer's"));
     }
+    let deletes = matches!(action, CaseAction::Delete | CaseAction::DeleteLegacy);
+    if asked.rejected && !deletes {
+        return Err(Malformed("rejected is a deletion's"));
+    }
     Ok(CheckCase {
         account,
         case,
@@ -49,6 +64,7 @@ pub(super) fn check(asked: pb::CheckCaseQuery, account: String) -> Result<CheckC
         used_for,
         approvals_min,
         done: asked.done,
+        rejected: asked.rejected,
     })
 }
 
@@ -76,6 +92,11 @@ fn action(
         Ok(pb::CaseAction::OverrideBlockers) if !moves => {
             return Ok(CaseAction::OverrideBlockers(items(codes)?));
         }
+        Ok(pb::CaseAction::ExtendDeadline) if !moves => {
+            let [reason] = <[String; 1]>::try_from(items(codes)?)
+                .map_err(|_| Malformed("codes must be the one reason of an extension"))?;
+            return Ok(CaseAction::ExtendDeadline(reason));
+        }
         Ok(pb::CaseAction::TransferBelongings) if codes.is_empty() => {
             let to_account = id(
                 &to_account,
@@ -87,7 +108,12 @@ fn action(
                 belongings: items(belongings)?,
             });
         }
-        Ok(pb::CaseAction::OverrideBlockers | pb::CaseAction::TransferBelongings) => None,
+        Ok(
+            pb::CaseAction::OverrideBlockers
+            | pb::CaseAction::TransferBelongings
+            | pb::CaseAction::ExtendDeadline,
+        ) => None,
+        Ok(pb::CaseAction::RevokeDeletion) => Some(CaseAction::RevokeDeletion),
         Ok(pb::CaseAction::Delete) => Some(CaseAction::Delete),
         Ok(pb::CaseAction::DeleteLegacy) => Some(CaseAction::DeleteLegacy),
         Ok(pb::CaseAction::Memorialize) => Some(CaseAction::Memorialize),
@@ -122,7 +148,12 @@ fn items(items: Vec<String>) -> Result<Vec<String>, Malformed> {
 
 /// The answer.
 pub(crate) fn checked(standing: CaseStanding) -> pb::reply::Answer {
+    let rejection = match standing {
+        CaseStanding::Rejected(reason) => reason,
+        _ => "",
+    };
     let standing = match standing {
+        CaseStanding::Rejected(_) => pb::CaseStanding::Rejected,
         CaseStanding::Stands => pb::CaseStanding::Stands,
         CaseStanding::NotFound => pb::CaseStanding::NotFound,
         CaseStanding::NotApproved => pb::CaseStanding::NotApproved,
@@ -132,6 +163,7 @@ pub(crate) fn checked(standing: CaseStanding) -> pb::reply::Answer {
     };
     pb::reply::Answer::CheckCase(pb::CheckCaseReply {
         standing: standing.into(),
+        rejection: rejection.to_owned(),
     })
 }
 
@@ -166,7 +198,7 @@ mod tests {
         assert_eq!((sound.case.as_str(), sound.approvals_min), ("c1", 2));
         assert!(!format!("{sound:?}").contains("a1"));
         type Spoil = fn(&mut pb::CheckCaseQuery);
-        let spoilt: [(&str, Spoil); 10] = [
+        let spoilt: [(&str, Spoil); 11] = [
             ("no case", |query| query.case.clear()),
             ("another thing's name", |query| {
                 query.case = "deletions/c1".to_owned();
@@ -184,6 +216,10 @@ mod tests {
                 query.device = "lines/phones/devices/p-1".to_owned();
             }),
             ("done, of a deletion", |query| query.done = true),
+            ("rejected, of another action", |query| {
+                query.set_action(pb::CaseAction::ClearRealName);
+                query.rejected = true;
+            }),
             ("one approval for a deletion", |query| {
                 query.approvals_min = 1
             }),
@@ -231,5 +267,29 @@ mod tests {
         assert!(!asked(moved.clone()).unwrap().done);
         moved.done = true;
         assert!(asked(moved).unwrap().done);
+    }
+
+    #[test]
+    fn an_extension_names_its_one_reason_and_one_of_the_desk_is_enough() {
+        let mut extension = query(pb::CaseAction::ExtendDeadline);
+        extension.approvals_min = 1;
+        assert!(asked(extension.clone()).is_err(), "no reason");
+        extension.codes = vec!["COMPLEXITY".to_owned()];
+        let sound = asked(extension.clone()).unwrap();
+        assert_eq!(sound.approvals_min, 1);
+        assert_eq!(
+            sound.action,
+            CaseAction::ExtendDeadline("COMPLEXITY".to_owned())
+        );
+        extension.codes.push("NUMBER_OF_REQUESTS".to_owned());
+        assert!(asked(extension).is_err(), "two reasons");
+        let mut revocation = query(pb::CaseAction::RevokeDeletion);
+        revocation.approvals_min = 1;
+        assert_eq!(
+            asked(revocation.clone()).unwrap().action,
+            CaseAction::RevokeDeletion
+        );
+        revocation.rejected = true;
+        assert!(asked(revocation).is_err(), "nobody denies a revocation");
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use farewell_core::rare::{Denial, Why};
 use farewell_core::{AccountId, DeletionId, RequestId};
 use farewell_proto::participant::v1 as wire;
 use farewell_proto::participant::v1::query::Question;
@@ -69,6 +70,10 @@ pub enum Action {
     UnbindDevice(String),
     /// Codes, and how many people must have approved.
     OverrideBlockers(Vec<String>, u32),
+    /// Harmless: one approval is enough.
+    RevokeDeletion,
+    /// For this reason: one approval is enough, as one operator is.
+    ExtendDeadline(Why),
     TransferBelongings {
         to_account: AccountId,
         belongings: Vec<String>,
@@ -109,21 +114,63 @@ pub async fn done(
     }
 }
 
+/// Has the desk say that it rejected what the case asked for, and why. Safe to repeat: it is said of one use.
+///
+/// Errors: `CASE_NOT_REJECTED`, and as [`check`].
+pub async fn rejection(
+    center: &Center,
+    account: &AccountId,
+    case: CaseName,
+    action: Action,
+    used_for: Use,
+) -> Result<Denial, Status> {
+    let query = wire::CheckCaseQuery {
+        rejected: true,
+        ..query(case, action, used_for)
+    };
+    let reply = reply(center, account, query).await?;
+    match reply.standing() {
+        wire::CaseStanding::Rejected => {
+            Denial::of_rejection(&reply.rejection).ok_or_else(unavailable)
+        }
+        wire::CaseStanding::NotApproved => Err(error::precondition(
+            "CASE_NOT_REJECTED",
+            "the support desk has not rejected the case",
+            HashMap::new(),
+        )),
+        // An older desk doesn't hear what it is asked; a newer one may say what is unknown here.
+        wire::CaseStanding::Stands => Err(unavailable()),
+        standing => stands(standing).and_then(|()| Err(unavailable())),
+    }
+}
+
 async fn ask(
     center: &Center,
     account: &AccountId,
     query: wire::CheckCaseQuery,
 ) -> Result<(), Status> {
+    stands(reply(center, account, query).await?.standing())
+}
+
+async fn reply(
+    center: &Center,
+    account: &AccountId,
+    query: wire::CheckCaseQuery,
+) -> Result<wire::CheckCaseReply, Status> {
     let question = Question::CheckCase(query);
     let support = SUPPORT.parse().map_err(|_| unavailable())?;
     let asked = center
         .queries
         .ask(center, &support, account, question, center.pace.query);
-    let Some(Answer::CheckCase(reply)) = asked.await else {
-        return Err(unavailable());
-    };
+    match asked.await {
+        Some(Answer::CheckCase(reply)) => Ok(reply),
+        _ => Err(unavailable()),
+    }
+}
+
+fn stands(standing: wire::CaseStanding) -> Result<(), Status> {
     let refused = |code, reason, message| Err(error::coded(code, reason, message, HashMap::new()));
-    match reply.standing() {
+    match standing {
         wire::CaseStanding::Stands => Ok(()),
         wire::CaseStanding::NotFound => refused(
             Code::NotFound,
@@ -150,7 +197,7 @@ async fn ask(
             "CASE_NOT_FOR_THIS",
             "the case approves something else",
         ),
-        wire::CaseStanding::Unspecified => Err(unavailable()),
+        wire::CaseStanding::Unspecified | wire::CaseStanding::Rejected => Err(unavailable()),
     }
 }
 
@@ -175,6 +222,15 @@ fn query(case: CaseName, action: Action, used_for: Use) -> wire::CheckCaseQuery 
             query.codes = codes;
             query.approvals_min = approvals;
             wire::CaseAction::OverrideBlockers
+        }
+        Action::RevokeDeletion => {
+            query.approvals_min = 1;
+            wire::CaseAction::RevokeDeletion
+        }
+        Action::ExtendDeadline(why) => {
+            query.codes = vec![why.word().to_owned()];
+            query.approvals_min = 1;
+            wire::CaseAction::ExtendDeadline
         }
         Action::TransferBelongings {
             to_account,

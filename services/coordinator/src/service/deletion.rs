@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use farewell_core::blocker::Blocker;
-use farewell_core::policy::{Channel, Factor};
+use farewell_core::policy::Factor;
 use farewell_core::{
     AccountId, Deletion, DeletionId, Event, Plan, Reason, RequestId, State, addendum, certificate,
     deletion, obligation,
@@ -27,6 +27,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::case::{self, CaseName};
+use super::on_case::{self, OnCase};
 use super::overriding::Overriding;
 use super::{
     CHANGE_MAX, READ_MAX, page, parse, possession, present, proof, record, remember, replay, watch,
@@ -256,11 +257,18 @@ impl DeletionService for Deletions {
         request: Request<api::RevokeDeletionRequest>,
     ) -> Reply<api::RevokeDeletionResponse> {
         let caller = peer_of(&request);
-        if !request.get_ref().link_token.is_empty() {
+        if !request.get_ref().link_token.is_empty() || !request.get_ref().case.is_empty() {
             self.center.throttle.caller(caller.as_deref())?;
         }
         let request = request.into_inner();
         parse::size(&request)?;
+        if !request.case.is_empty() {
+            let revoking = OnCase::revoke(&request)?;
+            let deletion = self.decide(caller.as_deref(), revoking).await?;
+            return Ok(Response::new(api::RevokeDeletionResponse {
+                deletion: Some(present::brief(&deletion)),
+            }));
+        }
         let key = parse::request_id(&request.request_id)?;
         let id = parse::deletion("name", &request.name)?;
         let link = parse::link_token(&request.link_token)?;
@@ -296,6 +304,39 @@ impl DeletionService for Deletions {
         .await?;
         Ok(Response::new(api::RevokeDeletionResponse {
             deletion: Some(present::brief(&deletion)),
+        }))
+    }
+
+    async fn deny_deletion(
+        &self,
+        request: Request<api::DenyDeletionRequest>,
+    ) -> Reply<api::DenyDeletionResponse> {
+        let caller = peer_of(&request);
+        self.center.throttle.caller(caller.as_deref())?;
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let denying = OnCase::deny(&request)?;
+        let deletion = self.decide(caller.as_deref(), denying).await?;
+        Ok(Response::new(api::DenyDeletionResponse {
+            deletion: Some(present::brief(&deletion)),
+        }))
+    }
+
+    async fn extend_deadline(
+        &self,
+        request: Request<api::ExtendDeadlineRequest>,
+    ) -> Reply<api::ExtendDeadlineResponse> {
+        let language = Language::of(request.metadata());
+        let caller = peer_of(&request);
+        self.center.throttle.caller(caller.as_deref())?;
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let extending = OnCase::extend(&request)?;
+        let id = extending.deletion;
+        self.decide(caller.as_deref(), extending).await?;
+        let deletion = within(READ_MAX, load(&self.center, id, language)).await?;
+        Ok(language.respond(api::ExtendDeadlineResponse {
+            deletion: Some(deletion),
         }))
     }
 
@@ -510,6 +551,17 @@ impl Deletions {
         }
     }
 
+    /// Has a case of the desk decide, and answers with the deletion as it is then.
+    async fn decide(&self, caller: Option<&Peer>, on_case: OnCase) -> Result<Deletion, Status> {
+        let id = on_case.deletion;
+        within(CHANGE_MAX, async {
+            let deletion = self.read(caller, id).await?;
+            on_case.make(&self.center, caller, deletion).await?;
+            Ok(steward::read(&self.center, id).await?.0)
+        })
+        .await
+    }
+
     /// A deletion, for a caller that may ask about its account now.
     async fn read(&self, caller: Option<&Peer>, id: DeletionId) -> Result<Deletion, Status> {
         let (deletion, _) = steward::read(&self.center, id).await?;
@@ -623,13 +675,9 @@ impl Deletions {
         }
     }
 
-    /// What relatives may ask for and what owners may are approved apart.
     async fn check_case(&self, deletion: &Deletion, proof: &str) -> Result<(), Status> {
         let case = CaseName::parse("proof", proof)?;
-        let action = match deletion.channel {
-            Channel::Legacy => case::Action::DeleteLegacy,
-            _ => case::Action::Delete,
-        };
+        let action = on_case::of_deletion(deletion.channel);
         let used_for = case::Use::Deletion(deletion.id);
         case::check(&self.center, &deletion.account, case, action, used_for).await
     }

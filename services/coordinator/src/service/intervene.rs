@@ -1,10 +1,10 @@
-//! What only a person decides: a refused leg, contradicting evidence, a legal hold, a later deadline.
+//! What only a person decides: a refused leg, contradicting evidence, a legal hold, a later deadline, a denial.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use farewell_core::decision::{Decider, Decision};
-use farewell_core::rare::Why;
+use farewell_core::rare::{Denial, Why};
 use farewell_core::{Deletion, DeletionId, Event, LegIndex, ParticipantId, Plan, RequestId};
 use farewell_ledger::Remembered;
 use farewell_proto::deletion::v1 as api;
@@ -38,6 +38,7 @@ pub enum What {
     Hold,
     Release,
     Extend(Why),
+    Deny(Denial),
 }
 
 /// The name in the operator's certificate; empty without TLS, which only loopback allows.
@@ -112,6 +113,7 @@ fn event(what: &What, deletion: &Deletion, plan: &Plan) -> Result<Event, Status>
         What::Hold => Event::Hold,
         What::Release => Event::Release,
         What::Extend(why) => Event::Extended(*why),
+        What::Deny(why) => Event::Deny(*why),
     })
 }
 

@@ -431,6 +431,31 @@ impl OperatorService for Operators {
         }))
     }
 
+    async fn deny_deletion(
+        &self,
+        request: Request<api::DenyDeletionRequest>,
+    ) -> Result<Response<api::DenyDeletionResponse>, Status> {
+        let operator = intervene::operator(&request)?;
+        let language = Language::of(request.metadata());
+        let request = request.into_inner();
+        parse::size(&request)?;
+        let request_id = parse::request_id(&request.request_id)?;
+        let deletion = parse::deletion("name", &request.name)?;
+        let why = parse::denial(request.reason())?;
+        let intervention = Intervention {
+            request: request_id,
+            digest: parse::digest("DenyDeletion", &request),
+            deletion,
+            what: What::Deny(why),
+            decision: intervene::decided(operator, request_id, why.word(), &request.reference)?,
+            language,
+        };
+        let deletion = intervene::decide(&self.center, intervention).await?;
+        Ok(language.respond(api::DenyDeletionResponse {
+            deletion: Some(deletion),
+        }))
+    }
+
     async fn list_refused_events(
         &self,
         request: Request<api::ListRefusedEventsRequest>,

@@ -3,7 +3,7 @@
 use farewell_core::decision;
 use farewell_core::deletion::Consent;
 use farewell_core::policy::{Channel, Factor};
-use farewell_core::rare::Why;
+use farewell_core::rare::{Denial, Why};
 use farewell_core::{AccountId, DeletionId, ParticipantId, RequestId};
 use farewell_proto::deletion::v1 as api;
 use prost::Message;
@@ -93,6 +93,22 @@ pub fn factor(factor: api::Factor) -> Result<Factor, Status> {
 /// A reason that is named.
 pub fn why(reason: api::ExtensionReason) -> Result<Why, Status> {
     wire::why(reason).ok_or_else(|| error::invalid("reason", "must be a known reason"))
+}
+
+/// A reason that an operator may deny a request for. What the desk's documents show only the desk can say.
+pub fn denial(reason: api::DenialReason) -> Result<Denial, Status> {
+    match reason {
+        api::DenialReason::NotTheOwner => Ok(Denial::NotTheOwner),
+        api::DenialReason::Unfounded => Ok(Denial::Unfounded),
+        api::DenialReason::LegalObligation => Ok(Denial::LegalObligation),
+        api::DenialReason::Unspecified
+        | api::DenialReason::DocumentsUnreadable
+        | api::DenialReason::DocumentsNotAccepted
+        | api::DenialReason::NotGranted => Err(error::invalid(
+            "reason",
+            "must be NOT_THE_OWNER, UNFOUNDED or LEGAL_OBLIGATION",
+        )),
+    }
 }
 
 /// The word of a reason that is named: what follows the prefix in its name.

@@ -17,7 +17,7 @@ use crate::board::{LegProgress, Stage};
 use crate::center::Center;
 use crate::language::Language;
 use crate::sentences;
-use crate::wire::{channel_to_wire, factor_to_wire, timestamp, why_to_wire};
+use crate::wire::{channel_to_wire, denial_to_wire, factor_to_wire, timestamp, why_to_wire};
 
 /// The deletion without legs and conditions.
 pub fn brief(deletion: &Deletion) -> api::Deletion {
@@ -66,6 +66,10 @@ pub fn brief(deletion: &Deletion) -> api::Deletion {
             time: Some(timestamp(extended.at)),
             earlier_deadline: Some(timestamp(extended.before)),
             reason: why_to_wire(extended.why).into(),
+        }),
+        denial: rare.denied.map(|denied| api::Denial {
+            time: Some(timestamp(denied.at)),
+            reason: denial_to_wire(denied.why).into(),
         }),
         overdue_reasons: rare
             .overdue

@@ -9,7 +9,7 @@ use crate::leg::Mask;
 use crate::notice::{self, Notice};
 use crate::plan::Plan;
 use crate::policy::Channel;
-use crate::rare::{Extended, HOLDS_MAX, Hold, Overdue, Raised};
+use crate::rare::{Denied, Extended, HOLDS_MAX, Hold, Overdue, Raised};
 use crate::refusal::{Reason, Refusal};
 use crate::replay;
 use crate::time::Time;
@@ -103,8 +103,9 @@ impl Deletion {
                 let sealed = self.sealing(plan);
                 next.end(State::Revoked { at: now, sealed }, plan, now);
             }
-            (State::AwaitingVerification { .. } | State::CoolingOff { .. }, Event::Deny) => {
+            (State::AwaitingVerification { .. } | State::CoolingOff { .. }, Event::Deny(why)) => {
                 let sealed = self.sealing(plan);
+                next.rare.denied = Some(Denied { at: now, why: *why });
                 next.end(State::Denied { at: now, sealed }, plan, now);
             }
             (State::AwaitingVerification { expires_at }, Event::Expire) if now >= *expires_at => {
@@ -214,7 +215,7 @@ impl Deletion {
             }
             (
                 State::Erasing(begun) | State::Verifying(begun) | State::Purged { begun, .. },
-                Event::Revoke | Event::Deny | Event::Overridden { .. },
+                Event::Revoke | Event::Deny(_) | Event::Overridden { .. },
             ) => {
                 return Err(Refusal::since(Reason::PastNoReturn, begun.at));
             }

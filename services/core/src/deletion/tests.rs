@@ -6,6 +6,7 @@ use crate::duty::{self, Duty};
 use crate::fixture::*;
 use crate::leg::Verb;
 use crate::policy::Policy;
+use crate::rare::Denial;
 
 fn go(deletion: &Deletion, event: &Event, plan: &Plan, at: Time) -> Deletion {
     deletion.step(event, plan, at).unwrap()
@@ -17,7 +18,12 @@ fn refused(deletion: &Deletion, event: &Event, plan: &Plan, at: Time) -> Refusal
 
 /// One deletion in each state, with a sealing plan.
 fn every_state(plan: &Plan) -> Vec<Deletion> {
-    let denied = go(&sealed(plan), &Event::Deny, plan, start());
+    let denied = go(
+        &sealed(plan),
+        &Event::Deny(Denial::Unfounded),
+        plan,
+        start(),
+    );
     let revoked = go(&sealed(plan), &Event::Revoke, plan, start());
     let late = start() + plan.policy().verification;
     let expired = go(&opened(plan), &Event::Expire, plan, late);
@@ -105,6 +111,54 @@ fn a_factor_verified_twice_counts_once_and_hurries_nobody() {
             ..blocked
         }
     );
+}
+
+#[test]
+fn a_request_at_the_support_desk_waits_for_longer() {
+    let plan = cn();
+    let policy = plan.policy();
+    let desk = policy.desk_verification.expect("the desk has its own time");
+    assert!(desk > policy.verification);
+    for (channel, wait) in [
+        (Channel::Phone, policy.verification),
+        (Channel::Web, policy.verification),
+        (Channel::ServiceCentre, policy.verification),
+        (Channel::Support, desk),
+        (Channel::Legacy, desk),
+    ] {
+        let opened = Deletion::open(request(1, "alice", channel), &plan, start()).unwrap();
+        let expires_at = start() + wait;
+        assert_eq!(opened.state, State::AwaitingVerification { expires_at });
+    }
+}
+
+#[test]
+fn why_a_request_is_denied_stays_on_it() {
+    let plan = cn();
+    for why in Denial::ALL {
+        for before in [opened(&plan), verified(&plan), sealed(&plan)] {
+            let denied = go(&before, &Event::Deny(why), &plan, start());
+            assert!(matches!(denied.state, State::Denied { .. }));
+            assert_eq!(denied.rare.denied.map(|denied| denied.why), Some(why));
+        }
+    }
+    let begun = refused(
+        &erasing(&plan),
+        &Event::Deny(Denial::Unfounded),
+        &plan,
+        over(),
+    );
+    assert_eq!(begun.reason, Reason::PastNoReturn);
+    for (rejection, why) in [
+        ("UNREADABLE", Some(Denial::DocumentsUnreadable)),
+        ("FORGED", Some(Denial::DocumentsNotAccepted)),
+        ("NOT_THE_OWNER", Some(Denial::NotTheOwner)),
+        ("NOT_GRANTED", Some(Denial::NotGranted)),
+        ("", None),
+        ("UNFOUNDED", None),
+    ] {
+        assert_eq!(Denial::of_rejection(rejection), why, "{rejection}");
+    }
 }
 
 #[test]
@@ -430,7 +484,12 @@ fn a_revoke_before_the_point_of_no_return_unseals_everyone_and_closes_when_they_
 #[test]
 fn a_seal_is_lifted_after_a_denial() {
     let plan = cn();
-    let denied = go(&sealed(&plan), &Event::Deny, &plan, start());
+    let denied = go(
+        &sealed(&plan),
+        &Event::Deny(Denial::Unfounded),
+        &plan,
+        start(),
+    );
     assert_eq!(denied.owes(&plan), plan.unseals());
     assert_eq!(
         duty::next(&denied, &plan, start()),
@@ -446,7 +505,12 @@ fn a_cancel_that_lost_the_race_is_told_who_won_and_when() {
         let refusal = refused(&deletion, &Event::Revoke, &plan, over() + DAY);
         assert_eq!(refusal, Refusal::since(Reason::PastNoReturn, over()));
         assert_eq!(
-            refused(&deletion, &Event::Deny, &plan, over() + DAY),
+            refused(
+                &deletion,
+                &Event::Deny(Denial::Unfounded),
+                &plan,
+                over() + DAY
+            ),
             refusal
         );
     }
@@ -459,7 +523,12 @@ fn a_cancel_that_lost_the_race_is_told_who_won_and_when() {
 fn ended_states_never_change_again() {
     let plan = cn();
     let leg = LegIndex::new(0).unwrap();
-    let mut events = vec![Event::Eligible, Event::Revoke, Event::Deny, Event::Expire];
+    let mut events = vec![
+        Event::Eligible,
+        Event::Revoke,
+        Event::Deny(Denial::Unfounded),
+        Event::Expire,
+    ];
     events.extend([
         Event::Contradicted,
         Event::Resolved,

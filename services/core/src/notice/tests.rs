@@ -1,7 +1,7 @@
 use super::*;
 use crate::deletion::Event;
 use crate::fixture::*;
-use crate::policy::{Factor, Policy};
+use crate::policy::{Channel, Factor, Policy};
 use crate::rare::Why;
 
 fn words(deletion: &Deletion, plan: &Plan, now: Time) -> Vec<String> {
@@ -273,4 +273,20 @@ fn identity_forgets_every_address_only_once_the_last_word_is_told() {
     .unwrap();
     let mut legs = silent.legs();
     assert!(!legs.any(|(leg, _)| holds_back(&erasing, &silent, leg)));
+}
+
+#[test]
+fn a_denial_is_told_where_somebody_showed_something_or_came_to_the_desk() {
+    let plan = cn();
+    let deny = Event::Deny(crate::rare::Denial::NotTheOwner);
+    let open = |channel| Deletion::open(request(1, "alice", channel), &plan, start()).unwrap();
+    for (deletion, told) in [
+        (open(Channel::Web), false),
+        (open(Channel::Support), true),
+        (open(Channel::Legacy), true),
+        (verified(&plan), true),
+    ] {
+        let denied = deletion.step(&deny, &plan, start()).unwrap();
+        assert_eq!(due(&denied, &plan, start()).has(Notice::Denied), told);
+    }
 }

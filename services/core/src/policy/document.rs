@@ -26,6 +26,8 @@ pub struct Document {
     pub probe: Option<bool>,
     pub eligibility: Option<bool>,
     pub verification: Option<Length>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub desk_verification: Option<Length>,
     pub cooling_off: Option<Length>,
     /// One that is built in, the name of `own_calendar`, or the path of a file with one.
     pub calendar: Option<String>,
@@ -105,6 +107,7 @@ impl Document {
             probe: self.probe.or(base.probe),
             eligibility: self.eligibility.or(base.eligibility),
             verification: self.verification.or(base.verification),
+            desk_verification: self.desk_verification.or(base.desk_verification),
             cooling_off: self.cooling_off.or(base.cooling_off),
             // A name and what it names come from the same place.
             own_calendar: match (&self.calendar, self.own_calendar) {
@@ -264,6 +267,7 @@ impl Document {
             eligibility: self.eligibility?,
             channels: self.channels?,
             verification: self.verification?.0,
+            desk_verification: self.desk_verification.map(|length| length.0),
             cooling_off: self.cooling_off?.0,
             calendar: self.calendar?,
             own_calendar: self.own_calendar,
@@ -303,6 +307,7 @@ impl From<&Policy> for Document {
             probe: Some(policy.probe),
             eligibility: Some(policy.eligibility),
             verification: Some(Length(policy.verification)),
+            desk_verification: policy.desk_verification.map(Length),
             cooling_off: Some(Length(policy.cooling_off)),
             calendar: Some(policy.calendar.clone()),
             own_calendar: policy.own_calendar.clone(),

@@ -14,6 +14,11 @@ pub enum Channel {
 }
 
 impl Channel {
+    /// Whether requests come through the support desk.
+    pub const fn is_of_desk(self) -> bool {
+        matches!(self, Self::Support | Self::Legacy)
+    }
+
     /// As written in a policy.
     pub const fn name(self) -> &'static str {
         match self {

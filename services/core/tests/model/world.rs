@@ -12,6 +12,7 @@ use farewell_core::id::CommandName;
 use farewell_core::invariants::{Auditor, Fact};
 use farewell_core::leg::Verb;
 use farewell_core::policy::{Channel, Factor, Policy, Stage};
+use farewell_core::rare::Denial;
 use farewell_core::receipt::{Evidence, Outcome, Receipt};
 use farewell_core::report::{self, Answer, Verdict};
 use farewell_core::{AccountId, DeletionId, LegIndex, Mask, ParticipantId, Plan, RequestId, Time};
@@ -170,7 +171,7 @@ impl World {
             Action::Revoke(d) => self.person(d, &Event::Revoke, |run, now| {
                 run.take_back(Phase::Revoked, now)
             }),
-            Action::Deny(d) => self.person(d, &Event::Deny, |run, now| {
+            Action::Deny(d) => self.person(d, &Event::Deny(Denial::Unfounded), |run, now| {
                 run.take_back(Phase::Denied, now)
             }),
             Action::Hold(d) => self.person(d, &Event::Hold, |run, _| run.hold()),

@@ -5,8 +5,9 @@ use std::time::SystemTime;
 
 use anyhow::Context as _;
 use farewell_proto::deletion::v1::{
-    Channel, ConfirmLinkRequest, Consent, CreateDeletionRequest, Deletion, Factor,
-    OverrideBlockersRequest, RevokeDeletionRequest, SendCodeRequest, VerifyFactorRequest,
+    Channel, ConfirmLinkRequest, Consent, CreateDeletionRequest, Deletion, DenyDeletionRequest,
+    ExtendDeadlineRequest, ExtensionReason, Factor, OverrideBlockersRequest, RevokeDeletionRequest,
+    SendCodeRequest, VerifyFactorRequest,
 };
 use serde_json::json;
 
@@ -164,13 +165,16 @@ fn hex(bytes: &[u8]) -> String {
 pub async fn revoke(
     connection: &Connection,
     name: &str,
-    link: Option<String>,
+    (link, case): (Option<String>, Option<String>),
     id: &Id,
     output: Output,
 ) -> anyhow::Result<()> {
     let mut client = connection.deletions().await?;
     let request = RevokeDeletionRequest {
         link_token: link.unwrap_or_default(),
+        case: case
+            .map(|case| prefixed("cases/", &case))
+            .unwrap_or_default(),
         request_id: id.or_new(),
         name: deletion_name(name),
     };
@@ -179,6 +183,41 @@ pub async fn revoke(
         .await?
         .into_inner();
     show(revoked.deletion, output)
+}
+
+pub async fn deny(
+    connection: &Connection,
+    name: &str,
+    case: &str,
+    id: &Id,
+    output: Output,
+) -> anyhow::Result<()> {
+    let mut client = connection.deletions().await?;
+    let request = connection.request(DenyDeletionRequest {
+        request_id: id.or_new(),
+        name: deletion_name(name),
+        case: prefixed("cases/", case),
+    });
+    let denied = client.deny_deletion(request).await?.into_inner();
+    show(denied.deletion, output)
+}
+
+pub async fn extend(
+    connection: &Connection,
+    name: &str,
+    (reason, case): (ExtensionReason, &str),
+    id: &Id,
+    output: Output,
+) -> anyhow::Result<()> {
+    let mut client = connection.deletions().await?;
+    let request = connection.request(ExtendDeadlineRequest {
+        request_id: id.or_new(),
+        name: deletion_name(name),
+        reason: reason.into(),
+        case: prefixed("cases/", case),
+    });
+    let extended = client.extend_deadline(request).await?.into_inner();
+    show(extended.deletion, output)
 }
 
 pub async fn override_blockers(

@@ -12,7 +12,7 @@ pub mod view;
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use farewell_proto::deletion::v1::{Channel, Factor, State};
+use farewell_proto::deletion::v1::{Channel, ExtensionReason, Factor, State};
 
 use crate::client::Connection;
 use crate::output::Output;
@@ -91,6 +91,32 @@ enum Command {
         /// The token of a link in a notice, instead of a log-in
         #[arg(long, value_name = "TOKEN")]
         link: Option<String>,
+        /// The support desk's case, for a person who can't: cases/CASE
+        #[arg(long, conflicts_with = "link")]
+        case: Option<String>,
+        #[command(flatten)]
+        id: request::Id,
+    },
+    /// Deny a deletion whose case the support desk has rejected; the person is told why, and may ask again.
+    Deny {
+        /// The deletion
+        name: String,
+        /// The case that asked for it: cases/CASE
+        #[arg(long)]
+        case: String,
+        #[command(flatten)]
+        id: request::Id,
+    },
+    /// Extend the deadline on a case of the support desk; the person is told why.
+    Extend {
+        /// The deletion
+        name: String,
+        /// Why: complexity, number-of-requests
+        #[arg(long, value_parser = request::extension)]
+        reason: ExtensionReason,
+        /// The case that approves it: cases/CASE
+        #[arg(long)]
+        case: String,
         #[command(flatten)]
         id: request::Id,
     },
@@ -182,9 +208,19 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
             id,
         } => ask::verify(connection, &name, (factor, device), &id, output).await,
         Command::ConfirmLink { id } => ask::confirm_link(connection, &id, output).await,
-        Command::Revoke { name, link, id } => {
-            ask::revoke(connection, &name, link, &id, output).await
-        }
+        Command::Revoke {
+            name,
+            link,
+            case,
+            id,
+        } => ask::revoke(connection, &name, (link, case), &id, output).await,
+        Command::Deny { name, case, id } => ask::deny(connection, &name, &case, &id, output).await,
+        Command::Extend {
+            name,
+            reason,
+            case,
+            id,
+        } => ask::extend(connection, &name, (reason, &case), &id, output).await,
         Command::Override {
             name,
             codes,

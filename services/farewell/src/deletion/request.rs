@@ -1,6 +1,6 @@
 //! What a person types, as the wire spells it.
 
-use farewell_proto::deletion::v1::{Channel, Factor, State};
+use farewell_proto::deletion::v1::{Channel, ExtensionReason, Factor, State};
 use uuid::Uuid;
 
 /// The request's id.
@@ -61,6 +61,13 @@ pub fn state(text: &str) -> Result<State, String> {
     let choices =
         "AWAITING_VERIFICATION, COOLING_OFF, ERASING, VERIFYING, PURGED, REVOKED, DENIED, EXPIRED";
     word("STATE_", text, State::from_str_name, choices)
+}
+
+/// `complexity` of `EXTENSION_REASON_COMPLEXITY`.
+pub fn extension(text: &str) -> Result<ExtensionReason, String> {
+    let parse = ExtensionReason::from_str_name;
+    let choices = "complexity, number-of-requests";
+    word("EXTENSION_REASON_", text, parse, choices)
 }
 
 pub(crate) fn word<T>(

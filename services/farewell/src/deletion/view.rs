@@ -142,6 +142,14 @@ fn deadline(deletion: &Deletion) -> String {
     text
 }
 
+/// Why it was denied; empty if it wasn't.
+fn denied(deletion: &Deletion) -> &'static str {
+    let denial = deletion.denial.as_ref();
+    denial.map_or("", |denial| {
+        bare(denial.reason().as_str_name(), "DENIAL_REASON_")
+    })
+}
+
 fn extension_reason(reason: ExtensionReason) -> &'static str {
     bare(reason.as_str_name(), "EXTENSION_REASON_")
 }
@@ -200,6 +208,7 @@ pub fn tables(deletion: &Deletion) -> Vec<Rows> {
     fact("point of no return", time(deletion.erase_time.as_ref()));
     fact("deadline", deadline(deletion));
     fact("asks for more since", time(deletion.raise_time.as_ref()));
+    fact("denied because of", denied(deletion).to_owned());
     fact("late because of", deletion.overdue_reasons.join(", "));
     fact("purged", time(deletion.purge_time.as_ref()));
     fact("closed", time(deletion.close_time.as_ref()));
@@ -342,6 +351,10 @@ pub fn json(deletion: &Deletion) -> Value {
             "time": time(extension.time.as_ref()),
             "earlier_deadline": time(extension.earlier_deadline.as_ref()),
             "reason": extension_reason(extension.reason()),
+        })),
+        "denial": deletion.denial.as_ref().map(|denial| json!({
+            "time": time(denial.time.as_ref()),
+            "reason": denied(deletion),
         })),
         "overdue_reasons": deletion.overdue_reasons,
         "overridden": deletion.overridden.iter().map(|decided| json!({

@@ -6,11 +6,12 @@ mod reason;
 
 use clap::Subcommand;
 use farewell_proto::account::v1::{AccountChange, AccountChangeLeg};
-use farewell_proto::deletion::v1::ExtensionReason;
+use farewell_proto::deletion::v1::{DenialReason, ExtensionReason};
 use farewell_proto::operator::v1::{
-    ExtendDeadlineRequest, GetOverviewRequest, GetOverviewResponse, GetQuarantineRequest,
-    HoldDeletionRequest, HoldReason, ListStalledRequest, ReleaseDeletionRequest, ReleaseReason,
-    ResolveConflictRequest, ResolveReason, RetryLegRequest, RetryReason,
+    DenyDeletionRequest, ExtendDeadlineRequest, GetOverviewRequest, GetOverviewResponse,
+    GetQuarantineRequest, HoldDeletionRequest, HoldReason, ListStalledRequest,
+    ReleaseDeletionRequest, ReleaseReason, ResolveConflictRequest, ResolveReason, RetryLegRequest,
+    RetryReason,
 };
 use serde_json::{Value, json};
 
@@ -18,7 +19,7 @@ use crate::account::change::kind;
 use crate::client::Connection;
 use crate::deletion::ask::show;
 use crate::deletion::deletion_name;
-use crate::deletion::request::Id;
+use crate::deletion::request::{Id, extension};
 use crate::deletion::view;
 use crate::output::{Output, Rows};
 use reason::Reference;
@@ -93,9 +94,21 @@ enum Command {
     Extend {
         /// The deletion
         name: String,
-        /// Why
-        #[arg(long)]
-        reason: Why,
+        /// Why: complexity, number-of-requests
+        #[arg(long, value_parser = extension)]
+        reason: ExtensionReason,
+        #[command(flatten)]
+        file: Reference,
+        #[command(flatten)]
+        id: Id,
+    },
+    /// Deny a request before erasing begins; the person is told why, and may ask again
+    Deny {
+        /// The deletion
+        name: String,
+        /// Why: not-the-owner, unfounded, legal-obligation
+        #[arg(long, value_parser = reason::denial)]
+        reason: DenialReason,
         #[command(flatten)]
         file: Reference,
         #[command(flatten)]
@@ -118,24 +131,6 @@ enum Command {
         #[command(flatten)]
         id: Id,
     },
-}
-
-/// Why a deadline is extended.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Why {
-    /// What is to be erased is complex
-    Complexity,
-    /// Many requests came at a time
-    NumberOfRequests,
-}
-
-impl From<Why> for ExtensionReason {
-    fn from(why: Why) -> Self {
-        match why {
-            Why::Complexity => Self::Complexity,
-            Why::NumberOfRequests => Self::NumberOfRequests,
-        }
-    }
 }
 
 /// Carries out one command.
@@ -242,7 +237,6 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
             file,
             id,
         } => {
-            let reason: ExtensionReason = reason.into();
             let request = connection.request(ExtendDeadlineRequest {
                 request_id: id.or_new(),
                 name: deletion_name(&name),
@@ -250,6 +244,21 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
                 reference: file.reference,
             });
             let answer = client.extend_deadline(request).await?;
+            show(answer.into_inner().deletion, output)
+        }
+        Command::Deny {
+            name,
+            reason,
+            file,
+            id,
+        } => {
+            let request = connection.request(DenyDeletionRequest {
+                request_id: id.or_new(),
+                name: deletion_name(&name),
+                reason: reason.into(),
+                reference: file.reference,
+            });
+            let answer = client.deny_deletion(request).await?;
             show(answer.into_inner().deletion, output)
         }
         Command::Release {

@@ -1,5 +1,6 @@
 //! Why an operator decides something, as a person types it.
 
+use farewell_proto::deletion::v1::DenialReason;
 use farewell_proto::operator::v1::{HoldReason, ReleaseReason, ResolveReason, RetryReason};
 
 use crate::deletion::request::word;
@@ -34,6 +35,12 @@ pub fn resolve(text: &str) -> Result<ResolveReason, String> {
 pub fn hold(text: &str) -> Result<HoldReason, String> {
     let choices = "court-order, authority-order, legal-claim, investigation";
     word("HOLD_REASON_", text, HoldReason::from_str_name, choices)
+}
+
+/// `unfounded` of `DENIAL_REASON_UNFOUNDED`.
+pub fn denial(text: &str) -> Result<DenialReason, String> {
+    let choices = "not-the-owner, unfounded, legal-obligation";
+    word("DENIAL_REASON_", text, DenialReason::from_str_name, choices)
 }
 
 /// `order-ended` of `RELEASE_REASON_ORDER_ENDED`.

@@ -39,10 +39,10 @@ enum Case {
     Open {
         /// The account's id
         account: String,
-        /// deletion-on-documents, lost-access, legacy, override, transfer, real-name, unmemorialize or unbind
+        /// deletion-on-documents, lost-access, legacy, override, transfer, real-name, unmemorialize, unbind, revoke or extension
         #[arg(long, value_parser = kind)]
         kind: CaseKind,
-        /// For override: a blocker's code, for instance OPEN_DISPUTE
+        /// For override: a blocker's code, for instance OPEN_DISPUTE. For extension: COMPLEXITY or NUMBER_OF_REQUESTS
         #[arg(long = "code", value_name = "CODE")]
         codes: Vec<String>,
         /// For transfer: the account that gets it
@@ -219,7 +219,7 @@ fn case(text: &str) -> String {
 }
 
 fn kind(text: &str) -> Result<CaseKind, String> {
-    let choices = "deletion-on-documents, lost-access, legacy, override, transfer, real-name, unmemorialize, unbind";
+    let choices = "deletion-on-documents, lost-access, legacy, override, transfer, real-name, unmemorialize, unbind, revoke, extension";
     word("CASE_KIND_", text, CaseKind::from_str_name, choices)
 }
 

@@ -20,7 +20,7 @@ OVERDUE = The deletion of your account is late
 REVOKED = Your account stays
     .text = The deletion of your account was taken back. Everything is as it was.
 DENIED = Your account is not deleted
-    .text = The request to delete your account was refused. Everything is as it was. Ask support why, and how to object; you may also complain to your data protection authority.
+    .text = The request to delete your account was refused. Everything is as it was, and you can ask again. If you object, tell support, who look at it anew; you may also complain to your data protection authority.
 EXPIRED = Your account is not deleted
     .text = The request to delete your account has expired, as something was missing until the end. Everything is as it was. You can ask again.
 MEMORIALIZED = Your account is kept in memory
@@ -35,6 +35,15 @@ REVOKE_BY_LOGIN = You don't want that, or it wasn't you? Take it back in the acc
 
 COMPLEXITY = What has to be erased is complex, for instance because devices are away.
 NUMBER_OF_REQUESTS = Many requests came at the same time.
+
+## Why a request was refused
+
+DOCUMENTS_UNREADABLE = The documents could not be read. Bring them again, complete and legible.
+DOCUMENTS_NOT_ACCEPTED = The documents were not accepted as genuine, or are another person's.
+NOT_THE_OWNER = It could not be shown that who asked is the owner of the account, or may speak for them.
+NOT_GRANTED = Support did not grant it; ask them for the details.
+UNFOUNDED = The request was manifestly unfounded, or repeated more often than is reasonable.
+LEGAL_OBLIGATION = A law does not allow the account to be erased now.
 
 ## What confirms a deletion, or something milder. $code: digits. $minutes: how long it can be used.
 

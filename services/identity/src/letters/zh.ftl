@@ -17,7 +17,7 @@ OVERDUE = 您的账号注销已逾期
 REVOKED = 您的账号已保留
     .text = 账号注销已撤回，一切恢复原状。
 DENIED = 您的账号未被注销
-    .text = 您的注销申请未获通过，一切保持原状。如需了解原因或提出异议，请联系客服；您也可以向个人信息保护主管部门投诉。
+    .text = 您的注销申请未获通过，一切保持原状，您可以重新申请。如有异议，请联系客服重新审核；您也可以向个人信息保护主管部门投诉。
 EXPIRED = 您的账号未被注销
     .text = 由于仍有事项未完成，注销申请已过期，一切保持原状。您可以重新申请。
 MEMORIALIZED = 您的账号已转为纪念账号
@@ -32,6 +32,15 @@ REVOKE_BY_LOGIN = 如果您不想注销，或并非本人操作，请在账号�
 
 COMPLEXITY = 需要删除的内容较为复杂，例如有设备不在线。
 NUMBER_OF_REQUESTS = 同一时期收到的申请较多。
+
+## Why a request was refused
+
+DOCUMENTS_UNREADABLE = 所提交的材料无法辨认，请重新提交完整、清晰的材料。
+DOCUMENTS_NOT_ACCEPTED = 所提交的材料未被认定为真实材料，或属于他人。
+NOT_THE_OWNER = 无法证明申请人是此账号的主人或有权代其申请。
+NOT_GRANTED = 客服未予批准，详情请咨询客服。
+UNFOUNDED = 申请明显没有依据，或重复申请过于频繁。
+LEGAL_OBLIGATION = 法律规定目前不得删除此账号。
 
 ## As en.ftl.
 

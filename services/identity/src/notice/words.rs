@@ -242,6 +242,27 @@ mod tests {
             assert!(text.contains("2027年1月15日 08:00（UTC）"), "{text}");
             assert_eq!(text.lines().count(), 3, "{text}");
         }
+        for language in Language::ALL {
+            for code in [
+                "DOCUMENTS_UNREADABLE",
+                "DOCUMENTS_NOT_ACCEPTED",
+                "NOT_THE_OWNER",
+                "NOT_GRANTED",
+                "UNFOUNDED",
+                "LEGAL_OBLIGATION",
+            ] {
+                let mut denied = content("DENIED", language);
+                denied.revocable = false;
+                let bare = written(&denied, "d-1", None).text;
+                denied.reasons = vec![Reason {
+                    code: code.to_owned(),
+                    sentence: String::new(),
+                }];
+                let text = written(&denied, "d-1", None).text;
+                assert!(text.starts_with(&bare) && !text.contains(code), "{text}");
+                assert!(text.len() > bare.len() + 10, "{text}");
+            }
+        }
         late.reasons[0].sentence = "有一个订单尚未送达。".to_owned();
         assert!(
             written(&late, "d-1", None)

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use farewell_core::decision::{Decider, Decision};
+use farewell_core::rare::Denial;
 use farewell_core::{Deletion, DeletionId, Event, Mask, RequestId, Slot, State, Time};
 use farewell_ledger::{
     Announcement, Answer, Entry, Error, Fence, Filter, Heard, Ledger, Opening, Owed, Settlement,
@@ -225,7 +226,7 @@ fn turn(stored: Deletion, change: &Change) -> Turn {
     let event = match change.kind {
         0 => Event::Contradicted,
         1 => Event::Revoke,
-        2 => Event::Deny,
+        2 => Event::Deny(Denial::Unfounded),
         3 => Event::LegRefused(leg(usize::from(change.legs % 3))),
         _ => Event::Settled(Mask::EMPTY),
     };

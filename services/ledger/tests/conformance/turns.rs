@@ -7,7 +7,7 @@ use farewell_core::decision::{Decider, Decision};
 use farewell_core::deletion::Blocker;
 use farewell_core::notice::Notice;
 use farewell_core::overridden::Overridden;
-use farewell_core::rare::{Extended, Hold, Overdue, Raised, Rare, Why};
+use farewell_core::rare::{Denial, Denied, Extended, Hold, Overdue, Raised, Rare, Why};
 use farewell_core::{Event, Mask, Policy, RequestId, Slot, State};
 use farewell_ledger::{Error, Settlement, Turn, Turned};
 use uuid::Uuid;
@@ -116,7 +116,7 @@ async fn a_revision_is_won_by_one(bed: &Bed) {
     let first = account("alice", &plan);
     bed.ledger.open(asked(vec![first.clone()])).await.unwrap();
     let revoke = event(&first, &Event::Revoke, &plan);
-    let deny = event(&first, &Event::Deny, &plan);
+    let deny = event(&first, &Event::Deny(Denial::Unfounded), &plan);
     let (revoked, denied) =
         tokio::join!(turn_one(&*bed.ledger, revoke), turn_one(&*bed.ledger, deny));
     let won = [&revoked, &denied]
@@ -141,8 +141,8 @@ async fn of_two_turns_of_one_deletion_in_a_batch_the_first_counts(bed: &Bed) {
         .unwrap();
     let batch = vec![
         event(&first, &Event::Revoke, &plan),
-        event(&other, &Event::Deny, &plan),
-        event(&first, &Event::Deny, &plan),
+        event(&other, &Event::Deny(Denial::Unfounded), &plan),
+        event(&first, &Event::Deny(Denial::Unfounded), &plan),
     ];
     let turned = bed.ledger.turn(None, batch).await.unwrap();
     assert!(matches!(turned[0], Turned::Done(_)));
@@ -219,6 +219,10 @@ async fn what_is_rare_is_kept_by_turns_and_left_by_receipts(bed: &Bed) {
             at: now(),
             before: now() + LONG,
             why: Why::NumberOfRequests,
+        }),
+        denied: Some(Denied {
+            at: now(),
+            why: Denial::LegalObligation,
         }),
         overdue: Some(Overdue::new(
             now(),

@@ -41,6 +41,7 @@ fn question(case: &str, used_for: &str, done: bool) -> CheckCase {
         used_for: used_for.to_owned(),
         approvals_min: 2,
         done,
+        rejected: false,
     }
 }
 

@@ -182,11 +182,6 @@ courier.email = {{ kind = "file", path = "{folder}/letters" }}
         Ok(Some(town))
     }
 
-    /// Where operators ask.
-    pub fn operators(&self) -> &str {
-        &self.operators
-    }
-
     /// Letters that were carried, oldest first.
     pub fn letters(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.path("letters")).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
-use farewell_proto::deletion::v1::Factor;
+use farewell_proto::deletion::v1::{DenialReason, Factor};
 use farewell_proto::identifier::v1::IdentifierKind;
 use farewell_tests::caller::fresh;
 use farewell_tests::ledger;
@@ -173,6 +173,8 @@ fn telling(call: &str, field: &str) -> u64 {
             Factor::DeviceInHand as u64
         }
         ("SupportService/OpenCase", "legacy_outcome") => 0,
+        // Others are the desk's to say.
+        ("OperatorService/DenyDeletion", "reason") => DenialReason::NotTheOwner as u64,
         ("IdentifierService/ReleaseIdentifier", "kind") => IdentifierKind::Phone as u64,
         _ => 1,
     }

@@ -306,8 +306,7 @@ async fn bad_calls(town: &Town, name: &str, case: &str) -> Result<()> {
             "reason",
         );
     }
-    let mut operator =
-        OperatorServiceClient::new(town.channel(town.operators(), "operator").await?);
+    let mut operator = OperatorServiceClient::new(town.channel(&town.operators, "operator").await?);
     // What documents show only the desk can say.
     for reason in [0, 1, 2, 4, 99] {
         let odd = operator_api::DenyDeletionRequest {

@@ -130,16 +130,22 @@ pub(crate) async fn everywhere(
     Ok(rows.into_iter().filter_map(way).collect())
 }
 
-/// Forgets what was bound before longer ago than any policy asks for, once nothing was told for so long: who hears of a deletion at its
-/// beginning hears of its end.
+/// How long a deletion that was told of, and not of its end, keeps who was told.
+const OPEN_MAX: Duration = Duration::from_secs(2 * 365 * 24 * 60 * 60);
+
+/// Forgets what was bound before longer ago than any policy asks for, unless a deletion that was told of is still open: who hears of one
+/// at its beginning hears of its end, however long something holds it.
 pub(crate) async fn sweep(
     connection: &mut AnyConnection,
     now: SystemTime,
 ) -> Result<u64, sqlx::Error> {
-    let long_ago = "DELETE FROM contact_earlier WHERE changed_at <= $1 \
-                    AND account NOT IN (SELECT account FROM notice WHERE made_at > $1)";
+    let long_ago = "DELETE FROM contact_earlier WHERE changed_at <= $1 AND account NOT IN \
+                        (SELECT told.account FROM notice told WHERE told.made_at > $2 AND told.deletion LIKE 'deletions/%' \
+                         AND NOT EXISTS (SELECT 1 FROM notice ended WHERE ended.deletion = told.deletion \
+                                         AND ended.name IN ('revoked', 'denied', 'expired')))";
     let deleted = sqlx::query(long_ago)
         .bind(now.checked_sub(RECENT_CHANGE_MAX).map_or(0, micros))
+        .bind(now.checked_sub(OPEN_MAX).map_or(0, micros))
         .execute(connection)
         .await?;
     Ok(deleted.rows_affected())

@@ -39,6 +39,8 @@ pub(crate) const SCHEMA: &str = "\
 const LAST_WORDS_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// A letter that nobody tried yet is under way.
 const UNDER_WAY: Duration = Duration::from_millis(500);
+/// Clocks differ by less.
+const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(5 * 60);
 /// Asked again at least as often.
 const LAST_WORDS_LOOK_MAX: Duration = Duration::from_secs(5 * 60);
 
@@ -323,12 +325,15 @@ pub(crate) async fn last_words(
     for (content, tries, due, made) in rows {
         let content: Content = serde_json::from_str(&content)
             .map_err(|error| Fault::new("a stored letter can't be read", error))?;
-        let age = now.duration_since(time(made)).unwrap_or_default();
+        // A clock that was ahead made a letter that nobody waits for.
+        let Ok(age) = (now + CLOCK_AHEAD_MAX).duration_since(time(made)) else {
+            continue;
+        };
         if content.kind != word(NoticeKind::Erasing) || age >= LAST_WORDS_MAX {
             continue;
         }
         let next = match tries {
-            0 => UNDER_WAY,
+            0 => age.saturating_sub(CLOCK_AHEAD_MAX).max(UNDER_WAY),
             _ => time(due).duration_since(now).unwrap_or_default() + UNDER_WAY,
         };
         let next = next.min(LAST_WORDS_LOOK_MAX);

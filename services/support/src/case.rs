@@ -278,7 +278,8 @@ pub(crate) async fn waiting(
     now: SystemTime,
 ) -> Result<(i64, i64), sqlx::Error> {
     sqlx::query_as(
-        "SELECT (SELECT COUNT(*) FROM desk_case WHERE erased_by = '' AND state IN ('OPENED', 'APPROVED_ONCE')), \
+        "SELECT (SELECT COUNT(*) FROM desk_case WHERE erased_by = '' AND used_for = '' \
+                 AND state IN ('OPENED', 'APPROVED_ONCE')), \
              (SELECT COUNT(*) FROM desk_case WHERE due_at > 0 AND erased_by = '' AND due_at <= $1)",
     )
     .bind(micros(now))

@@ -269,8 +269,15 @@ impl Desk {
             return Ok(CaseStanding::NotFound);
         }
         let (action, used_for) = (&asked.action, asked.used_for.as_str());
+        // Whoever uses it keeps no record for as long as the desk does: a late repeat would be another use.
+        let stale = case.moved_at + self.periods.approval_valid <= now;
         let standing = if asked.rejected {
-            case.matter.rejection(action, used_for)
+            match case.matter.rejection(action, used_for) {
+                CaseStanding::Rejected(_) if stale => CaseStanding::Expired,
+                standing => standing,
+            }
+        } else if stale && case.matter.is_used_by_request(used_for) {
+            CaseStanding::Used
         } else {
             case.matter
                 .standing(action, used_for, asked.approvals_min, now)
@@ -326,6 +333,14 @@ impl Desk {
         now: SystemTime,
     ) -> Result<(), Refusal> {
         let matter = &case.matter;
+        // That a rejection was said of something moves nothing: its documents go when they would have gone.
+        if matches!(matter.state, State::Rejected { .. }) && !matter.used_for.is_empty() {
+            let due = case
+                .key
+                .is_some()
+                .then_some(case.moved_at + self.periods.evidence_kept);
+            return Ok(case::write(tx, case, due).await?);
+        }
         let due = match &matter.state {
             // Whoever used it says so again for as long as it could have been used.
             _ if matter.is_pending() => now + self.periods.approval_valid,

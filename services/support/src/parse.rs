@@ -15,9 +15,9 @@ const ACCOUNT_BYTES_MAX: usize = 128;
 /// Codes of one case.
 const CODES_MAX: usize = 16;
 /// Longest code of a blocker.
-const DEVICE_BYTES_MAX: usize = 64;
-/// Longest of them.
 const CODE_BYTES_MAX: usize = 48;
+/// Longest id of a line, and of a device.
+const DEVICE_BYTES_MAX: usize = 64;
 /// Reasons of an extension.
 const EXTENSION_REASONS: [&str; 2] = ["COMPLEXITY", "NUMBER_OF_REQUESTS"];
 /// Page size if none is asked for.

@@ -107,6 +107,11 @@ impl Matter {
         self.state.open() && self.used_for.is_empty() && !self.is_over(now)
     }
 
+    /// Whether it was used by this request, which has no other name than its id.
+    pub fn is_used_by_request(&self, used_for: &str) -> bool {
+        self.used_for == used_for && used_for.starts_with("requests/")
+    }
+
     /// Whether it is used for what is not done yet.
     pub fn is_pending(&self) -> bool {
         !self.used_for.is_empty() && !self.done

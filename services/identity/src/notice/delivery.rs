@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use farewell_kit::Fault;
 use farewell_kit::store::{Store, micros, time};
+use farewell_kit::{Fault, NoticeKind};
 use farewell_runtime::shutdown::Shutdown;
 use futures_util::future::join_all;
 use sqlx::FromRow;
 use tokio::sync::Notify;
 
-use super::{Config, Content, words};
+use super::{Config, Content, word, words};
 use crate::courier::{self, Couriers, Letter, Way};
 use crate::link;
 use crate::pepper::Pepper;
@@ -142,6 +142,11 @@ struct Due {
 }
 
 impl Due {
+    fn is_last_word(&self) -> bool {
+        let content: Result<Content, _> = serde_json::from_str(&self.content);
+        content.is_ok_and(|content| content.kind == word(NoticeKind::Erasing))
+    }
+
     async fn letter(
         &self,
         store: &Store,
@@ -207,7 +212,9 @@ async fn put_off(store: &Store, due: &Due, fault: &Fault, now: SystemTime) -> Re
         (PAUSE * 2_u32.pow(doublings)).min(PAUSE_MAX)
     };
     let next = now + pause;
-    let given_up = next > time(due.made_at) + LIFE;
+    // Nobody mends an address once it is erased: the last word isn't waited for where there is none to hear it.
+    let unheard = fault.is_lasting() && due.is_last_word();
+    let given_up = unheard || next > time(due.made_at) + LIFE;
     tracing::warn!(
         error = fault as &dyn std::error::Error,
         deletion = due.deletion,

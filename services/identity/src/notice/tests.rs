@@ -183,10 +183,14 @@ async fn what_was_bound_before_is_kept_for_the_longest_of_policies_and_then_forg
             .unwrap();
         round(&store, &post, now).await;
         assert!(post.taken().contains_key("old@example.com"));
-        for (at, left) in [(now, 1), (now + RECENT_CHANGE_MAX, 0)] {
-            crate::sweep::sweep(&store, at + minute).await.unwrap();
-            assert_eq!(earlier().await, left, "who was told is told of the end");
-        }
+        crate::sweep::sweep(&store, now + minute).await.unwrap();
+        assert_eq!(earlier().await, 1, "who was told is told of the end");
+        let revoked = notice("revoked", NoticeKind::Revoked);
+        keep(&store, (&config(), &pepper()), &revoked, now + minute)
+            .await
+            .unwrap();
+        crate::sweep::sweep(&store, now + minute).await.unwrap();
+        assert_eq!(earlier().await, 0);
     }
 }
 
@@ -404,7 +408,14 @@ async fn who_heard_of_it_first_hears_of_it_to_the_end() {
         assert_eq!(sweep(now + 2 * WAIT).await, 0, "it goes on");
         assert!(tell(DELETION, "erasing", now + 2 * WAIT).await);
         assert!(!tell("deletions/other", "sealed", now + 2 * WAIT).await);
-        assert_eq!(sweep(now + 4 * WAIT).await, 1, "and is over");
+        // Something holds it for a year. Then both are taken back.
+        let year = 15 * WAIT;
+        assert_eq!(sweep(now + year).await, 0);
+        assert!(tell(DELETION, "overdue", now + year).await);
+        for deletion in [DELETION, "deletions/other"] {
+            tell(deletion, "revoked", now + year).await;
+        }
+        assert_eq!(sweep(now + year).await, 1, "and is over");
     }
 }
 
@@ -445,11 +456,61 @@ async fn nobodys_address_is_erased_before_the_last_word_is_on_its_way() {
         let later = last_words(&mut connection, ACCOUNT, now + 2 * LAST_WORDS_MAX).await;
         assert_eq!(later.unwrap(), None);
         drop(connection);
+        // A day later, or where no clock can tell.
+        sqlx::query("UPDATE letter SET tries = 0, made_at = made_at + 31536000000000")
+            .execute(store.pool())
+            .await
+            .unwrap();
+        let mut connection = store.pool().acquire().await.unwrap();
+        let ahead = last_words(&mut connection, ACCOUNT, now).await;
+        assert_eq!(ahead.unwrap(), None, "a clock that was ahead");
+        sqlx::query("UPDATE letter SET made_at = made_at - 31536000000000")
+            .execute(&mut *connection)
+            .await
+            .unwrap();
+        let hour = Duration::from_secs(3_600);
+        let slow = last_words(&mut connection, ACCOUNT, now + hour).await;
+        assert_eq!(
+            slow.unwrap(),
+            Some(LAST_WORDS_LOOK_MAX),
+            "less and less often"
+        );
+        drop(connection);
         // Carried: the other letters are no reason to wait.
         sqlx::query("DELETE FROM letter WHERE content LIKE '%\"ERASING\"%'")
             .execute(store.pool())
             .await
             .unwrap();
+        let erased = identity.act(&order("erase")).await.unwrap();
+        assert!(matches!(erased, Answer::Done(_)), "{erased:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_last_word_waits_for_no_address_that_is_refused_for_good() {
+    for store in stores("refused").await {
+        let refusing = || {
+            let mut courier = MockCourier::new();
+            let refused = || Err(Fault::plain("550 5.1.1 no such user").lasting());
+            courier.expect_carry().returning(move |_| refused());
+            Arc::new(courier)
+        };
+        let couriers = Couriers::new(refusing(), refusing()).with_push(refusing());
+        let rules = Rules::default();
+        let identity = Identity::new(store.clone(), couriers.clone(), pepper(), rules);
+        for (name, kind) in [
+            ("overdue", NoticeKind::Overdue),
+            ("erasing", NoticeKind::Erasing),
+        ] {
+            identity.notify(&notice(name, kind)).await.unwrap();
+        }
+        let by = (&couriers, &pepper());
+        let now = SystemTime::now();
+        delivery::carry_due(&store, by, &config(), &Delivery::default(), now)
+            .await
+            .unwrap();
+        let letters = identity.letters().await.unwrap();
+        assert_eq!((letters.waiting, letters.given_up), (4, 4), "only the last");
         let erased = identity.act(&order("erase")).await.unwrap();
         assert!(matches!(erased, Answer::Done(_)), "{erased:?}");
     }

@@ -391,10 +391,8 @@ async fn what_is_kept_is_stored_and_processed_for_nothing_else() {
         assert_eq!(answer.retained.len(), 2);
         assert_eq!(shop.inventory(ACCOUNT).await.unwrap().categories, []);
         assert_eq!(codes(&shop).await, Vec::<String>::new());
-        assert_eq!(
-            shop.export_part(ACCOUNT, "").await.unwrap(),
-            Part::default()
-        );
+        let part = shop.export_part(ACCOUNT, "").await.unwrap();
+        assert!(part.pieces.is_empty() && part.categories.is_empty());
         assert!(sample(&store, ACCOUNT).await.is_err());
         // Another deletion has no way to it, whoever names the account.
         let other = |name: &str| Order {

@@ -102,6 +102,61 @@ async fn what_nobody_says_to_be_done_is_in_the_way_no_longer_than_an_approval() 
 }
 
 #[tokio::test]
+async fn a_request_that_comes_back_long_after_is_another_use() {
+    for bench in benches("stale").await {
+        let device = "lines/phones/devices/p-1".to_owned();
+        let wish = Wish::Unbind {
+            device: device.clone(),
+        };
+        let case = granted(&bench, "", wish, &[Document::Identity]).await;
+        let asked = CheckCase {
+            action: CaseAction::UnbindDevice(device),
+            ..question(&case, "requests/r1", false)
+        };
+        let long = Periods::default().approval_valid;
+        for (at, standing) in [
+            (bench.now, CaseStanding::Stands),
+            (bench.now + DAY, CaseStanding::Stands),
+            (bench.now + long, CaseStanding::Used),
+        ] {
+            assert_eq!(bench.desk.check(&asked, at).await.unwrap(), standing);
+        }
+        let mut connection = bench.store().pool().acquire().await.unwrap();
+        let waiting = crate::case::waiting(&mut connection, bench.now).await;
+        assert_eq!(waiting.unwrap(), (0, 0), "nobody has to decide on it");
+    }
+}
+
+#[tokio::test]
+async fn a_rejection_that_is_said_of_a_deletion_keeps_no_document_longer_and_is_not_said_for_ever()
+{
+    for bench in benches("rejected").await {
+        let case = bench.open(Wish::LostAccess).await;
+        bench.show(&case, Document::Identity).await.unwrap();
+        let rejected = bench.decide(&case, "bo", Decision::Reject(Rejection::Forged));
+        rejected.await.unwrap();
+        let said = async |used_for: &str, at| {
+            let asked = CheckCase {
+                action: CaseAction::Delete,
+                rejected: true,
+                ..question(&case, used_for, false)
+            };
+            bench.desk.check(&asked, at).await.unwrap()
+        };
+        let kept = Periods::default().evidence_kept;
+        let late = bench.now + Periods::default().approval_valid;
+        assert_eq!(said("deletions/d2", late).await, CaseStanding::Expired);
+        let standing = said("deletions/d1", bench.now + DAY).await;
+        assert_eq!(standing, CaseStanding::Rejected("FORGED"));
+        bench.desk.sweep(bench.now + kept).await.unwrap();
+        let log = bench.log(&case).await;
+        assert_eq!(log.last().unwrap(), "farewell EVIDENCE_DELETED");
+        let next = bench.desk.sweep(bench.now + 3 * kept).await.unwrap().next;
+        assert_eq!(next, None, "and once");
+    }
+}
+
+#[tokio::test]
 async fn a_memorial_is_in_the_way_until_the_desk_has_the_accounts_standing() {
     for bench in benches("memorial").await {
         let documents = [Document::DeathCertificate, Document::RelationshipProof];

@@ -34,7 +34,12 @@ const NEEDS_NOTHING: [&str; 5] = [
     "SupportService/ListCases",
 ];
 /// Fields that may hold anything of their type, and why.
-const ANYTHING: [(&str, &str, &str); 4] = [
+const ANYTHING: [(&str, &str, &str); 5] = [
+    (
+        "SendCode",
+        "device",
+        "is looked at once it is known that the deletion wants one",
+    ),
     (
         "VerifyFactor",
         "proof",

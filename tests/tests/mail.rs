@@ -260,8 +260,11 @@ impl Town {
     }
 
     async fn letters(&self) -> Result<LetterOverview> {
-        let overview = self.operator.overview().await?;
-        overview.letters.context("identity's letters")
+        // Who was just restarted may be there before it answers.
+        wait::until("identity's letters", async || {
+            Ok(self.operator.overview().await?.letters)
+        })
+        .await
     }
 
     async fn ask(&self) -> Result<String> {

@@ -63,7 +63,10 @@ impl Scene {
                 let mut carried = BTreeSet::new();
                 loop {
                     use farewell_proto::participant::v1::connect_response::Message as Down;
-                    use farewell_proto::participant::v1::{EligibilityReply, Reply, reply};
+                    use farewell_proto::participant::v1::query::Question;
+                    use farewell_proto::participant::v1::{
+                        EligibilityReply, NotifyReply, Reply, reply,
+                    };
                     match stream.next().await {
                         Ok(Some(Down::Commands(frame))) => {
                             let mut probed = false;
@@ -81,8 +84,12 @@ impl Scene {
                             }
                         }
                         Ok(Some(Down::Query(query))) => {
-                            let answer =
-                                reply::Answer::Eligibility(EligibilityReply { blockers: vec![] });
+                            let answer = match query.question {
+                                Some(Question::Notify(_)) => reply::Answer::Notify(NotifyReply {}),
+                                _ => reply::Answer::Eligibility(EligibilityReply {
+                                    blockers: vec![],
+                                }),
+                            };
                             stream
                                 .reply(Reply {
                                     query_id: query.id,

@@ -41,6 +41,20 @@ impl Queries {
         question: Question,
         patience: Duration,
     ) -> Option<Answer> {
+        let answer = self.hear(center, participant, account, question, patience);
+        let answer = answer.await?;
+        (!matches!(answer, Answer::Unanswerable(_))).then_some(answer)
+    }
+
+    /// As [`Queries::ask`], for who wants to know why a question is unanswerable.
+    pub async fn hear(
+        &self,
+        center: &Center,
+        participant: &ParticipantId,
+        account: &AccountId,
+        question: Question,
+        patience: Duration,
+    ) -> Option<Answer> {
         let id = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let frames = center.board().ask(participant)?;
         let (sender, answer) = oneshot::channel();
@@ -66,8 +80,7 @@ impl Queries {
             frames.send(Ok(frame)).await.ok()?;
             answer.await.ok()
         };
-        let answer = timeout(patience, asked).await.ok().flatten();
-        answer.filter(|answer| !matches!(answer, Answer::Unanswerable(_)))
+        timeout(patience, asked).await.ok().flatten()
     }
 
     /// Takes a reply. One that nobody waits for, or from another participant than was asked, is dropped.

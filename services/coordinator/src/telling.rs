@@ -27,6 +27,8 @@ pub const IDENTITY: &str = "identity";
 const LAST_WORD_LIMIT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Identity erases nothing before it has the last word; who answers everything but that holds nothing up for longer.
 const ERASING_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+/// What a participant says to a question that it has no answer to in any version of its own.
+const UNSUPPORTED: &str = "UNSUPPORTED";
 /// Reasons in one notice.
 const REASONS_MAX: usize = 32;
 
@@ -115,8 +117,13 @@ async fn ask(center: &Center, (deletion, plan): (&Deletion, &Plan), notice: Noti
     let patience = center.pace.query;
     let asked = center
         .queries
-        .ask(center, &identity, &deletion.account, question, patience);
-    matches!(asked.await, Some(Answer::Notify(wire::NotifyReply {})))
+        .hear(center, &identity, &deletion.account, question, patience);
+    match asked.await {
+        Some(Answer::Notify(wire::NotifyReply {})) => true,
+        // It writes no letters, and never will.
+        Some(Answer::Unanswerable(word)) => word == UNSUPPORTED,
+        _ => false,
+    }
 }
 
 fn reasons(deletion: &Deletion, notice: Notice) -> Vec<wire::NoticeReason> {

@@ -153,22 +153,18 @@ impl DeletionService for Deletions {
         let key = parse::request_id(&request.request_id)?;
         let id = parse::deletion("name", &request.name)?;
         let factor = parse::factor(request.factor())?;
-        let device = if factor == Factor::DeviceInHand {
-            Some(possession::Named::parse(&self.center, &request.device)?)
-        } else {
-            empty("device", request.device.is_empty())?;
-            None
-        };
         within(CHANGE_MAX, async {
             let deletion = self.read(caller.as_deref(), id).await?;
             awaiting(&deletion, factor)?;
-            if let Some(device) = device {
+            if factor == Factor::DeviceInHand {
+                let device = possession::Named::parse(&self.center, &request.device)?;
                 let challenge = possession::challenge(&self.center, &deletion, &device).await?;
                 return Ok(api::SendCodeResponse {
                     challenge,
                     ..Default::default()
                 });
             }
+            empty("device", request.device.is_empty())?;
             let channel = proof::channel(factor)?;
             remember(&self.center, key, parse::digest("SendCode", &request), id).await?;
             let subject = proof::Subject {

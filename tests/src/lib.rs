@@ -21,6 +21,7 @@ pub mod load;
 pub mod office;
 pub mod policy;
 pub mod process;
+pub mod receiver;
 pub mod refusal;
 pub mod scripted;
 pub mod time_machine;

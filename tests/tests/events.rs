@@ -1,20 +1,18 @@
 //! What becomes of accounts is told to other systems, as Security Event Tokens that somebody else's library believes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use farewell_coordinator::{Config, Delivery, Events, Listener, Receiver};
+use farewell_coordinator::{Config, Listener, Receiver};
 use farewell_core::retry::Backoff;
 use farewell_proto::deletion::v1::State;
 use farewell_proto::operator::v1::{
     ListRefusedEventsRequest, ReceiverOverview, ResendEventRequest,
 };
 use farewell_runtime::certs::DevCa;
-use farewell_runtime::cose::SigningKey;
 use farewell_runtime::peer::Role;
 use farewell_runtime::server::Security;
 use farewell_runtime::{jws, tls};
@@ -23,130 +21,13 @@ use farewell_tests::coordinator::{Coordinator, config};
 use farewell_tests::honest::Honest;
 use farewell_tests::ledger::Place;
 use farewell_tests::policy;
-use farewell_tests::process::{Process, free_port, needed};
+use farewell_tests::receiver::{self, Python, key, loopback, told};
 use farewell_tests::refusal::Refusal;
 use farewell_tests::wait::until;
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tonic::Code;
-
-const BEARER: &str = "t0ken";
-const TYPE: &str = "https://schemas.openid.net/secevent/risc/event-type/account-";
-
-fn key() -> SigningKey {
-    SigningKey::from_seed(&[9; 32]).expect("32 bytes are a seed")
-}
-
-/// A receiver in Python, and what it has got.
-struct Python {
-    port: u16,
-    program: String,
-    folder: TempDir,
-    running: Option<Process>,
-    /// Accounts whose events it does not take begin so.
-    never: &'static str,
-}
-
-impl Python {
-    fn new() -> Result<Option<Self>> {
-        let Some(program) = needed("FAREWELL_TEST_PYTHON") else {
-            return Ok(None);
-        };
-        let folder = tempfile::tempdir()?;
-        let keys = jws::key_set(&[key().public()]);
-        std::fs::write(folder.path().join("keys.json"), keys.to_string())?;
-        Ok(Some(Self {
-            port: free_port()?,
-            program,
-            folder,
-            running: None,
-            never: "",
-        }))
-    }
-
-    fn command(&self, audience: &str) -> Command {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("foreign/receiver.py");
-        let mut command = Command::new(&self.program);
-        command.arg(script).args(["--audience", audience]);
-        command
-            .arg("--keys")
-            .arg(self.folder.path().join("keys.json"));
-        command
-    }
-
-    /// Listens, and begins with these answers.
-    fn listen(&mut self, name: &str, answers: &str) -> Result<()> {
-        let mut command = self.command(name);
-        command.args(["--port", &self.port.to_string(), "--bearer", BEARER]);
-        command.args(["--answers", answers, "--never", self.never]);
-        let log = self.folder.path().join("python.log");
-        self.running = Some(Process::start_apart(&mut command, &self.told(), &log)?);
-        Ok(())
-    }
-
-    fn told(&self) -> PathBuf {
-        self.folder.path().join("told.json")
-    }
-
-    /// As settings say it.
-    fn receiver(&self, name: &str) -> Receiver {
-        Receiver {
-            name: name.to_owned(),
-            audience: name.to_owned(),
-            delivery: Delivery::Push {
-                url: format!("http://127.0.0.1:{}/events", self.port),
-                token: Some(BEARER.to_owned()),
-                authority: None,
-            },
-        }
-    }
-
-    /// Everything that came, with the answer to it.
-    fn seen(&self) -> Result<Vec<Value>> {
-        let text = std::fs::read_to_string(self.told()).unwrap_or_default();
-        let lines = text.lines().map(|line| Ok(serde_json::from_str(line)?));
-        lines.collect()
-    }
-
-    /// What it took, by account, in the order of its coming.
-    fn taken(&self) -> Result<BTreeMap<String, Vec<String>>> {
-        let mut taken = BTreeMap::<_, Vec<_>>::new();
-        for line in self.seen()? {
-            ensure!(line["wrong"].is_null(), "{line}");
-            if line["answer"] == "202" {
-                let (account, event) = told(&line["claims"])?;
-                taken.entry(account).or_default().push(event);
-            }
-        }
-        Ok(taken)
-    }
-
-    /// What a token says, if it holds.
-    fn check(&self, token: &str, audience: &str) -> Result<Value> {
-        let mut child = self
-            .command(audience)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut input = child.stdin.take().context("its input")?;
-        input.write_all(token.as_bytes())?;
-        drop(input);
-        let output = child.wait_with_output()?;
-        ensure!(output.status.success(), "{token} doesn't hold");
-        Ok(serde_json::from_slice(&output.stdout)?)
-    }
-}
-
-/// Of whom, and what.
-fn told(claims: &Value) -> Result<(String, String)> {
-    let account = claims["sub_id"]["sub"].as_str().context("a subject")?;
-    let events = claims["events"].as_object().context("events")?;
-    let (event, _) = events.iter().next().context("an event")?;
-    let word = event.strip_prefix(TYPE).context("a RISC event")?;
-    Ok((account.to_owned(), word.to_owned()))
-}
 
 fn telling(receivers: Vec<Receiver>, listener: Option<Listener>, place: &str) -> Config {
     let plain = Security::PlainLoopback;
@@ -156,29 +37,15 @@ fn telling(receivers: Vec<Receiver>, listener: Option<Listener>, place: &str) ->
         base: Duration::from_millis(50),
         cap: Duration::from_millis(200),
     };
-    config.events = Some(Events {
-        issuer: "https://id.example.com".to_owned(),
-        key: key(),
-        receivers,
-        listener,
-        refused_kept: Duration::from_secs(3_600),
-    });
+    config.events = Some(receiver::events(receivers, listener));
     config
 }
 
-fn fetching(name: &str) -> Receiver {
-    Receiver {
-        name: name.to_owned(),
-        audience: "https://mail.example.com".to_owned(),
-        delivery: Delivery::Poll,
-    }
-}
+/// The audience of who fetches.
+const MAIL: &str = "https://mail.example.com";
 
-fn loopback(security: Security) -> Listener {
-    Listener {
-        address: ([127, 0, 0, 1], 0).into(),
-        security,
-    }
+fn fetching(name: &str) -> Receiver {
+    receiver::fetching(name, MAIL)
 }
 
 async fn receivers(coordinator: &Coordinator) -> Result<Vec<ReceiverOverview>> {
@@ -589,12 +456,9 @@ async fn a_receiver_fetches_until_it_has_said_that_it_has_it() -> Result<()> {
     let sets = first["sets"].as_object().context("sets")?;
     assert_eq!(sets.len(), 1);
     let (jti, token) = sets.iter().next().context("a token")?;
-    let claims = python.check(
-        token.as_str().context("a token")?,
-        "https://mail.example.com",
-    )?;
+    let claims = python.check(token.as_str().context("a token")?, MAIL)?;
     assert_eq!(
-        self::told(&claims)?,
+        receiver::told(&claims)?,
         ("alice".to_owned(), "disabled".to_owned())
     );
     assert_eq!(claims["jti"].as_str(), Some(jti.as_str()));
@@ -746,7 +610,7 @@ async fn somebody_elses_library_fetches_over_tls_with_http_1() -> Result<()> {
             .values()
         {
             let token = token.as_str().context("a token")?;
-            events.push(self::told(&python.check(token, "https://mail.example.com")?)?.1);
+            events.push(receiver::told(&python.check(token, MAIL)?)?.1);
         }
     }
     assert_eq!(

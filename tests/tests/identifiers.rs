@@ -1,15 +1,16 @@
 //! Whether a name, a number or an address may be given to a new account: asked by whoever registers people.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Result, anyhow, ensure};
-use farewell_coordinator::Limits;
+use anyhow::{Context as _, Result, anyhow, ensure};
+use farewell_coordinator::{Config, Limits};
 use farewell_core::policy::retention::Quarantine;
 use farewell_identity::pepper::Pepper;
 use farewell_identity::{Rules, courier, notice};
 use farewell_kit::store::Store;
 use farewell_kit::{CodeChannel, session};
-use farewell_proto::deletion::v1::State;
+use farewell_proto::deletion::v1::{GetCertificateRequest, State};
 use farewell_proto::identifier::v1::identifier_service_client::IdentifierServiceClient;
 use farewell_proto::identifier::v1::{
     CheckIdentifierRequest, CheckIdentifierResponse, IdentifierKind, IdentifierStanding,
@@ -24,9 +25,12 @@ use farewell_runtime::server::Security;
 use farewell_runtime::shutdown::Shutdown;
 use farewell_tests::caller::{Caller, fresh};
 use farewell_tests::coordinator::{Coordinator, config};
+use farewell_tests::receiver::{self, Python, loopback};
 use farewell_tests::refusal::{bad_field, refused};
 use farewell_tests::{policy, wait};
 use prost_types::Timestamp;
+use reqwest::{Certificate, Client};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -51,10 +55,11 @@ struct Town {
 
 impl Town {
     async fn start() -> Result<Self> {
-        Self::start_with(Limits::default()).await
+        Self::start_with(|_, _| ()).await
     }
 
-    async fn start_with(limits: Limits) -> Result<Self> {
+    /// With what is special about its coordinator, whose certificate is given.
+    async fn start_with(special: impl FnOnce(&mut Config, &Security)) -> Result<Self> {
         let mut plan = policy::whole(&[&["identity"]]);
         plan.quarantine = Some(Quarantine {
             legal_basis: "a reason".to_owned(),
@@ -66,7 +71,7 @@ impl Town {
         let ca = DevCa::create()?;
         let own = Security::Mutual(ca.issue(Role::Coordinator, "coordinator", &[])?);
         let mut config = config(plan, "memory:", &own);
-        config.limits = limits;
+        special(&mut config, &own);
         let coordinator = Coordinator::start_with(config).await?;
         let registration = Security::Mutual(ca.issue(Role::Caller, "registration", &[])?);
         let ops = Security::Mutual(ca.issue(Role::Operator, "ops", &[])?);
@@ -179,10 +184,11 @@ impl Town {
         Ok(answer.into_inner())
     }
 
-    async fn purge(&self, account: &str) -> Result<()> {
+    /// Gives the deletion's name.
+    async fn purge(&self, account: &str) -> Result<String> {
         let name = self.caller.delete(account).await?;
         self.caller.until(&name, State::Purged).await?;
-        Ok(())
+        Ok(name)
     }
 }
 
@@ -252,6 +258,103 @@ async fn a_number_that_somebody_else_has_now_is_free_and_a_name_is_not() -> Resu
     farewell_identity::register(&town.identity, "a-2", "another_name").await?;
     farewell_identity::set_contact(&town.identity, "a-2", CodeChannel::Sms, PHONE).await?;
     assert_eq!(town.standing(Phone, PHONE).await?, InUse);
+    town.stop().await
+}
+
+/// The audience of who fetches.
+const BOARD: &str = "https://board.example.com";
+
+/// Fetches once, and gives what is new with the tokens' names.
+async fn fetch(client: &Client, url: &str, ack: &[String]) -> Result<Vec<(String, String)>> {
+    let body = json!({"returnImmediately": true, "ack": ack});
+    let answer: Value = client.post(url).json(&body).send().await?.json().await?;
+    let sets = answer["sets"].as_object().context("sets")?.iter();
+    sets.map(|(jti, token)| Ok((jti.clone(), token.as_str().context("a token")?.to_owned())))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_keeps_numbers_hears_that_one_was_given_back_at_once_and_not_a_month_later()
+-> Result<()> {
+    use IdentifierKind::Phone;
+    use IdentifierStanding::{Free, Quarantined};
+
+    let Some(mut python) = Python::new()? else {
+        return Ok(());
+    };
+    python.listen("ads", "503")?;
+    let town = Town::start_with(|config, own| {
+        let receivers = vec![python.receiver("ads"), receiver::fetching("board", BOARD)];
+        config.events = Some(receiver::events(receivers, Some(loopback(own.clone()))));
+    })
+    .await?;
+    let shown = town.ca.issue(Role::Receiver, "board", &[])?;
+    let pem = format!("{}{}", shown.cert_pem, shown.key_pem);
+    let board = Client::builder()
+        .tls_certs_only([Certificate::from_pem(shown.ca_pem.as_bytes())?])
+        .identity(reqwest::Identity::from_pem(pem.as_bytes())?)
+        .build()?;
+    let url = format!("https://{}/events/board", town.coordinator.events);
+    farewell_identity::sample(&town.identity, "a-1", PHONE, MAIL, "a long password").await?;
+    let deletion = town.purge("a-1").await?;
+    let told = |events: &[&str]| {
+        let events = events.iter().map(|event| (*event).to_owned()).collect();
+        BTreeMap::from([("a-1".to_owned(), events)])
+    };
+    let ended = told(&["disabled", "purged"]);
+    wait::until("the purge to be told", async || {
+        Ok((python.taken()? == ended).then_some(()))
+    })
+    .await?;
+    assert_eq!(town.standing(Phone, PHONE).await?, Quarantined);
+
+    // Asked twice, as by one who got no answer the first time, and it is told once.
+    let request = releasing(PHONE);
+    for _ in 0..2 {
+        assert_eq!(town.release(request.clone()).await?.standing(), Free);
+    }
+    let free = told(&["disabled", "purged", "recycled PHONE"]);
+    wait::until("the number to be told as free", async || {
+        Ok((python.taken()? == free).then_some(()))
+    })
+    .await?;
+    let (mut fetched, mut ack) = (Vec::new(), Vec::new());
+    wait::until("who fetches to have it", async || {
+        let new = fetch(&board, &url, &ack).await?;
+        ack = new.iter().map(|(jti, _)| jti.clone()).collect();
+        for (_, token) in new {
+            fetched.push(receiver::told(&python.check(&token, BOARD)?)?);
+        }
+        Ok((fetched.len() == 3).then_some(()))
+    })
+    .await?;
+    let events: Vec<&str> = fetched.iter().map(|(_, event)| event.as_str()).collect();
+    assert_eq!(events, ["disabled", "purged", "recycled PHONE"]);
+    for line in python.seen()? {
+        assert!(
+            !line.to_string().contains("138"),
+            "no number is told: {line}"
+        );
+    }
+
+    // There is evidence of it beside the certificate; the name is held back as before.
+    let request = GetCertificateRequest { name: deletion };
+    let certificate = town.caller.api.clone().get_certificate(request).await;
+    let addenda = certificate
+        .map_err(|it| anyhow!("{it:?}"))?
+        .into_inner()
+        .addenda;
+    let addenda: Vec<Value> = addenda
+        .iter()
+        .map(|text| Ok(serde_json::from_str(text)?))
+        .collect::<Result<_>>()?;
+    assert_eq!(addenda.len(), 1, "{addenda:?}");
+    assert_eq!(addenda[0]["expired"]["quarantined_phone"], 1);
+    let kept = addenda[0]["retained"].as_array().context("what is kept")?;
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0]["class"], "quarantined_user_name");
+    tokio::time::sleep(wait::SILENCE).await;
+    assert_eq!(python.taken()?, free);
     town.stop().await
 }
 
@@ -483,11 +586,13 @@ async fn peppers_change_over_while_names_are_held_back_and_every_release_is_on_r
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_asks_about_every_number_there_is() -> Result<()> {
-    let limits = Limits {
-        identifiers_per_minute: 20,
-        ..Limits::default()
-    };
-    let town = Town::start_with(limits).await?;
+    let town = Town::start_with(|config, _| {
+        config.limits = Limits {
+            identifiers_per_minute: 20,
+            ..Limits::default()
+        };
+    })
+    .await?;
     let mut taken = 0;
     let told = loop {
         let number = format!("+86 138 0000 {taken:04}");

@@ -137,10 +137,7 @@ pub trait Participant: Send + Sync + 'static {
     }
 
     /// Holds an identifier back no longer, whose present holder has shown that it is theirs. Only the identity service can.
-    async fn release_identifier(
-        &self,
-        _request: &ReleaseIdentifier,
-    ) -> Result<IdentifierStanding, Fault> {
+    async fn release_identifier(&self, _request: &ReleaseIdentifier) -> Result<Released, Fault> {
         Err(Fault::unsupported("RELEASE_IDENTIFIER"))
     }
 
@@ -219,7 +216,7 @@ pub trait Participant: Send + Sync + 'static {
 
 pub use retention::{
     BadIdentifier, IdentifierKind, IdentifierStanding, KeyVersion, Quarantine, Release,
-    ReleaseIdentifier, RetentionRule, Starting, StartingPoint, Term,
+    ReleaseIdentifier, Released, RetentionRule, Starting, StartingPoint, Term,
 };
 
 /// `REFUSED`: the command is empty, zero, unknown or somebody else's, or its name stands for another command.

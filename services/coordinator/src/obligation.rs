@@ -1,8 +1,12 @@
 //! What law still keeps of a purged account: looked up in the receipts when the deletion wants attention, decided, and turned like
 //! anything else. Whoever is then asked stands on the board like everybody who owes something.
 
+use std::sync::Arc;
+
 use farewell_core::policy::retention::{Class, StartingPoint};
-use farewell_core::{Deletion, ParticipantId, Plan, Time, obligation};
+use farewell_core::{
+    Deletion, DeletionId, Event, Mask, ParticipantId, Plan, Time, Verb, obligation,
+};
 use farewell_ledger::Turned;
 use farewell_proto::participant::v1 as wire;
 
@@ -25,6 +29,29 @@ pub async fn oblige(
     let mut turn = steward::decide(deletion, plan, &event, now)?;
     turn.recycled = recycled.into_iter().map(|kind| (kind, now)).collect();
     steward::write(center, turn, true).await
+}
+
+/// Has a custodian asked at once that keeps something of this deletion no longer, by its own word. Of a deletion that is unknown
+/// here, or of which nothing is kept any more, nobody has to be asked.
+///
+/// Errors: `NotTurned::Unavailable` while the ledger is away: whoever said so says it again.
+pub async fn freed(
+    center: &Arc<Center>,
+    id: DeletionId,
+    custodian: &ParticipantId,
+) -> Result<(), NotTurned> {
+    let plan = match steward::read(center, id).await {
+        Ok((_, plan)) => plan,
+        Err(NotTurned::NotFound) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let Some(leg) = plan.find(custodian, Verb::Expire) else {
+        return Ok(());
+    };
+    match steward::turn(center, id, &Event::Freed(Mask::of(leg)), false).await {
+        Ok(_) | Err(NotTurned::Refused(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// What a participant is told to keep.

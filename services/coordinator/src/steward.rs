@@ -237,6 +237,7 @@ const fn note(event: &Event) -> &'static str {
         Event::Retry(_) => "LEG_RETRIED",
         Event::Kept { .. } => "KEPT_UNDER_LAW",
         Event::Ended { .. } => "RETENTION_ENDED",
+        Event::Freed(_) => "RETENTION_ENDED_EARLY",
         Event::Recounted => "DEADLINE_RECOUNTED",
         Event::Raised => "RAISED",
         Event::Extended(_) => "DEADLINE_EXTENDED",

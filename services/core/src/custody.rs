@@ -22,6 +22,8 @@ pub struct Custody {
     /// What each was asked last, answered or not.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub asked: BTreeMap<LegIndex, Asked>,
+    /// Who says that something ended before its day, and has not been asked since.
+    pub freed: Mask,
 }
 
 /// One request to erase what has ended.
@@ -68,6 +70,12 @@ impl Deletion {
         }
     }
 
+    /// Expiries of which something ended before its day, by their own word: no receipt says so yet.
+    pub fn freed(&self) -> Mask {
+        let custody = self.rare.custody.as_ref();
+        custody.map_or(Mask::EMPTY, |custody| custody.freed)
+    }
+
     /// When somebody must look whether something has ended: at once after the purge.
     pub(crate) fn looks_at(&self) -> Option<Time> {
         let custody = self.rare.custody.as_ref();
@@ -102,8 +110,13 @@ impl Deletion {
 
     /// Puts on record what was looked up, and waits for the next end; once nothing is kept it is closed. A hold keeps it open:
     /// it is somebody's to release.
-    pub(super) fn rest(&mut self, asked: BTreeMap<LegIndex, Asked>, next: Option<Time>, now: Time) {
-        self.rare.custody = Some(Custody { next, asked });
+    pub(super) fn rest(
+        &mut self,
+        (asked, freed): (BTreeMap<LegIndex, Asked>, Mask),
+        next: Option<Time>,
+        now: Time,
+    ) {
+        self.rare.custody = Some(Custody { next, asked, freed });
         if self.outstanding().is_empty() {
             self.rare.told = self.rare.told.without(Notice::ExpiryOverdue);
         }
@@ -113,6 +126,18 @@ impl Deletion {
         } else {
             (self.outstanding_since().or(next).or(Some(now)), None)
         };
+    }
+
+    /// Something of these ended before its day: it is looked at now.
+    pub(super) fn free_early(&mut self, legs: Mask, now: Time) {
+        let next = self.looks_at();
+        let asked = self.asked_so_far();
+        self.rare.custody = Some(Custody {
+            next: Some(next.map_or(now, |next| next.min(now))),
+            asked,
+            freed: self.freed() | legs,
+        });
+        self.attention_at = Some(self.attention_at.map_or(now, |at| at.min(now)));
     }
 
     /// What ended under a hold ends with it.

@@ -4,6 +4,9 @@
 //! while there are any; when something ends, its participant gets a command to erase it, and what it answers is the evidence.
 //! Nobody waits for anybody else: who doesn't answer, or won't, is shown, and the others' records end on their day.
 //!
+//! A number that was given back to its present holder has ended before its day: its custodian says so when it gives it back, and
+//! is asked at once ([`Event::Freed`]).
+//!
 //! Under a legal hold nothing ends. What would have ended meanwhile ends with the hold, and addenda say from when to when it
 //! stood. A hold is for records: a name or a number that was held back is free on its own day, and only its hash stays.
 
@@ -99,12 +102,22 @@ pub fn look(
     now: Time,
 ) -> Result<Event, Refusal> {
     let owed = of(plan, receipts)?;
+    // Also of one who is answering: what it says now may be older than its word.
+    let freed = deletion.freed();
+    let end = |owed: &Obligation| {
+        let own = owed.kept.ends_next();
+        if freed.has(owed.leg) {
+            own.min(now)
+        } else {
+            own
+        }
+    };
     let ends = |but: Mask| {
-        let others = owed.iter().filter(move |owed| !but.has(owed.leg));
-        others.map(|owed| owed.kept.ends_next()).min()
+        let others = owed.iter().filter(|owed| !but.has(owed.leg));
+        others.map(end).min()
     };
     let asked = deletion.outstanding();
-    let over = |owed: &&Obligation| owed.kept.ends_next() <= now && !asked.has(owed.leg);
+    let over = |owed: &&Obligation| end(owed) <= now && !asked.has(owed.leg);
     let ended: Mask = owed.iter().filter(over).map(|owed| owed.leg).collect();
     Ok(if deletion.may_ask(ended, now) {
         Event::Ended {

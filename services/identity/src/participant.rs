@@ -12,7 +12,7 @@ use farewell_kit::{
     AccountDescription, Answer, Blocker, CheckEligibility, CheckProof, ClearRealName, CodeSent,
     Deferred, Done, Fault, IdentifierKind, IdentifierStanding, Inventory, Letters, Notice, Order,
     Outcome, Participant, ProofChecked, ProofKind, Quarantine, RealNameCleared, ReleaseIdentifier,
-    SendCode, SetStanding, Standing, StandingKept,
+    Released, SendCode, SetStanding, Standing, StandingKept,
 };
 use farewell_runtime::shutdown::Shutdown;
 use sqlx::AnyConnection;
@@ -284,10 +284,7 @@ impl Participant for Identity {
         quarantine::check(&self.store, &self.pepper, kind, value, SystemTime::now()).await
     }
 
-    async fn release_identifier(
-        &self,
-        request: &ReleaseIdentifier,
-    ) -> Result<IdentifierStanding, Fault> {
+    async fn release_identifier(&self, request: &ReleaseIdentifier) -> Result<Released, Fault> {
         release::release(&self.store, &self.pepper, request, SystemTime::now()).await
     }
 

@@ -186,20 +186,47 @@ async fn until(
     Ok(last.map(time))
 }
 
-/// Holds an identifier back no longer, whoever left it. Gives whether it was.
+/// Holds an identifier back no longer, whoever left it. Gives whether it was. The hash goes when the coordinator asks for what has
+/// ended, as on any other day, so that there is evidence of it.
 pub(crate) async fn free(
     connection: &mut AnyConnection,
     kind: IdentifierKind,
     hashes: &[String],
+    now: SystemTime,
 ) -> Result<bool, sqlx::Error> {
     let mut freed = 0;
     for hash in hashes {
-        let deleted = sqlx::query("DELETE FROM quarantine WHERE class = $1 AND hash = $2")
-            .bind(class(kind))
-            .bind(hash)
-            .execute(&mut *connection)
-            .await?;
-        freed += deleted.rows_affected();
+        let ended = sqlx::query(
+            "UPDATE quarantine SET until = $1 WHERE class = $2 AND hash = $3 AND until > $1",
+        )
+        .bind(micros(now))
+        .bind(class(kind))
+        .bind(hash)
+        .execute(&mut *connection)
+        .await?;
+        freed += ended.rows_affected();
     }
     Ok(freed > 0)
+}
+
+/// The deletions that left an identifier which is held back no longer, and whose hash of it is still here.
+pub(crate) async fn freed(
+    connection: &mut AnyConnection,
+    kind: IdentifierKind,
+    hashes: &[String],
+    now: SystemTime,
+) -> Result<Vec<String>, sqlx::Error> {
+    let mut deletions = Vec::new();
+    for hash in hashes {
+        let rows: Vec<(String,)> = sqlx::query_as(
+            "SELECT deletion FROM quarantine WHERE class = $1 AND hash = $2 AND until <= $3 ORDER BY deletion",
+        )
+        .bind(class(kind))
+        .bind(hash)
+        .bind(micros(now))
+        .fetch_all(&mut *connection)
+        .await?;
+        deletions.extend(rows.into_iter().map(|(deletion,)| deletion));
+    }
+    Ok(deletions)
 }

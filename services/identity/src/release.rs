@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use farewell_kit::store::{Store, micros, time};
 use farewell_kit::{
     BadIdentifier, Fault, IdentifierKind, IdentifierStanding, KeyVersion, Quarantine, Release,
-    ReleaseIdentifier,
+    ReleaseIdentifier, Released,
 };
 use sqlx::AnyConnection;
 
@@ -30,38 +30,39 @@ type Row = (String, String, i64, String, i64, i64);
 const KEPT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Holds a number back no longer that somebody else has now. One that an account has stays as it is, and on no record. The same
-/// request again changes nothing.
+/// request again changes nothing, and names again what has to be asked for.
 pub(crate) async fn release(
     store: &Store,
     pepper: &Pepper,
     request: &ReleaseIdentifier,
     now: SystemTime,
-) -> Result<IdentifierStanding, Fault> {
+) -> Result<Released, Fault> {
     let kind = request.kind;
     if kind != IdentifierKind::Phone {
-        return Ok(IdentifierStanding::Malformed(BadIdentifier::Other));
+        return Ok(IdentifierStanding::Malformed(BadIdentifier::Other).into());
     }
     let normal = match identifier::normal(kind, &request.value) {
         Ok(normal) => normal,
-        Err(bad) => return Ok(IdentifierStanding::Malformed(bad)),
+        Err(bad) => return Ok(IdentifierStanding::Malformed(bad).into()),
     };
     let class = quarantine::class(kind);
     let hashes = pepper.identifiers(class, &normal)?;
     let mut tx = store.pool().begin().await?;
     if let Some(earlier) = hash_of(&mut tx, &request.request_id).await? {
-        return Ok(same(&hashes, &earlier));
+        return answer(&mut tx, kind, &hashes, &earlier, now).await;
     }
     if quarantine::in_use(&mut tx, kind, &normal).await? {
-        return Ok(IdentifierStanding::InUse);
+        return Ok(IdentifierStanding::InUse.into());
     }
-    let held = quarantine::free(&mut tx, kind, &hashes).await?;
+    let held = quarantine::free(&mut tx, kind, &hashes, now).await?;
+    let own = pepper.identifier(class, &normal)?;
     let written = sqlx::query(
         "INSERT INTO identifier_release (request_id, class, hash, version, caller, held, released_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (request_id) DO NOTHING",
     )
     .bind(&request.request_id)
     .bind(class)
-    .bind(pepper.identifier(class, &normal)?)
+    .bind(&own)
     .bind(i64::from(pepper.newest()))
     .bind(&request.caller)
     .bind(i64::from(held))
@@ -72,18 +73,36 @@ pub(crate) async fn release(
         // The same request at the same time, or another under its id: it was first, and this one does nothing.
         let earlier = hash_of(&mut tx, &request.request_id).await?;
         tx.rollback().await?;
-        return Ok(same(&hashes, &earlier.unwrap_or_default()));
+        let mut connection = store.pool().acquire().await?;
+        return answer(
+            &mut connection,
+            kind,
+            &hashes,
+            &earlier.unwrap_or_default(),
+            now,
+        )
+        .await;
     }
+    let released = answer(&mut tx, kind, &hashes, &own, now).await?;
     tx.commit().await?;
-    Ok(IdentifierStanding::Free)
+    Ok(released)
 }
 
-fn same(hashes: &[String], earlier: &String) -> IdentifierStanding {
-    if hashes.contains(earlier) {
-        IdentifierStanding::Free
-    } else {
-        IdentifierStanding::RequestIdReused
+/// The answer to a request that is on record with this hash.
+async fn answer(
+    connection: &mut AnyConnection,
+    kind: IdentifierKind,
+    hashes: &[String],
+    on_record: &String,
+    now: SystemTime,
+) -> Result<Released, Fault> {
+    if !hashes.contains(on_record) {
+        return Ok(IdentifierStanding::RequestIdReused.into());
     }
+    Ok(Released {
+        standing: IdentifierStanding::Free,
+        deletions: quarantine::freed(connection, kind, hashes, now).await?,
+    })
 }
 
 async fn hash_of(

@@ -117,6 +117,25 @@ pub enum IdentifierStanding {
     RequestIdReused,
 }
 
+/// What has become of a number that was to be held back no longer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Released {
+    /// Where it stands now.
+    pub standing: IdentifierStanding,
+    /// Deletions, by id, that it was held back for until now and whose EXPIRE has not come since. The coordinator asks for it, so
+    /// that whoever is told of recycled identifiers hears of it.
+    pub deletions: Vec<String>,
+}
+
+impl From<IdentifierStanding> for Released {
+    fn from(standing: IdentifierStanding) -> Self {
+        Self {
+            standing,
+            deletions: Vec::new(),
+        }
+    }
+}
+
 /// Why something is no identifier of its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadIdentifier {

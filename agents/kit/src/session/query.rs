@@ -102,8 +102,8 @@ impl Shared {
                 standing.map(wire::retention::standing)
             }
             Question::ReleaseIdentifier(request) => {
-                let standing = self.code.release_identifier(&request).await;
-                standing.map(wire::retention::standing)
+                let released = self.code.release_identifier(&request).await;
+                released.map(wire::retention::released)
             }
             Question::Quarantine { page_size, page } => {
                 let quarantine = self.code.quarantine(page_size, &page).await;

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use super::{Malformed, Question, Verb};
 use crate::participant::{
     BadIdentifier, IdentifierKind, IdentifierStanding, KeyVersion, Quarantine, Release,
-    ReleaseIdentifier, RetentionRule, StartingPoint, Term,
+    ReleaseIdentifier, Released, RetentionRule, StartingPoint, Term,
 };
 
 /// Rules in one command.
@@ -130,7 +130,18 @@ pub(crate) fn standing(standing: IdentifierStanding) -> pb::reply::Answer {
         standing: word.into(),
         until_time: until.map(Into::into),
         refused: refused.to_owned(),
+        deletions: Vec::new(),
     })
+}
+
+pub(crate) fn released(released: Released) -> pb::reply::Answer {
+    let ids = released.deletions.iter();
+    let deletions = ids.map(|id| format!("deletions/{id}")).collect();
+    let mut answer = standing(released.standing);
+    if let pb::reply::Answer::Identifier(reply) = &mut answer {
+        reply.deletions = deletions;
+    }
+    answer
 }
 
 pub(crate) fn held(held: Quarantine) -> pb::reply::Answer {

@@ -18,7 +18,8 @@ use super::proof::{ask_identity, unreachable_identity};
 use super::{READ_MAX, parse, within};
 use crate::admission::peer_of;
 use crate::center::Center;
-use crate::error;
+use crate::telling::IDENTITY;
+use crate::{error, obligation};
 
 /// Bytes of the longest identifier, a mail address (RFC 5321, 4.5.3.1.3 less its brackets).
 const VALUE_BYTES_MAX: usize = 254;
@@ -59,6 +60,16 @@ impl Identifiers {
             }
             _ => Ok(reply),
         }
+    }
+
+    /// Those it was held back for are told that it is free, before the caller is: who isn't answered asks again.
+    async fn freed(&self, deletions: &[String]) -> Result<(), Status> {
+        let identity = IDENTITY.parse().map_err(|_| unreachable_identity())?;
+        for name in deletions {
+            let id = parse::deletion("deletions", name).map_err(|_| unreachable_identity())?;
+            obligation::freed(&self.center, id, &identity).await?;
+        }
+        Ok(())
     }
 }
 
@@ -113,9 +124,12 @@ impl IdentifierService for Identifiers {
                 "an account has this number: it is not held back",
                 HashMap::new(),
             )),
-            _ => Ok(Response::new(api::ReleaseIdentifierResponse {
-                standing: reply.standing,
-            })),
+            _ => {
+                self.freed(&reply.deletions).await?;
+                Ok(Response::new(api::ReleaseIdentifierResponse {
+                    standing: reply.standing,
+                }))
+            }
         }
     }
 }

@@ -168,7 +168,12 @@ impl Deletion {
             {
                 next.expiring = self.outstanding();
                 next.retains = *owing;
-                next.rest(self.asked_so_far(), *ends, now);
+                next.rest((self.asked_so_far(), self.freed() & *owing), *ends, now);
+            }
+            (State::Purged { .. }, Event::Freed(legs))
+                if self.keeps() && !legs.is_empty() && plan.expires().covers(*legs) =>
+            {
+                next.free_early(*legs, now);
             }
             (State::Purged { .. }, Event::Ended { legs, next: ends })
                 if self.may_ask(*legs, now) && plan.expires().covers(*legs) =>
@@ -182,7 +187,7 @@ impl Deletion {
                 let (round, by) = (next.round, now);
                 let mut asked = self.asked_so_far();
                 asked.extend(legs.iter().map(|leg| (leg, Asked { round, by })));
-                next.rest(asked, *ends, now);
+                next.rest((asked, self.freed() & !*legs), *ends, now);
             }
             (_, Event::Recounted) if self.due_again(plan) => {
                 next.deadline = self.due(plan).at;

@@ -171,6 +171,84 @@ fn each_thing_that_law_keeps_ends_on_its_day_and_the_deletion_with_the_last() {
     assert_eq!(second["retained"][0]["count"], 1);
 }
 
+/// Identity's own word that it holds the number back no longer.
+fn freed(deletion: &Deletion, plan: &Plan, now: Time) -> Deletion {
+    let identity = Mask::of(leg(plan, Verb::Expire, "identity"));
+    deletion.step(&Event::Freed(identity), plan, now).unwrap()
+}
+
+#[test]
+fn a_number_that_is_given_back_is_told_as_free_then_and_not_on_its_day() {
+    let plan = cn();
+    let (mut deletion, mut receipts) = keeping(&plan);
+    deletion = oblige(&deletion, &plan, &receipts, over());
+    deletion = freed(&deletion, &plan, day(3));
+    // Said twice, it is asked once.
+    deletion = freed(&deletion, &plan, day(3));
+    deletion = oblige(&deletion, &plan, &receipts, day(3));
+    let identity = leg(&plan, Verb::Expire, "identity");
+    assert_eq!(
+        duty::next(&deletion, &plan, day(3)),
+        Duty::Send(Mask::of(identity))
+    );
+    assert_eq!(deletion.asked_of(identity).unwrap().by, day(3));
+    let said = ("identity", expired(1, vec![]));
+    deletion = answer(&deletion, &plan, said, &mut receipts, day(3));
+    let free = recycled(&deletion, &plan, &receipts).unwrap();
+    assert_eq!(free, [Identifier::Phone]);
+    deletion = oblige(&deletion, &plan, &receipts, day(3));
+    assert_eq!(recycled(&deletion, &plan, &receipts).unwrap(), []);
+    assert_eq!(
+        duty::next(&deletion, &plan, day(30)),
+        Duty::Wait(day(100)),
+        "on its own day nothing is left of it"
+    );
+    let nothing = deletion.step(&Event::Freed(Mask::EMPTY), &plan, day(3));
+    assert_eq!(nothing.unwrap_err().reason, Reason::AlreadyEnded);
+}
+
+#[test]
+fn who_gives_a_number_back_while_it_answers_is_asked_once_more() {
+    let plan = cn();
+    let (mut deletion, mut receipts) = keeping(&plan);
+    deletion = oblige(&deletion, &plan, &receipts, over());
+    deletion = freed(&deletion, &plan, day(3));
+    deletion = oblige(&deletion, &plan, &receipts, day(3));
+    // What is answered now was looked up before the second number was given back.
+    deletion = freed(&deletion, &plan, day(3));
+    deletion = oblige(&deletion, &plan, &receipts, day(3));
+    let still = kept(PHONE, "PIPL, Art. 51", 1, day(30), day(30));
+    let said = ("identity", expired(1, vec![still]));
+    deletion = answer(&deletion, &plan, said, &mut receipts, day(3));
+    assert_eq!(recycled(&deletion, &plan, &receipts).unwrap(), []);
+    // Its answer is put on record, and it is asked again.
+    for _ in 0..2 {
+        deletion = oblige(&deletion, &plan, &receipts, day(3));
+    }
+    let said = ("identity", expired(1, vec![]));
+    deletion = answer(&deletion, &plan, said, &mut receipts, day(3));
+    let free = recycled(&deletion, &plan, &receipts).unwrap();
+    assert_eq!(free, [Identifier::Phone]);
+}
+
+#[test]
+fn what_is_given_back_under_a_hold_is_told_once_the_hold_is_released() {
+    let plan = cn();
+    let (mut deletion, mut receipts) = keeping(&plan);
+    // Nobody has looked yet.
+    deletion = deletion.step(&Event::Hold, &plan, over()).unwrap();
+    deletion = freed(&deletion, &plan, over());
+    assert_eq!(duty::next(&deletion, &plan, day(1)), Duty::NeedsPerson);
+    let still = look(&deletion, &plan, &receipts, day(1)).unwrap();
+    deletion = deletion.step(&still, &plan, day(1)).unwrap();
+    deletion = deletion.step(&Event::Release, &plan, day(2)).unwrap();
+    deletion = oblige(&deletion, &plan, &receipts, day(2));
+    let said = ("identity", expired(1, vec![]));
+    deletion = answer(&deletion, &plan, said, &mut receipts, day(2));
+    let free = recycled(&deletion, &plan, &receipts).unwrap();
+    assert_eq!(free, [Identifier::Phone]);
+}
+
 #[test]
 fn the_certificate_stays_as_it_was_when_something_ends() {
     let plan = cn();

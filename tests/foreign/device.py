@@ -1,7 +1,8 @@
 """device.py phone|hub …: a device that somebody else built, from the .proto files and their comments alone.
 
 It keeps its binding in memory, believes orders that a pinned key signed for it, acts once on each, reports before it
-drops its binding, and comes back without it. A phone attaches over gRPC; a hub speaks MQTT and signs what it says. A hub,
+drops its binding, and comes back without it. Started with epoch 0 it was reset by hand: it knows of no binding, and takes
+on the one that it hears it has still. A phone attaches over gRPC; a hub speaks MQTT and signs what it says. A hub,
 and a phone that is told so, has no clock and asks for the time. What it does it writes to standard output, one JSON object a line; it ends when standard
 input does.
 """
@@ -127,6 +128,7 @@ class Device:
         self.children = dict(child.split("=") for child in args.child)
         self.sequence, self.done, self.answers = 0, [], {}
         self.nonce, self.asked, self.known = b"", 0.0, None
+        self.heard, self.ended_epoch = False, 0
 
     def counted(self, message, full_name):
         self.sequence += 1
@@ -148,6 +150,18 @@ class Device:
         )
         signed = self.counted(report, "farewell.device.v1.OrderReport")
         return self.pb.Answer(signed=signed) if signed else self.pb.Answer(plain=report)
+
+    def take_on(self, envelope):
+        """Takes the agent's word for the binding that it has still, unless it knows its own, or that this one has ended. True: it
+        names another one from now on."""
+        if not envelope.HasField("binding"):
+            return False
+        told = envelope.binding
+        if told.device == self.name and (self.epoch == 0 or self.heard) and told.epoch > self.ended_epoch:
+            before, self.epoch, self.heard = self.epoch, told.epoch, True
+            tell(bound=told.epoch, locked=told.activation_lock, device=self.name)
+            return before != told.epoch
+        return False
 
     def learn(self, proof):
         # An answer that somebody held back says what time it was.
@@ -192,6 +206,9 @@ class Device:
         child = order.child.removeprefix("devices/")
         other_child = child in self.children and int(self.children[child]) != order.child_epoch
         if order.binding_epoch != self.epoch or other_child:
+            if order.verb in (pb.DEVICE_VERB_UNBIND, pb.DEVICE_VERB_RESET):
+                # Word of that binding that comes later is late.
+                self.ended_epoch = max(self.ended_epoch, order.binding_epoch)
             say(self.answer(order.name, self.epoch, pb.ORDER_STATE_SUPERSEDED))
             return False
         known = (
@@ -219,10 +236,11 @@ class Device:
             self.children.pop(child, None)
         elif order.verb == pb.DEVICE_VERB_TRANSFER:
             if not child:
-                self.epoch = order.new_epoch
+                self.epoch, self.heard = order.new_epoch, False
             elif child in self.children:
                 self.children[child] = order.new_epoch
         else:
+            self.ended_epoch = max(self.ended_epoch, self.epoch)
             self.epoch = 0
         self.answers[order.name] = (payload, epoch)
         self.done.append(order.name)
@@ -251,6 +269,8 @@ def phone(device, args, service, stubs):
             for message in stub.Attach(iter(up.get, None)):
                 say = lambda answer: up.put(service.AttachRequest(answer=answer))
                 device.learn(message.orders.time_proof)
+                if device.take_on(message.orders):
+                    up.put(service.AttachRequest(sync=device.sync()))
                 results = [device.obey(order, say) for order in message.orders.orders]
                 if any(result is None for result in results):
                     tell(asks="what time it is")
@@ -285,6 +305,8 @@ def hub(device, args, pb):
     def heard(client, _data, message):
         envelope = pb.OrderEnvelope.FromString(message.payload)
         device.learn(envelope.time_proof)
+        if device.take_on(envelope):
+            sync()
         say = lambda answer: client.publish(
             topic("ack"), pb.ReportEnvelope(answers=[answer]).SerializeToString(), qos=1
         )

@@ -332,7 +332,7 @@ impl Session {
     /// Sends what was not sent yet, if there is room.
     async fn send(&mut self, mut parcel: Parcel) {
         parcel.orders.retain(|order| !self.sent.contains(&order.id));
-        if parcel.orders.is_empty() {
+        if parcel.is_empty() {
             return;
         }
         let Ok(room) = self.down.try_reserve() else {

@@ -18,6 +18,7 @@ use super::clock::Clock;
 use super::companion::is_companion;
 use super::contact::{self, Contact, Effects, Report};
 use super::counters::{Counters, Odd};
+use super::live::{self, LiveBinding};
 use super::lock;
 use super::order::{Order, State};
 use super::outbox;
@@ -56,9 +57,16 @@ pub struct Parcel {
     pub orders: Vec<Order>,
     /// What time it is, signed; empty if the device didn't ask or nobody knows.
     pub time_proof: Bytes,
+    /// The binding that it has and didn't name.
+    pub binding: Option<LiveBinding>,
 }
 
 impl Parcel {
+    /// Whether there is nothing to be told.
+    pub fn is_empty(&self) -> bool {
+        self.orders.is_empty() && self.binding.is_none()
+    }
+
     /// As the device gets it. An activity's trace goes with the first of its orders.
     pub fn to_wire(&self) -> wire::OrderEnvelope {
         let first = self.orders.first();
@@ -72,6 +80,7 @@ impl Parcel {
             traceparent: first
                 .map(|order| order.traceparent.clone())
                 .unwrap_or_default(),
+            binding: self.binding.map(|binding| binding.to_wire(&self.device)),
         }
     }
 
@@ -86,8 +95,11 @@ type Reply<T> = oneshot::Sender<Result<T, &'static str>>;
 
 type Answer<T> = oneshot::Receiver<Result<T, &'static str>>;
 
+/// What a contact brings the device: its orders, and the binding that it has and didn't name.
+type Brought = (Vec<Order>, Option<LiveBinding>);
+
 enum Entry {
-    Contact(Said<Contact>, Option<String>, Reply<Vec<Order>>),
+    Contact(Said<Contact>, Option<String>, Reply<Brought>),
     Report(Said<Report>, Option<String>, Reply<()>),
     Owed(String, Option<String>, Reply<Vec<Order>>),
     Unsent(String, Reply<Vec<Order>>),
@@ -97,6 +109,8 @@ enum Entry {
 
 /// What an entry of a batch is told once the batch is committed.
 enum Told {
+    /// What the device is owed by then and which binding it has, or why it gets nothing.
+    Contact(Reply<Brought>, Result<String, &'static str>),
     /// What the device is owed by then, or why it gets nothing.
     Owed(Reply<Vec<Order>>, Result<String, &'static str>),
     /// The same, or nothing if all of it was sent.
@@ -150,8 +164,8 @@ impl Delivery {
         &self.counters
     }
 
-    /// A device is there: settles what it says it has done and returns what it is still owed. `through` is the phone
-    /// that carries its words, if it doesn't come by itself.
+    /// A device is there: settles what it says it has done and returns what it is still owed, and the binding that it has
+    /// if it named none or another. `through` is the phone that carries its words, if it doesn't come by itself.
     pub(super) async fn contact(
         &self,
         said: Said<Contact>,
@@ -159,7 +173,7 @@ impl Delivery {
     ) -> Result<Parcel, Trouble> {
         let (device, nonce) = (said.device.clone(), said.word.nonce.clone());
         let through = through.map(str::to_owned);
-        let orders = self
+        let (orders, binding) = self
             .ask(|reply| Entry::Contact(said, through, reply))
             .await?;
         let time_proof = match nonce {
@@ -170,6 +184,7 @@ impl Delivery {
             device,
             orders,
             time_proof: time_proof.unwrap_or_default(),
+            binding,
         })
     }
 
@@ -200,7 +215,7 @@ impl Delivery {
         Ok(Parcel {
             device: device.to_owned(),
             orders,
-            time_proof: Bytes::new(),
+            ..Parcel::default()
         })
     }
 
@@ -212,7 +227,7 @@ impl Delivery {
         Ok(Parcel {
             device: device.to_owned(),
             orders,
-            time_proof: Bytes::new(),
+            ..Parcel::default()
         })
     }
 
@@ -305,7 +320,9 @@ impl Lane {
             let told = self.apply(entry, &mut tx, &mut sheet, &mut effects);
             replies.push(told.await?);
         }
+        let named = sheet.unaware();
         sheet.write(&mut tx).await?;
+        let live = live::unknown_to(&mut tx, &named).await?;
         let askers = replies.iter().filter_map(Told::asker).collect();
         let owed = outbox::owed(&mut tx, &askers).await?;
         for told in &mut replies {
@@ -321,7 +338,7 @@ impl Lane {
         for (odd, word) in effects.odd {
             self.counters.count(odd, word);
         }
-        replies.into_iter().for_each(|told| told.send(&owed));
+        replies.into_iter().for_each(|told| told.send(&owed, &live));
         if effects.returned {
             self.registry.returned();
         }
@@ -340,7 +357,7 @@ impl Lane {
         Ok(match entry {
             Entry::Contact(said, through, reply) => {
                 let device = self.contact(&said, through.as_deref(), tx, sheet, effects);
-                Told::Owed(reply, device.await?)
+                Told::Contact(reply, device.await?)
             }
             Entry::Report(said, through, reply) => {
                 let word = match said.believe(tx, sheet, through.as_deref()).await? {
@@ -468,18 +485,32 @@ impl Told {
     /// Who is told what it is owed.
     fn asker(&self) -> Option<String> {
         match self {
-            Self::Owed(_, Ok(device)) | Self::Unsent(_, device) => Some(device.clone()),
-            Self::Owed(_, Err(_)) | Self::Report(..) | Self::Forgotten(..) | Self::Nobody => None,
+            Self::Contact(_, Ok(device)) | Self::Owed(_, Ok(device)) | Self::Unsent(_, device) => {
+                Some(device.clone())
+            }
+            Self::Contact(_, Err(_))
+            | Self::Owed(_, Err(_))
+            | Self::Report(..)
+            | Self::Forgotten(..)
+            | Self::Nobody => None,
         }
     }
 
-    fn send(self, owed: &BTreeMap<String, Vec<outbox::Entry>>) {
+    fn send(
+        self,
+        owed: &BTreeMap<String, Vec<outbox::Entry>>,
+        live: &BTreeMap<String, LiveBinding>,
+    ) {
         // Whoever asked may be gone; what they said is kept all the same.
         let of = |device: &str| owed.get(device).map_or(&[][..], Vec::as_slice);
         let orders = |entries: &[outbox::Entry]| -> Vec<Order> {
             entries.iter().map(|entry| entry.order.clone()).collect()
         };
         match self {
+            Self::Contact(reply, device) => {
+                let brought = |device: String| (orders(of(&device)), live.get(&device).copied());
+                drop(reply.send(device.map(brought)));
+            }
             Self::Owed(reply, device) => {
                 drop(reply.send(device.map(|device| orders(of(&device)))));
             }

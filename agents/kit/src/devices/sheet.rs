@@ -105,6 +105,15 @@ impl Sheet {
         self.seen.insert(device.to_owned(), epoch);
     }
 
+    /// Devices that have made contact and named another binding than their newest, each with the one that it named.
+    pub fn unaware(&self) -> BTreeMap<String, u64> {
+        let newest = |device: &str| self.devices.get(device).map(|known| known.epoch);
+        let seen = self.seen.iter();
+        seen.filter(|(device, named)| newest(device) != Some(**named))
+            .map(|(device, named)| (device.clone(), *named))
+            .collect()
+    }
+
     /// Notes the number of what a device has just said.
     pub fn count(&mut self, device: &str, sequence: u64) {
         if let Some(known) = self.devices.get_mut(device) {

@@ -39,6 +39,7 @@ impl Devices {
             offline: 0.0,
             offline_for: args.away.get(),
             flaky: 0.0,
+            reset: 0.0,
             latency: LATENCY,
             phones_agent: stage.phones(),
             wearables_agent: stage.wearables(),

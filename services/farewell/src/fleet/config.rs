@@ -29,6 +29,8 @@ pub struct FleetConfig {
     pub offline_for: Duration,
     /// Share of devices that drop connections, answer twice or late, 0 to 1.
     pub flaky: f64,
+    /// Share of devices that were reset by hand before they first appear, 0 to 1.
+    pub reset: f64,
     /// How long a device takes for a step.
     pub latency: Duration,
     /// Where the phones agent listens: `host:port`.
@@ -98,6 +100,8 @@ pub struct Device {
     /// Away at first.
     pub offline: bool,
     pub flaky: bool,
+    /// Reset by hand before it first appears.
+    pub reset: bool,
 }
 
 impl Device {

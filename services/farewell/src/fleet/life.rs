@@ -62,6 +62,7 @@ pub(super) struct Life {
     pub id: String,
     offline: bool,
     flaky: bool,
+    reset: bool,
     online: AtomicBool,
     repeats: AtomicU32,
     local: Mutex<Local>,
@@ -93,6 +94,7 @@ impl Life {
             id: device.id.clone(),
             offline: device.offline,
             flaky: device.flaky,
+            reset: device.reset,
             online: AtomicBool::new(false),
             repeats: AtomicU32::new(0),
             local: Mutex::new(local),
@@ -117,6 +119,9 @@ impl Life {
         let mut rng = context.rng(&self.id);
         if self.offline && !pause(&context, context.offline_for).await {
             return;
+        }
+        if self.reset {
+            self.local().reset_by_hand();
         }
         let mut failures = 0;
         loop {
@@ -176,18 +181,19 @@ impl Life {
                 },
             };
             self.local().learn(&envelope.time_proof);
-            let mut timeless = false;
+            let heard_of = envelope.binding.as_ref();
+            let mut again_at_once = heard_of.is_some_and(|binding| self.local().take_on(binding));
             for order in envelope.orders {
                 if !heard.insert(order.clone()) {
                     self.repeats.fetch_add(1, Ordering::Relaxed);
                 }
                 match self.obey(&order, link, context, rng).await {
                     Obeyed::Over(end) => return end,
-                    Obeyed::Timeless => timeless = true,
+                    Obeyed::Timeless => again_at_once = true,
                     Obeyed::On => {}
                 }
             }
-            if timeless {
+            if again_at_once {
                 self.say_again(link).await;
             }
         }

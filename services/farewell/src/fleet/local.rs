@@ -22,6 +22,12 @@ pub(crate) struct Local {
     device: String,
     /// The binding that the device believes in; 0 for none.
     epoch: u64,
+    /// It has only heard of that binding, from the agent, after it was reset by hand.
+    heard: bool,
+    /// The newest binding that an order has named to end it: no word of the agent brings that one back.
+    ended_epoch: u64,
+    /// Nobody can set the device up but whose it is.
+    locked: bool,
     user_data: bool,
     /// A hub's, with their bindings.
     children: BTreeMap<String, u64>,
@@ -60,6 +66,9 @@ impl Local {
             line: device.kind.line(),
             device: format!("devices/{}", device.id),
             epoch: device.epoch,
+            heard: false,
+            ended_epoch: 0,
+            locked: false,
             user_data: true,
             children: children.collect(),
             done: VecDeque::new(),
@@ -92,8 +101,27 @@ impl Local {
         self.trust.learn(&self.device, proof);
     }
 
+    /// Somebody resets the device by hand. That wipes it, and ends no binding: it hears of it again at the next contact.
+    pub fn reset_by_hand(&mut self) {
+        self.user_data = false;
+        self.epoch = 0;
+        self.children.clear();
+    }
+
+    /// Takes the agent's word for the binding that the device has still, if it knows of none itself. Returns whether it is
+    /// another one than before, which the agent is to hear.
+    pub fn take_on(&mut self, binding: &wire::LiveBinding) -> bool {
+        let open = self.epoch == 0 || self.heard;
+        if !open || binding.device != self.device || binding.epoch <= self.ended_epoch {
+            return false;
+        }
+        self.heard = true;
+        self.locked = binding.activation_lock;
+        std::mem::replace(&mut self.epoch, binding.epoch) != binding.epoch
+    }
+
     /// What to do about what came as an order.
-    pub fn consider(&self, signed: &[u8]) -> Reaction {
+    pub fn consider(&mut self, signed: &[u8]) -> Reaction {
         let signed = match self.trust.read(signed) {
             Ok(signed) => signed,
             Err(word) => return Reaction::Answer(self.refuse("", word)),
@@ -113,6 +141,10 @@ impl Local {
             None => {}
         }
         if self.is_superseded(order) {
+            if unbinds(order) {
+                // Word of it that comes later is late.
+                self.ended_epoch = self.ended_epoch.max(order.binding_epoch);
+            }
             let report = self.report(order, OrderState::Superseded);
             return Reaction::Answer(report);
         }
@@ -134,13 +166,16 @@ impl Local {
             DeviceVerb::Reset => {
                 self.user_data = false;
                 // Children that it was not told to remove stay bound to a hub that no longer is one: left to be seen.
-                self.epoch = 0;
+                self.unbind(order);
             }
-            DeviceVerb::Unbind => self.epoch = 0,
+            DeviceVerb::Unbind => self.unbind(order),
             DeviceVerb::RemoveChild => {
                 self.children.remove(child);
             }
-            DeviceVerb::Transfer if child.is_empty() => self.epoch = order.new_epoch,
+            DeviceVerb::Transfer if child.is_empty() => {
+                self.epoch = order.new_epoch;
+                self.heard = false;
+            }
             DeviceVerb::Transfer => {
                 if let Some(epoch) = self.children.get_mut(child) {
                     *epoch = order.new_epoch;
@@ -172,6 +207,11 @@ impl Local {
         self.epoch
     }
 
+    /// Whether nobody can set the device up but whose it is.
+    pub fn is_locked(&self) -> bool {
+        self.locked
+    }
+
     pub fn has_user_data(&self) -> bool {
         self.user_data
     }
@@ -196,6 +236,12 @@ impl Local {
             reason: String::new(),
             sequence: 0,
         }
+    }
+
+    fn unbind(&mut self, order: &wire::Order) {
+        self.epoch = 0;
+        self.locked = false;
+        self.ended_epoch = self.ended_epoch.max(order.binding_epoch);
     }
 
     fn refuse(&self, order: &str, word: &str) -> wire::OrderReport {
@@ -256,6 +302,7 @@ mod tests {
             seed: [9; 32],
             offline: false,
             flaky: false,
+            reset: false,
         };
         let children = [("lamp-1".to_owned(), 5)].into_iter();
         Local::new(
@@ -347,7 +394,7 @@ mod tests {
             ),
         ];
         for (spoil, state, reason) in spoilt {
-            let (phone, mut order) = (phone(), reset("orders/1"));
+            let (mut phone, mut order) = (phone(), reset("orders/1"));
             spoil(&mut order);
             let said = answer(phone.consider(&signed(1, &order)));
             assert_eq!(said, (state, reason.to_owned()));
@@ -464,5 +511,56 @@ mod tests {
         assert_eq!(report.binding_epoch, 3);
         let old = answer(phone.consider(&signed(1, &reset("orders/2"))));
         assert_eq!(old.0, OrderState::Superseded);
+    }
+
+    fn told(device: &str, epoch: u64) -> wire::LiveBinding {
+        wire::LiveBinding {
+            device: device.to_owned(),
+            epoch,
+            activation_lock: true,
+        }
+    }
+
+    #[test]
+    fn a_device_that_was_reset_by_hand_takes_its_binding_back_on_is_locked_and_obeys() {
+        let mut phone = phone();
+        phone.reset_by_hand();
+        assert_eq!((phone.epoch(), phone.is_locked()), (0, false));
+        for nobodys in [told("devices/phone-2", 3), told("devices/phone-1", 0)] {
+            assert!(!phone.take_on(&nobodys));
+            assert_eq!((phone.epoch(), phone.is_locked()), (0, false));
+        }
+        for news in [true, false] {
+            assert_eq!(phone.take_on(&told("devices/phone-1", 3)), news);
+            assert_eq!((phone.epoch(), phone.is_locked()), (3, true));
+        }
+        run(&mut phone, &signed(1, &reset("orders/1")));
+        assert_eq!((phone.epoch(), phone.is_locked()), (0, false));
+        // A word that was on its way meanwhile comes too late; the next owner's does not.
+        assert!(!phone.take_on(&told("devices/phone-1", 3)));
+        assert_eq!((phone.epoch(), phone.executions()), (0, 1));
+        assert!(phone.take_on(&told("devices/phone-1", 4)));
+    }
+
+    #[test]
+    fn an_order_for_a_binding_that_was_forgotten_ends_it_too() {
+        let mut phone = phone();
+        phone.reset_by_hand();
+        let order = signed(1, &reset("orders/1"));
+        assert_eq!(answer(phone.consider(&order)).0, OrderState::Superseded);
+        assert!(!phone.take_on(&told("devices/phone-1", 3)));
+    }
+
+    #[test]
+    fn what_somebody_made_up_goes_with_the_next_true_word_and_never_takes_an_own_bindings_place() {
+        let mut own = phone();
+        assert!(!own.take_on(&told("devices/phone-1", 9)));
+        assert_eq!((own.epoch(), own.is_locked()), (3, false));
+        let mut forgetful = phone();
+        forgetful.reset_by_hand();
+        assert!(forgetful.take_on(&told("devices/phone-1", 9)));
+        assert!(forgetful.take_on(&told("devices/phone-1", 3)));
+        run(&mut forgetful, &signed(1, &reset("orders/1")));
+        assert_eq!((forgetful.epoch(), forgetful.executions()), (0, 1));
     }
 }

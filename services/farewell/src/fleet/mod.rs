@@ -5,6 +5,9 @@
 //! before it wipes itself, and comes back without the binding saying what it has done. Watches and hubs sign what they
 //! say; hubs have no clock and ask for the time. Some are offline at first; some drop connections, answer twice or late.
 //!
+//! Some were reset by hand before they first appear: they know of no binding, hear from their agent that they have one, and
+//! are locked.
+//!
 //! What is absent: any way for a test to tell a device that it was wiped. It is wiped by an order or not at all.
 
 mod config;

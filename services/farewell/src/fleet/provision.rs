@@ -77,6 +77,7 @@ struct Draw {
     run: String,
     offline: f64,
     flaky: f64,
+    reset: f64,
     made: u32,
 }
 
@@ -88,6 +89,7 @@ impl Draw {
             run: Uuid::new_v4().simple().to_string()[..8].to_owned(),
             offline: config.offline.clamp(0.0, 1.0),
             flaky: config.flaky.clamp(0.0, 1.0),
+            reset: config.reset.clamp(0.0, 1.0),
             made: 0,
         }
     }
@@ -110,6 +112,7 @@ impl Draw {
             seed: self.rng.random(),
             offline: self.rng.random_bool(self.offline),
             flaky: self.rng.random_bool(self.flaky),
+            reset: self.reset > 0.0 && self.rng.random_bool(self.reset),
         }
     }
 }

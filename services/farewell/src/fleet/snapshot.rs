@@ -15,6 +15,8 @@ pub struct Holding {
     pub kind: Kind,
     /// The binding that the device believes in; 0 for none. For a child: whether its hub knows it.
     pub bound_epoch: u64,
+    /// Nobody can set the device up but whose it is: it was reset by hand, and has heard that it is bound still.
+    pub locked: bool,
     /// The account's data on the device. Children keep none.
     pub user_data: bool,
     pub online: bool,
@@ -72,10 +74,11 @@ fn holding(device: &Device, lives: &HashMap<&str, &Arc<Life>>) -> Option<Holding
         Kind::Phone | Kind::Watch | Kind::Hub => lives.get(device.id.as_str())?,
     };
     let local = life.local();
-    let (bound_epoch, user_data, executions, repeats) = match device.kind {
-        Kind::Child => (local.child_epoch(&device.id), false, 0, 0),
+    let (bound_epoch, locked, user_data, executions, repeats) = match device.kind {
+        Kind::Child => (local.child_epoch(&device.id), false, false, 0, 0),
         Kind::Phone | Kind::Watch | Kind::Hub => (
             local.epoch(),
+            local.is_locked(),
             local.has_user_data(),
             local.executions(),
             life.repeats(),
@@ -86,6 +89,7 @@ fn holding(device: &Device, lives: &HashMap<&str, &Arc<Life>>) -> Option<Holding
         account: device.account.clone(),
         kind: device.kind,
         bound_epoch,
+        locked,
         user_data,
         online: life.is_online(),
         executions,

@@ -145,6 +145,7 @@ impl Agents {
             offline: 0.3,
             offline_for: Duration::from_millis(700),
             flaky: 0.4,
+            reset: 0.0,
             latency: Duration::from_millis(5),
             phones_agent: self.phones.devices_addr.to_string(),
             wearables_agent: self.wearables.devices_addr.to_string(),
@@ -265,6 +266,60 @@ async fn devices_without_an_order_keep_everything() {
     tokio::time::timeout(PATIENCE, reached).await.unwrap();
     let counts = fleet.snapshot().counts();
     assert_eq!((counts.bound, counts.wiped), (devices.len(), 0));
+    assert!(end.drain(PATIENCE).await);
+    fleet.join().await;
+    assert!(agents.shutdown.drain(PATIENCE).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn devices_that_were_reset_by_hand_hear_that_they_are_bound_and_are_wiped_by_order() {
+    let agents = Agents::start().await;
+    let config = FleetConfig {
+        offline: 0.0,
+        flaky: 0.0,
+        reset: 1.0,
+        ..agents.fleet(1)
+    };
+    let devices = provision(&config).await.unwrap();
+    let end = Shutdown::new();
+    let fleet = start(&config, devices.clone(), &end).unwrap();
+    let own: BTreeMap<_, _> = devices
+        .iter()
+        .filter(|device| device.kind != Kind::Child)
+        .map(|device| (device.id.clone(), device.epoch))
+        .collect();
+    let held = || -> Vec<Holding> {
+        let holdings = fleet.snapshot().devices.into_iter();
+        holdings
+            .filter(|holding| own.contains_key(&holding.device))
+            .collect()
+    };
+    let heard = async {
+        while held().iter().any(|holding| holding.bound_epoch == 0) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, heard).await.unwrap();
+    for holding in held() {
+        assert_eq!(holding.bound_epoch, own[&holding.device], "{holding:?}");
+        // Phones and watches are bound with a lock, hubs without.
+        assert_eq!(holding.locked, holding.kind != Kind::Hub, "{holding:?}");
+        assert_eq!((holding.user_data, holding.executions), (false, 0));
+    }
+
+    let ends = tokio::time::timeout(PATIENCE, deleted(&agents)).await;
+    for device in ends.unwrap() {
+        let done = ["CONFIRMED", "EXECUTED"].contains(&device.outcome.as_str());
+        assert!(done, "{device:?}");
+    }
+    for holding in held() {
+        assert_eq!((holding.bound_epoch, holding.locked), (0, false));
+        let orders = match holding.kind {
+            Kind::Hub => 1 + config.children_per_hub,
+            Kind::Phone | Kind::Watch | Kind::Child => 1,
+        };
+        assert_eq!(holding.executions, orders, "{holding:?}");
+    }
     assert!(end.drain(PATIENCE).await);
     fleet.join().await;
     assert!(agents.shutdown.drain(PATIENCE).await);

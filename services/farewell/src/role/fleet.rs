@@ -38,6 +38,9 @@ pub struct Args {
     /// Share of devices that drop connections, answer twice or late, 0 to 1
     #[arg(long, default_value_t = 0.0, value_parser = share)]
     flaky: f64,
+    /// Share of devices that were reset by hand before they first appear, 0 to 1
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
+    reset: f64,
     /// How long a device takes for a step
     #[arg(long, default_value = "20ms")]
     latency: Human,
@@ -136,6 +139,7 @@ impl Args {
             offline: self.offline,
             offline_for: Duration::from(self.offline_for),
             flaky: self.flaky,
+            reset: self.reset,
             latency: Duration::from(self.latency),
             phones_agent: self.phones_agent.clone(),
             wearables_agent: self.wearables_agent.clone(),

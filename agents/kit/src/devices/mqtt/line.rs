@@ -363,7 +363,7 @@ impl Post {
     }
 
     async fn send(&self, parcel: Parcel) {
-        if parcel.orders.is_empty() {
+        if parcel.is_empty() {
             return;
         }
         match self

@@ -26,7 +26,7 @@ use crate::devices::attach::{RELAYED_MAX, Service};
 use crate::devices::registry::Via;
 use crate::devices::sessions::SESSIONS_MAX;
 use crate::devices::testing::{
-    Bench, TIME_PROOF, deferred, erase, patient, plain, said, signed, sync,
+    ACCOUNT, Bench, TIME_PROOF, deferred, erase, patient, plain, said, signed, sync,
 };
 use crate::scratch;
 
@@ -230,5 +230,30 @@ async fn a_device_that_attaches_a_thousand_times_keeps_its_newest_sessions_and_c
         assert_eq!(guest.orders().await.orders.len(), 1);
     }
     assert_eq!(bystander.orders().await.orders.len(), 1);
+    door.close().await;
+}
+
+#[tokio::test]
+async fn a_phone_that_was_reset_by_hand_hears_that_it_is_bound_whenever_it_says_so() {
+    let door = Door::open("reset", Via::Never).await;
+    let epoch = door.bench.bind_locked(ACCOUNT, "phone-1").await.unwrap();
+    let binding = wire::LiveBinding {
+        device: "devices/phone-1".to_owned(),
+        epoch,
+        activation_lock: true,
+    };
+    let told = wire::OrderEnvelope {
+        binding: Some(binding),
+        ..wire::OrderEnvelope::default()
+    };
+    let mut phone = door.attach(door.dial().await, "phone-1", 0).await;
+    assert_eq!(phone.orders().await, told);
+    phone.say(plain(sync("phone-1", 0, &[]))).await;
+    assert_eq!(phone.orders().await, told);
+    // It has taken it on, and obeys.
+    phone.say(plain(sync("phone-1", epoch, &[]))).await;
+    deferred(door.bench.act(&erase(&[("phone-1", epoch)])).await);
+    let ordered = phone.orders().await;
+    assert_eq!((ordered.orders.len(), ordered.binding), (1, None));
     door.close().await;
 }

@@ -10,6 +10,7 @@ mod impostors;
 mod incidents;
 mod intruders;
 mod line;
+mod live;
 mod locks;
 mod orders;
 mod parting;

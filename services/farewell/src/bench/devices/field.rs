@@ -170,11 +170,12 @@ impl Life {
 
     async fn obey(&mut self, envelope: wire::OrderEnvelope) {
         self.local.learn(&envelope.time_proof);
-        let mut timeless = false;
+        let heard_of = envelope.binding.as_ref();
+        let mut again = heard_of.is_some_and(|binding| self.local.take_on(binding));
         for order in &envelope.orders {
             match self.local.consider(order) {
                 Reaction::Answer(report) => self.say(report).await,
-                Reaction::AskTime => timeless = true,
+                Reaction::AskTime => again = true,
                 Reaction::Execute(signed) => {
                     for state in [OrderState::Received, OrderState::Executing] {
                         let report = self.local.report(&signed.order, state);
@@ -189,7 +190,7 @@ impl Life {
                 }
             }
         }
-        if timeless {
+        if again {
             let sync = self.local.sync();
             self.link.say_again(sync).await;
         }

@@ -331,6 +331,7 @@ impl<'a> Run<'a> {
             seed: [0; 32],
             offline: false,
             flaky: false,
+            reset: false,
         }
     }
 

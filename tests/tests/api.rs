@@ -1377,6 +1377,50 @@ async fn what_a_policy_wants_agreed_to_is_agreed_to_before_a_request_is_taken() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_lost_an_answer_gets_it_though_the_policy_asks_for_more_by_now() -> Result<()> {
+    use farewell_core::policy::Channel;
+
+    let place = Place::sqlite()?;
+    let coordinator = Coordinator::start(verified(), &place.url).await?;
+    let asked = request("alice");
+    let taken = coordinator.caller()?.ask(asked.clone()).await?;
+    coordinator.stop().await?;
+
+    let text = BTreeMap::from([("devices-reset".to_owned(), 1)]);
+    let more = Policy {
+        name: "more".to_owned(),
+        consents: BTreeMap::from([(Channel::Phone, text)]),
+        ..verified()
+    };
+    let mut other_channels = Policy {
+        name: "other-channels".to_owned(),
+        ..verified()
+    };
+    let factors = other_channels.channels.remove(&Channel::Phone);
+    other_channels
+        .channels
+        .insert(Channel::Web, factors.unwrap_or_default());
+    for (policy, reason, field) in [
+        (more, "CONSENT_MISSING", "consents"),
+        (other_channels, "INVALID_FIELD", "channel"),
+    ] {
+        let coordinator = Coordinator::start(policy, &place.url).await?;
+        let caller = coordinator.caller()?;
+        assert_eq!(caller.ask(asked.clone()).await?.name, taken.name);
+        let another = CreateDeletionRequest {
+            account: "accounts/bob".to_owned(),
+            ..asked.clone()
+        };
+        let answer = caller.ask(another).await;
+        refused(reason, answer, Code::AlreadyExists, "REQUEST_ID_REUSED");
+        bad_field(reason, caller.ask(request("bob")).await, reason, field);
+        assert_eq!(caller.list(&[]).await?.len(), 1, "nothing new was taken");
+        coordinator.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_and_reflection_answer_on_the_ports_that_have_them() -> Result<()> {
     use tonic_health::pb::HealthCheckRequest;
     use tonic_health::pb::health_check_response::ServingStatus;

@@ -27,7 +27,7 @@ mod watch;
 use std::time::Duration;
 
 use farewell_core::{DeletionId, Reason, RequestId};
-use farewell_ledger::Remembered;
+use farewell_ledger::{Remembered, Seen};
 use tonic::Status;
 
 use crate::center::Center;
@@ -70,7 +70,12 @@ async fn seen(
     digest: [u8; 16],
     id: DeletionId,
 ) -> Result<Remembered, Status> {
-    known(center.ledger.seen(key, digest, id).await)
+    let content = Seen {
+        digest,
+        deletion: id,
+    };
+    let seen = center.ledger.seen(key).await;
+    known(seen.map(|seen| Remembered::of(seen, content)))
 }
 
 fn known(answer: Result<Remembered, farewell_ledger::Error>) -> Result<Remembered, Status> {

@@ -93,13 +93,8 @@ pub trait Ledger: Accounts + Events + Send + Sync + 'static {
         deletion: DeletionId,
     ) -> Result<Remembered, Error>;
 
-    /// What [`Ledger::remember`] would answer. Changes nothing.
-    async fn seen(
-        &self,
-        request: RequestId,
-        digest: [u8; 16],
-        deletion: DeletionId,
-    ) -> Result<Remembered, Error>;
+    /// What a request id was used for, by `open` or `remember`. Changes nothing.
+    async fn seen(&self, request: RequestId) -> Result<Option<Seen>, Error>;
 
     /// Joins as a coordinator under a new fencing epoch, with a lease of `ttl` and no slots.
     async fn join(&self, holder: &str, ttl: Duration) -> Result<Fence, Error>;
@@ -254,9 +249,17 @@ pub enum Remembered {
     Reused,
 }
 
+/// What a request id was used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Of the request's content.
+    pub digest: [u8; 16],
+    pub deletion: DeletionId,
+}
+
 impl Remembered {
     /// Of a request that was kept with this content, if it was kept.
-    fn of<T: PartialEq>(kept: Option<T>, content: T) -> Self {
+    pub fn of<T: PartialEq>(kept: Option<T>, content: T) -> Self {
         match kept {
             None => Self::New,
             Some(kept) if kept == content => Self::Repeat,

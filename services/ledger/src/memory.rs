@@ -16,7 +16,8 @@ use farewell_core::{AccountId, Deletion, DeletionId, LegIndex, RequestId, Slot, 
 use crate::account::{Accounts, Place};
 use crate::{
     Announcement, Coordinator, Cursor, Entry, Error, Fence, Filter, KeptUnderLaw, Leases, Ledger,
-    Opened, Opening, Overview, Owed, Remembered, Settled, Settlement, Turn, Turned, clock, merge,
+    Opened, Opening, Overview, Owed, Remembered, Seen, Settled, Settlement, Turn, Turned, clock,
+    merge,
 };
 
 mod events;
@@ -390,14 +391,9 @@ impl Ledger for Memory {
         Ok(remembered)
     }
 
-    async fn seen(
-        &self,
-        request: RequestId,
-        digest: [u8; 16],
-        deletion: DeletionId,
-    ) -> Result<Remembered, Error> {
+    async fn seen(&self, request: RequestId) -> Result<Option<Seen>, Error> {
         let kept = self.tables().requests.get(&request).copied();
-        Ok(Remembered::of(kept, (digest, deletion)))
+        Ok(kept.map(|(digest, deletion)| Seen { digest, deletion }))
     }
 
     async fn join(&self, holder: &str, ttl: Duration) -> Result<Fence, Error> {

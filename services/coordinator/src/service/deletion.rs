@@ -66,6 +66,22 @@ impl Deletions {
 type Reply<T> = Result<Response<T>, Status>;
 type Replayed = Pin<Box<dyn Stream<Item = Result<api::ReplayPurgedResponse, Status>> + Send>>;
 
+/// A request to delete, as it was asked for. Errors: `INVALID_FIELD`.
+fn asked(
+    request: &api::CreateDeletionRequest,
+    traceparent: String,
+) -> Result<deletion::Request, Status> {
+    Ok(deletion::Request {
+        id: DeletionId(Uuid::now_v7()),
+        request: parse::request_id(&request.request_id)?,
+        account: parse::account("account", &request.account)?,
+        channel: parse::channel(request.channel())?,
+        consents: parse::consents(&request.consents)?,
+        request_digest: parse::digest("CreateDeletion", request),
+        traceparent,
+    })
+}
+
 #[tonic::async_trait]
 impl DeletionService for Deletions {
     async fn check_eligibility(
@@ -129,12 +145,12 @@ impl DeletionService for Deletions {
         self.center.throttle.caller(caller.as_deref())?;
         let request = request.into_inner();
         parse::size(&request)?;
-        let opened = self.open(
-            caller.as_deref(),
-            &request,
-            if own.is_empty() { incoming } else { own },
-        )?;
-        let deletion = within(CHANGE_MAX, self.write(opened))
+        let traceparent = if own.is_empty() { incoming } else { own };
+        let asked = asked(&request, traceparent)?;
+        self.center
+            .throttle
+            .account(caller.as_deref(), &asked.account)?;
+        let deletion = within(CHANGE_MAX, self.open(caller.as_deref(), asked))
             .instrument(span)
             .await?;
         Ok(Response::new(api::CreateDeletionResponse {
@@ -493,23 +509,30 @@ impl DeletionService for Deletions {
 }
 
 impl Deletions {
-    fn open(
+    /// Opens it under the policy of now, unless it was opened before: what a policy wants from today on is no answer to who has only
+    /// lost the answer of yesterday.
+    async fn open(
         &self,
         caller: Option<&Peer>,
-        request: &api::CreateDeletionRequest,
-        traceparent: String,
-    ) -> Result<Opening, Status> {
-        let opening = deletion::Request {
-            id: DeletionId(Uuid::now_v7()),
-            request: parse::request_id(&request.request_id)?,
-            account: parse::account("account", &request.account)?,
-            channel: parse::channel(request.channel())?,
-            consents: parse::consents(&request.consents)?,
-            request_digest: parse::digest("CreateDeletion", request),
-            traceparent,
-        };
-        self.center.throttle.account(caller, &opening.account)?;
-        let channel = opening.channel;
+        asked: deletion::Request,
+    ) -> Result<Deletion, Status> {
+        let (request, digest) = (asked.request, asked.request_digest);
+        match self.opening(caller, asked) {
+            Ok(opening) => self.write(opening).await,
+            Err(refused) => match self.center.ledger.seen(request).await {
+                Ok(None) => Err(refused),
+                Ok(Some(seen)) if seen.digest != digest => {
+                    Err(error::refused(Reason::RequestIdReused.into()))
+                }
+                Ok(Some(seen)) => Ok(steward::read(&self.center, seen.deletion).await?.0),
+                Err(error) => Err(error::ledger(&error)),
+            },
+        }
+    }
+
+    /// What is to be written. Errors: the policy takes no such request.
+    fn opening(&self, caller: Option<&Peer>, asked: deletion::Request) -> Result<Opening, Status> {
+        let channel = asked.channel;
         let plan = self.center.plans.current();
         if !plan.policy().channels.contains_key(&channel) {
             return Err(error::invalid(
@@ -517,15 +540,15 @@ impl Deletions {
                 "takes no requests under this policy",
             ));
         }
-        if let Some((text, version)) = plan.policy().consent_missing(channel, &opening.consents) {
+        if let Some((text, version)) = plan.policy().consent_missing(channel, &asked.consents) {
             return Err(error::bad_request(
                 "CONSENT_MISSING",
                 "consents",
                 &format!("must hold `{text}` of version {version} or later"),
             ));
         }
-        let decision = record::asked(caller, opening.request);
-        let opened = Deletion::open(opening, plan, self.center.clock.now());
+        let decision = record::asked(caller, asked.request);
+        let opened = Deletion::open(asked, plan, self.center.clock.now());
         Ok(Opening {
             deletion: opened.map_err(error::refused)?,
             decision: Some(decision),

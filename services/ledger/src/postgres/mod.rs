@@ -33,7 +33,8 @@ use crate::account::{Accounts, Place};
 use crate::migrations::{Step, migrator};
 use crate::{
     Announcement, Cursor, Entry, Error, Event, Events, Fence, Filter, Heard, Leases, Ledger,
-    Opened, Opening, Overview, Owed, RefusedEvent, Remembered, Settled, Settlement, Turn, Turned,
+    Opened, Opening, Overview, Owed, RefusedEvent, Remembered, Seen, Settled, Settlement, Turn,
+    Turned,
 };
 use connection::Lane;
 
@@ -186,13 +187,8 @@ impl Ledger for Postgres {
         open::remember(&self.pool, request, digest, deletion).await
     }
 
-    async fn seen(
-        &self,
-        request: RequestId,
-        digest: [u8; 16],
-        deletion: DeletionId,
-    ) -> Result<Remembered, Error> {
-        open::seen(&self.pool, request, digest, deletion).await
+    async fn seen(&self, request: RequestId) -> Result<Option<Seen>, Error> {
+        open::seen(&self.pool, request).await
     }
 
     async fn join(&self, holder: &str, ttl: Duration) -> Result<Fence, Error> {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::connection::{Lane, Statement, unread, written};
 use super::owed;
 use crate::columns::{self, Times};
-use crate::{Error, Opened, Opening, Remembered, named_once};
+use crate::{Error, Opened, Opening, Remembered, Seen, named_once};
 
 /// Rows whose request id and account are both new are written; the others come back with what is there. A row that was
 /// new to this snapshot but no longer is breaks a primary key: then nothing is written and the next look sees it.
@@ -318,16 +318,14 @@ pub(super) async fn remember(
     })
 }
 
-pub(super) async fn seen(
-    pool: &PgPool,
-    request: RequestId,
-    digest: [u8; 16],
-    deletion: DeletionId,
-) -> Result<Remembered, Error> {
+pub(super) async fn seen(pool: &PgPool, request: RequestId) -> Result<Option<Seen>, Error> {
     let kept: Option<(Uuid, Uuid)> = sqlx::query_as(SEEN)
         .bind(request.0)
         .fetch_optional(pool)
         .await
         .map_err(unread)?;
-    Ok(Remembered::of(kept, (Uuid::from_bytes(digest), deletion.0)))
+    Ok(kept.map(|(digest, deletion)| Seen {
+        digest: digest.into_bytes(),
+        deletion: DeletionId(deletion),
+    }))
 }

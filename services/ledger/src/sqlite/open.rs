@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::connection::{Held, Statement, Writer, begin, unread};
 use super::moved::{Moved, json, moved};
 use crate::columns::{self, DeletionRow, Times};
-use crate::{Error, Opened, Opening, Remembered, clock, merge, named_once};
+use crate::{Error, Opened, Opening, Remembered, Seen, clock, merge, named_once};
 
 /// Requests and accounts of a batch that are there already.
 const BEGIN: &str = concat!(
@@ -265,16 +265,14 @@ pub(super) async fn remember(
     Ok(Remembered::New)
 }
 
-pub(super) async fn seen(
-    pool: &SqlitePool,
-    request: RequestId,
-    digest: [u8; 16],
-    deletion: DeletionId,
-) -> Result<Remembered, Error> {
+pub(super) async fn seen(pool: &SqlitePool, request: RequestId) -> Result<Option<Seen>, Error> {
     let kept: Option<(Uuid, Uuid)> = sqlx::query_as(REMEMBERED)
         .bind(request.0)
         .fetch_optional(pool)
         .await
         .map_err(unread)?;
-    Ok(Remembered::of(kept, (Uuid::from_bytes(digest), deletion.0)))
+    Ok(kept.map(|(digest, deletion)| Seen {
+        digest: digest.into_bytes(),
+        deletion: DeletionId(deletion),
+    }))
 }

@@ -1,7 +1,7 @@
 //! Opening, and request ids.
 
 use farewell_core::{DeletionId, Event, RequestId};
-use farewell_ledger::{Error, Opened, Remembered};
+use farewell_ledger::{Error, Opened, Remembered, Seen};
 use uuid::Uuid;
 
 use crate::bed::Bed;
@@ -139,8 +139,9 @@ async fn a_request_id_is_remembered_for_one_body(bed: &Bed) {
         ([1; 16], Remembered::Repeat),
         ([2; 16], Remembered::Reused),
     ] {
-        let seen = bed.ledger.seen(request, digest, deletion).await;
-        assert_eq!(seen.unwrap(), expected, "and looking changes nothing");
+        let seen = bed.ledger.seen(request).await.unwrap();
+        let seen = Remembered::of(seen, Seen { digest, deletion });
+        assert_eq!(seen, expected, "and looking changes nothing");
         let remembered = bed.ledger.remember(request, digest, deletion).await;
         assert_eq!(remembered.unwrap(), expected);
     }

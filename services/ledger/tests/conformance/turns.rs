@@ -241,6 +241,7 @@ async fn what_is_rare_is_kept_by_turns_and_left_by_receipts(bed: &Bed) {
                     by: now(),
                 },
             )]),
+            freed: Mask::of(leg(62)),
         }),
         overridden: vec![Overridden {
             code: "OPEN_DISPUTE".to_owned(),

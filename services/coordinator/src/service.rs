@@ -1,7 +1,7 @@
 //! What callers and operators can ask for.
 
 pub mod account;
-pub mod case;
+mod case;
 mod change;
 pub mod deletion;
 mod download;
@@ -11,7 +11,6 @@ pub mod identifier;
 mod intervene;
 mod on_case;
 pub mod operator;
-mod overriding;
 mod page;
 pub mod parse;
 mod possession;

@@ -219,7 +219,8 @@ pub fn due(deletion: &Deletion, plan: &Plan, now: Time) -> Notices {
     due.into_iter().collect()
 }
 
-/// Whether this leg must not be sent yet: identity forgets every address when it erases, and so has the last word before that.
+/// Whether this leg must not be sent yet: identity forgets every address when it erases, and so has the last word before that. This
+/// guards what identity was not told yet; what it was told and has not carried, it defers its erasure for by itself.
 pub fn holds_back(deletion: &Deletion, plan: &Plan, leg: LegIndex) -> bool {
     let erases = plan.leg(leg).is_some_and(|leg| {
         leg.verb == Verb::Erase && leg.participant.as_str() == crate::blocker::IDENTITY_NAME

@@ -309,7 +309,8 @@ pub(crate) async fn count(store: &Store) -> Result<Letters, sqlx::Error> {
 }
 
 /// How long the account must stay for its last letters: that erasing begins is the last word, and nobody knows an address
-/// afterwards. `None`: they are carried, or have waited long enough.
+/// afterwards. `None`: they are carried, or have waited long enough. What this service was not told yet, the coordinator holds its
+/// erasure back for (`farewell_core::notice::holds_back`).
 pub(crate) async fn last_words(
     connection: &mut AnyConnection,
     account: &str,

@@ -28,7 +28,6 @@ use uuid::Uuid;
 
 use super::case::{self, CaseName};
 use super::on_case::{self, OnCase};
-use super::overriding::Overriding;
 use super::{
     CHANGE_MAX, READ_MAX, page, parse, possession, present, proof, record, remember, replay, watch,
     within,
@@ -361,11 +360,11 @@ impl DeletionService for Deletions {
         self.center.throttle.caller(caller.as_deref())?;
         let request = request.into_inner();
         parse::size(&request)?;
-        let overriding = Overriding::parse(&request)?;
-        let id = overriding.deletion;
+        let on_case = OnCase::override_blockers(&request)?;
+        let id = on_case.deletion;
         let deletion = within(CHANGE_MAX, async {
             let deletion = self.read(caller.as_deref(), id).await?;
-            overriding
+            on_case
                 .make(&self.center, caller.as_deref(), deletion)
                 .await?;
             load(&self.center, id, language).await

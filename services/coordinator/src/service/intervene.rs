@@ -9,6 +9,7 @@ use farewell_core::{Deletion, DeletionId, Event, LegIndex, ParticipantId, Plan, 
 use farewell_ledger::Remembered;
 use farewell_proto::deletion::v1 as api;
 use farewell_runtime::peer;
+use prost::Message;
 use tonic::{Request, Status};
 
 use super::deletion::load;
@@ -17,17 +18,23 @@ use crate::center::Center;
 use crate::language::Language;
 use crate::{error, steward};
 
-/// A person's decision on a deletion.
-pub struct Intervention {
-    pub request: RequestId,
+/// Which operator decides on which deletion, by which request.
+pub struct Head {
+    operator: String,
+    request: RequestId,
     /// Of the request's content.
-    pub digest: [u8; 16],
-    pub deletion: DeletionId,
-    pub what: What,
-    /// Who decides, and why.
-    pub decision: Decision,
+    digest: [u8; 16],
+    deletion: DeletionId,
     /// What the answer is written in.
     pub language: Language,
+}
+
+/// A person's decision on a deletion.
+struct Intervention<'a> {
+    head: &'a Head,
+    what: What,
+    /// Who decides, and why.
+    decision: Decision,
 }
 
 /// What was decided.
@@ -48,57 +55,77 @@ pub fn operator<T>(request: &Request<T>) -> Result<String, Status> {
         .unwrap_or_default())
 }
 
-/// An operator's decision, for a reason of this word.
-///
-/// Errors: `INVALID_FIELD`.
-pub fn decided(
-    operator: String,
-    request: RequestId,
-    reason: &str,
-    reference: &str,
-) -> Result<Decision, Status> {
-    Ok(Decision::by(Decider::Operator, operator)
-        .because([reason])
-        .referring_to(parse::reference(reference)?)
-        .asked_by(request))
-}
+impl Head {
+    /// Of a request of this method, by its id and the deletion's name. Errors: `INVALID_FIELD`.
+    pub fn of<M: Message>(
+        method: &str,
+        request: &Request<M>,
+        (request_id, name): (&str, &str),
+    ) -> Result<Self, Status> {
+        parse::size(request.get_ref())?;
+        Ok(Self {
+            operator: operator(request)?,
+            request: parse::request_id(request_id)?,
+            digest: parse::digest(method, request.get_ref()),
+            deletion: parse::deletion("name", name)?,
+            language: Language::of(request.metadata()),
+        })
+    }
 
-/// Makes the turn, and answers with the deletion as it is then.
-pub async fn decide(
-    center: &Arc<Center>,
-    intervention: Intervention,
-) -> Result<api::Deletion, Status> {
-    let id = intervention.deletion;
-    within(CHANGE_MAX, async {
-        let (before, plan) = steward::read(center, id).await?;
-        // Before anything is done: a repeat is known, and whether the first was done is in the history, whatever crashed. One
-        // that comes late must not decide on what has happened since.
-        let known = remember(center, intervention.request, intervention.digest, id).await?;
-        if known == Remembered::New || !record::stands(center, id, intervention.request).await? {
-            make(center, &intervention, (&before, &plan)).await?;
-        }
-        load(center, id, intervention.language).await
-    })
-    .await
+    /// Makes the turn, for a reason of this word, and answers with the deletion as it is then.
+    ///
+    /// Errors: `INVALID_FIELD`; why the deletion doesn't move.
+    pub async fn decide(
+        &self,
+        center: &Arc<Center>,
+        what: What,
+        (reason, reference): (&str, &str),
+    ) -> Result<api::Deletion, Status> {
+        let decision = Decision::by(Decider::Operator, &self.operator)
+            .because([reason])
+            .referring_to(parse::reference(reference)?)
+            .asked_by(self.request);
+        let intervention = Intervention {
+            head: self,
+            what,
+            decision,
+        };
+        let id = self.deletion;
+        within(CHANGE_MAX, async {
+            let (before, plan) = steward::read(center, id).await?;
+            // Before anything is done: a repeat is known, and whether the first was done is in the history, whatever crashed.
+            // One that comes late must not decide on what has happened since.
+            let known = remember(center, self.request, self.digest, id).await?;
+            if known == Remembered::New || !record::stands(center, id, self.request).await? {
+                make(center, &intervention, (&before, &plan)).await?;
+            }
+            load(center, id, self.language).await
+        })
+        .await
+    }
 }
 
 async fn make(
     center: &Arc<Center>,
-    intervention: &Intervention,
+    Intervention {
+        head,
+        what,
+        decision,
+    }: &Intervention<'_>,
     (before, plan): (&Deletion, &Plan),
 ) -> Result<(), Status> {
-    let (id, decision) = (intervention.deletion, &intervention.decision);
-    let event = event(&intervention.what, before, plan)?;
+    let id = head.deletion;
+    let event = event(what, before, plan)?;
     match steward::turn_decided(center, id, &event, decision).await {
         Ok(_) => {
             tracing::info!(
-                target: "farewell::decided", deletion = %id, what = ?intervention.what, operator = decision.name,
+                target: "farewell::decided", deletion = %id, ?what, operator = decision.name,
                 reasons = ?decision.reasons, reference = decision.reference, "decided"
             );
             Ok(())
         }
         // The same request at the same time, which was faster.
-        Err(_) if record::stands(center, id, intervention.request).await? => Ok(()),
+        Err(_) if record::stands(center, id, head.request).await? => Ok(()),
         Err(error) => Err(error.into()),
     }
 }

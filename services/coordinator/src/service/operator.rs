@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 
 use super::case::SUPPORT;
 use super::deletion::load;
-use super::intervene::{self, Intervention, What};
+use super::intervene::{self, Head, What};
 use super::proof::{ask_identity, unreachable_identity};
 use super::refused::{self, Resend};
 use super::{READ_MAX, hanging, page, parse, record, within};
@@ -298,27 +298,17 @@ impl OperatorService for Operators {
         &self,
         request: Request<api::RetryLegRequest>,
     ) -> Result<Response<api::RetryLegResponse>, Status> {
-        let operator = intervene::operator(&request)?;
-        let language = Language::of(request.metadata());
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let request_id = parse::request_id(&request.request_id)?;
-        let intervention = Intervention {
-            request: request_id,
-            digest: parse::digest("RetryLeg", &request),
-            deletion: parse::deletion("name", &request.name)?,
-            what: What::Retry(parse::participant("participant", &request.participant)?),
-            decision: intervene::decided(
-                operator,
-                request_id,
-                parse::reason(request.reason().as_str_name(), "RETRY_REASON_")?,
-                &request.reference,
-            )?,
-            language,
-        };
-        let deletion = intervene::decide(&self.center, intervention).await?;
-        Ok(language.respond(api::RetryLegResponse {
-            deletion: Some(deletion),
+        let asked = request.get_ref();
+        let head = Head::of("RetryLeg", &request, (&asked.request_id, &asked.name))?;
+        let participant = parse::participant("participant", &asked.participant)?;
+        let reason = parse::reason(asked.reason().as_str_name(), "RETRY_REASON_")?;
+        let decided = head.decide(
+            &self.center,
+            What::Retry(participant),
+            (reason, &asked.reference),
+        );
+        Ok(head.language.respond(api::RetryLegResponse {
+            deletion: Some(decided.await?),
         }))
     }
 
@@ -326,27 +316,16 @@ impl OperatorService for Operators {
         &self,
         request: Request<api::ResolveConflictRequest>,
     ) -> Result<Response<api::ResolveConflictResponse>, Status> {
-        let operator = intervene::operator(&request)?;
-        let language = Language::of(request.metadata());
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let request_id = parse::request_id(&request.request_id)?;
-        let intervention = Intervention {
-            request: request_id,
-            digest: parse::digest("ResolveConflict", &request),
-            deletion: parse::deletion("name", &request.name)?,
-            what: What::Resolve,
-            decision: intervene::decided(
-                operator,
-                request_id,
-                parse::reason(request.reason().as_str_name(), "RESOLVE_REASON_")?,
-                &request.reference,
-            )?,
-            language,
-        };
-        let deletion = intervene::decide(&self.center, intervention).await?;
-        Ok(language.respond(api::ResolveConflictResponse {
-            deletion: Some(deletion),
+        let asked = request.get_ref();
+        let head = Head::of(
+            "ResolveConflict",
+            &request,
+            (&asked.request_id, &asked.name),
+        )?;
+        let reason = parse::reason(asked.reason().as_str_name(), "RESOLVE_REASON_")?;
+        let decided = head.decide(&self.center, What::Resolve, (reason, &asked.reference));
+        Ok(head.language.respond(api::ResolveConflictResponse {
+            deletion: Some(decided.await?),
         }))
     }
 
@@ -354,27 +333,12 @@ impl OperatorService for Operators {
         &self,
         request: Request<api::HoldDeletionRequest>,
     ) -> Result<Response<api::HoldDeletionResponse>, Status> {
-        let operator = intervene::operator(&request)?;
-        let language = Language::of(request.metadata());
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let request_id = parse::request_id(&request.request_id)?;
-        let intervention = Intervention {
-            request: request_id,
-            digest: parse::digest("HoldDeletion", &request),
-            deletion: parse::deletion("name", &request.name)?,
-            what: What::Hold,
-            decision: intervene::decided(
-                operator,
-                request_id,
-                parse::reason(request.reason().as_str_name(), "HOLD_REASON_")?,
-                &request.reference,
-            )?,
-            language,
-        };
-        let deletion = intervene::decide(&self.center, intervention).await?;
-        Ok(language.respond(api::HoldDeletionResponse {
-            deletion: Some(deletion),
+        let asked = request.get_ref();
+        let head = Head::of("HoldDeletion", &request, (&asked.request_id, &asked.name))?;
+        let reason = parse::reason(asked.reason().as_str_name(), "HOLD_REASON_")?;
+        let decided = head.decide(&self.center, What::Hold, (reason, &asked.reference));
+        Ok(head.language.respond(api::HoldDeletionResponse {
+            deletion: Some(decided.await?),
         }))
     }
 
@@ -382,27 +346,16 @@ impl OperatorService for Operators {
         &self,
         request: Request<api::ReleaseDeletionRequest>,
     ) -> Result<Response<api::ReleaseDeletionResponse>, Status> {
-        let operator = intervene::operator(&request)?;
-        let language = Language::of(request.metadata());
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let request_id = parse::request_id(&request.request_id)?;
-        let intervention = Intervention {
-            request: request_id,
-            digest: parse::digest("ReleaseDeletion", &request),
-            deletion: parse::deletion("name", &request.name)?,
-            what: What::Release,
-            decision: intervene::decided(
-                operator,
-                request_id,
-                parse::reason(request.reason().as_str_name(), "RELEASE_REASON_")?,
-                &request.reference,
-            )?,
-            language,
-        };
-        let deletion = intervene::decide(&self.center, intervention).await?;
-        Ok(language.respond(api::ReleaseDeletionResponse {
-            deletion: Some(deletion),
+        let asked = request.get_ref();
+        let head = Head::of(
+            "ReleaseDeletion",
+            &request,
+            (&asked.request_id, &asked.name),
+        )?;
+        let reason = parse::reason(asked.reason().as_str_name(), "RELEASE_REASON_")?;
+        let decided = head.decide(&self.center, What::Release, (reason, &asked.reference));
+        Ok(head.language.respond(api::ReleaseDeletionResponse {
+            deletion: Some(decided.await?),
         }))
     }
 
@@ -410,24 +363,16 @@ impl OperatorService for Operators {
         &self,
         request: Request<api::ExtendDeadlineRequest>,
     ) -> Result<Response<api::ExtendDeadlineResponse>, Status> {
-        let operator = intervene::operator(&request)?;
-        let language = Language::of(request.metadata());
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let request_id = parse::request_id(&request.request_id)?;
-        let deletion = parse::deletion("name", &request.name)?;
-        let why = parse::why(request.reason())?;
-        let intervention = Intervention {
-            request: request_id,
-            digest: parse::digest("ExtendDeadline", &request),
-            deletion,
-            what: What::Extend(why),
-            decision: intervene::decided(operator, request_id, why.word(), &request.reference)?,
-            language,
-        };
-        let deletion = intervene::decide(&self.center, intervention).await?;
-        Ok(language.respond(api::ExtendDeadlineResponse {
-            deletion: Some(deletion),
+        let asked = request.get_ref();
+        let head = Head::of("ExtendDeadline", &request, (&asked.request_id, &asked.name))?;
+        let why = parse::why(asked.reason())?;
+        let decided = head.decide(
+            &self.center,
+            What::Extend(why),
+            (why.word(), &asked.reference),
+        );
+        Ok(head.language.respond(api::ExtendDeadlineResponse {
+            deletion: Some(decided.await?),
         }))
     }
 
@@ -435,24 +380,16 @@ impl OperatorService for Operators {
         &self,
         request: Request<api::DenyDeletionRequest>,
     ) -> Result<Response<api::DenyDeletionResponse>, Status> {
-        let operator = intervene::operator(&request)?;
-        let language = Language::of(request.metadata());
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let request_id = parse::request_id(&request.request_id)?;
-        let deletion = parse::deletion("name", &request.name)?;
-        let why = parse::denial(request.reason())?;
-        let intervention = Intervention {
-            request: request_id,
-            digest: parse::digest("DenyDeletion", &request),
-            deletion,
-            what: What::Deny(why),
-            decision: intervene::decided(operator, request_id, why.word(), &request.reference)?,
-            language,
-        };
-        let deletion = intervene::decide(&self.center, intervention).await?;
-        Ok(language.respond(api::DenyDeletionResponse {
-            deletion: Some(deletion),
+        let asked = request.get_ref();
+        let head = Head::of("DenyDeletion", &request, (&asked.request_id, &asked.name))?;
+        let why = parse::denial(asked.reason())?;
+        let decided = head.decide(
+            &self.center,
+            What::Deny(why),
+            (why.word(), &asked.reference),
+        );
+        Ok(head.language.respond(api::DenyDeletionResponse {
+            deletion: Some(decided.await?),
         }))
     }
 

@@ -76,6 +76,13 @@ async fn a_refused_leg_is_asked_again_when_an_operator_says_so() -> Result<()> {
         cloud.answer(&first, refusing.clone()).await;
         let stuck = |it: &Deletion| Ok(conditions(it) == [("LEG_REFUSED", "cloud")]);
         caller.until_true(&name, "a refusal", stuck).await?;
+        let history = page(&operator, &name, 0, "").await?;
+        let refusal = history.steps.last().context("a step")?;
+        assert_eq!(refusal.step, "LEG_REFUSED");
+        assert_eq!(
+            (refusal.by.as_str(), &refusal.reasons[..]),
+            ("cloud", &["BUSY".to_owned()][..])
+        );
 
         let other = ask_again(&operator, &retry(&name, "store")).await;
         refused(

@@ -103,7 +103,7 @@ impl Heard {
             Verdict::Settle(receipt) | Verdict::Residue { probe: receipt, .. } => Some(receipt),
             Verdict::Progress(_)
             | Verdict::Defer(..)
-            | Verdict::NeedsPerson(_)
+            | Verdict::NeedsPerson { .. }
             | Verdict::Compare(_) => None,
         };
         Self {
@@ -448,7 +448,7 @@ impl Board {
             Verdict::Settle(receipt) | Verdict::Residue { probe: receipt, .. } => {
                 (receipt.leg, Stage::Settling)
             }
-            Verdict::NeedsPerson(leg) => (*leg, Stage::Settling),
+            Verdict::NeedsPerson { leg, .. } => (*leg, Stage::Settling),
             Verdict::Compare(_) => {
                 return Ok(Some(Heard::new(verdict, &entry.deletion, &entry.plan)));
             }

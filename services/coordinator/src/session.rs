@@ -298,7 +298,7 @@ impl Session {
             Verdict::Settle(receipt) => Work::Settle(receipt),
             Verdict::Compare(receipt) => Work::Compare(receipt),
             Verdict::Residue { probe, erase } => Work::Residue { probe, erase },
-            Verdict::NeedsPerson(leg) => Work::Refused(leg),
+            Verdict::NeedsPerson { leg, reason } => Work::Refused { leg, reason },
             Verdict::Progress(_) | Verdict::Defer(..) => return None,
         };
         let sender = (self.lines.words.clone(), command);

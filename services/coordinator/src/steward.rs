@@ -93,6 +93,20 @@ pub async fn turn(
     again(center, id, event, fenced, |turn| turn).await
 }
 
+/// The same as follows from a report, with the word that its participant gave as the reason.
+pub async fn turn_said(
+    center: &Arc<Center>,
+    id: DeletionId,
+    event: &Event,
+    word: Option<&str>,
+) -> Result<Deletion, NotTurned> {
+    let said = |turn: Turn| Turn {
+        decision: turn.decision.map(|decision| decision.because(word)),
+        ..turn
+    };
+    again(center, id, event, true, said).await
+}
+
 /// The same as somebody decided it.
 pub async fn turn_decided(
     center: &Arc<Center>,

@@ -51,8 +51,8 @@ pub enum Verdict {
     Settle(Receipt),
     /// A probe that found something: to be kept, and the leg erased again.
     Residue { probe: Receipt, erase: LegIndex },
-    /// The participant won't: a person must look.
-    NeedsPerson(LegIndex),
+    /// The participant won't, for a reason of this word: a person must look.
+    NeedsPerson { leg: LegIndex, reason: String },
     /// The leg was settled before: equal evidence is a repeat, other evidence a conflict. The ledger knows.
     Compare(Receipt),
 }
@@ -131,7 +131,8 @@ pub fn judge(
             Ok(if deletion.refused.has(leg) {
                 Verdict::Progress(leg)
             } else {
-                Verdict::NeedsPerson(leg)
+                let reason = reason.clone();
+                Verdict::NeedsPerson { leg, reason }
             })
         }
     }

@@ -19,7 +19,7 @@ use super::{AWAY_PAUSE, AWAY_PAUSE_MAX};
 use crate::board::{Frame, rosters};
 use crate::center::Center;
 use crate::dispatch::LINKS_MAX;
-use crate::steward::NotTurned;
+use crate::steward::{self, NotTurned};
 
 /// How long a small batch waits for answers that are on their way.
 const GATHER_MAX: Duration = Duration::from_micros(300);
@@ -48,8 +48,8 @@ pub enum Work {
     Compare(Receipt),
     /// Keep the probe's receipt; the leg must be erased again.
     Residue { probe: Receipt, erase: LegIndex },
-    /// The participant won't.
-    Refused(LegIndex),
+    /// The participant won't, and says why in one word.
+    Refused { leg: LegIndex, reason: String },
 }
 
 #[derive(Default)]
@@ -61,8 +61,8 @@ struct Group {
     keeps: Mask,
     /// Legs that count as being settled until this group is done with.
     heard: Mask,
-    /// Turns that follow from it.
-    events: Vec<Event>,
+    /// Turns that follow from it, each with the participant's word, if it gave one.
+    events: Vec<(Event, Option<String>)>,
     jobs: Vec<SettleJob>,
     /// Answers to what was settled before.
     repeats: Vec<(Receipt, SettleJob)>,
@@ -227,12 +227,13 @@ impl Group {
                 self.heard = self.heard | Mask::of(probe.leg);
                 let (probe, erase) = (probe.clone(), *erase);
                 if self.keep(probe, &job, center) {
-                    self.events.push(Event::Residue(erase));
+                    self.events.push((Event::Residue(erase), None));
                 }
             }
-            Work::Refused(leg) => {
+            Work::Refused { leg, reason } => {
                 self.heard = self.heard | Mask::of(*leg);
-                self.events.push(Event::LegRefused(*leg));
+                let event = Event::LegRefused(*leg);
+                self.events.push((event, Some(reason.clone())));
             }
         }
         self.jobs.push(job);
@@ -251,7 +252,7 @@ impl Group {
             }
             Some(true) => false,
             Some(false) => {
-                self.events.push(Event::Contradicted);
+                self.events.push((Event::Contradicted, None));
                 refuse(job, Reason::OutcomeConflict, center);
                 false
             }
@@ -260,10 +261,10 @@ impl Group {
 
     /// The ledger keeps other evidence for this leg.
     fn contradicted(&mut self, receipt: &Receipt, center: &Center) {
-        self.events.push(Event::Contradicted);
+        self.events.push((Event::Contradicted, None));
         let said = |job: &&SettleJob| match &job.work {
             Work::Settle(said) | Work::Residue { probe: said, .. } => said == receipt,
-            Work::Compare(_) | Work::Refused(_) => false,
+            Work::Compare(_) | Work::Refused { .. } => false,
         };
         if let Some(job) = self.jobs.iter().find(said) {
             refuse(job, Reason::OutcomeConflict, center);
@@ -380,8 +381,8 @@ async fn follow(center: &Arc<Center>, id: DeletionId, mut group: Group) {
             }
         }
     }
-    for event in group.events {
-        while let Err(error) = crate::steward::turn(center, id, &event, true).await {
+    for (event, word) in group.events {
+        while let Err(error) = steward::turn_said(center, id, &event, word.as_deref()).await {
             tracing::warn!(deletion = %id, ?event, %error, "what a report asks for was not done");
             let refused = matches!(error, NotTurned::Refused(_) | NotTurned::NotFound);
             if refused || !stay(center, id, &mut pause).await {
@@ -410,7 +411,7 @@ fn compare(center: &Center, group: &mut Group, kept: &[Kept]) {
         match stands.map(|kept| kept.receipt.fingerprint == said.fingerprint) {
             Some(true) => {}
             Some(false) => {
-                group.events.push(Event::Contradicted);
+                group.events.push((Event::Contradicted, None));
                 refuse(&job, Reason::OutcomeConflict, center);
             }
             // Asked before somebody found residue, answered after: it did nothing wrong, and is asked again.

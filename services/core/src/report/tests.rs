@@ -267,7 +267,10 @@ fn a_refusal_needs_a_reason_and_a_person_and_is_counted_once() {
     );
     assert_eq!(
         answer(&deletion, Verb::Erase, "wearables", &no()),
-        Ok(Verdict::NeedsPerson(watch))
+        Ok(Verdict::NeedsPerson {
+            leg: watch,
+            reason: "DISK_FULL".to_owned(),
+        })
     );
     let refused = deletion
         .step(&Event::LegRefused(watch), &plan, over())

@@ -704,7 +704,7 @@ impl World {
         };
         match verdict {
             Verdict::Progress(_) | Verdict::Defer(..) => Ok(Some(None)),
-            Verdict::NeedsPerson(leg) => {
+            Verdict::NeedsPerson { leg, .. } => {
                 let next = row.step(&Event::LegRefused(leg), plan, self.now).unwrap();
                 let taken = self
                     .store

@@ -16,6 +16,8 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 /// `ErrorInfo.domain` of every error that Farewell's services return.
 pub const ERROR_DOMAIN: &str = "farewell";
 
+pub mod elsewhere;
+
 pub mod account {
     pub mod v1 {
         tonic::include_proto!("farewell.account.v1");

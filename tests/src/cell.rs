@@ -1,5 +1,7 @@
-//! A region's whole cell as processes under mutual TLS: a coordinator, identity and the store, in a folder of their own.
+//! A region's whole cell as processes under mutual TLS: a coordinator, identity, the store, the support desk and the phones' agent, in a
+//! folder of their own.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -20,7 +22,12 @@ use crate::process::{Process, free_port};
 use crate::wait;
 
 /// Who takes part.
-const SERVICES: [&str; 2] = ["store", "identity"];
+const PARTICIPANTS: [[&str; 2]; 4] = [
+    ["service", "store"],
+    ["service", "identity"],
+    ["service", "support"],
+    ["agent", "phones"],
+];
 
 /// Where links in letters lead.
 pub const PAGE: &str = "https://account.example.com/farewell";
@@ -32,10 +39,14 @@ pub struct Cell {
     /// Where callers go.
     pub callers: String,
     operators: String,
+    /// Where the support desk is.
+    pub desk: String,
+    /// Where devices are bound.
+    pub phones: String,
     program: String,
     /// Whom callers and operators of the story show themselves to.
     shown: Shown,
-    services: Vec<Process>,
+    participants: BTreeMap<&'static str, Process>,
     coordinator: Option<Process>,
     pub folder: TempDir,
 }
@@ -75,19 +86,22 @@ impl Cell {
             (Role::Cell, "cell", region),
             (Role::Participant, "identity", "identity"),
             (Role::Participant, "store", "store"),
+            (Role::Participant, "support", "support"),
+            (Role::Participant, "phones", "phones"),
         ] {
             certs::write(path, file, &ca.issue(role, name, &[])?)?;
         }
         certs::order_key(path)?;
         let (participants, operators) = (address()?, address()?);
+        let (desk, phones) = (address()?, address()?);
         let database = |name: &str| match told.database {
             "" => format!("sqlite:{}", path.join(format!("{name}.db")).display()),
             url => url.to_owned(),
         };
         let folder_text = path.display();
-        let service = |name: &str| {
+        let section = |role: &str, name: &str| {
             format!(
-                "[service.{name}]\ndatabase = \"{}\"\ncoordinators = [\"{participants}\"]\ntls.dir = \"{folder_text}\"\n",
+                "[{role}.{name}]\ndatabase = \"{}\"\ncoordinators = [\"{participants}\"]\ntls.dir = \"{folder_text}\"\n",
                 database(name)
             )
         };
@@ -108,7 +122,7 @@ operators = "{operators}"
 [coordinator.policy]
 extends = "{policy}"
 name = "story-{region}"
-stages = [{{ name = "A", participants = ["store"] }}, {{ name = "B", participants = ["identity"] }}]
+stages = [{{ name = "A", participants = ["phones", "store", "support"] }}, {{ name = "B", participants = ["identity"] }}]
 channels = {{ phone = ["email_link"], web = ["password"] }}
 cooling_off = "1s"
 stalled_after = "1m"
@@ -125,13 +139,21 @@ pepper = "sixteen bytes or more"
 courier.sms = {letters}
 courier.email = {letters}
 notices.links = "{PAGE}"
+{support}
+listen.desk = "{desk}"
+keys = "1:{key}"
+{agent}
+listen.devices = "{phones}"
 "#,
             ledger = database("ledger"),
             others = told.others,
             callers = told.callers,
             policy = told.policy,
-            store = service("store"),
-            identity = service("identity"),
+            store = section("service", "store"),
+            identity = section("service", "identity"),
+            support = section("service", "support"),
+            agent = section("agent", "phones"),
+            key = "5a".repeat(32),
         );
         fs::write(path.join("cell.toml"), text)?;
         let shown = |role, name| anyhow::Ok(Security::Mutual(ca.issue(role, name, &[])?));
@@ -139,29 +161,51 @@ notices.links = "{PAGE}"
             region: region.to_owned(),
             callers: told.callers.to_owned(),
             operators,
+            desk,
+            phones,
             program: program.to_owned(),
             shown: Shown {
                 caller: shown(Role::Caller, "settings")?,
                 operator: shown(Role::Operator, "ops")?,
             },
-            services: Vec::new(),
+            participants: BTreeMap::new(),
             coordinator: None,
             folder,
         })
     }
 
-    /// Starts everybody, and waits until both services are there.
+    /// Starts everybody, and waits until all are there.
     pub async fn start(&mut self) -> Result<()> {
-        for name in SERVICES {
-            let process = self.launch(&["service", name], name)?;
-            self.services.push(process);
+        for [_, name] in PARTICIPANTS {
+            self.start_participant(name)?;
         }
         self.start_coordinator().await
     }
 
-    /// Starts the coordinator, and waits until both services are there.
+    /// Starts one that takes part.
+    pub fn start_participant(&mut self, name: &str) -> Result<()> {
+        let mut known = PARTICIPANTS.into_iter();
+        let role = known.find(|[_, it]| *it == name);
+        let [kind, name] = role.with_context(|| format!("nobody is called {name}"))?;
+        let process = self.launch(&[kind, name], name)?;
+        self.participants.insert(name, process);
+        Ok(())
+    }
+
+    /// Kills one that takes part without a word.
+    pub fn kill_participant(&mut self, name: &str) -> Result<()> {
+        let process = self.participants.remove(name);
+        process.context("it doesn't run")?.kill()
+    }
+
+    /// Starts the coordinator, and waits until everybody is there.
     pub async fn start_coordinator(&mut self) -> Result<()> {
         self.coordinator = Some(self.launch(&["coordinator"], "coordinator")?);
+        self.whole().await
+    }
+
+    /// Waits until everybody is there.
+    pub async fn whole(&self) -> Result<()> {
         let operator = self.operator()?;
         wait::until("a cell to be whole", async || {
             let Ok(overview) = operator.overview().await else {
@@ -197,7 +241,8 @@ notices.links = "{PAGE}"
     /// What everybody has written, for a message.
     pub fn words(&self) -> String {
         let of = |name: &str| fs::read_to_string(self.log(name)).unwrap_or_default();
-        let said = ["coordinator", "store", "identity"].map(of);
+        let mut said = vec![of("coordinator")];
+        said.extend(PARTICIPANTS.map(|[_, name]| of(name)));
         format!("{}: {}", self.region, said.join("\n"))
     }
 

@@ -85,6 +85,28 @@ impl Cluster {
         Err(last.context("never tried")?.context(words))
     }
 
+    /// Fails if anything that the server keeps holds this text: tables, its log of changes, and what it says.
+    pub fn knows_nothing_of(&self, text: &str) -> Result<()> {
+        let mut folders = vec![self.folder.path().to_owned()];
+        let mut looked = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder)? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    folders.push(entry.path());
+                } else if entry.file_type()?.is_file() {
+                    // The server may have done with a file meanwhile.
+                    let bytes = fs::read(entry.path()).unwrap_or_default();
+                    let holds = String::from_utf8_lossy(&bytes).contains(text);
+                    ensure!(!holds, "{} holds {text}", entry.path().display());
+                    looked += 1;
+                }
+            }
+        }
+        ensure!(looked > 100, "only {looked} files were looked into");
+        Ok(())
+    }
+
     /// Ends the server at once: it recovers from its log at the next start.
     pub fn crash(&self) -> Result<()> {
         let data = format!("--pgdata={}", self.data().display());

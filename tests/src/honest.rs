@@ -127,7 +127,8 @@ async fn serve(mut stream: Scripted, manners: Arc<Mutex<Manners>>) {
             | Down::Refusals(_)
             | Down::Time(_)
             | Down::ReturnsKept(_)
-            | Down::ExportPart(_) => {}
+            | Down::ExportPart(_)
+            | Down::Home(_) => {}
         }
     }
 }

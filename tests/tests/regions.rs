@@ -1,23 +1,33 @@
 //! Two regions side by side, each a whole cell of processes: China's on SQLite, Europe's on PostgreSQL; of a third only the address is
-//! known. What arrives in the wrong one is told where to go, or passed on, and leaves nothing there.
+//! known. What arrives in the wrong one is told where to go, or passed on, and leaves nothing there; so at the coordinator, at the support
+//! desk and at a product line.
 
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use farewell_identity::move_away;
 use farewell_proto::account::v1::{
-    AccountState, FreezeAccountRequest, GetAccountRequest, UnbindDeviceRequest,
+    AccountState, FreezeAccountRequest, GetAccountRequest, TransferBelongingsRequest,
+    UnbindDeviceRequest,
+};
+use farewell_proto::binding::v1::binding_service_client::BindingServiceClient;
+use farewell_proto::binding::v1::{
+    BindRequest, Binding, ListBindingsRequest, Role as ShareRole, Share, ShareBindingRequest,
+    TransferBindingRequest, UnshareBindingRequest,
 };
 use farewell_proto::deletion::v1::deletion_service_client::DeletionServiceClient;
 use farewell_proto::deletion::v1::{
-    Channel, CheckEligibilityRequest, ConfirmLinkRequest, CreateDeletionRequest, Deletion, Factor,
-    GetCertificateRequest, ListDeletionsRequest, State, WatchDeletionRequest,
+    Channel as By, CheckEligibilityRequest, ConfirmLinkRequest, CreateDeletionRequest, Deletion,
+    Factor, GetCertificateRequest, ListDeletionsRequest, State, WatchDeletionRequest,
 };
 use farewell_proto::identifier::v1::identifier_service_client::IdentifierServiceClient;
 use farewell_proto::identifier::v1::{CheckIdentifierRequest, IdentifierKind};
 use farewell_proto::operator::v1::{
     HoldDeletionRequest, HoldReason, ReleaseDeletionRequest, ReleaseReason,
 };
+use farewell_proto::participant::v1::DeviceClass;
+use farewell_proto::support::v1::support_service_client::SupportServiceClient;
+use farewell_proto::support::v1::{Belonging, Case, CaseKind, ListCasesRequest, OpenCaseRequest};
 use farewell_runtime::certs::DevCa;
 use farewell_runtime::client::endpoint;
 use farewell_runtime::peer::Role;
@@ -26,8 +36,9 @@ use farewell_tests::caller::{Caller, fresh, request};
 use farewell_tests::cell::{Cell, Told, address};
 use farewell_tests::cluster::Cluster;
 use farewell_tests::process::needed;
-use farewell_tests::refusal::{bad_field, refused};
+use farewell_tests::refusal::{Refusal, bad_field, refused};
 use farewell_tests::wait;
+use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 const PHONE: &str = "+86 138 0000 0000";
@@ -45,6 +56,10 @@ const NORA: &str = "zz-nora-on-the-move";
 /// Both live in Europe and confirm by a link in a mail; somebody guesses at the other one's.
 const GRETA: &str = "zz-greta-of-the-main";
 const GUIDO: &str = "zz-guido-of-the-isar";
+/// Lives in China, as both regions know.
+const MILO: &str = "zz-milo-of-the-huangpu";
+/// Nobody knows them by any name.
+const NOBODY: &str = "zz-nobody-at-all";
 /// Each region thinks that the other one is this account's home.
 const LOOP: &str = "zz-nobodys-child";
 
@@ -100,7 +115,8 @@ impl World {
             farewell_identity::sample(&there, account, PHONE, MAIL, PASSWORD).await?;
             move_away(&china, account, "eu").await?;
         }
-        for account in [LINA, NORA] {
+        move_away(&there, MILO, "cn").await?;
+        for account in [LINA, NORA, MILO] {
             farewell_identity::sample(&china, account, PHONE, MAIL, PASSWORD).await?;
         }
         for store in [&china, &there] {
@@ -125,7 +141,7 @@ impl World {
 
 fn on_the_web(account: &str) -> CreateDeletionRequest {
     CreateDeletionRequest {
-        channel: Channel::Web.into(),
+        channel: By::Web.into(),
         ..request(account)
     }
 }
@@ -176,7 +192,7 @@ async fn whole_way(world: &World) -> Result<()> {
         "the same request, wherever it arrives"
     );
     let other = CreateDeletionRequest {
-        channel: Channel::Phone.into(),
+        channel: By::Phone.into(),
         ..asked
     };
     let reused = cn.ask(other).await;
@@ -637,6 +653,274 @@ async fn away(world: &mut World, asked: CreateDeletionRequest) -> Result<()> {
         }
     })
     .await
+}
+
+/// A device that somebody binds.
+fn bind(device: &str, account: &str) -> BindRequest {
+    BindRequest {
+        request_id: fresh(),
+        binding: Some(Binding {
+            device: format!("devices/{device}"),
+            account: format!("accounts/{account}"),
+            model: "P1".to_owned(),
+            serial_number: "SN-1".to_owned(),
+            class: DeviceClass::Home.into(),
+            ..Default::default()
+        }),
+    }
+}
+
+fn case(account: &str, to_account: Option<&str>) -> OpenCaseRequest {
+    let lost = OpenCaseRequest {
+        request_id: fresh(),
+        account: format!("accounts/{account}"),
+        kind: CaseKind::LostAccess.into(),
+        ..Default::default()
+    };
+    match to_account {
+        None => lost,
+        Some(to) => OpenCaseRequest {
+            kind: CaseKind::Transfer.into(),
+            to_account: format!("accounts/{to}"),
+            belongings: vec![Belonging::Points.into()],
+            ..lost
+        },
+    }
+}
+
+impl World {
+    fn line(&self, cell: &Cell) -> Result<BindingServiceClient<Channel>> {
+        let shown = self.show(Role::Caller, "settings")?;
+        let channel = endpoint(&cell.phones, &shown)?.connect_lazy();
+        Ok(BindingServiceClient::new(channel))
+    }
+
+    fn desk(&self, cell: &Cell) -> Result<SupportServiceClient<Channel>> {
+        let shown = self.show(Role::Desk, "ana")?;
+        let channel = endpoint(&cell.desk, &shown)?.connect_lazy();
+        Ok(SupportServiceClient::new(channel))
+    }
+
+    /// Whatever the desk and the phones' agent of a cell are asked about an account, as answers.
+    async fn ask_everywhere(
+        &self,
+        cell: &Cell,
+        account: &str,
+    ) -> Result<Vec<(&'static str, Result<(), Status>)>> {
+        let (mut line, mut desk) = (self.line(cell)?, self.desk(cell)?);
+        let account_name = format!("accounts/{account}");
+        let bindings = ListBindingsRequest {
+            account: account_name.clone(),
+            ..Default::default()
+        };
+        let cases = ListCasesRequest {
+            account: account_name,
+            ..Default::default()
+        };
+        Ok(vec![
+            ("bind", line.bind(bind("p-1", account)).await.map(drop)),
+            ("bindings", line.list_bindings(bindings).await.map(drop)),
+            ("open", desk.open_case(case(account, None)).await.map(drop)),
+            ("cases", desk.list_cases(cases).await.map(drop)),
+        ])
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_desk_and_the_product_lines_store_nothing_of_another_regions_accounts() -> Result<()> {
+    let Some(mut world) = World::start().await? else {
+        return Ok(());
+    };
+    told_beside(&world).await.with_context(|| world.words())?;
+    let asked = at_home(&world).await.with_context(|| world.words())?;
+    got_by_nobody_elsewhere(&world, &asked)
+        .await
+        .with_context(|| world.words())?;
+    unsaid(&mut world, asked)
+        .await
+        .with_context(|| world.words())?;
+    for account in [EMIL, EDDA, UNA, NOBODY] {
+        world.cn.knows_nothing_of(account)?;
+    }
+    for account in [MILO, UNA] {
+        world.europe.knows_nothing_of(account)?;
+        world.eu.knows_nothing_of(account)?;
+    }
+    ensure!(
+        world.cn.knows_nothing_of(LINA).is_err() && world.europe.knows_nothing_of(EMIL).is_err(),
+        "the search finds nothing at all"
+    );
+    Ok(())
+}
+
+/// Wherever coordinators would pass a request on, their cell's desk and lines tell where to go.
+async fn told_beside(world: &World) -> Result<()> {
+    let at = |cell: &Cell| format!("https://{}", cell.callers);
+    for (cell, account, region, address) in [
+        (&world.cn, EMIL, "eu", at(&world.eu)),
+        (&world.eu, MILO, "cn", at(&world.cn)),
+        (&world.cn, UNA, "us", US.to_owned()),
+        (&world.eu, UNA, "us", US.to_owned()),
+    ] {
+        for (what, answer) in world.ask_everywhere(cell, account).await? {
+            let no = Code::FailedPrecondition;
+            let refusal = refused(what, answer, no, "ACCOUNT_ELSEWHERE");
+            assert_eq!(refusal.metadata["region"], region, "{what}");
+            assert_eq!(refusal.metadata["address"], address, "{what}");
+            ensure!(!refusal.message.contains(account), "{refusal:?}");
+        }
+    }
+    Ok(())
+}
+
+/// What Lina asked for in China, and what it came to.
+struct Asked {
+    bind: BindRequest,
+    bound: Binding,
+    open: OpenCaseRequest,
+    opened: Case,
+}
+
+/// At home, and where nobody knows them, everybody is served.
+async fn at_home(world: &World) -> Result<Asked> {
+    for (cell, account) in [(&world.eu, EMIL), (&world.cn, MILO), (&world.eu, NOBODY)] {
+        for (what, answer) in world.ask_everywhere(cell, account).await? {
+            answer.with_context(|| what)?;
+        }
+        // The device goes from hand to hand.
+        let bound = ListBindingsRequest {
+            account: format!("accounts/{account}"),
+            ..Default::default()
+        };
+        let mut line = world.line(cell)?;
+        let bound = line.list_bindings(bound).await?.into_inner().bindings;
+        assert_eq!(bound.len(), 1);
+        if account == EMIL {
+            let give = TransferBindingRequest {
+                request_id: fresh(),
+                device: "devices/p-1".to_owned(),
+                epoch: bound[0].epoch,
+                account: format!("accounts/{NOBODY}"),
+            };
+            line.transfer_binding(give).await?;
+        }
+    }
+    let (bind, open) = (bind("p-2", LINA), case(LINA, None));
+    let bound = world.line(&world.cn)?.bind(bind.clone()).await?;
+    let opened = world.desk(&world.cn)?.open_case(open.clone()).await?;
+    Ok(Asked {
+        bind,
+        bound: bound.into_inner().binding.context("a binding")?,
+        open,
+        opened: opened.into_inner().case.context("a case")?,
+    })
+}
+
+/// Nothing goes to another region: no device, no use of one, and nothing that the store has.
+async fn got_by_nobody_elsewhere(world: &World, asked: &Asked) -> Result<()> {
+    let mut line = world.line(&world.cn)?;
+    let (device, epoch) = (asked.bound.device.clone(), asked.bound.epoch);
+    let account = format!("accounts/{EMIL}");
+    let give = TransferBindingRequest {
+        request_id: fresh(),
+        device: device.clone(),
+        epoch,
+        account: account.clone(),
+    };
+    let given = line.transfer_binding(give).await.map(drop);
+    let share = ShareBindingRequest {
+        request_id: fresh(),
+        device: device.clone(),
+        epoch,
+        share: Some(Share {
+            account: account.clone(),
+            role: ShareRole::Member.into(),
+        }),
+    };
+    let shared = line.share_binding(share).await.map(drop);
+    // To lose something one may live anywhere.
+    let end = UnshareBindingRequest {
+        request_id: fresh(),
+        device,
+        epoch,
+        account: account.clone(),
+    };
+    line.unshare_binding(end).await?;
+    let mut desk = world.desk(&world.cn)?;
+    let opened = desk.open_case(case(LINA, Some(EMIL))).await.map(drop);
+    let moved = async |cell: &Cell, from: &str| {
+        let look = TransferBelongingsRequest {
+            request_id: fresh(),
+            account: format!("accounts/{from}"),
+            to_account: account.clone(),
+            belongings: vec![Belonging::Points.into()],
+            validate_only: true,
+            ..Default::default()
+        };
+        let moved = cell.accounts()?.transfer_belongings(look).await;
+        anyhow::Ok(moved.map(drop))
+    };
+    let (moved, passed_on) = (moved(&world.cn, LINA).await?, moved(&world.eu, MILO).await?);
+    for (what, answer, reason) in [
+        ("give", given, "ACCOUNT_ELSEWHERE"),
+        ("share", shared, "ACCOUNT_ELSEWHERE"),
+        ("open", opened, "TO_ACCOUNT_ELSEWHERE"),
+        ("move", moved, "TO_ACCOUNT_ELSEWHERE"),
+        ("move, passed on", passed_on, "TO_ACCOUNT_ELSEWHERE"),
+    ] {
+        let refusal = refused(what, answer, Code::FailedPrecondition, reason);
+        assert_eq!(refusal.metadata["region"], "eu", "{what}");
+        let address = format!("https://{}", world.eu.callers);
+        assert_eq!(refusal.metadata["address"], address, "{what}");
+    }
+    Ok(())
+}
+
+/// While nobody can say where an account lives nothing of it is taken, and what was answered is answered again.
+async fn unsaid(world: &mut World, asked: Asked) -> Result<()> {
+    world.cn.kill_participant("identity")?;
+    nobody_says(world, &asked, "IDENTITY_UNAVAILABLE").await?;
+    world.cn.kill_coordinator()?;
+    nobody_says(world, &asked, "NO_COORDINATOR").await?;
+    // Nor does a process know that has never been welcome.
+    for name in ["support", "phones"] {
+        world.cn.kill_participant(name)?;
+        world.cn.start_participant(name)?;
+    }
+    nobody_says(world, &asked, "NO_COORDINATOR").await?;
+    world.cn.knows_nothing_of(NOBODY)?;
+
+    world.cn.start_participant("identity")?;
+    world.cn.start_coordinator().await?;
+    for (what, answer) in world.ask_everywhere(&world.cn, LINA).await? {
+        if what == "bind" {
+            // Milo has it.
+            refused(what, answer, Code::FailedPrecondition, "DEVICE_BOUND");
+        } else {
+            answer.with_context(|| what)?;
+        }
+    }
+    Ok(())
+}
+
+async fn nobody_says(world: &World, asked: &Asked, cause: &str) -> Result<()> {
+    let answers = wait::until("the ports to be open", async || {
+        let answers = world.ask_everywhere(&world.cn, NOBODY).await?;
+        // A port that nobody listens on has no reasons.
+        let told = |status: &Status| !Refusal::of(status).reason.is_empty();
+        let open = answers.iter().all(|(_, it)| it.as_ref().is_err_and(told));
+        Ok(open.then_some(answers))
+    });
+    for (what, answer) in answers.await? {
+        let refusal = refused(what, answer, Code::Unavailable, "HOME_UNKNOWN");
+        assert_eq!(refusal.metadata["cause"], cause, "{what}");
+    }
+    let bound = world.line(&world.cn)?.bind(asked.bind.clone()).await?;
+    assert_eq!(bound.into_inner().binding.as_ref(), Some(&asked.bound));
+    let opened = world.desk(&world.cn)?.open_case(asked.open.clone()).await?;
+    let opened = opened.into_inner().case.context("a case")?;
+    assert_eq!(opened.name, asked.opened.name);
+    Ok(())
 }
 
 fn seen(overview: &farewell_proto::operator::v1::GetOverviewResponse) -> Vec<(&str, Option<bool>)> {

@@ -8,6 +8,7 @@ pub mod clearing;
 pub mod devices;
 pub mod export;
 pub mod holder;
+pub mod home;
 pub mod interests;
 pub mod journal;
 pub mod participant;

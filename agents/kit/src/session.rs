@@ -13,6 +13,7 @@ mod asking;
 mod connection;
 mod desk;
 mod export;
+mod home;
 mod lines;
 mod link;
 mod query;
@@ -38,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 use self::asking::Asking;
 use self::desk::{Desk, Rung};
 pub use self::export::{Ask, NoPart};
+use self::home::Regions;
 use self::lines::Lines;
 use self::link::Link;
 use self::refusals::Refusals;
@@ -45,6 +47,7 @@ pub(crate) use self::returns::RETURNS_MAX;
 use self::trace::Traced;
 use self::work::{Job, Settled};
 use crate::export::Part;
+use crate::home::NotHere;
 use crate::participant::{Participant, ReturnKept};
 use crate::wire;
 
@@ -179,6 +182,7 @@ pub fn start_with(
         coordinators.truncate(COORDINATORS_MAX);
     }
     let window_commands = window_commands.clamp(1, WINDOW_COMMANDS_MAX);
+    let regions = Regions::new(coordinators.len());
     let shared = Arc::new(Shared {
         participant: name,
         code: participant,
@@ -197,6 +201,8 @@ pub fn start_with(
         times: Asking::default(),
         returns: Asking::default(),
         parts: Asking::default(),
+        homes: Asking::default(),
+        regions,
         runtime: Handle::current(),
         shutdown: shutdown.clone(),
         ended: CancellationToken::new(),
@@ -225,6 +231,8 @@ struct Shared {
     times: Asking<Bytes>,
     returns: Asking<Vec<ReturnKept>>,
     parts: Asking<Result<Part, NoPart>>,
+    homes: Asking<Result<(), NotHere>>,
+    regions: Regions,
     runtime: Handle,
     shutdown: Shutdown,
     /// Said once nothing more will be answered: the drain is over.

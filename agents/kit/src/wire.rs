@@ -6,6 +6,7 @@
 pub(crate) mod case;
 pub(crate) mod device;
 pub(crate) mod export;
+pub(crate) mod home;
 pub(crate) mod notice;
 pub(crate) mod retention;
 pub(crate) mod standing;

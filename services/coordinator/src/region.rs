@@ -7,6 +7,7 @@
 
 mod forward;
 mod gate;
+mod home;
 mod subject;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use farewell_core::DeletionId;
+use farewell_proto::elsewhere::Elsewhere;
 use farewell_runtime::client;
 use farewell_runtime::server::Security;
 use futures_util::future::join_all;
@@ -23,6 +25,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 pub use gate::{Gate, Homes};
+pub use home::elsewhere;
 
 /// Who asked the cell that forwards: `{role}/{name}`, believed only from a cell's certificate.
 pub const CALLER: &str = "farewell-caller";
@@ -114,8 +117,17 @@ impl Cells {
     }
 
     /// Whether there is no other: then no request is looked at.
-    fn is_only_one(&self) -> bool {
+    pub fn is_only_one(&self) -> bool {
         self.links.is_empty()
+    }
+
+    /// Another region, for who is told where to go.
+    pub fn place(&self, region: String) -> Elsewhere {
+        let link = self.links.get(&region);
+        Elsewhere {
+            address: link.map_or_else(String::new, |link| link.address.clone()),
+            region,
+        }
     }
 
     /// The cells that requests are passed on to.

@@ -1,5 +1,6 @@
 //! A participant's stream: who it is, what it has room for, what it answers.
 
+mod homes;
 mod parts;
 mod returns;
 
@@ -24,6 +25,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
+use self::homes::Homes;
 use self::parts::Parts;
 use self::returns::Returns;
 use crate::board::{Frame, Heard, Lines, SESSION_FRAMES_MAX, SessionId, WINDOW_COMMANDS_MAX};
@@ -120,6 +122,7 @@ impl Session {
         let welcome = wire::Welcome {
             coordinator: self.center.instance.clone(),
             reports_max: u32::try_from(REPORTS_MAX).unwrap_or(u32::MAX),
+            region: self.region(),
         };
         self.send(Down::Welcome(welcome)).await?;
         self.center
@@ -132,6 +135,7 @@ impl Session {
         tracing::info!(%participant, session = self.id, "participant connected");
         let name: Arc<str> = participant.as_str().into();
         let (mut returns, mut parts) = (Returns::default(), Parts::default());
+        let mut homes = Homes::default();
         while let Some(message) = up.next().await {
             match message?.message {
                 Some(Up::Reports(reports)) => self.reports(&participant, &name, reports).await?,
@@ -143,6 +147,9 @@ impl Session {
                 }
                 Some(Up::ExportPart(question)) => {
                     parts.take(&self.center, &participant, &self.lines.words, question);
+                }
+                Some(Up::Home(question)) => {
+                    homes.take(&self.center, &self.lines.words, question);
                 }
                 Some(Up::Hello(_)) => {
                     return Err(error::invalid("hello", "a session says hello once"));
@@ -187,6 +194,15 @@ impl Session {
             ));
         }
         Ok(participant)
+    }
+
+    /// Empty where there is only one: then nobody asks for an account's home.
+    fn region(&self) -> String {
+        let cells = &self.center.cells;
+        match cells.is_only_one() {
+            true => String::new(),
+            false => cells.own().to_owned(),
+        }
     }
 
     fn window(&self, participant: &ParticipantId, window: wire::Window) -> Result<(), Status> {

@@ -1,7 +1,9 @@
 //! The desk: each of its acts is one transaction, with its line in the case's log and the request's id in it.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use farewell_kit::home::{Homes, NotHere, OnlyRegion};
 use farewell_kit::seal;
 use farewell_kit::store::Store;
 use farewell_kit::{CaseStanding, CheckCase};
@@ -27,6 +29,7 @@ pub struct Desk {
     pub(crate) store: Store,
     pub(crate) vault: Vault,
     pub(crate) periods: Periods,
+    homes: Arc<dyn Homes>,
 }
 
 /// A case with its documents.
@@ -78,7 +81,14 @@ impl Desk {
             store,
             vault,
             periods,
+            homes: Arc::new(OnlyRegion),
         }
+    }
+
+    /// Asks where accounts are at home before anything of them is stored.
+    #[must_use]
+    pub fn asking(self, homes: Arc<dyn Homes>) -> Self {
+        Self { homes, ..self }
     }
 
     /// Opens a case. Also while the account is sealed: a deletion that is stuck is what brings people to the desk.
@@ -89,6 +99,7 @@ impl Desk {
         (account, to_account, wish): (&str, &str, Wish),
         now: SystemTime,
     ) -> Result<Shown, Refusal> {
+        self.at_home(request, account, to_account).await?;
         let mut tx = self.store.pool().begin().await?;
         seal::admit_though_sealed(&mut tx, account).await?;
         if let Some(known) = request.answered(&mut tx).await? {
@@ -127,6 +138,30 @@ impl Desk {
             case,
             evidence: Vec::new(),
             log: Vec::new(),
+        })
+    }
+
+    /// Whether a new case is one for this region's desk. Nothing is held while somebody else is asked.
+    async fn at_home(
+        &self,
+        request: &Request,
+        account: &str,
+        to_account: &str,
+    ) -> Result<(), Refusal> {
+        let mut connection = self.store.pool().acquire().await?;
+        let answered = request.answered(&mut connection).await?;
+        drop(connection);
+        if answered.is_some() {
+            return Ok(());
+        }
+        self.homes.at_home(account).await?;
+        if to_account.is_empty() {
+            return Ok(());
+        }
+        let there = self.homes.at_home(to_account).await;
+        there.map_err(|not_here| match not_here {
+            NotHere::Elsewhere(home) => Refusal::ToAccountElsewhere(home),
+            unknown @ NotHere::Unknown(_) => unknown.into(),
         })
     }
 
@@ -232,7 +267,7 @@ impl Desk {
         })
     }
 
-    /// Cases, newest first, with their documents.
+    /// Cases, newest first, with their documents. Of an account that has none it is said where it lives, if that is elsewhere.
     pub(crate) async fn list(
         &self,
         filter: &Filter,
@@ -247,6 +282,10 @@ impl Desk {
                 log: Vec::new(),
                 case,
             });
+        }
+        drop(connection);
+        if all.is_empty() && before.is_empty() && !filter.account.is_empty() {
+            self.homes.at_home(&filter.account).await?;
         }
         Ok(all)
     }

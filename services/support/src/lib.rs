@@ -26,9 +26,10 @@ mod upload;
 mod wish;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
+use farewell_kit::session::Session;
 use farewell_kit::store::Store;
 use farewell_kit::vault::Vault;
 use farewell_kit::{journal, seal, session};
@@ -92,13 +93,15 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         .context("opening the support desk's database")?;
     let desk = Desk::new(store.clone(), config.vault, config.periods);
     shutdown.spawn(sweep::run(desk.clone(), shutdown.clone()));
+    let session: Arc<OnceLock<Session>> = Arc::default();
     let served = listener::open(
-        desk.clone(),
+        desk.clone().asking(session.clone()),
         config.listen,
         &config.security,
         shutdown.clone(),
     )
     .await?;
-    farewell_kit::service::run(store, Arc::new(desk), config.session, shutdown).await;
+    let begin = move |begun, _| drop(session.set(begun));
+    farewell_kit::service::run_with(store, Arc::new(desk), config.session, shutdown, begin).await;
     served.await.context("the desk's listener ended badly")?
 }

@@ -2,6 +2,9 @@
 
 use std::collections::HashMap;
 
+use farewell_kit::home::{
+    ACCOUNT_ELSEWHERE, Elsewhere, HOME_UNKNOWN, NotHere, TO_ACCOUNT_ELSEWHERE,
+};
 use farewell_kit::{Fault, seal};
 use farewell_proto::ERROR_DOMAIN;
 use tonic::{Code, Status};
@@ -22,6 +25,10 @@ pub(crate) enum Refusal {
     EvidenceNotFound,
     #[error("the document's period is over: its bytes are gone and their key is destroyed")]
     EvidenceDeleted,
+    #[error(transparent)]
+    NotHere(#[from] NotHere),
+    #[error("{}", .0.nothing_moves())]
+    ToAccountElsewhere(Elsewhere),
     #[error("the account is erased")]
     AccountErased,
     #[error("the account has as many open cases as it may have: decide on those first")]
@@ -65,6 +72,20 @@ impl From<Refusal> for Status {
             Refusal::CaseNotFound => (NotFound, "CASE_NOT_FOUND"),
             Refusal::EvidenceNotFound => (NotFound, "EVIDENCE_NOT_FOUND"),
             Refusal::EvidenceDeleted => (FailedPrecondition, "EVIDENCE_DELETED"),
+            Refusal::NotHere(NotHere::Elsewhere(home)) => {
+                metadata = home.metadata();
+                (FailedPrecondition, ACCOUNT_ELSEWHERE)
+            }
+            Refusal::ToAccountElsewhere(home) => {
+                metadata = home.metadata();
+                (FailedPrecondition, TO_ACCOUNT_ELSEWHERE)
+            }
+            Refusal::NotHere(NotHere::Unknown(cause)) => {
+                tracing::warn!(cause, "nobody says where an account's home is");
+                metadata.insert("cause".to_owned(), cause.clone());
+                let sentence = refusal.to_string();
+                return passing(Code::Unavailable, HOME_UNKNOWN, &sentence, metadata);
+            }
             Refusal::AccountErased => (FailedPrecondition, "ACCOUNT_ERASED"),
             Refusal::TooManyCases => (FailedPrecondition, "TOO_MANY_CASES"),
             Refusal::TooMuchEvidence => (FailedPrecondition, "TOO_MUCH_EVIDENCE"),
@@ -82,7 +103,8 @@ impl From<Refusal> for Status {
                     error = fault as &dyn std::error::Error,
                     "a request to the desk failed"
                 );
-                return passing(Code::Unavailable, "DESK_UNAVAILABLE", &refusal.to_string());
+                let sentence = refusal.to_string();
+                return passing(Code::Unavailable, "DESK_UNAVAILABLE", &sentence, metadata);
             }
         };
         coded(code, reason, &refusal.to_string(), metadata)
@@ -101,8 +123,13 @@ pub(crate) fn coded(
 }
 
 /// Trouble that passes.
-pub(crate) fn passing(code: Code, reason: &str, message: &str) -> Status {
-    let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::new());
+pub(crate) fn passing(
+    code: Code,
+    reason: &str,
+    message: &str,
+    metadata: HashMap<String, String>,
+) -> Status {
+    let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, metadata);
     details.set_retry_info(Some(RETRY_AFTER));
     Status::with_error_details(code, message, details)
 }

@@ -46,6 +46,7 @@ impl Service {
                 Code::ResourceExhausted,
                 "DESK_BUSY",
                 "as many documents are on their way as there is room for",
+                HashMap::new(),
             )
         })
     }

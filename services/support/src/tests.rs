@@ -21,6 +21,7 @@ use crate::wish::{Document, Wish};
 use crate::{Periods, kept, left_over, scratch};
 use farewell_kit::vault::{KEY_BYTES, Vault};
 
+mod home;
 mod settling;
 
 const ACCOUNT: &str = "a-4711";

@@ -164,7 +164,7 @@ impl Agent {
         ));
 
         let attach = attach::Service::new(line.via(), delivery, bells, shutdown.clone());
-        let binding = service::Service::new(registry, settled);
+        let binding = service::Service::new(registry.asking(session), settled);
         let (health, health_service) = tonic_health::server::health_reporter();
         health
             .set_serving::<DeviceServiceServer<attach::Service>>()

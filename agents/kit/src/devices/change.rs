@@ -20,6 +20,25 @@ pub struct Target {
     pub epoch: u64,
 }
 
+/// Which account a change touches beside the owner's.
+#[derive(Clone, Copy)]
+pub(super) enum Beside<'a> {
+    Nobody,
+    /// It gets something: its home must be here.
+    Getting(&'a str),
+    /// It loses something, wherever its home is.
+    Losing(&'a str),
+}
+
+impl<'a> Beside<'a> {
+    const fn account(self) -> Option<&'a str> {
+        match self {
+            Self::Nobody => None,
+            Self::Getting(account) | Self::Losing(account) => Some(account),
+        }
+    }
+}
+
 /// What a change meets.
 pub(super) enum Change {
     /// It was made before, and with it this epoch.
@@ -38,13 +57,13 @@ pub(super) struct Held {
 }
 
 impl Registry {
-    /// Begins a change of a usable binding. `body` is what was asked, for repeats, and `accounts` are those that it
-    /// touches beside the owner's.
+    /// Begins a change of a usable binding. `body` is what was asked, for repeats, and `beside` the account that it touches beside
+    /// the owner's.
     pub(super) async fn change(
         &self,
         target: &Target,
         body: &[&str],
-        accounts: &[&str],
+        beside: Beside<'_>,
     ) -> Result<Change, Refusal> {
         let epoch = target.epoch.to_string();
         let what = [target.device.as_str(), &epoch];
@@ -55,9 +74,11 @@ impl Registry {
         // Whose fence to ask is known from the binding, which is looked at again once everything is held.
         let owner = self.owner(&target.device).await?;
         let owner = owner.ok_or(Refusal::BindingNotFound)?;
+        if let Beside::Getting(account) = beside {
+            self.at_home(account).await?;
+        }
         let mut tx = self.store().pool().begin().await?;
-        let mut touched: BTreeSet<&str> = accounts.iter().copied().collect();
-        touched.insert(&owner);
+        let touched: BTreeSet<&str> = beside.account().into_iter().chain([&*owner]).collect();
         for account in touched {
             seal::admit(&mut tx, account).await?;
         }
@@ -81,7 +102,11 @@ impl Registry {
         })))
     }
 
-    async fn made(&self, request_id: uuid::Uuid, digest: &str) -> Result<Option<u64>, Refusal> {
+    pub(super) async fn made(
+        &self,
+        request_id: uuid::Uuid,
+        digest: &str,
+    ) -> Result<Option<u64>, Refusal> {
         let mut connection = self.store().pool().acquire().await?;
         let made = repeated(&mut connection, request_id, digest).await?;
         Ok(made.map(|(_, epoch)| epoch))

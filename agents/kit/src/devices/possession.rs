@@ -8,7 +8,7 @@ use rand::Rng as _;
 use sha2::{Digest as _, Sha256};
 use sqlx::AnyConnection;
 
-use super::change::{Change, Target, digest_of_bytes};
+use super::change::{Beside, Change, Target, digest_of_bytes};
 use super::parting::{self, LogIn, Parting};
 use super::refusal::Refusal;
 use super::registry::{Registry, Via, hex};
@@ -62,7 +62,10 @@ impl Registry {
     /// `RequestIdReused`.
     pub async fn unbind(&self, target: &Target, possession: &[u8]) -> Result<(), Refusal> {
         let digest = digest_of_bytes(possession);
-        let Change::Open(mut held) = self.change(target, &["unbind", &digest], &[]).await? else {
+        let Change::Open(mut held) = self
+            .change(target, &["unbind", &digest], Beside::Nobody)
+            .await?
+        else {
             return Ok(());
         };
         if held.device.lost {

@@ -1,5 +1,6 @@
 //! Why nothing was changed for a caller of the registry.
 
+use crate::home::NotHere;
 use crate::participant::Fault;
 use crate::seal;
 
@@ -35,6 +36,8 @@ pub enum Refusal {
     NotInHand,
     #[error("the device can't be shared with this account")]
     NotShareable,
+    #[error(transparent)]
+    NotHere(#[from] NotHere),
     #[error("the agent's database")]
     Fault(#[from] Fault),
 }

@@ -21,6 +21,7 @@ use super::refusal::Refusal;
 use super::request::{digest_of, remember, repeated};
 use super::shown::Shown;
 use super::{device, lock, outbox, share, shown};
+use crate::home::{Homes, OnlyRegion};
 use crate::participant::{DeviceClass, DeviceVerb, Fault};
 use crate::seal;
 use crate::store::{Store, micros};
@@ -86,6 +87,7 @@ pub struct Registry {
     via: Via,
     broker: bool,
     returned: Arc<Notify>,
+    homes: Arc<dyn Homes>,
 }
 
 impl Registry {
@@ -97,7 +99,19 @@ impl Registry {
             via,
             broker,
             returned: Arc::default(),
+            homes: Arc::new(OnlyRegion),
         }
+    }
+
+    /// Asks where accounts are at home before anything of them is stored.
+    #[must_use]
+    pub fn asking(self, homes: Arc<dyn Homes>) -> Self {
+        Self { homes, ..self }
+    }
+
+    /// Nothing is held while somebody else is asked.
+    pub(super) async fn at_home(&self, account: &str) -> Result<(), Refusal> {
+        Ok(self.homes.at_home(account).await?)
     }
 
     /// The database.
@@ -122,10 +136,13 @@ impl Registry {
 
     /// Binds a device, and takes it from whoever had it before if that binding is ending.
     ///
-    /// Errors: `AccountSealed`, `DeviceBound`, `DeviceLocked`, `InvalidField`, `RequestIdReused`.
+    /// Errors: `NotHere`, `AccountSealed`, `DeviceBound`, `DeviceLocked`, `InvalidField`, `RequestIdReused`.
     pub async fn bind(&self, new: &NewBinding) -> Result<Bound, Refusal> {
         self.check(new)?;
         let digest = digest(new);
+        if self.made(new.request_id, &digest).await?.is_none() {
+            self.at_home(&new.account).await?;
+        }
         let mut tx = self.store.pool().begin().await?;
         seal::admit(&mut tx, &new.account).await?;
         if let Some((device, epoch)) = repeated(&mut tx, new.request_id, &digest).await? {
@@ -182,15 +199,22 @@ impl Registry {
     }
 
     /// An account's usable bindings by device, after `after`.
+    ///
+    /// Errors: `NotHere` of an account that has none.
     pub async fn list(
         &self,
         account: &str,
         after: &str,
         bindings_max: u32,
-    ) -> Result<Vec<Shown>, Fault> {
+    ) -> Result<Vec<Shown>, Refusal> {
         let mut connection = self.store.pool().acquire().await?;
         let page = binding::page(&mut connection, account, after, bindings_max).await?;
-        shown::all(&mut connection, page).await
+        let shown = shown::all(&mut connection, page).await?;
+        drop(connection);
+        if shown.is_empty() && after.is_empty() {
+            self.at_home(account).await?;
+        }
+        Ok(shown)
     }
 
     /// A device's binding as it stands now.

@@ -1,7 +1,7 @@
 //! `BindingService`: parse, one call, convert.
 
 use std::collections::HashMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use farewell_proto::ERROR_DOMAIN;
 use farewell_proto::binding::v1 as wire;
@@ -18,6 +18,7 @@ use super::refusal::Refusal;
 use super::registry::{Bound, NewBinding, Registry};
 use super::share::{Role as ShareRole, Share};
 use super::shown::Shown;
+use crate::home::{ACCOUNT_ELSEWHERE, HOME_UNKNOWN, NotHere};
 use crate::participant::{DeviceClass, DeviceVerb};
 use crate::wire::device::verb;
 
@@ -25,6 +26,8 @@ use crate::wire::device::verb;
 const PAGE_DEFAULT: u32 = 50;
 /// Largest page.
 const PAGE_MAX: u32 = 500;
+/// When to come again after trouble that passes.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The service, on the agent's device listener.
 pub struct Service {
@@ -179,7 +182,7 @@ impl BindingService for Service {
             .registry
             .list(account, after, size + 1)
             .await
-            .map_err(|fault| status(Refusal::Fault(fault)))?;
+            .map_err(status)?;
         let more = bindings.len() > size as usize;
         bindings.truncate(size as usize);
         let next = bindings
@@ -368,6 +371,15 @@ fn to_wire(shown: Shown) -> wire::Binding {
 fn status(refusal: Refusal) -> Status {
     let (code, reason) = match &refusal {
         Refusal::InvalidField { field, problem } => return invalid(field, problem),
+        Refusal::NotHere(NotHere::Elsewhere(home)) => {
+            let (code, message) = (Code::FailedPrecondition, refusal.to_string());
+            return coded(code, ACCOUNT_ELSEWHERE, &message, home.metadata());
+        }
+        Refusal::NotHere(NotHere::Unknown(cause)) => {
+            tracing::warn!(cause, "nobody says where an account's home is");
+            let cause = HashMap::from([("cause".to_owned(), cause.clone())]);
+            return coded(Code::Unavailable, HOME_UNKNOWN, &refusal.to_string(), cause);
+        }
         Refusal::AccountSealed => (Code::FailedPrecondition, "ACCOUNT_SEALED"),
         Refusal::AccountFrozen => (Code::FailedPrecondition, "ACCOUNT_FROZEN"),
         Refusal::DeviceBound => (Code::FailedPrecondition, "DEVICE_BOUND"),
@@ -410,9 +422,13 @@ fn invalid(field: &str, problem: &str) -> Status {
 }
 
 pub(super) fn error(code: Code, reason: &str, message: &str) -> Status {
-    Status::with_error_details(
-        code,
-        message,
-        ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::new()),
-    )
+    coded(code, reason, message, HashMap::new())
+}
+
+fn coded(code: Code, reason: &str, message: &str, metadata: HashMap<String, String>) -> Status {
+    let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, metadata);
+    if code == Code::Unavailable {
+        details.set_retry_info(Some(RETRY_AFTER));
+    }
+    Status::with_error_details(code, message, details)
 }

@@ -1,6 +1,6 @@
 //! Who else of the household uses a device, as its owner says.
 
-use super::change::{Change, Target};
+use super::change::{Beside, Change, Target};
 use super::refusal::Refusal;
 use super::registry::{Registry, Via};
 use super::share::{self, SHARES_MAX, Share};
@@ -10,10 +10,11 @@ use crate::participant::DeviceClass;
 impl Registry {
     /// Lets another account use a device, or changes what it may do.
     ///
-    /// Errors: `AccountSealed`, `BindingNotFound`, `EpochMismatch`, `NotShareable`, `RequestIdReused`.
+    /// Errors: `NotHere`, `AccountSealed`, `BindingNotFound`, `EpochMismatch`, `NotShareable`, `RequestIdReused`.
     pub async fn share(&self, target: &Target, share: &Share) -> Result<Shown, Refusal> {
         let body = ["share", &share.account, share.role.as_str()];
-        if let Change::Open(mut held) = self.change(target, &body, &[&share.account]).await? {
+        let beside = Beside::Getting(&share.account);
+        if let Change::Open(mut held) = self.change(target, &body, beside).await? {
             let binding = held.binding.clone();
             let shares = share::of_device(held.tx(), &binding.device).await?;
             let known = shares.iter().any(|known| known.account == share.account);
@@ -37,7 +38,8 @@ impl Registry {
     /// Errors: `AccountSealed`, `BindingNotFound`, `EpochMismatch`, `RequestIdReused`.
     pub async fn unshare(&self, target: &Target, account: &str) -> Result<Shown, Refusal> {
         let body = ["unshare", account];
-        if let Change::Open(mut held) = self.change(target, &body, &[account]).await? {
+        let beside = Beside::Losing(account);
+        if let Change::Open(mut held) = self.change(target, &body, beside).await? {
             let epoch = held.binding.epoch;
             share::remove(held.tx(), &target.device, account).await?;
             held.finish(epoch).await?;

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::change::{Change, Target};
+use super::change::{Beside, Change, Target};
 use super::refusal::Refusal;
 use super::registry::{Bound, Registry, Via};
 use super::{binding, device, lock, outbox, share};
@@ -11,11 +11,11 @@ impl Registry {
     /// Gives a device to `account`: a new binding, of which the device hears from its app. Whoever shared it shares it no
     /// longer; that is the new owner's to say.
     ///
-    /// Errors: `AccountSealed`, `BindingNotFound`, `EpochMismatch`, `DeviceLost`, `HasChildren`, `InvalidField`,
+    /// Errors: `NotHere`, `AccountSealed`, `BindingNotFound`, `EpochMismatch`, `DeviceLost`, `HasChildren`, `InvalidField`,
     /// `RequestIdReused`.
     pub async fn transfer(&self, target: &Target, account: &str) -> Result<Bound, Refusal> {
         let body = ["transfer", account];
-        let mut held = match self.change(target, &body, &[account]).await? {
+        let mut held = match self.change(target, &body, Beside::Getting(account)).await? {
             Change::Open(held) => held,
             Change::Made(epoch) => return self.bound_again(&target.device, epoch).await,
         };

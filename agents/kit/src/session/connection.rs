@@ -133,11 +133,13 @@ impl<'a> Connection<'a> {
         let Welcome {
             coordinator,
             reports_max: limit,
+            region,
         } = welcome;
         if limit == 0 {
             return Err(Lost::Protocol("`reports_max` is zero"));
         }
         reports_max.store(limit as usize, Ordering::Release);
+        shared.regions.hear(link.index, &region);
         link.open(Up {
             reports: outbox,
             control: control.clone(),
@@ -305,6 +307,10 @@ impl<'a> Connection<'a> {
             Some(Message::ExportPart(answer)) => {
                 let (question, part) = wire::export::answered(answer);
                 self.shared.parts.answer(question, part);
+            }
+            Some(Message::Home(answer)) => {
+                let (question, home) = wire::home::answered(answer);
+                self.shared.homes.answer(question, home);
             }
             Some(Message::Commands(_)) => {}
             Some(Message::Welcome(_)) => return Err(Lost::Protocol("a second `welcome`")),

@@ -1,4 +1,5 @@
 mod coordinator;
+mod home;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};

@@ -5,10 +5,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use farewell_core::{AccountId, DeletionId, Reason};
-use farewell_proto::participant::v1 as wire;
-use farewell_proto::participant::v1::query::Question;
-use farewell_proto::participant::v1::reply::Answer;
+use farewell_core::{DeletionId, Reason};
+use farewell_proto::elsewhere::{ACCOUNT_ELSEWHERE, Elsewhere};
 use farewell_runtime::peer::Peer;
 use farewell_runtime::server::MESSAGE_BYTES_MAX;
 use futures_util::future::BoxFuture;
@@ -21,11 +19,12 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::forward::{Call, Found, found, unreachable};
+use super::home;
 use super::subject::{Naming, Subject};
 use crate::admission::Forwarded;
 use crate::center::Center;
 use crate::error;
-use crate::service::proof::{self, ask_identity, unreachable_identity};
+use crate::service::proof;
 
 /// Knows, of every request, where it belongs.
 #[derive(Clone)]
@@ -62,27 +61,19 @@ impl Homes {
         }
     }
 
-    /// The region that is the account's home, if that is another one. Of one that nobody knows it is here, as everything is that
-    /// is said of such.
-    ///
-    /// Errors: identity gives no answer. Then nothing is taken: it might be somebody else's.
-    async fn elsewhere(&self, account: &AccountId) -> Result<Option<String>, Status> {
-        let question = Question::DescribeAccount(wire::DescribeAccountQuery {});
-        match ask_identity(&self.center, account, question).await? {
-            Answer::DescribeAccount(reply) => Ok(Some(reply.home_region)
-                .filter(|home| !home.is_empty() && home != self.center.cells.own())),
-            _ => Err(unreachable_identity()),
-        }
-    }
-
-    /// Answers a request about an account whose home is `region`.
-    async fn send(&self, region: &str, call: &Call, from: &From) -> Result<Response<Body>, Status> {
-        let in_region = HashMap::from([("region".to_owned(), region.to_owned())]);
+    /// Answers a request about an account whose home is another region.
+    async fn send(
+        &self,
+        home: &Elsewhere,
+        call: &Call,
+        from: &From,
+    ) -> Result<Response<Body>, Status> {
+        let region = home.region.as_str();
         if from.is_forwarded {
             return Err(error::precondition(
                 "FORWARD_LOOP",
                 "two regions think of each other as the account's home",
-                in_region,
+                HashMap::from([("region".to_owned(), region.to_owned())]),
             ));
         }
         let link = self.center.cells.links.get(region);
@@ -90,14 +81,11 @@ impl Homes {
             self.center.throttle.caller(from.caller())?;
             return call.forward(region, channel, from.caller()).await;
         }
-        let mut metadata = in_region;
-        if let Some(link) = link {
-            metadata.insert("address".to_owned(), link.address.clone());
-        }
-        let place = link.map_or_else(String::new, |link| format!(", at {}", link.address));
-        let message =
-            format!("the account's home is the region {region}: the request belongs there{place}");
-        Err(error::precondition("ACCOUNT_ELSEWHERE", &message, metadata))
+        Err(error::precondition(
+            ACCOUNT_ELSEWHERE,
+            &home.to_string(),
+            home.metadata(),
+        ))
     }
 
     /// Whether what was answered is about a deletion that is unknown here. Not every refusal says so: of a link it is told to nobody.
@@ -254,9 +242,9 @@ where
             body: body.clone(),
         };
         if let Subject::Account(account) = &subject
-            && let Some(region) = homes.elsewhere(account).await?
+            && let Some(home) = home::elsewhere(&homes.center, account).await?
         {
-            return homes.send(&region, &call, &from).await;
+            return homes.send(&home, &call, &from).await;
         }
         let request = Request::from_parts(parts, Body::new(axum::body::Body::from(body)));
         let Ok(mut response) = inner.call(request).await;

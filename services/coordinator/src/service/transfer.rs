@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use farewell_core::{AccountId, DeletionId, RequestId};
 use farewell_proto::account::v1 as api;
+use farewell_proto::elsewhere::TO_ACCOUNT_ELSEWHERE;
 use farewell_proto::participant::v1 as wire;
 use farewell_proto::participant::v1::query::Question;
 use farewell_proto::participant::v1::reply::Answer;
@@ -18,7 +19,7 @@ use tonic::{Code, Status};
 use super::case::{self, CaseName};
 use super::{change, parse, remember, seen};
 use crate::center::Center;
-use crate::error;
+use crate::{error, region};
 
 /// The participant that has what can move: domain.md names orders, memberships and points, and they are all the store's.
 const STORE: &str = "store";
@@ -131,10 +132,18 @@ fn word(belonging: &Belonging) -> String {
     name.strip_prefix("BELONGING_").unwrap_or(name).to_owned()
 }
 
-/// Whether both accounts are there and can be used. The store looks at its own seals again in the transaction itself.
+/// Whether both accounts are here and can be used. The store looks at its own seals again in the transaction itself.
 async fn usable(center: &Center, wish: &Wish) -> Result<(), Status> {
     let from = change::get(center, &wish.account).await?;
     closed(from.state()).map_or(Ok(()), |word| Err(refusal(word)))?;
+    if let Some(home) = region::elsewhere(center, &wish.to_account).await? {
+        let sentence = home.nothing_moves();
+        return Err(error::precondition(
+            TO_ACCOUNT_ELSEWHERE,
+            &sentence,
+            home.metadata(),
+        ));
+    }
     let to = change::get(center, &wish.to_account).await;
     let to = to.map_err(|status| match status.code() {
         Code::NotFound => error::coded(

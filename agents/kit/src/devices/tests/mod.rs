@@ -4,6 +4,7 @@ mod broker;
 mod brokers;
 mod delivery;
 mod erasure;
+mod home;
 mod household;
 mod hub;
 mod impostors;

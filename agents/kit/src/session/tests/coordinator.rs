@@ -104,17 +104,29 @@ impl Coordinator {
     }
 
     pub async fn stream_for(&mut self, window: u32, reports_max: u32) -> Stream {
+        let welcome = Welcome {
+            reports_max,
+            ..welcome()
+        };
+        self.welcomed(window, welcome).await
+    }
+
+    /// The next stream, of a coordinator of this region.
+    pub async fn stream_of(&mut self, window: u32, region: &str) -> Stream {
+        let welcome = Welcome {
+            region: region.to_owned(),
+            ..welcome()
+        };
+        self.welcomed(window, welcome).await
+    }
+
+    async fn welcomed(&mut self, window: u32, welcome: Welcome) -> Stream {
         let mut stream = self.stranger().await;
         match stream.next().await {
             Some(Up::Window(said)) => assert_eq!(said.commands, window),
             other => panic!("expected window, got {other:?}"),
         }
-        stream
-            .say(Down::Welcome(Welcome {
-                coordinator: "c1".to_owned(),
-                reports_max,
-            }))
-            .await;
+        stream.say(Down::Welcome(welcome)).await;
         stream
     }
 
@@ -198,6 +210,14 @@ impl Stream {
         timeout(Duration::from_millis(100), self.up.message())
             .await
             .is_err()
+    }
+}
+
+fn welcome() -> Welcome {
+    Welcome {
+        coordinator: "c1".to_owned(),
+        reports_max: 1024,
+        region: String::new(),
     }
 }
 

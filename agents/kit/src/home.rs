@@ -1,0 +1,53 @@
+//! Where accounts are at home. A service that takes requests of its own, and not from coordinators alone, asks before it stores
+//! anything of an account that a request names: where there are several regions it may be another one's.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use async_trait::async_trait;
+pub use farewell_proto::elsewhere::{ACCOUNT_ELSEWHERE, Elsewhere, TO_ACCOUNT_ELSEWHERE};
+
+use crate::session::Session;
+
+/// `ErrorInfo.reason` where nobody can say; `cause` in its metadata says why.
+pub const HOME_UNKNOWN: &str = "HOME_UNKNOWN";
+
+/// Why nothing of an account may be stored here. `Display` is for callers.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotHere {
+    /// Its home is another region.
+    #[error("{0}")]
+    Elsewhere(Elsewhere),
+    /// Nobody can say where it is, and it might be another one's: a stable machine word, for instance `NO_COORDINATOR`. Ask again later.
+    #[error("nobody can say now where the account's home is; the same request may be sent again")]
+    Unknown(String),
+}
+
+/// Who knows where accounts are at home: a coordinator, through the participant's session.
+#[async_trait]
+pub trait Homes: fmt::Debug + Send + Sync + 'static {
+    /// Returns if the account's home is this region, or nobody knows the account.
+    async fn at_home(&self, account: &str) -> Result<(), NotHere>;
+}
+
+/// There is no other region.
+#[derive(Clone, Copy, Debug)]
+pub struct OnlyRegion;
+
+#[async_trait]
+impl Homes for OnlyRegion {
+    async fn at_home(&self, _account: &str) -> Result<(), NotHere> {
+        Ok(())
+    }
+}
+
+/// For who opens before its session: until there is one, nobody can say.
+#[async_trait]
+impl Homes for OnceLock<Session> {
+    async fn at_home(&self, account: &str) -> Result<(), NotHere> {
+        match self.get() {
+            Some(session) => session.at_home(account).await,
+            None => Err(NotHere::Unknown("NO_COORDINATOR".to_owned())),
+        }
+    }
+}

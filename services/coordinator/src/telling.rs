@@ -113,6 +113,7 @@ async fn ask(center: &Center, (deletion, plan): (&Deletion, &Plan), notice: Noti
         revocable,
         reasons: reasons(deletion, notice),
         recent_change: recent_change(plan.policy()),
+        time_zone: plan.policy().time_zone.name().to_owned(),
     });
     let patience = center.pace.query;
     let asked = center

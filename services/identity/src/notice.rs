@@ -89,6 +89,9 @@ struct Content {
     deadline: Option<i64>,
     revocable: bool,
     reasons: Vec<Reason>,
+    /// In which moments are told: an IANA name. Letters from before it was known are told in UTC.
+    #[serde(default)]
+    time_zone: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,6 +190,7 @@ pub(crate) async fn tell_standing(
         deadline: None,
         revocable: false,
         reasons: Vec::new(),
+        time_zone: String::new(),
     };
     let content = serde_json::to_string(&content).map_err(|error| Fault::new("a letter", error))?;
     for (way, receiver) in receivers(tx, &set.account, set.recent_change, now).await? {
@@ -288,6 +292,7 @@ fn content(notice: &Notice, language: Language) -> Content {
         deadline: notice.deadline.map(micros),
         revocable: notice.revocable,
         reasons: notice.reasons.iter().map(reason).collect(),
+        time_zone: notice.time_zone.iana_name().unwrap_or_default().to_owned(),
     }
 }
 

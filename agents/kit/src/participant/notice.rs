@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use jiff::tz::TimeZone;
+
 /// "Tell the person this." Its `Debug` never shows the account.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Notice {
@@ -25,6 +27,8 @@ pub struct Notice {
     pub reasons: Vec<NoticeReason>,
     /// Numbers and addresses that were changed not longer ago hear of it, too: see [`super::CheckEligibility`].
     pub recent_change: Duration,
+    /// In which moments are told: the policy's.
+    pub time_zone: TimeZone,
 }
 
 impl fmt::Debug for Notice {

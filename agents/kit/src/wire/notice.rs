@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use farewell_proto::participant::v1 as pb;
+use jiff::tz::TimeZone;
 
 use super::{Malformed, deletion, given, recent_change};
 use crate::participant::{Letters, Notice, NoticeKind, NoticeReason};
@@ -37,6 +38,8 @@ pub(crate) fn notice(asked: pb::NotifyQuery, account: String) -> Result<Notice, 
         revocable: asked.revocable,
         reasons: reasons.collect::<Result<_, _>>()?,
         recent_change: recent_change(asked.recent_change)?,
+        time_zone: TimeZone::get(&asked.time_zone)
+            .map_err(|_| Malformed("time_zone is not known"))?,
     })
 }
 
@@ -103,6 +106,7 @@ mod tests {
                 ..Default::default()
             }],
             recent_change: prost_types::Duration::try_from(RECENT_CHANGE_MAX).ok(),
+            time_zone: "Asia/Shanghai".to_owned(),
             ..Default::default()
         }
     }
@@ -111,8 +115,10 @@ mod tests {
     fn what_is_empty_unknown_or_endless_is_no_notice() {
         assert!(notice(asked(), "a1".to_owned()).is_ok());
         type Spoil = fn(&mut pb::NotifyQuery);
-        let spoilt: [Spoil; 10] = [
+        let spoilt: [Spoil; 12] = [
             |it| it.recent_change = None,
+            |it| it.time_zone.clear(),
+            |it| it.time_zone = "Asia/Nowhere".to_owned(),
             |it| it.kind = 0,
             |it| it.kind = 99,
             |it| it.notice.clear(),

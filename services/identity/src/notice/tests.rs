@@ -71,6 +71,7 @@ fn notice(name: &str, kind: NoticeKind) -> Notice {
             .into(),
         }],
         recent_change: RECENT,
+        time_zone: jiff::tz::TimeZone::UTC,
     }
 }
 

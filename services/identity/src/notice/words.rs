@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fluent_bundle::concurrent::FluentBundle;
 use fluent_bundle::{FluentArgs, FluentResource};
+use jiff::tz::TimeZone;
 
 use super::Content;
 use crate::courier::Written;
@@ -38,11 +39,13 @@ pub(super) fn written(content: &Content, deletion: &str, link: Option<String>) -
     let language = Language::from_tag(&content.language).unwrap_or_default();
     let mut args = FluentArgs::new();
     args.set("deletion", deletion.to_owned());
+    let zone = TimeZone::get(&content.time_zone).unwrap_or(TimeZone::UTC);
     for (name, at) in [
         ("until", content.revocable_until),
         ("deadline", content.deadline),
     ] {
-        args.set(name, at.map_or_else(String::new, |at| moment(at, language)));
+        let at = at.map(|at| moment(at, &zone, language));
+        args.set(name, at.unwrap_or_default());
     }
     let say = |id: &str, args: &FluentArgs| said(id, args, language);
     let mut lines = vec![say(&content.kind, &args).1];
@@ -145,18 +148,19 @@ fn said(id: &str, args: &FluentArgs, language: Language) -> (String, String) {
     )
 }
 
-fn moment(micros: i64, language: Language) -> String {
-    let format = match language {
-        Language::English => "%-d %B %Y, %H:%M UTC",
-        Language::Chinese => "%Y年%-m月%-d日 %H:%M（UTC）",
+/// With its distance from UTC, as a person may be elsewhere than the law that counts.
+fn moment(micros: i64, zone: &TimeZone, language: Language) -> String {
+    let Ok(at) = jiff::Timestamp::from_microsecond(micros) else {
+        return String::new();
     };
-    jiff::Timestamp::from_microsecond(micros).map_or_else(
-        |_| String::new(),
-        |at| {
-            let at = at.to_zoned(jiff::tz::TimeZone::UTC);
-            at.strftime(format).to_string()
-        },
-    )
+    let at = at.to_zoned(zone.clone());
+    let format = match (language, at.offset().is_zero()) {
+        (Language::English, true) => "%-d %B %Y, %H:%M UTC",
+        (Language::English, false) => "%-d %B %Y, %H:%M (UTC%:z)",
+        (Language::Chinese, true) => "%Y年%-m月%-d日 %H:%M（UTC）",
+        (Language::Chinese, false) => "%Y年%-m月%-d日 %H:%M（UTC%:z）",
+    };
+    at.strftime(format).to_string()
 }
 
 #[cfg(test)]
@@ -188,6 +192,43 @@ mod tests {
             deadline: Some(1_800_000_000_000_000),
             revocable: true,
             reasons: Vec::new(),
+            time_zone: "Asia/Shanghai".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_moment_is_told_in_the_zone_of_the_law_and_says_so() {
+        let end = 1_800_000_000_000_000;
+        for (zone, language, expected) in [
+            (
+                "Asia/Shanghai",
+                Language::English,
+                "15 January 2027, 16:00 (UTC+08:00)",
+            ),
+            (
+                "Asia/Shanghai",
+                Language::Chinese,
+                "2027年1月15日 16:00（UTC+08:00）",
+            ),
+            (
+                "America/New_York",
+                Language::English,
+                "15 January 2027, 03:00 (UTC-05:00)",
+            ),
+            (
+                "Europe/London",
+                Language::English,
+                "15 January 2027, 08:00 UTC",
+            ),
+            ("", Language::Chinese, "2027年1月15日 08:00（UTC）"),
+        ] {
+            let told = Content {
+                revocable_until: Some(end),
+                time_zone: zone.to_owned(),
+                ..content("SEALED", language)
+            };
+            let text = written(&told, "d-1", None).text;
+            assert!(text.contains(expected), "{zone}: {text}");
         }
     }
 
@@ -239,7 +280,7 @@ mod tests {
                 sentence: String::new(),
             }];
             let text = written(&late, "d-1", None).text;
-            assert!(text.contains("2027年1月15日 08:00（UTC）"), "{text}");
+            assert!(text.contains("2027年1月15日 16:00（UTC+08:00）"), "{text}");
             assert_eq!(text.lines().count(), 3, "{text}");
         }
         for language in Language::ALL {

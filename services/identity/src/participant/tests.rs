@@ -575,6 +575,7 @@ async fn a_guardian_agrees_to_one_deletion_and_not_to_the_next() {
             revocable: false,
             reasons: Vec::new(),
             recent_change: WEEK,
+            time_zone: TimeZone::UTC,
         };
         let waits = ended("d2", NoticeKind::Waiting);
         case.identity.notify(&waits).await.unwrap();

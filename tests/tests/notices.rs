@@ -10,6 +10,7 @@ use farewell_core::policy::{
     Channel as Door, Deadline, Extension, Factor as Shown, Length, Notices, RecentContact,
 };
 use farewell_identity::courier::{self, Route};
+use farewell_identity::credential::Hasher;
 use farewell_identity::{Language, Rules, code::Pepper, notice};
 use farewell_kit::sqlx::{self, AssertSqlSafe};
 use farewell_kit::store::{Store, micros};
@@ -38,9 +39,11 @@ const NEW_MAIL: &str = "somebody.else@example.com";
 const PASSWORD: &str = "a farewell to letters";
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
+/// The gateway's mood towards a device that is not there any more.
+const GONE: usize = 9;
 
 /// A gateway that has its moods: of four requests it refuses one, takes one without saying so, and is slow with one. It knows
-/// a repeat by its key.
+/// a repeat by its key, and who is gone.
 #[derive(Clone, Default)]
 struct Gateway(Arc<Mutex<Moods>>);
 
@@ -50,6 +53,8 @@ struct Moods {
     repeats: usize,
     taken: BTreeMap<String, Value>,
     away: bool,
+    gone: BTreeSet<String>,
+    asked_for_gone: usize,
 }
 
 impl Gateway {
@@ -91,14 +96,23 @@ impl Gateway {
         ensure!(letter["id"] == key.as_str(), "the key is the letter's");
         let mood = {
             let mut moods = self.0.lock().map_err(|_| anyhow!("moods"))?;
-            moods.requests += 1;
-            let mood = if moods.away { 1 } else { moods.requests % 4 };
-            if mood != 1 && moods.taken.insert(key, letter).is_some() {
-                moods.repeats += 1;
+            let gone = letter["to"]
+                .as_str()
+                .is_some_and(|to| moods.gone.contains(to));
+            if gone {
+                moods.asked_for_gone += 1;
+                GONE
+            } else {
+                moods.requests += 1;
+                let mood = if moods.away { 1 } else { moods.requests % 4 };
+                if mood != 1 && moods.taken.insert(key, letter).is_some() {
+                    moods.repeats += 1;
+                }
+                mood
             }
-            mood
         };
         let answer = match mood {
+            GONE => "410 Gone",
             1 => "503 Service Unavailable",
             2 => return Ok(()),
             3 => {
@@ -137,7 +151,7 @@ impl Gateway {
     }
 }
 
-/// A coordinator, identity as it runs, and a gateway.
+/// A coordinator, identity as it runs, and two gateways: for people's addresses, and for devices that are signed in.
 struct Town {
     coordinator: Coordinator,
     caller: Caller,
@@ -145,6 +159,7 @@ struct Town {
     ledger: Place,
     identity: Store,
     gateway: Gateway,
+    pushes: Gateway,
     shutdown: Shutdown,
     _folder: TempDir,
 }
@@ -155,6 +170,7 @@ impl Town {
         let ledger = Place::sqlite()?;
         let coordinator = Coordinator::start_with(terms(policy, &ledger)).await?;
         let (gateway, url) = Gateway::open().await?;
+        let (pushes, push_url) = Gateway::open().await?;
         let database = format!("sqlite:{}", folder.path().join("identity.db").display());
         let identity = farewell_identity::open(&database).await?;
         farewell_identity::sample(&identity, ACCOUNT, PHONE, OLD_MAIL, PASSWORD).await?;
@@ -170,7 +186,10 @@ impl Town {
             courier: courier::Config {
                 sms: route.clone(),
                 email: route.clone(),
-                push: None,
+                push: Some(Route::Webhook {
+                    url: push_url,
+                    token: None,
+                }),
             },
             pepper: Pepper::new(*b"sixteen bytes or more")?,
             rules: Rules::default(),
@@ -193,6 +212,7 @@ impl Town {
             ledger,
             identity,
             gateway,
+            pushes,
             shutdown,
             _folder: folder,
         })
@@ -216,6 +236,16 @@ impl Town {
         })
         .await?;
         Ok(self.caller.verify(&name, Factor::SmsCode, &code).await?)
+    }
+
+    /// The sessions of whoever is signed in.
+    async fn devices(&self) -> Result<Vec<String>> {
+        let live = "SELECT id FROM login WHERE account = $1 AND ended_at = 0 ORDER BY id";
+        let rows: Vec<(String,)> = sqlx::query_as(live)
+            .bind(ACCOUNT)
+            .fetch_all(self.identity.pool())
+            .await?;
+        Ok(rows.into_iter().map(|(id,)| id).collect())
     }
 
     async fn notes(&self, name: &str) -> Result<Vec<String>> {
@@ -458,6 +488,101 @@ async fn a_changed_address_asks_for_a_password_and_more_time_and_the_old_one_hea
         .revoke_by(name, &token(&told[OLD_MAIL])?)
         .await?;
     assert_eq!(revoked.state(), State::Revoked);
+    town.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_is_signed_in_hears_of_a_changed_contacts_deletion_and_takes_it_back()
+-> Result<()> {
+    let policy = Policy {
+        recent_contact: Some(RecentContact {
+            factors: vec![Shown::Password],
+            cooling_off: 3 * HOUR,
+        }),
+        ..telling()
+    };
+    let town = Town::start(policy).await?;
+    let live = town.devices().await?;
+    let devices: Vec<_> = live.iter().map(String::as_str).collect();
+    assert_eq!(devices.len(), 2);
+    // A third, whose push token is dead by now, and a gateway that is away at first.
+    let hasher = Hasher::default();
+    let lost = farewell_identity::log_in(&town.identity, &hasher, ACCOUNT, PASSWORD, "lost");
+    let lost = lost.await?;
+    town.pushes.moods(|moods| {
+        moods.gone.insert(lost.clone());
+        moods.away = true;
+    });
+
+    // Whoever changed the address asks for the deletion as well: the owner's devices are what is left to the owner.
+    let mail = CodeChannel::Email;
+    farewell_identity::set_contact(&town.identity, ACCOUNT, mail, NEW_MAIL).await?;
+    let deletion = town.verified().await?;
+    assert_eq!(deletion.state(), State::AwaitingVerification);
+    let failing = wait::until("pushes that fail", async || {
+        // Who is busy with a gateway may be late with its own answer.
+        let letters = town.operator.overview().await?.letters;
+        Ok(letters.filter(|it| it.failing == 2 && it.waiting == 2))
+    })
+    .await?;
+    assert_eq!(failing.given_up, 0, "and who is gone is not waited for");
+    assert_eq!(town.pushes.of("WAITING").len(), 0);
+    town.pushes.moods(|moods| moods.away = false);
+    let told = town.pushes.until("WAITING", &devices).await?;
+    let everybody = [PHONE, OLD_MAIL, NEW_MAIL];
+    let letters = town.gateway.until("WAITING", &everybody).await?;
+
+    // Sealing signs everybody out, and the devices that it signed out hear of that as well.
+    let name = deletion.name.as_str();
+    let sealed = town.caller.verify(name, Factor::Password, PASSWORD).await?;
+    assert_eq!(sealed.state(), State::CoolingOff);
+    wait::until("everybody to be signed out", async || {
+        Ok(town.devices().await?.is_empty().then_some(()))
+    })
+    .await?;
+    let again = town.pushes.until("SEALED", &devices).await?;
+
+    // Each has a link of its own, the same in every letter of the deletion, and says nothing of who is meant.
+    let mut tokens = BTreeSet::new();
+    for device in &devices {
+        let (first, second) = (&told[*device], &again[*device]);
+        assert_eq!(token(first)?, token(second)?);
+        assert_ne!(first["id"], second["id"]);
+        assert_eq!(
+            (&first["channel"], &first["deletion"]),
+            (&"push".into(), &name.into())
+        );
+        assert!(!first["text"].to_string().contains(ACCOUNT));
+        tokens.insert(token(first)?);
+    }
+    for letter in letters.values() {
+        tokens.insert(token(letter)?);
+    }
+    assert_eq!(tokens.len(), devices.len() + everybody.len());
+
+    let by_push = token(&told[devices[1]])?;
+    let revoked = town.caller.revoke_by(name, &by_push).await?;
+    assert_eq!(revoked.state(), State::Revoked);
+    let end = town.pushes.until("REVOKED", &devices).await?;
+    assert!(end.values().all(|letter| letter["link"].is_null()));
+    for device in &devices {
+        wait::until("to be signed in as before", async || {
+            let signed_in = farewell_identity::is_logged_in(&town.identity, device).await?;
+            Ok(signed_in.then_some(()))
+        })
+        .await?;
+    }
+    let letters = wait::until("no letter to wait", async || {
+        let letters = town.operator.overview().await?.letters;
+        Ok(letters.filter(|it| it.waiting == 0))
+    })
+    .await?;
+    assert_eq!((letters.failing, letters.given_up), (0, 0));
+    let (repeats, asked_for_gone) = town
+        .pushes
+        .moods(|moods| (moods.repeats, moods.asked_for_gone));
+    assert!(repeats > 0, "none of the pushes was repeated");
+    assert_eq!(asked_for_gone, 3, "once for each notice");
     town.stop().await
 }
 

@@ -163,9 +163,9 @@ pub enum Route {
         #[serde(default)]
         ca: Option<PathBuf>,
     },
-    /// JSON by POST to a gateway, which answers 2xx once it has the letter.
+    /// JSON by POST to a gateway, which answers 2xx once it has the letter, and 410 where nobody is there to be told any more.
     Webhook {
-        /// `https://…`.
+        /// `https://…`, or `http://…` on loopback.
         url: String,
         /// Sent as bearer token.
         token: Option<String>,

@@ -1,9 +1,13 @@
-//! A gateway, for instance of a company that sends text messages: JSON by POST.
+//! A gateway, for instance of a company that sends text messages: JSON by POST, by TLS or to this machine, and never anywhere else than
+//! to the address in the settings.
 
-use anyhow::Context as _;
+use std::net::IpAddr;
+
+use anyhow::{Context as _, ensure};
 use async_trait::async_trait;
 use farewell_kit::Fault;
-use reqwest::{Client, Url};
+use reqwest::redirect::Policy;
+use reqwest::{Client, StatusCode, Url};
 
 use super::{CARRY_LIMIT, Courier, Letter, json};
 
@@ -14,14 +18,34 @@ pub(super) struct Webhook {
 }
 
 impl Webhook {
+    /// Errors: a URL that can't be used. Their text doesn't hold it.
     pub fn new(url: &str, token: Option<String>) -> anyhow::Result<Self> {
         farewell_runtime::tls::install_provider();
         let url = url.parse().context("the gateway's URL")?;
+        ensure!(
+            is_safe(&url),
+            "a letter leaves the machine by https://; http:// is for loopback"
+        );
         let client = Client::builder()
             .timeout(CARRY_LIMIT)
+            // A redirect would turn the letter into a question without one, or take it to somebody else.
+            .redirect(Policy::none())
             .build()
             .context("a client for the gateway")?;
         Ok(Self { client, url, token })
+    }
+}
+
+fn is_safe(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let here = || {
+        let address: Result<IpAddr, _> = host.trim_matches(['[', ']']).parse();
+        host == "localhost" || address.is_ok_and(|it| it.is_loopback())
+    };
+    match url.scheme() {
+        "https" => !host.is_empty(),
+        "http" => here(),
+        _ => false,
     }
 }
 
@@ -38,13 +62,18 @@ impl Courier for Webhook {
             request = request.bearer_auth(token);
         }
         // The URL may hold a key, and a body may repeat the letter: neither goes into the error.
-        let answer = request
-            .send()
-            .await
-            .and_then(reqwest::Response::error_for_status);
-        answer
-            .map(drop)
-            .map_err(|error| Fault::new("the gateway", error.without_url()))
+        let answer = request.send().await;
+        let status = answer
+            .map_err(|error| Fault::new("the gateway", error.without_url()))?
+            .status();
+        match status {
+            _ if status.is_success() => Ok(()),
+            // The one number that speaks of whom the letter is for. Any other, a 404 as well, may be a URL or a token that is ours to mend.
+            StatusCode::GONE => {
+                Err(Fault::new("the gateway", status.as_str().to_owned()).lasting())
+            }
+            _ => Err(Fault::new("the gateway", status.to_string())),
+        }
     }
 }
 
@@ -104,6 +133,61 @@ mod tests {
                 && read.contains("\"012345\""),
             "{read}"
         );
+    }
+
+    #[tokio::test]
+    async fn only_what_is_taken_is_carried_and_only_who_is_gone_is_gone_for_good() {
+        for (answer, carried, for_good) in [
+            ("200 OK", true, false),
+            ("204 No Content", true, false),
+            (
+                "302 Found\r\nlocation: http://127.0.0.1:9/login",
+                false,
+                false,
+            ),
+            (
+                "307 Temporary Redirect\r\nlocation: http://127.0.0.1:9/",
+                false,
+                false,
+            ),
+            ("400 Bad Request", false, false),
+            ("401 Unauthorized", false, false),
+            ("404 Not Found", false, false),
+            ("410 Gone", false, true),
+            ("429 Too Many Requests", false, false),
+            ("500 Internal Server Error", false, false),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}/", listener.local_addr().unwrap());
+            tokio::spawn(gateway(listener, answer));
+            let said = Webhook::new(&url, None).unwrap().carry(&letter()).await;
+            assert_eq!(said.is_ok(), carried, "{answer}");
+            let gone = said.is_err_and(|fault| fault.is_lasting());
+            assert_eq!(gone, for_good, "{answer}");
+        }
+    }
+
+    #[test]
+    fn letters_leave_the_machine_with_tls_only() {
+        let opened = |url: &str| Webhook::new(url, None).map(drop);
+        for fine in [
+            "https://sms.example.com/send?key=s3cret",
+            "http://localhost:8080/sms",
+            "http://127.0.0.1:8080/sms",
+            "http://[::1]:8080/sms",
+        ] {
+            opened(fine).unwrap();
+        }
+        for plain in [
+            "http://sms.example.com/send?key=s3cret",
+            "http://192.0.2.1/?key=s3cret",
+            "http://localhost.example.com/?key=s3cret",
+            "ftp://127.0.0.1/?key=s3cret",
+            "s3cret",
+        ] {
+            let refused = format!("{:#}", opened(plain).unwrap_err());
+            assert!(!refused.contains("s3cret"), "{refused}");
+        }
     }
 
     #[tokio::test]

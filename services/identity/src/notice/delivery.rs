@@ -116,6 +116,15 @@ pub(crate) async fn carry_due(
         };
         match carried {
             Ok(()) => forget(store, due).await,
+            // A session that is gone comes back as another: there is nothing to mend, and no gateway that fails.
+            Err(fault) if fault.is_lasting() && due.is_to_a_device() => {
+                tracing::info!(
+                    deletion = due.deletion,
+                    letter = due.id,
+                    "a device that was signed in is not reached any more"
+                );
+                forget(store, due).await
+            }
             Err(fault) => {
                 delivery.failed(now);
                 put_off(store, due, &fault, now).await
@@ -142,6 +151,10 @@ struct Due {
 }
 
 impl Due {
+    fn is_to_a_device(&self) -> bool {
+        self.way == Way::Push.word()
+    }
+
     fn is_last_word(&self) -> bool {
         let content: Result<Content, _> = serde_json::from_str(&self.content);
         content.is_ok_and(|content| content.kind == word(NoticeKind::Erasing))

@@ -123,7 +123,8 @@ async fn no_guess_is_right_for_an_account_that_nobody_knows() {
     }
 }
 
-/// Prints what an answer takes, with real hashes: the time itself is the machine's, and asserts nothing but its order.
+/// Prints what an answer takes, with real hashes: the time itself is the machine's, and asserts nothing but its order. That the work is
+/// the same, statement by statement, is counted by `tests/nobody.rs`, and hashes above.
 #[tokio::test]
 async fn answers_take_as_long_for_nobody_as_for_somebody() {
     const ROUNDS: u32 = 9;

@@ -3,6 +3,7 @@
 //! A language is a wish: whatever can't be understood is answered in English, and never refused.
 
 use tonic::Response;
+use tonic::codegen::http::HeaderMap;
 use tonic::metadata::{MetadataMap, MetadataValue};
 
 /// Bytes of all `accept-language` of a request; browsers send less than 200.
@@ -24,8 +25,13 @@ impl Language {
 
     /// The language of a request.
     pub fn of(metadata: &MetadataMap) -> Self {
+        Self::of_headers(metadata.as_ref())
+    }
+
+    /// The same, before anybody has read more of it.
+    pub fn of_headers(headers: &HeaderMap) -> Self {
         let mut wish = String::new();
-        for value in metadata.get_all("accept-language") {
+        for value in headers.get_all("accept-language") {
             let Ok(part) = value.to_str() else {
                 return Self::default();
             };

@@ -15,6 +15,7 @@ mod dispatch;
 mod errand;
 mod error;
 mod event;
+mod interpreter;
 mod lane;
 mod language;
 mod obligation;
@@ -63,6 +64,7 @@ use crate::admission::Admission;
 use crate::center::{CHANGES_BEHIND_MAX, Center};
 use crate::clock::Clock;
 use crate::errand::Errands;
+use crate::interpreter::Interpreter;
 use crate::orders::Orders;
 use crate::plans::Plans;
 use crate::query::Queries;
@@ -179,15 +181,18 @@ async fn open(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let deletions = InterceptedService::new(homes.guard(deletions), known());
+    let deletions = Interpreter::before(deletions);
     let accounts = AccountServiceServer::new(Accounts::new(Arc::clone(&center), streams.clone()))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let accounts = InterceptedService::new(homes.guard(accounts), known());
+    let accounts = Interpreter::before(accounts);
     let identifiers = IdentifierServiceServer::new(Identifiers::new(Arc::clone(&center)))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     // Nobody asks for another region's identifiers.
     let identifiers = InterceptedService::new(identifiers, Admission::callers(Arc::default()));
+    let identifiers = Interpreter::before(identifiers);
     let sessions =
         ParticipantServiceServer::new(Sessions::new(Arc::clone(&center), streams.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX)

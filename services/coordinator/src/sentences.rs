@@ -6,6 +6,7 @@
 use std::sync::LazyLock;
 
 use farewell_core::Time;
+use farewell_core::account::Refusal;
 use farewell_core::blocker::{self, Blocker};
 use farewell_core::condition::Condition;
 use fluent_bundle::concurrent::FluentBundle;
@@ -24,6 +25,20 @@ const LATE_OWED: &str = "LATE_OWED";
 const LATE_DISPUTED: &str = "LATE_DISPUTED";
 /// It has not begun.
 const LATE_WAITING: &str = "LATE_WAITING";
+
+/// Words of participants about changes of accounts that are no blocker's and no refusal's of core.
+const CHANGES: [&str; 2] = ["ACCOUNT_SEALED", "NO_REAL_NAME"];
+/// What stands before a code whose sentence about a change of an account is another than about a deletion.
+const OF_A_CHANGE: &str = "CHANGE_";
+/// What stands before a reason whose sentence is another than its blocker's or condition's.
+const REFUSED: &str = "REFUSED_";
+/// A device's own words are the model's: people read that it refuses.
+const DEVICE_REFUSED: &str = "DEVICE_REFUSED";
+/// Why there is no archive, by what stands before the custodian's word.
+const EXPORTS: [&str; 2] = ["EXPORT_TIMED_OUT", "EXPORT_TOO_LARGE"];
+const OF_AN_EXPORT: &str = "EXPORT_";
+/// As [`UNKNOWN`], where nothing is deleted.
+const CHANGE_UNKNOWN: &str = "CHANGE_UNKNOWN";
 
 /// By [`Language::ALL`]. They are part of the program: the tests hold them to be whole.
 static BUNDLES: LazyLock<[Bundle; 2]> = LazyLock::new(|| Language::ALL.map(bundle));
@@ -73,6 +88,46 @@ pub fn of_late(word: &str, participant: &str, language: Language) -> Said {
     };
     let found = formatted(late, (participant, 0, None), language);
     found.map(|(said, _)| said).unwrap_or_default()
+}
+
+/// Why a request was refused, in one text for the person who asked. `until`: when it may be asked again, if that is known.
+///
+/// `None`: it is not a reason that persons are given.
+pub fn of_refusal(reason: &str, until: Option<Time>, language: Language) -> Option<String> {
+    let own = format!("{REFUSED}{reason}");
+    let found = formatted(&own, ("", 0, until), language)
+        .or_else(|| formatted(reason, ("", 0, until), language));
+    let (Said { message, remedy }, _) = found?;
+    Some(match language {
+        Language::English => format!("{message} {remedy}"),
+        // A full stop brings its own room.
+        Language::Chinese => message + &remedy,
+    })
+}
+
+/// Why a change of an account was refused, or waits.
+pub fn of_change(word: &str, language: Language) -> Said {
+    let known = blocker::known(word).is_some()
+        || CHANGES.contains(&word)
+        || Refusal::ALL.iter().any(|refusal| refusal.word() == word);
+    if !known {
+        return said(CHANGE_UNKNOWN, 0, None, language);
+    }
+    let own = formatted(&format!("{OF_A_CHANGE}{word}"), ("", 0, None), language);
+    own.map_or_else(|| said(word, 0, None, language), |(said, _)| said)
+}
+
+/// Why a device is not unbound.
+pub fn of_unbinding(language: Language) -> Said {
+    said(DEVICE_REFUSED, 0, None, language)
+}
+
+/// Why there is no archive of an export.
+pub fn of_export(word: &str, language: Language) -> Said {
+    let own = EXPORTS
+        .iter()
+        .find(|own| own.strip_prefix(OF_AN_EXPORT) == Some(word));
+    said(own.copied().unwrap_or(CHANGE_UNKNOWN), 0, None, language)
 }
 
 fn said(code: &str, count: i64, until: Option<Time>, language: Language) -> Said {
@@ -159,24 +214,134 @@ fn moment(time: Time, language: Language) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::path::{Path, PathBuf};
 
-    use farewell_core::Policy;
     use farewell_core::blocker::CATALOGUE;
     use farewell_core::condition::REASONS;
+    use farewell_core::{Policy, Reason};
+    use farewell_proto::elsewhere::{ACCOUNT_ELSEWHERE, TO_ACCOUNT_ELSEWHERE};
 
     use super::*;
 
     /// 2027-01-15T08:00:00Z.
     const THEN: Time = Time::from_micros(1_800_000_000_000_000);
 
-    fn codes() -> BTreeSet<&'static str> {
+    /// What stands in the coordinator's source in the form of a reason and is told to no caller: notes of the ledger, words of
+    /// participants that are told as others, names, and refusals of other ports.
+    const NOT_TOLD: [&str; 7] = [
+        "ACCOUNT_ERASED",
+        "NOT_AN_OPERATOR",
+        "NOT_A_PARTICIPANT",
+        "REVOKED",
+        "REVOKED_BY_LINK",
+        "TO_ACCOUNT_ERASED",
+        "UNSPECIFIED",
+    ];
+
+    fn catalogued() -> BTreeSet<String> {
         let blockers = CATALOGUE.iter().map(|known| known.code);
         let late = [LATE_OWED, LATE_DISPUTED, LATE_WAITING];
-        blockers
-            .chain(REASONS)
-            .chain([UNKNOWN])
-            .chain(late)
-            .collect()
+        let codes = blockers.chain(REASONS).chain([UNKNOWN]).chain(late);
+        codes.map(str::to_owned).collect()
+    }
+
+    /// What stands in a text in the form of a reason, between these.
+    fn words(text: &str, quote: char) -> BTreeSet<String> {
+        let is_word = |part: &&str| {
+            let whole = part.len() > 3 && !part.ends_with('_');
+            whole && part.bytes().all(|it| it.is_ascii_uppercase() || it == b'_')
+        };
+        // What is quoted is every second part of a line.
+        let quoted = |line: &str| -> Vec<String> {
+            let parts = line.split(quote).skip(1).step_by(2);
+            parts.filter(is_word).map(str::to_owned).collect()
+        };
+        text.lines().flat_map(quoted).collect()
+    }
+
+    fn read(path: &Path) -> String {
+        let text = std::fs::read_to_string(path);
+        text.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    fn root() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    }
+
+    /// Reasons by which callers are refused, as the interface says: `Errors:` of each call of the services on their port.
+    fn promised() -> BTreeSet<String> {
+        let mut promised = BTreeSet::new();
+        for service in [
+            "account/v1/account_service",
+            "deletion/v1/deletion_service",
+            "identifier/v1/identifier_service",
+        ] {
+            let text = read(&root().join(format!("proto/farewell/{service}.proto")));
+            let (_, service) = text.split_once("\nservice ").unwrap();
+            let (service, _) = service.split_once("\n}\n").unwrap();
+            let mut errors = false;
+            for line in service.lines() {
+                errors =
+                    line.trim_start().starts_with("//") && (errors || line.contains("Errors:"));
+                let told = line.split_once("Errors:").map_or(line, |(_, told)| told);
+                if errors {
+                    promised.extend(words(told, '`'));
+                }
+            }
+        }
+        assert!(promised.len() > 60, "{promised:?}");
+        promised
+    }
+
+    /// And as the source says, wherever callers are answered.
+    fn given() -> BTreeSet<String> {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let others = ["hanging.rs", "intervene.rs", "operator.rs", "refused.rs"];
+        let mut files = ["admission.rs", "error.rs", "throttle.rs"]
+            .map(Into::into)
+            .to_vec();
+        for folder in ["service", "region"] {
+            for file in std::fs::read_dir(source.join(folder)).unwrap() {
+                let name = file.unwrap().file_name().into_string().unwrap();
+                if !others.contains(&name.as_str()) {
+                    files.push(format!("{folder}/{name}"));
+                }
+            }
+        }
+        let mut given = BTreeSet::new();
+        for file in files {
+            let text = read(&source.join(file));
+            let (text, _) = text.split_once("#[cfg(test)]").unwrap_or((&text, ""));
+            given.extend(words(text, '"'));
+        }
+        // What participants get wrong comes last there, and is told to them.
+        let core = Reason::ALL
+            .iter()
+            .take_while(|it| **it != Reason::NotYourLeg);
+        given.extend(core.map(|reason| reason.word().to_owned()));
+        given.extend(Refusal::ALL.map(|refusal| refusal.word().to_owned()));
+        given.extend([ACCOUNT_ELSEWHERE, TO_ACCOUNT_ELSEWHERE].map(str::to_owned));
+        given
+    }
+
+    fn refusals() -> BTreeSet<String> {
+        let mut refusals = promised();
+        refusals.extend(given());
+        for word in NOT_TOLD {
+            assert!(refusals.contains(word), "{word} stands nowhere any more");
+        }
+        refusals.retain(|word| !NOT_TOLD.contains(&word.as_str()));
+        refusals
+    }
+
+    /// Every code that there is to be a sentence for.
+    fn codes() -> BTreeSet<String> {
+        let mut codes = catalogued();
+        codes.extend(refusals());
+        codes.extend(CHANGES.map(str::to_owned));
+        codes.extend(EXPORTS.map(str::to_owned));
+        codes.extend([DEVICE_REFUSED, CHANGE_UNKNOWN].map(str::to_owned));
+        codes
     }
 
     fn blocker(code: &str, count: i64, until: Option<Time>) -> Blocker {
@@ -192,7 +357,7 @@ mod tests {
         for language in Language::ALL {
             for code in codes() {
                 for (count, until) in [(0, None), (1, Some(THEN)), (2, Some(THEN)), (5_000, None)] {
-                    let (said, errors) = formatted(code, ("", count, until), language)
+                    let (said, errors) = formatted(&code, ("", count, until), language)
                         .unwrap_or_else(|| panic!("{code} has no sentence in {language:?}"));
                     assert!(errors.is_empty(), "{code}: {errors:?}");
                     for text in [said.message, said.remedy] {
@@ -219,7 +384,67 @@ mod tests {
                 .filter(|line| line.starts_with(|first: char| first.is_ascii_alphabetic()))
                 .filter_map(|line| line.split_once(" =").map(|(id, _)| id))
                 .collect();
+            // One that is said otherwise is another sentence of a code that there is.
+            let of_whom = |id: &str| -> String {
+                let otherwise = [REFUSED, OF_A_CHANGE].into_iter();
+                let own = otherwise
+                    .filter_map(|prefix| id.strip_prefix(prefix))
+                    .next();
+                own.filter(|_| id != CHANGE_UNKNOWN)
+                    .unwrap_or(id)
+                    .to_owned()
+            };
+            let written: BTreeSet<_> = written.into_iter().map(of_whom).collect();
             assert_eq!(written, codes(), "{language:?}");
+        }
+    }
+
+    #[test]
+    fn every_reason_by_which_a_caller_is_refused_is_said_in_every_language() {
+        for language in Language::ALL {
+            let mut all = BTreeSet::new();
+            for reason in refusals() {
+                for until in [None, Some(THEN)] {
+                    let text = of_refusal(&reason, until, language);
+                    let text = text.unwrap_or_else(|| panic!("{reason}: no {language:?}"));
+                    assert!(!text.contains(&reason) && text.len() > 20, "{text}");
+                    all.insert(text);
+                }
+            }
+            assert!(all.len() > 80, "{}", all.len());
+        }
+        let [english, chinese] = Language::ALL;
+        let tries = |language| of_refusal("TOO_MANY_TRIES", Some(THEN), language).unwrap();
+        assert!(tries(english).contains(". Try again after 15 January 2027, 08:00 UTC."));
+        assert!(tries(chinese).contains("。请在2027年1月15日 08:00（UTC）之后重试。"));
+        let late = |language| of_refusal("DEADLINE_PASSED", None, language).unwrap();
+        assert!(
+            late(english).contains("no longer be extended"),
+            "not the operators' sentence"
+        );
+        assert_eq!(of_refusal("NEVER_HEARD_OF", None, english), None);
+    }
+
+    #[test]
+    fn what_is_in_the_way_of_a_change_speaks_of_no_deletion_that_nobody_asked_for() {
+        for language in Language::ALL {
+            let hold = of_change("LEGAL_HOLD", language);
+            assert_ne!(hold, said("LEGAL_HOLD", 0, None, language));
+            let owed = of_change("DEBT_OR_CREDIT", language);
+            assert_eq!(owed, said("DEBT_OR_CREDIT", 0, None, language));
+            for word in Refusal::ALL.map(Refusal::word).into_iter().chain(CHANGES) {
+                assert!(!of_change(word, language).message.is_empty(), "{word}");
+            }
+            // A participant's word is no way to a sentence of somebody else's.
+            for word in ["WRONG_PROOF", "LEG_OWED", "KARMA_TOO_LOW", ""] {
+                let unknown = said(CHANGE_UNKNOWN, 0, None, language);
+                assert_eq!(of_change(word, language), unknown, "{word}");
+                assert_eq!(of_export(word, language), unknown, "{word}");
+            }
+            for word in ["TIMED_OUT", "TOO_LARGE"] {
+                assert!(!of_export(word, language).message.is_empty(), "{word}");
+            }
+            assert!(!of_unbinding(language).remedy.is_empty());
         }
     }
 

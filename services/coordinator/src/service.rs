@@ -5,6 +5,7 @@ mod case;
 mod change;
 pub mod deletion;
 mod download;
+mod explain;
 mod export;
 mod hanging;
 pub mod identifier;

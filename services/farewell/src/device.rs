@@ -9,6 +9,7 @@ use farewell_proto::account::v1::{
 use farewell_proto::deletion::v1::Channel;
 use serde_json::json;
 
+use crate::account::why;
 use crate::client::Connection;
 use crate::deletion::request::{self, Id};
 use crate::deletion::{account_name, prefixed, view};
@@ -113,7 +114,8 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
                 name,
                 account: account_name(&account),
             };
-            let mut changes = client.watch_device_unbinding(request).await?.into_inner();
+            let watch = client.watch_device_unbinding(connection.endless(request));
+            let mut changes = watch.await?.into_inner();
             let mut last = None;
             while let Some(change) = changes.message().await? {
                 if let Some(unbinding) = change.device_unbinding {
@@ -136,6 +138,7 @@ fn show(unbinding: Option<DeviceUnbinding>, output: Output) -> anyhow::Result<()
         "epoch": unbinding.epoch,
         "state": state(&unbinding),
         "reason": unbinding.reason,
+        "explanations": why::values(&unbinding.explanation),
         "begin_time": begun,
         "state_time": since,
     });
@@ -148,7 +151,7 @@ fn show(unbinding: Option<DeviceUnbinding>, output: Output) -> anyhow::Result<()
         unbinding.reason.clone(),
         since,
     ]);
-    output.write(&value, &[rows])
+    output.write(&value, &[rows, why::rows(&unbinding.explanation)])
 }
 
 fn state(unbinding: &DeviceUnbinding) -> &'static str {

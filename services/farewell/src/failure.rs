@@ -92,7 +92,12 @@ pub fn of_status(status: &Status) -> String {
     match details.error_info() {
         Some(info) => {
             let _ = writeln!(text, "{} ({})", status.message(), info.reason);
-            if let Some(help) = help(&info.reason).filter(|help| !status.message().contains(help)) {
+            // For the person, in the language that was asked for; or what core knows.
+            if let Some(said) = details.localized_message() {
+                let _ = writeln!(text, "  {}", said.message);
+            } else if let Some(help) =
+                help(&info.reason).filter(|help| !status.message().contains(help))
+            {
                 let _ = writeln!(text, "  {help}");
             }
             let mut facts: Vec<_> = info.metadata.iter().collect();
@@ -169,6 +174,20 @@ mod tests {
              \x20 try again in 1 s\n"
         );
         assert_eq!(class(&error), Class::Refused);
+    }
+
+    #[test]
+    fn a_sentence_for_the_person_stands_in_place_of_the_help() {
+        let mut details = refusal().get_error_details();
+        details.set_localized_message("zh", "删除已经开始，不能再撤回。");
+        let code = Code::FailedPrecondition;
+        let said = of_status(&Status::with_error_details(code, "too late", details));
+        assert!(
+            said.starts_with(
+                "too late (PAST_NO_RETURN)\n  删除已经开始，不能再撤回。\n  erase_time"
+            ),
+            "{said}"
+        );
     }
 
     #[test]

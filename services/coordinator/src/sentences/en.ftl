@@ -1,4 +1,4 @@
-# What stands in the way of a deletion, and what else is to be known of one: by code. The value says what is so, the
+# What stands in the way of a deletion, what else is to be known of one, and why something was refused: by code. The value says what is so, the
 # attribute `.remedy` what to do about it.
 #
 # $count: how many there are, at least 1. $ends: `known` if it ends by itself, and then $until says when.
@@ -214,3 +214,241 @@ DEADLINE_PASSED = The deadline has passed.
     .remedy = Tell the person why.
 DEADLINE_NEAR = The deadline is near.
     .remedy = Find out who owes what.
+
+## Why a change of an account was refused or waits, where that is said otherwise than of a deletion
+
+CHANGE_LEGAL_HOLD = A legal hold keeps the account as it is.
+    .remedy = Nothing of this can be changed until the hold is released. Support says whom to ask.
+CHANGE_UNKNOWN = Something is in the way that the service names only by a code.
+    .remedy = Ask support, and tell them the code.
+NO_REAL_NAME = The account has no real name.
+    .remedy = Nothing to do: there is nothing to clear.
+DEVICE_REFUSED = The device does not want to be unbound, and names only a code. The account is no longer bound to it.
+    .remedy = Ask again. If it goes on refusing, take it to a repair shop, and tell them the code.
+EXPORT_TIMED_OUT = A service did not give its part of your data in time, and so there is no archive.
+    .remedy = Ask for another one later.
+EXPORT_TOO_LARGE = Your data are more than one archive can hold.
+    .remedy = Ask support for a copy.
+
+## Why a request was not carried out, for the person who asked: by the reason of the error. Where the same code stands above, of a
+## blocker or a condition, and another sentence is needed, it is REFUSED_ and the reason.
+
+# What an app or another system did wrong, and not the person.
+INVALID_FIELD = The app sent something that we could not use. Nothing was changed.
+    .remedy = Try again. If that does not help, update the app, or tell support.
+MESSAGE_TOO_LARGE = The app sent more than we can take. Nothing was changed.
+    .remedy = Update the app, or tell support.
+REQUEST_ID_REUSED = The app sent two requests under one number. The second was not carried out.
+    .remedy = Ask again.
+PAGE_TOKEN_MISMATCH = This page belongs to another list.
+    .remedy = Begin again with the first page.
+FACTOR_NOT_REQUIRED = This is not asked for here.
+    .remedy = Prove what is asked for.
+OFFSET_OUT_OF_RANGE = The archive ends before that.
+    .remedy = Download it from the beginning.
+EPOCH_MISMATCH = The device was bound anew in the meantime.
+    .remedy = Look at your devices, and ask again.
+EMPTY_PLAN = This is not offered in your region.
+    .remedy = Ask support.
+NOT_A_CALLER = This app may not ask for that.
+    .remedy = Use the settings of your phone or the account centre, or ask support.
+NOT_A_CELL = This app may not ask for others.
+    .remedy = Use the settings of your phone or the account centre, or ask support.
+
+# What passes by itself.
+LEDGER_UNAVAILABLE = We could not carry that out just now. Nothing was lost.
+    .remedy = Try again in a moment.
+LEDGER_REFUSED = We could not carry that out.
+    .remedy = Try again. If that does not help, tell support.
+IDENTITY_UNAVAILABLE = The service that knows your account gives no answer just now. Nothing was lost.
+    .remedy = Try again in a moment.
+DESK_UNAVAILABLE = The support desk’s system gives no answer just now. Nothing was lost.
+    .remedy = Try again in a moment.
+STORE_UNREACHABLE = The store gives no answer just now. Nothing was lost.
+    .remedy = Try again in a moment.
+LINE_UNREACHABLE = The service that knows your devices gives no answer just now. Nothing was lost.
+    .remedy = Try again in a moment.
+CUSTODIAN_UNREACHABLE = The service that makes the copy of your data gives no answer just now. Nothing was lost.
+    .remedy = Try again in a moment.
+CELL_UNREACHABLE = The region that may know this gives no answer just now.
+    .remedy = Try again in a moment.
+PARTICIPANT_AWAY = The service is not there.
+    .remedy = Try again once it is.
+ACCOUNT_BUSY = Something else is being changed about the account at this moment.
+    .remedy = Try again in a moment.
+DEADLINE_EXCEEDED = That took too long. It may have been carried out.
+    .remedy = Look before you ask again.
+DRAINING = We could not carry that out just now. Nothing was lost.
+    .remedy = Try again in a moment.
+CALLER_TOO_FAST = Too much was asked in too short a time.
+    .remedy = { $ends ->
+        [known] Try again after { $until }.
+       *[other] Try again in a minute.
+    }
+TOO_MANY_WATCHERS = Too many people are watching at this moment.
+    .remedy = Try again in a moment.
+WATCHER_TOO_SLOW = The connection was too slow to go on.
+    .remedy = Open the page again.
+TOO_MANY_DOWNLOADS = Too many archives are being downloaded at this moment.
+    .remedy = Try again in a moment: the download goes on where it was.
+REPLAY_RUNNING = This is being done already.
+    .remedy = Wait until it is over.
+
+# Proofs.
+CODE_TOO_SOON = { $ends ->
+        [known] No other code can be sent yet.
+       *[other] A code was sent a moment ago.
+    }
+    .remedy = { $ends ->
+        [known] Ask for another one after { $until }.
+       *[other] Look for it, also among unwanted mail. You can ask for another one in a minute.
+    }
+NO_ADDRESS = No code can be sent there.
+    .remedy = Use another way, or ask support.
+LINKS_UNAVAILABLE = No links are sent here.
+    .remedy = Ask for a code instead.
+WRONG_PROOF = The code, link or password is not the right one.
+    .remedy = Check it and try again, or ask for a new code.
+PROOF_EXPIRED = The code or link is no longer good: it is too old, was used, or a newer one was sent.
+    .remedy = Ask for a new one.
+TOO_MANY_TRIES = Too many tries were wrong, and to protect the account no more are taken for now.
+    .remedy = { $ends ->
+        [known] Try again after { $until }. If that was not you, change your password.
+       *[other] Ask for a new code, or try again later. If that was not you, change your password.
+    }
+CONSENT_MISSING = Something must be agreed to first.
+    .remedy = Read what you are asked to agree to, and agree to each by itself.
+NOT_IN_HAND = The device did not show that it is in hand.
+    .remedy = Unlock it, keep it connected, and begin again.
+NO_ANSWER_KEY = This device can not show that it is in hand.
+    .remedy = Use another device of the account, or ask support.
+DEVICE_LOST = The device is reported lost or stolen.
+    .remedy = If you have it again, report it as found first.
+
+# Deletions.
+ACCOUNT_HAS_LIVE_DELETION = A deletion of this account is under way already.
+    .remedy = Follow that one, or take it back while it can be.
+DELETION_NOT_FOUND = There is no such deletion.
+    .remedy = Check which one is meant.
+PAST_NO_RETURN = Erasing has begun. It can no longer be taken back.
+    .remedy = Nothing to do. You can follow it to its end.
+ALREADY_ENDED = The deletion is over.
+    .remedy = Look at how it ended. If you want to, ask for another one.
+ILLEGAL_STATE = That is not possible now.
+    .remedy = Look at how far it is, and do what is asked for there.
+SEAL_OUTSTANDING = The account is still being made ready for that.
+    .remedy = Try again in a moment.
+COOLING_OFF = The time in which the deletion can be taken back is not over.
+    .remedy = Wait until it is.
+NOT_ELIGIBLE = Something stands in the way of the deletion.
+    .remedy = Look at what that is, and what helps.
+HELD = A legal hold stops the deletion.
+    .remedy = Nothing can be deleted until the hold is released. Support says whom to ask.
+LEGS_OUTSTANDING = Not everything is erased yet.
+    .remedy = Wait until it is: it goes on by itself.
+NOT_PURGED = The deletion is not over yet, and so there is no certificate.
+    .remedy = Ask for it when everything is erased.
+BLOCKER_NOT_IN_THE_WAY = This does not stand in the way of the deletion now.
+    .remedy = Look at what does.
+BLOCKER_NOT_OVERRIDABLE = Nobody can set this aside.
+    .remedy = Only its end helps: look at what is to be done about it.
+OVERRIDE_BY_LEGAL_ONLY = Only the legal department can set this aside.
+    .remedy = Support says whom to ask.
+TOO_MANY_OVERRIDES = Nothing more can be set aside for this deletion.
+    .remedy = Ask support.
+DEADLINE_NOT_EXTENDABLE = The deadline can not be extended in this region.
+    .remedy = It stays as it is.
+DEADLINE_ALREADY_EXTENDED = The deadline was extended once already.
+    .remedy = It stays as it is.
+REFUSED_DEADLINE_PASSED = The deadline has passed, and can no longer be extended.
+    .remedy = It stays as it is.
+
+# Cases of the support desk.
+CASE_NOT_FOUND = The support desk has no such case of this account.
+    .remedy = Check the case’s number.
+CASE_NOT_APPROVED = The support desk has not approved the case.
+    .remedy = Wait until it has.
+CASE_NOT_REJECTED = The support desk has not rejected the case.
+    .remedy = Reject it first, with a reason.
+CASE_EXPIRED = The approval was not used in time.
+    .remedy = Open another case.
+CASE_USED = The approval was used for something else.
+    .remedy = Open another case.
+CASE_NOT_FOR_THIS = The case was approved for something else.
+    .remedy = Open a case for this.
+
+# Accounts.
+ACCOUNT_NOT_FOUND = There is no such account.
+    .remedy = Check which account is meant.
+ACCOUNT_CHANGE_NOT_FOUND = There is no such change of the account.
+    .remedy = Check which one is meant.
+ACCOUNT_ELSEWHERE = The account belongs to another region.
+    .remedy = Ask there.
+FORWARD_LOOP = It is not clear which region the account belongs to.
+    .remedy = Ask support.
+ACCOUNT_SEALED = The account is being deleted.
+    .remedy = Take the deletion back first, while it can be.
+REFUSED_ACCOUNT_FROZEN = The account is frozen.
+    .remedy = If you froze it, unfreeze it first. Otherwise ask support.
+ACCOUNT_NOT_FROZEN = You have not frozen the account.
+    .remedy = Nothing to do. If you can not log in, ask support.
+ACCOUNT_NOT_MEMORIALIZED = The account is not kept in memory of anybody.
+    .remedy = Nothing to do.
+REAL_NAME_CLEARING_OPEN = The real name is being cleared already.
+    .remedy = Follow that.
+TOO_MANY_ACCOUNT_CHANGES = Too much is being changed about the account at a time.
+    .remedy = Wait until some of it is over.
+
+# Devices.
+BINDING_NOT_FOUND = The account has no such device.
+    .remedy = Look at your devices, and ask again.
+UNBINDING_NOT_FOUND = No such device of this account is being unbound.
+    .remedy = Look at your devices.
+HAS_CHILDREN = Other devices are still connected by this one.
+    .remedy = Unbind those first.
+LINE_REFUSED = The device could not be unbound.
+    .remedy = Ask support.
+SELF_SERVICE_CLOSED = Devices of this account are unbound by support or at a repair shop only.
+    .remedy = Ask support, or take the device to a repair shop.
+
+# Copies of what is there.
+EXPORT_NOT_FOUND = There is no such copy of your data.
+    .remedy = Ask for another one.
+EXPORT_NOT_READY = There is no archive of it, or none yet.
+    .remedy = Wait until it is ready. If it is over, ask for another one.
+REFUSED_EXPORT_RUNNING = A copy of the account’s data is being made already.
+    .remedy = Wait until it is ready, or cancel it.
+TOO_MANY_EXPORTS = Too many copies are being made at this moment, or you had too many in a month.
+    .remedy = Try again later.
+ARCHIVE_CHANGED = The archive was made anew in the meantime.
+    .remedy = Download it from the beginning.
+ARCHIVE_DAMAGED = The archive is damaged, and nothing of it is given out.
+    .remedy = Ask for another one.
+ARCHIVE_KEY_UNKNOWN = The archive can not be opened at this moment.
+    .remedy = Tell support, or ask for another one.
+CUSTODIAN_REFUSED = The copy of your data could not be made.
+    .remedy = Ask support.
+
+# What moves to another account.
+TO_ACCOUNT_NOT_FOUND = There is no such account to move it to.
+    .remedy = Check which account is meant.
+TO_ACCOUNT_ELSEWHERE = The account to move it to belongs to another region, where nothing can be moved to.
+    .remedy = Choose another one.
+TO_ACCOUNT_SEALED = The account to move it to is being deleted.
+    .remedy = Choose another one.
+TO_ACCOUNT_FROZEN = The account to move it to is frozen.
+    .remedy = Unfreeze that one first, or choose another one.
+TO_ACCOUNT_MEMORIALIZED = The account to move it to is kept in memory of a person who has died.
+    .remedy = Choose another one.
+ORDER_IN_TRANSIT = An order is still on its way.
+    .remedy = Orders move once all have arrived or are cancelled.
+ORDER_DISPUTED = An order is disputed.
+    .remedy = Orders move once that is settled.
+BALANCE_TOO_LARGE = Both accounts together have more than one may hold.
+    .remedy = Use some of it first.
+NOTHING_TO_TRANSFER = The account has nothing of this that can be moved.
+    .remedy = Nothing to do.
+
+# Numbers, addresses and names.
+IDENTIFIER_IN_USE = An account has this number, address or name now.
+    .remedy = Nothing to do: it is not held back.

@@ -137,3 +137,230 @@ DEADLINE_PASSED = 已超过期限。
     .remedy = 请向用户说明原因。
 DEADLINE_NEAR = 期限将至。
     .remedy = 请查明哪一方尚未完成。
+
+## Why a change of an account was refused or waits, where that is said otherwise than of a deletion
+
+CHANGE_LEGAL_HOLD = 因法律保全要求，该账号须保持现状。
+    .remedy = 保全解除之前不能进行此项变更。客服可告知您向谁咨询。
+CHANGE_UNKNOWN = 有一项阻碍办理的情况，相关服务只提供了代码。
+    .remedy = 请联系客服，并告知该代码。
+NO_REAL_NAME = 该账号没有实名信息。
+    .remedy = 无需操作，没有可清除的内容。
+DEVICE_REFUSED = 设备不同意解绑，并且只提供了代码。账号侧的绑定已经解除。
+    .remedy = 请重试。如仍被拒绝，请将设备送至维修点并告知该代码。
+EXPORT_TIMED_OUT = 有一项服务未能及时提供您的数据，因此没有生成导出文件。
+    .remedy = 请稍后重新导出。
+EXPORT_TOO_LARGE = 您的数据超出了单个导出文件的上限。
+    .remedy = 请联系客服获取副本。
+
+## Why a request was not carried out
+
+INVALID_FIELD = 应用发送的内容无法使用，未做任何更改。
+    .remedy = 请重试。如仍不成功，请更新应用或联系客服。
+MESSAGE_TOO_LARGE = 应用发送的内容过大，未做任何更改。
+    .remedy = 请更新应用或联系客服。
+REQUEST_ID_REUSED = 应用用同一个编号发送了两个请求，第二个未被执行。
+    .remedy = 请重新提交。
+PAGE_TOKEN_MISMATCH = 该页属于另一个列表。
+    .remedy = 请从第一页重新开始。
+FACTOR_NOT_REQUIRED = 此处不需要这项验证。
+    .remedy = 请完成页面要求的验证。
+OFFSET_OUT_OF_RANGE = 导出文件没有这么长。
+    .remedy = 请从头下载。
+EPOCH_MISMATCH = 该设备在此期间已重新绑定。
+    .remedy = 请查看您的设备，然后重新提交。
+EMPTY_PLAN = 您所在的地区不提供此项服务。
+    .remedy = 请联系客服。
+NOT_A_CALLER = 该应用无权提出此请求。
+    .remedy = 请使用手机设置或账号中心，或联系客服。
+NOT_A_CELL = 该应用无权代他人提出请求。
+    .remedy = 请使用手机设置或账号中心，或联系客服。
+
+LEDGER_UNAVAILABLE = 暂时无法办理，您的数据没有丢失。
+    .remedy = 请稍后重试。
+LEDGER_REFUSED = 无法办理。
+    .remedy = 请重试。如仍不成功，请联系客服。
+IDENTITY_UNAVAILABLE = 账号服务暂时没有答复，您的数据没有丢失。
+    .remedy = 请稍后重试。
+DESK_UNAVAILABLE = 客服系统暂时没有答复，您的数据没有丢失。
+    .remedy = 请稍后重试。
+STORE_UNREACHABLE = 商城暂时没有答复，您的数据没有丢失。
+    .remedy = 请稍后重试。
+LINE_UNREACHABLE = 设备服务暂时没有答复，您的数据没有丢失。
+    .remedy = 请稍后重试。
+CUSTODIAN_UNREACHABLE = 数据导出服务暂时没有答复，您的数据没有丢失。
+    .remedy = 请稍后重试。
+CELL_UNREACHABLE = 可能知晓此事的地区暂时没有答复。
+    .remedy = 请稍后重试。
+PARTICIPANT_AWAY = 该服务不在线。
+    .remedy = 请在其恢复后重试。
+ACCOUNT_BUSY = 该账号正在进行其他变更。
+    .remedy = 请稍后重试。
+DEADLINE_EXCEEDED = 处理时间过长，请求可能已经执行。
+    .remedy = 请先查看结果，再决定是否重新提交。
+DRAINING = 暂时无法办理，您的数据没有丢失。
+    .remedy = 请稍后重试。
+CALLER_TOO_FAST = 短时间内的请求过多。
+    .remedy = { $ends ->
+        [known] 请在{ $until }之后重试。
+       *[other] 请一分钟后重试。
+    }
+TOO_MANY_WATCHERS = 当前查看的人数过多。
+    .remedy = 请稍后重试。
+WATCHER_TOO_SLOW = 网络连接过慢，无法继续。
+    .remedy = 请重新打开页面。
+TOO_MANY_DOWNLOADS = 当前下载的人数过多。
+    .remedy = 请稍后重试，下载会从中断处继续。
+REPLAY_RUNNING = 此项操作已在进行中。
+    .remedy = 请等待其结束。
+
+CODE_TOO_SOON = { $ends ->
+        [known] 暂时不能再发送验证码。
+       *[other] 验证码刚刚已发送。
+    }
+    .remedy = { $ends ->
+        [known] 请在{ $until }之后重新获取。
+       *[other] 请查收，包括垃圾邮件。一分钟后可以重新获取。
+    }
+NO_ADDRESS = 无法向该处发送验证码。
+    .remedy = 请使用其他方式，或联系客服。
+LINKS_UNAVAILABLE = 此处不发送链接。
+    .remedy = 请改用验证码。
+WRONG_PROOF = 验证码、链接或密码不正确。
+    .remedy = 请核对后重试，或重新获取验证码。
+PROOF_EXPIRED = 验证码或链接已失效：可能已过期、已使用，或已有更新的。
+    .remedy = 请重新获取。
+TOO_MANY_TRIES = 错误次数过多，为保护账号，暂不再接受验证。
+    .remedy = { $ends ->
+        [known] 请在{ $until }之后重试。如果不是您本人操作，请修改密码。
+       *[other] 请重新获取验证码，或稍后重试。如果不是您本人操作，请修改密码。
+    }
+CONSENT_MISSING = 还有内容需要您先同意。
+    .remedy = 请阅读需要同意的内容，并逐项同意。
+NOT_IN_HAND = 设备未能证明在您手中。
+    .remedy = 请解锁设备并保持联网，然后重新开始。
+NO_ANSWER_KEY = 该设备无法证明在您手中。
+    .remedy = 请使用该账号的其他设备，或联系客服。
+DEVICE_LOST = 该设备已报失。
+    .remedy = 如果设备已找回，请先取消报失。
+
+ACCOUNT_HAS_LIVE_DELETION = 该账号的注销已在进行中。
+    .remedy = 请查看该注销的进度，或在仍可撤回时撤回。
+DELETION_NOT_FOUND = 没有这项注销。
+    .remedy = 请核对是哪一项。
+PAST_NO_RETURN = 删除已经开始，不能再撤回。
+    .remedy = 无需操作。您可以查看进度直到结束。
+ALREADY_ENDED = 该注销已经结束。
+    .remedy = 请查看结果。如有需要，可重新申请。
+ILLEGAL_STATE = 目前不能进行此操作。
+    .remedy = 请查看进度，并按要求操作。
+SEAL_OUTSTANDING = 账号仍在准备中。
+    .remedy = 请稍后重试。
+COOLING_OFF = 可撤回的期限尚未结束。
+    .remedy = 请等待期限结束。
+NOT_ELIGIBLE = 存在阻碍注销的情况。
+    .remedy = 请查看具体情况及解决办法。
+HELD = 因法律保全要求，注销已暂停。
+    .remedy = 保全解除之前不能删除任何数据。客服可告知您向谁咨询。
+LEGS_OUTSTANDING = 尚未全部删除。
+    .remedy = 请等待，流程会自动继续。
+NOT_PURGED = 注销尚未完成，因此还没有证明。
+    .remedy = 请在全部删除后再获取。
+BLOCKER_NOT_IN_THE_WAY = 此项目前不阻碍注销。
+    .remedy = 请查看阻碍注销的情况。
+BLOCKER_NOT_OVERRIDABLE = 任何人都不能豁免此项。
+    .remedy = 只能等其消除，请查看解决办法。
+OVERRIDE_BY_LEGAL_ONLY = 只有法务部门可以豁免此项。
+    .remedy = 客服可告知您向谁咨询。
+TOO_MANY_OVERRIDES = 该注销不能再豁免其他情况。
+    .remedy = 请联系客服。
+DEADLINE_NOT_EXTENDABLE = 该地区的期限不能延长。
+    .remedy = 期限保持不变。
+DEADLINE_ALREADY_EXTENDED = 期限已经延长过一次。
+    .remedy = 期限保持不变。
+REFUSED_DEADLINE_PASSED = 期限已过，不能再延长。
+    .remedy = 期限保持不变。
+
+CASE_NOT_FOUND = 客服没有该账号的这一案件。
+    .remedy = 请核对案件编号。
+CASE_NOT_APPROVED = 客服尚未批准该案件。
+    .remedy = 请等待批准。
+CASE_NOT_REJECTED = 客服尚未驳回该案件。
+    .remedy = 请先说明理由并驳回。
+CASE_EXPIRED = 批准未在期限内使用。
+    .remedy = 请重新立案。
+CASE_USED = 该批准已用于其他事项。
+    .remedy = 请重新立案。
+CASE_NOT_FOR_THIS = 该案件批准的是其他事项。
+    .remedy = 请为此事项立案。
+
+ACCOUNT_NOT_FOUND = 该账号不存在。
+    .remedy = 请核对账号。
+ACCOUNT_CHANGE_NOT_FOUND = 该账号没有这项变更。
+    .remedy = 请核对是哪一项。
+ACCOUNT_ELSEWHERE = 该账号属于另一个地区。
+    .remedy = 请在该地区办理。
+FORWARD_LOOP = 无法确定该账号属于哪个地区。
+    .remedy = 请联系客服。
+ACCOUNT_SEALED = 该账号正在注销。
+    .remedy = 请在仍可撤回时先撤回注销。
+REFUSED_ACCOUNT_FROZEN = 账号已被冻结。
+    .remedy = 如果是您冻结的，请先解冻。否则请联系客服。
+ACCOUNT_NOT_FROZEN = 您没有冻结该账号。
+    .remedy = 无需操作。如果无法登录，请联系客服。
+ACCOUNT_NOT_MEMORIALIZED = 该账号不是纪念账号。
+    .remedy = 无需操作。
+REAL_NAME_CLEARING_OPEN = 实名信息的清除已在进行中。
+    .remedy = 请查看其进度。
+TOO_MANY_ACCOUNT_CHANGES = 该账号同时进行的变更过多。
+    .remedy = 请等待其中一些完成。
+
+BINDING_NOT_FOUND = 该账号没有这台设备。
+    .remedy = 请查看您的设备，然后重新提交。
+UNBINDING_NOT_FOUND = 该账号没有正在解绑的这台设备。
+    .remedy = 请查看您的设备。
+HAS_CHILDREN = 仍有其他设备通过该设备连接。
+    .remedy = 请先解绑那些设备。
+LINE_REFUSED = 设备未能解绑。
+    .remedy = 请联系客服。
+SELF_SERVICE_CLOSED = 该账号的设备只能由客服或维修点解绑。
+    .remedy = 请联系客服，或将设备送至维修点。
+
+EXPORT_NOT_FOUND = 没有这项数据导出。
+    .remedy = 请重新导出。
+EXPORT_NOT_READY = 导出文件不存在或尚未生成。
+    .remedy = 请等待生成。如已失效，请重新导出。
+REFUSED_EXPORT_RUNNING = 账号数据已在导出中。
+    .remedy = 请等待完成，或取消该导出。
+TOO_MANY_EXPORTS = 当前导出的人数过多，或您一个月内的导出次数过多。
+    .remedy = 请稍后重试。
+ARCHIVE_CHANGED = 导出文件在此期间已重新生成。
+    .remedy = 请从头下载。
+ARCHIVE_DAMAGED = 导出文件已损坏，不能提供其中内容。
+    .remedy = 请重新导出。
+ARCHIVE_KEY_UNKNOWN = 导出文件目前无法打开。
+    .remedy = 请联系客服，或重新导出。
+CUSTODIAN_REFUSED = 未能导出您的数据。
+    .remedy = 请联系客服。
+
+TO_ACCOUNT_NOT_FOUND = 要转入的账号不存在。
+    .remedy = 请核对账号。
+TO_ACCOUNT_ELSEWHERE = 要转入的账号属于另一个地区，无法跨地区转移。
+    .remedy = 请选择其他账号。
+TO_ACCOUNT_SEALED = 要转入的账号正在注销。
+    .remedy = 请选择其他账号。
+TO_ACCOUNT_FROZEN = 要转入的账号已被冻结。
+    .remedy = 请先解冻该账号，或选择其他账号。
+TO_ACCOUNT_MEMORIALIZED = 要转入的账号为已故用户的纪念账号。
+    .remedy = 请选择其他账号。
+ORDER_IN_TRANSIT = 有订单仍在途中。
+    .remedy = 请在全部送达或取消后再转移订单。
+ORDER_DISPUTED = 有订单存在纠纷。
+    .remedy = 请在纠纷解决后再转移订单。
+BALANCE_TOO_LARGE = 两个账号的合计超过了单个账号的上限。
+    .remedy = 请先使用一部分。
+NOTHING_TO_TRANSFER = 该账号没有可转移的此类资产。
+    .remedy = 无需操作。
+
+IDENTIFIER_IN_USE = 该号码、邮箱或用户名正被一个账号使用。
+    .remedy = 无需操作，它未被保留。

@@ -15,6 +15,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::case::CaseName;
 use super::download::Downloads;
+use super::explain::Explain as _;
 use super::unbinding::{self, Name, Wish};
 use super::{CHANGE_MAX, READ_MAX, parse, within};
 use super::{change, export, transfer};
@@ -90,12 +91,13 @@ impl AccountService for Accounts {
         &self,
         request: Request<api::GetAccountRequest>,
     ) -> Reply<api::GetAccountResponse> {
+        let language = Language::of(request.metadata());
         let request = request.into_inner();
         parse::size(&request)?;
         let account = parse::account("name", &request.name)?;
         let account = within(CHANGE_MAX, change::get(&self.center, &account)).await?;
-        Ok(Response::new(api::GetAccountResponse {
-            account: Some(account),
+        Ok(language.respond(api::GetAccountResponse {
+            account: Some(account.explained(language)),
         }))
     }
 
@@ -103,13 +105,14 @@ impl AccountService for Accounts {
         &self,
         request: Request<api::FreezeAccountRequest>,
     ) -> Reply<api::FreezeAccountResponse> {
+        let language = Language::of(request.metadata());
         let caller = peer_of(&request);
         self.center.throttle.caller(caller.as_deref())?;
         let request = request.into_inner();
         parse::size(&request)?;
         let change = change::freeze(&self.center, caller.as_deref(), &request);
-        Ok(Response::new(api::FreezeAccountResponse {
-            change: Some(within(CHANGE_MAX, change).await?),
+        Ok(language.respond(api::FreezeAccountResponse {
+            change: Some(within(CHANGE_MAX, change).await?.explained(language)),
         }))
     }
 
@@ -117,13 +120,14 @@ impl AccountService for Accounts {
         &self,
         request: Request<api::UnfreezeAccountRequest>,
     ) -> Reply<api::UnfreezeAccountResponse> {
+        let language = Language::of(request.metadata());
         let caller = peer_of(&request);
         self.center.throttle.caller(caller.as_deref())?;
         let request = request.into_inner();
         parse::size(&request)?;
         let change = change::unfreeze(&self.center, caller.as_deref(), &request);
-        Ok(Response::new(api::UnfreezeAccountResponse {
-            change: Some(within(CHANGE_MAX, change).await?),
+        Ok(language.respond(api::UnfreezeAccountResponse {
+            change: Some(within(CHANGE_MAX, change).await?.explained(language)),
         }))
     }
 
@@ -131,13 +135,14 @@ impl AccountService for Accounts {
         &self,
         request: Request<api::MemorializeAccountRequest>,
     ) -> Reply<api::MemorializeAccountResponse> {
+        let language = Language::of(request.metadata());
         let caller = peer_of(&request);
         self.center.throttle.caller(caller.as_deref())?;
         let request = request.into_inner();
         parse::size(&request)?;
         let change = change::memorialize(&self.center, caller.as_deref(), &request);
-        Ok(Response::new(api::MemorializeAccountResponse {
-            change: Some(within(CHANGE_MAX, change).await?),
+        Ok(language.respond(api::MemorializeAccountResponse {
+            change: Some(within(CHANGE_MAX, change).await?.explained(language)),
         }))
     }
 
@@ -145,13 +150,14 @@ impl AccountService for Accounts {
         &self,
         request: Request<api::UnmemorializeAccountRequest>,
     ) -> Reply<api::UnmemorializeAccountResponse> {
+        let language = Language::of(request.metadata());
         let caller = peer_of(&request);
         self.center.throttle.caller(caller.as_deref())?;
         let request = request.into_inner();
         parse::size(&request)?;
         let change = change::unmemorialize(&self.center, caller.as_deref(), &request);
-        Ok(Response::new(api::UnmemorializeAccountResponse {
-            change: Some(within(CHANGE_MAX, change).await?),
+        Ok(language.respond(api::UnmemorializeAccountResponse {
+            change: Some(within(CHANGE_MAX, change).await?.explained(language)),
         }))
     }
 
@@ -159,13 +165,14 @@ impl AccountService for Accounts {
         &self,
         request: Request<api::StopPersonalizationRequest>,
     ) -> Reply<api::StopPersonalizationResponse> {
+        let language = Language::of(request.metadata());
         let caller = peer_of(&request);
         self.center.throttle.caller(caller.as_deref())?;
         let request = request.into_inner();
         parse::size(&request)?;
         let change = change::stop_personalization(&self.center, caller.as_deref(), &request);
-        Ok(Response::new(api::StopPersonalizationResponse {
-            change: Some(within(CHANGE_MAX, change).await?),
+        Ok(language.respond(api::StopPersonalizationResponse {
+            change: Some(within(CHANGE_MAX, change).await?.explained(language)),
         }))
     }
 
@@ -173,13 +180,14 @@ impl AccountService for Accounts {
         &self,
         request: Request<api::ClearRealNameRequest>,
     ) -> Reply<api::ClearRealNameResponse> {
+        let language = Language::of(request.metadata());
         let caller = peer_of(&request);
         self.center.throttle.caller(caller.as_deref())?;
         let request = request.into_inner();
         parse::size(&request)?;
         let change = change::clear_real_name(&self.center, caller.as_deref(), &request);
-        Ok(Response::new(api::ClearRealNameResponse {
-            change: Some(within(CHANGE_MAX, change).await?),
+        Ok(language.respond(api::ClearRealNameResponse {
+            change: Some(within(CHANGE_MAX, change).await?.explained(language)),
         }))
     }
 
@@ -201,13 +209,14 @@ impl AccountService for Accounts {
         &self,
         request: Request<api::VerifyAccountFactorRequest>,
     ) -> Reply<api::VerifyAccountFactorResponse> {
+        let language = Language::of(request.metadata());
         let caller = peer_of(&request);
         self.center.throttle.caller(caller.as_deref())?;
         let request = request.into_inner();
         parse::size(&request)?;
         let change = change::verify(&self.center, caller.as_deref(), &request);
-        Ok(Response::new(api::VerifyAccountFactorResponse {
-            change: Some(within(CHANGE_MAX, change).await?),
+        Ok(language.respond(api::VerifyAccountFactorResponse {
+            change: Some(within(CHANGE_MAX, change).await?.explained(language)),
         }))
     }
 
@@ -227,22 +236,25 @@ impl AccountService for Accounts {
         &self,
         request: Request<api::CheckRealNameClearingRequest>,
     ) -> Reply<api::CheckRealNameClearingResponse> {
+        let language = Language::of(request.metadata());
         let request = request.into_inner();
         parse::size(&request)?;
         let account = parse::account("account", &request.account)?;
         let found = change::check_clearing(&self.center, &account);
-        within(CHANGE_MAX, found).await.map(Response::new)
+        let found = within(CHANGE_MAX, found).await?;
+        Ok(language.respond(found.explained(language)))
     }
 
     async fn review_real_name_clearing(
         &self,
         request: Request<api::ReviewRealNameClearingRequest>,
     ) -> Reply<api::ReviewRealNameClearingResponse> {
+        let language = Language::of(request.metadata());
         let request = request.into_inner();
         parse::size(&request)?;
         let change = change::review(&self.center, &request);
-        Ok(Response::new(api::ReviewRealNameClearingResponse {
-            change: Some(within(CHANGE_MAX, change).await?),
+        Ok(language.respond(api::ReviewRealNameClearingResponse {
+            change: Some(within(CHANGE_MAX, change).await?.explained(language)),
         }))
     }
 
@@ -250,12 +262,13 @@ impl AccountService for Accounts {
         &self,
         request: Request<api::GetAccountChangeRequest>,
     ) -> Reply<api::GetAccountChangeResponse> {
+        let language = Language::of(request.metadata());
         let request = request.into_inner();
         parse::size(&request)?;
         let name = change::name(&request.name)?;
         let change = within(READ_MAX, change::look(&self.center, &name)).await?;
-        Ok(Response::new(api::GetAccountChangeResponse {
-            change: Some(change),
+        Ok(language.respond(api::GetAccountChangeResponse {
+            change: Some(change.explained(language)),
         }))
     }
 
@@ -263,6 +276,7 @@ impl AccountService for Accounts {
         &self,
         request: Request<api::WatchAccountChangeRequest>,
     ) -> Reply<Self::WatchAccountChangeStream> {
+        let language = Language::of(request.metadata());
         let request = request.into_inner();
         parse::size(&request)?;
         let name = change::name(&request.name)?;
@@ -271,27 +285,28 @@ impl AccountService for Accounts {
         let (sender, receiver) = mpsc::channel(QUEUE_MESSAGES_MAX);
         let (center, shutdown) = (Arc::clone(&self.center), self.shutdown.clone());
         self.shutdown.spawn(async move {
-            let watched = watch_change(&center, &name, first, &sender, seat);
+            let watched = watch_change(&center, (&name, language), first, &sender, seat);
             tokio::select! {
                 () = shutdown.wait() => {}
                 () = sender.closed() => {}
                 () = watched => {}
             }
         });
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+        Ok(language.respond(Box::pin(ReceiverStream::new(receiver))))
     }
 
     async fn unbind_device(
         &self,
         request: Request<api::UnbindDeviceRequest>,
     ) -> Reply<api::UnbindDeviceResponse> {
+        let language = Language::of(request.metadata());
         let request = request.into_inner();
         parse::size(&request)?;
         let wish = wish(&request)?;
         self.known(&wish.name, "line")?;
         let unbinding = within(CHANGE_MAX, unbinding::unbind(&self.center, wish)).await?;
-        Ok(Response::new(api::UnbindDeviceResponse {
-            device_unbinding: Some(unbinding),
+        Ok(language.respond(api::UnbindDeviceResponse {
+            device_unbinding: Some(unbinding.explained(language)),
         }))
     }
 
@@ -299,14 +314,15 @@ impl AccountService for Accounts {
         &self,
         request: Request<api::GetDeviceUnbindingRequest>,
     ) -> Reply<api::GetDeviceUnbindingResponse> {
+        let language = Language::of(request.metadata());
         let request = request.into_inner();
         parse::size(&request)?;
         let name = name(&request.name)?;
         self.known(&name, "name")?;
         let account = parse::account("account", &request.account)?;
         let look = unbinding::look(&self.center, &name, &account);
-        Ok(Response::new(api::GetDeviceUnbindingResponse {
-            device_unbinding: Some(within(CHANGE_MAX, look).await?),
+        Ok(language.respond(api::GetDeviceUnbindingResponse {
+            device_unbinding: Some(within(CHANGE_MAX, look).await?.explained(language)),
         }))
     }
 
@@ -314,6 +330,7 @@ impl AccountService for Accounts {
         &self,
         request: Request<api::WatchDeviceUnbindingRequest>,
     ) -> Reply<Watch> {
+        let language = Language::of(request.metadata());
         let request = request.into_inner();
         parse::size(&request)?;
         let name = name(&request.name)?;
@@ -324,14 +341,14 @@ impl AccountService for Accounts {
         let (sender, receiver) = mpsc::channel(QUEUE_MESSAGES_MAX);
         let (center, shutdown) = (Arc::clone(&self.center), self.shutdown.clone());
         self.shutdown.spawn(async move {
-            let watched = watch(&center, (name, account), first, &sender, seat);
+            let watched = watch(&center, (name, account, language), first, &sender, seat);
             tokio::select! {
                 () = shutdown.wait() => {}
                 () = sender.closed() => {}
                 () = watched => {}
             }
         });
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+        Ok(language.respond(Box::pin(ReceiverStream::new(receiver))))
     }
 
     async fn start_export(
@@ -350,7 +367,7 @@ impl AccountService for Accounts {
         self.center.throttle.account(caller.as_deref(), &account)?;
         let start = export::start(&self.center, &name, &account, language, case);
         Ok(language.respond(api::StartExportResponse {
-            export: Some(within(CHANGE_MAX, start).await?),
+            export: Some(within(CHANGE_MAX, start).await?.explained(language)),
         }))
     }
 
@@ -358,13 +375,14 @@ impl AccountService for Accounts {
         &self,
         request: Request<api::GetExportRequest>,
     ) -> Reply<api::GetExportResponse> {
+        let language = Language::of(request.metadata());
         let request = request.into_inner();
         parse::size(&request)?;
         let name = export_name(&request.name)?;
         let account = parse::account("account", &request.account)?;
         let get = export::get(&self.center, &name, &account);
-        Ok(Response::new(api::GetExportResponse {
-            export: Some(within(READ_MAX, get).await?),
+        Ok(language.respond(api::GetExportResponse {
+            export: Some(within(READ_MAX, get).await?.explained(language)),
         }))
     }
 
@@ -372,13 +390,14 @@ impl AccountService for Accounts {
         &self,
         request: Request<api::CancelExportRequest>,
     ) -> Reply<api::CancelExportResponse> {
+        let language = Language::of(request.metadata());
         let request = request.into_inner();
         parse::size(&request)?;
         let name = export_name(&request.name)?;
         let account = parse::account("account", &request.account)?;
         let cancel = export::cancel(&self.center, &name, &account);
-        Ok(Response::new(api::CancelExportResponse {
-            export: Some(within(CHANGE_MAX, cancel).await?),
+        Ok(language.respond(api::CancelExportResponse {
+            export: Some(within(CHANGE_MAX, cancel).await?.explained(language)),
         }))
     }
 
@@ -421,7 +440,7 @@ type Sender = mpsc::Sender<Result<api::WatchDeviceUnbindingResponse, Status>>;
 /// Tells what is new of a change until it is over.
 async fn watch_change(
     center: &Center,
-    name: &change::Name,
+    (name, language): (&change::Name, Language),
     first: api::AccountChange,
     sender: &mpsc::Sender<Result<api::WatchAccountChangeResponse, Status>>,
     _seat: OwnedSemaphorePermit,
@@ -435,7 +454,7 @@ async fn watch_change(
                 if shown.as_ref() != Some(&change) {
                     shown = Some(change.clone());
                     let told = api::WatchAccountChangeResponse {
-                        change: Some(change),
+                        change: Some(change.explained(language)),
                     };
                     if sender.send(Ok(told)).await.is_err() {
                         return;
@@ -460,7 +479,7 @@ async fn watch_change(
 /// Tells what is new until it is over.
 async fn watch(
     center: &Center,
-    (name, account): (Name, farewell_core::AccountId),
+    (name, account, language): (Name, farewell_core::AccountId, Language),
     first: api::DeviceUnbinding,
     sender: &Sender,
     _seat: OwnedSemaphorePermit,
@@ -474,7 +493,7 @@ async fn watch(
                 if shown.as_ref() != Some(&unbinding) {
                     shown = Some(unbinding.clone());
                     let told = api::WatchDeviceUnbindingResponse {
-                        device_unbinding: Some(unbinding),
+                        device_unbinding: Some(unbinding.explained(language)),
                     };
                     if sender.send(Ok(told)).await.is_err() {
                         return;

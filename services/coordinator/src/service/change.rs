@@ -262,6 +262,7 @@ pub async fn check_clearing(
         obstacles,
         lapses: lapses.collect(),
         review,
+        explanations: Vec::new(),
     })
 }
 
@@ -642,6 +643,7 @@ pub fn present(account: &AccountId, change: &account::Change) -> api::AccountCha
             .map(|(participant, leg)| present_leg(participant.to_string(), leg))
             .collect(),
         case: change.case.clone().unwrap_or_default(),
+        explanations: Vec::new(),
     }
 }
 

@@ -143,6 +143,7 @@ fn told(answer: Answer) -> Result<api::Export, Status> {
         begin_time: reply.begin_time,
         end_time: reply.end_time,
         expire_time: reply.expire_time,
+        explanation: None,
     })
 }
 

@@ -247,6 +247,7 @@ async fn ask(
         reason: reply.reason,
         begin_time: reply.begin_time,
         state_time: reply.state_time,
+        explanation: None,
     })
 }
 

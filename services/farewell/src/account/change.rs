@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use farewell_proto::account::v1::{
     Account, AccountChange, AccountChangeKind, AccountChangeLeg, AccountChangeState, AccountChoice,
-    CheckRealNameClearingRequest, CheckRealNameClearingResponse, ClearRealNameRequest,
+    CheckRealNameClearingRequest, CheckRealNameClearingResponse, ClearRealNameRequest, Explanation,
     FreezeAccountRequest, GetAccountChangeRequest, GetAccountRequest, MemorializeAccountRequest,
     ReviewRealNameClearingRequest, SendAccountCodeRequest, StopPersonalizationRequest,
     UnfreezeAccountRequest, UnmemorializeAccountRequest, VerifyAccountFactorRequest,
@@ -16,6 +16,7 @@ use farewell_proto::account::v1::{
 use farewell_proto::deletion::v1::{Channel, Factor};
 use serde_json::{Value, json};
 
+use super::why;
 use crate::client::Connection;
 use crate::deletion::request::{self, Id};
 use crate::deletion::{account_name, prefixed, view};
@@ -169,7 +170,8 @@ pub async fn run(command: Command, connection: &Connection, output: Output) -> a
         }
         Command::Watch { name } => {
             let request = WatchAccountChangeRequest { name };
-            let mut told = client.watch_account_change(request).await?.into_inner();
+            let watch = client.watch_account_change(connection.endless(request));
+            let mut told = watch.await?.into_inner();
             let mut last = None;
             while let Some(told) = told.message().await? {
                 if let Some(change) = told.change {
@@ -353,12 +355,13 @@ fn show_clearing(found: &CheckRealNameClearingResponse, output: Output) -> anyho
         "possible": found.possible,
         "review": found.review,
         "obstacles": found.obstacles,
+        "explanations": why::values(&found.explanations),
         "lapses": found.lapses.iter().map(|lapse| json!({
             "participant": lapse.participant,
             "lapses": lapse.lapses,
         })).collect::<Vec<_>>(),
     });
-    output.write(&value, &[head, lapses])
+    output.write(&value, &[head, why::rows(&found.explanations), lapses])
 }
 
 /// Of a change, in whichever table.
@@ -379,7 +382,19 @@ fn show_change(change: &AccountChange, output: Output) -> anyhow::Result<()> {
             leg.waits_for.clone(),
         ]);
     }
-    output.write(&value(change), &[head, legs])
+    output.write(
+        &value(change),
+        &[head, why::rows(explanations(change)), legs],
+    )
+}
+
+/// Why it was refused, and what it waits for.
+fn explanations(change: &AccountChange) -> impl Iterator<Item = &Explanation> {
+    let waits = change
+        .legs
+        .iter()
+        .filter_map(|leg| leg.explanation.as_ref());
+    change.explanations.iter().chain(waits)
 }
 
 fn row(change: &AccountChange) -> [String; 5] {
@@ -398,6 +413,7 @@ fn value(change: &AccountChange) -> Value {
         "kind": kind(change),
         "state": state(change),
         "reasons": change.reasons,
+        "explanations": why::values(explanations(change)),
         "create_time": view::time(change.create_time.as_ref()),
         "state_time": view::time(change.state_time.as_ref()),
         "expire_time": view::time(change.expire_time.as_ref()),

@@ -9,7 +9,7 @@ use farewell_proto::account::v1::{
 };
 use serde_json::{Value, json};
 
-use super::download;
+use super::{download, why};
 use crate::client::{Accounts, Connection};
 use crate::deletion::request::Id;
 use crate::deletion::{account_name, prefixed, view};
@@ -109,7 +109,13 @@ async fn ready(
         match export.state() {
             ExportState::Running => {}
             ExportState::Ready => return Ok(export),
-            state => bail!("{} ended as {} {}", export.name, word(state), export.reason),
+            state => {
+                let why = export.explanation.as_ref();
+                let why =
+                    why.map_or_else(String::new, |it| format!(": {} {}", it.message, it.remedy));
+                let name = &export.name;
+                bail!("{name} ended as {} {}{why}", word(state), export.reason)
+            }
         }
         tokio::time::sleep(LOOK_AGAIN).await;
         match look(connection, client, &export.name, account).await {
@@ -161,6 +167,7 @@ fn show(export: &Export, out: Option<&Path>, output: Output) -> anyhow::Result<(
         "name": export.name,
         "state": word(export.state()),
         "reason": export.reason,
+        "explanations": why::values(&export.explanation),
         "sources": sources,
         "size_bytes": export.size_bytes,
         "sha256": sha256,
@@ -191,7 +198,7 @@ fn show(export: &Export, out: Option<&Path>, output: Output) -> anyhow::Result<(
             source.size_bytes.to_string(),
         ]);
     }
-    output.write(&value, &[rows, parts])
+    output.write(&value, &[rows, why::rows(&export.explanation), parts])
 }
 
 fn word(state: ExportState) -> &'static str {

@@ -4,6 +4,7 @@ pub mod change;
 mod download;
 mod export;
 mod transfer;
+pub mod why;
 
 use std::path::PathBuf;
 

@@ -8,7 +8,7 @@ mod chunks;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -21,6 +21,8 @@ pub use self::chunks::{CHUNK_BYTES, Chunks, Sealer};
 pub const KEY_BYTES: usize = 32;
 /// Bytes that a sealed message is longer by: nonce and tag.
 pub const SEAL_BYTES: usize = NONCE_LEN + 16;
+/// In place of a key.
+const LOST: &str = "lost";
 /// Separates the key of marks from the one that seals.
 const MARKS: &[u8] = b"farewell marks";
 
@@ -41,10 +43,23 @@ pub enum Error {
     Sealed,
 }
 
+/// Why a process must not go on with the keys that it was given: nobody would notice before something is to be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    #[error(
+        "keys: version {0} is still needed: put it back beside the newer ones, or write `{0}:lost` if nobody has it any more"
+    )]
+    Missing(u32),
+    #[error("keys: version {0} was another one before: give the new one a number of its own")]
+    Changed(u32),
+}
+
 /// The key-encryption keys, by version. The newest wraps; older ones open what they wrapped. No `Debug` shows one.
 #[derive(Clone)]
 pub struct Vault {
     keys: BTreeMap<u32, [u8; KEY_BYTES]>,
+    /// Versions that nobody has any more: what lies under them stays shut.
+    lost: BTreeSet<u32>,
 }
 
 impl fmt::Debug for Vault {
@@ -84,24 +99,37 @@ impl Vault {
         if keys.is_empty() {
             return Err(Error::NoKey);
         }
-        Ok(Self { keys })
+        Ok(Self {
+            keys,
+            lost: BTreeSet::new(),
+        })
     }
 
-    /// From `VERSION:KEY`, or several of them with commas between; a key is 64 hexadecimal digits.
+    /// From `VERSION:KEY`, or several of them with commas between; a key is 64 hexadecimal digits, or `lost` if nobody has it any
+    /// more.
     ///
     /// Errors: [`Error::NoKey`], [`Error::Malformed`], [`Error::VersionTwice`].
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let mut keys = BTreeMap::new();
+        let (mut keys, mut lost) = (BTreeMap::new(), BTreeSet::new());
         let entries = text.split(',').map(str::trim);
         for entry in entries.filter(|entry| !entry.is_empty()) {
             let (version, digits) = entry.split_once(':').ok_or(Error::Malformed)?;
             let version: u32 = version.parse().map_err(|_| Error::Malformed)?;
-            let key = unhex(digits).and_then(|key| key.try_into().ok());
-            if keys.insert(version, key.ok_or(Error::Malformed)?).is_some() {
+            let is_new = if digits == LOST {
+                lost.insert(version)
+            } else {
+                let key = unhex(digits).and_then(|key| key.try_into().ok());
+                let key = key.ok_or(Error::Malformed)?;
+                keys.insert(version, key).is_none()
+            };
+            if !is_new || (keys.contains_key(&version) && lost.contains(&version)) {
                 return Err(Error::VersionTwice);
             }
         }
-        Self::new(keys)
+        Ok(Self {
+            lost,
+            ..Self::new(keys)?
+        })
     }
 
     /// A data key for what has this name, and how it is stored.
@@ -125,6 +153,27 @@ impl Vault {
         let key = key.ok_or(Error::UnknownVersion)?;
         let data = open(key, name.as_bytes(), wrapped.bytes.clone())?;
         data.try_into().map(DataKey).map_err(|_| Error::Sealed)
+    }
+
+    /// Whether these keys open what is kept, each data key with its name, but for what lies under a lost one. One of each version is
+    /// looked at.
+    ///
+    /// Errors: the first version that is missing, or another one.
+    pub fn settle(&self, kept: impl IntoIterator<Item = (String, Wrapped)>) -> Result<(), Unfit> {
+        let one_of_each: BTreeMap<u32, _> = kept
+            .into_iter()
+            .map(|(name, wrapped)| (wrapped.version, (name, wrapped)))
+            .collect();
+        for (version, (name, wrapped)) in one_of_each {
+            if self.lost.contains(&version) {
+                continue;
+            }
+            self.unwrap(&name, &wrapped).map_err(|error| match error {
+                Error::UnknownVersion => Unfit::Missing(version),
+                _ => Unfit::Changed(version),
+            })?;
+        }
+        Ok(())
     }
 }
 

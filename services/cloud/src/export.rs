@@ -34,7 +34,7 @@ use tokio::sync::Notify;
 
 pub(crate) use self::collector::{Everybody, run};
 pub(crate) use self::folder::Cabinet;
-pub(crate) use self::record::{amount, destroy_keys, erase, running_until};
+pub(crate) use self::record::{amount, destroy_keys, erase, keys, running_until};
 use self::sweep::Unswept;
 
 /// `data_key` is the export's while it runs, and the archive's once that is ready; empty once it is destroyed.

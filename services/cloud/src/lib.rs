@@ -77,11 +77,12 @@ pub async fn open(url: &str) -> Result<Store, sqlx::Error> {
 
 /// Takes part in deletions until `shutdown`, then lets commands end that are being carried out.
 ///
-/// Errors: the database can't be opened. Everything later is retried.
+/// Errors: the database can't be opened, a key is missing that an archive needs. Everything later is retried.
 pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let store = open(&config.database)
         .await
         .context("opening the cloud's database")?;
+    config.vault.settle(export::keys(&store).await?)?;
     let cloud = Cloud::with(store.clone(), config.files, config.vault, config.exports);
     serve(store, cloud, config.session, shutdown).await;
     Ok(())

@@ -287,6 +287,21 @@ pub(crate) async fn waiting(
     .await
 }
 
+/// One data key of each version of the keys that they lie under, with its case.
+pub(crate) async fn keys(connection: &mut AnyConnection) -> Result<Vec<(String, Wrapped)>, Fault> {
+    let rows: Vec<(String, i64, Vec<u8>)> = sqlx::query_as(
+        "SELECT id, key_version, data_key FROM desk_case WHERE id IN \
+         (SELECT MIN(id) FROM desk_case WHERE OCTET_LENGTH(data_key) > 0 GROUP BY key_version)",
+    )
+    .fetch_all(connection)
+    .await?;
+    let wrapped = |(id, version, bytes): (String, i64, Vec<u8>)| {
+        let version = u32::try_from(version).ok()?;
+        Some((id, Wrapped { version, bytes }))
+    };
+    Ok(rows.into_iter().filter_map(wrapped).collect())
+}
+
 fn stored_wish(wish: &Wish) -> Result<String, Fault> {
     serde_json::to_string(wish).map_err(|error| Fault::new("a wish that can't be written", error))
 }

@@ -83,14 +83,21 @@ pub async fn open(url: &str) -> Result<Store, sqlx::Error> {
     Ok(store)
 }
 
+/// Whether these keys open what documents lie under.
+async fn settle(store: &Store, vault: &Vault) -> anyhow::Result<()> {
+    let mut connection = store.pool().acquire().await?;
+    Ok(vault.settle(case::keys(&mut connection).await?)?)
+}
+
 /// Serves the desk and takes part in deletions until `shutdown`, then lets commands end that are being carried out.
 ///
-/// Errors: the database can't be opened, the port can't be had. Everything later is retried.
+/// Errors: the database can't be opened, a key is missing that something needs, the port can't be had. Everything later is retried.
 pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     config.security.check(config.listen)?;
     let store = open(&config.database)
         .await
         .context("opening the support desk's database")?;
+    settle(&store, &config.vault).await?;
     let desk = Desk::new(store.clone(), config.vault, config.periods);
     shutdown.spawn(sweep::run(desk.clone(), shutdown.clone()));
     let session: Arc<OnceLock<Session>> = Arc::default();

@@ -275,6 +275,17 @@ async fn documents_lie_sealed_and_go_with_their_key_when_their_period_is_over() 
             assert!(!sealed.windows(8).any(|bytes| bytes == &PASSPORT[9..17]));
         }
 
+        // No desk starts without the key that they lie under, or with another one.
+        let vault = |version, byte| Vault::new([(version, [byte; KEY_BYTES])]).unwrap();
+        for (vault, fits) in [
+            (vault(1, 7), true),
+            (vault(2, 7), false),
+            (vault(1, 8), false),
+        ] {
+            let settled = crate::settle(bench.store(), &vault).await;
+            assert_eq!(settled.is_ok(), fits, "{settled:?}");
+        }
+
         // The approval ends by itself, and then, after their own period, the documents.
         let over = bench.now + Periods::default().approval_valid;
         assert_eq!(
@@ -301,6 +312,8 @@ async fn documents_lie_sealed_and_go_with_their_key_when_their_period_is_over() 
         .await
         .unwrap();
         assert_eq!(bytes, 0);
+        let another = Vault::new([(2, [8; KEY_BYTES])]).unwrap();
+        crate::settle(bench.store(), &another).await.unwrap();
         let shown = bench.desk.get(&case).await.unwrap();
         assert!(
             shown

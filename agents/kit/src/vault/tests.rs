@@ -31,6 +31,29 @@ fn a_document_opens_under_its_own_name_and_key_and_not_if_a_bit_was_changed() {
 }
 
 #[test]
+fn a_key_that_is_needed_can_be_neither_taken_away_nor_changed() {
+    let kept = |versions: &[u32], name: &str| {
+        let (_, wrapped) = vault(versions).make(name).unwrap();
+        (name.to_owned(), wrapped)
+    };
+    let all = [kept(&[1], "c1"), kept(&[1], "c2"), kept(&[1, 2], "c3")];
+    assert_eq!(vault(&[1, 2, 3]).settle(all.clone()), Ok(()));
+    assert_eq!(vault(&[2]).settle(all.clone()), Err(Unfit::Missing(1)));
+    assert_eq!(vault(&[1]).settle(all.clone()), Err(Unfit::Missing(2)));
+    let changed = Vault::new([(1, [1; KEY_BYTES]), (2, [9; KEY_BYTES])]).unwrap();
+    assert_eq!(changed.settle(all), Err(Unfit::Changed(2)));
+    assert_eq!(vault(&[7]).settle([]), Ok(()), "nothing is kept");
+    // What can't be had back keeps nobody from going on.
+    let digits = "02".repeat(KEY_BYTES);
+    let without = Vault::parse(&format!("1:lost,2:{digits}")).unwrap();
+    assert_eq!(without.settle([kept(&[1], "c1"), kept(&[2], "c2")]), Ok(()));
+    assert_eq!(without.make("c").unwrap().1.version, 2);
+    let twice = Vault::parse(&format!("1:lost,1:{digits}"));
+    assert_eq!(twice.err(), Some(Error::VersionTwice));
+    assert_eq!(Vault::parse("1:lost").err(), Some(Error::NoKey));
+}
+
+#[test]
 fn an_older_key_opens_what_it_wrapped_and_the_newest_wraps() {
     let (_, old) = vault(&[1]).make("c1").unwrap();
     let both = vault(&[1, 2]);

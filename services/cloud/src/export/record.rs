@@ -2,10 +2,13 @@
 
 use std::time::SystemTime;
 
-use farewell_kit::store::{micros, time};
+use farewell_kit::store::{Store, micros, time};
+use farewell_kit::vault::Wrapped;
 use farewell_kit::{Export, ExportSource, ExportState, Fault, holder};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
+
+use super::sealed;
 
 /// What the name of an export begins with.
 const EXPORTS: &str = "exports/";
@@ -121,6 +124,22 @@ pub(crate) async fn amount(
     .bind(account)
     .fetch_one(connection)
     .await
+}
+
+/// The keys of exports, each with the name that it is bound to.
+pub(crate) async fn keys(store: &Store) -> Result<Vec<(String, Wrapped)>, sqlx::Error> {
+    let rows: Vec<(String, String, String)> =
+        sqlx::query_as("SELECT id, state, data_key FROM archive WHERE data_key <> ''")
+            .fetch_all(store.pool())
+            .await?;
+    let wrapped = |(id, state, key): (String, String, String)| {
+        let name = match state.as_str() {
+            "RUNNING" => sealed::spool(&id),
+            _ => sealed::archive(&id),
+        };
+        Some((name, Wrapped::from_text(&key).ok()?))
+    };
+    Ok(rows.into_iter().filter_map(wrapped).collect())
 }
 
 /// Destroys the key of every export of the account: what is left of them anywhere is noise from the commit on.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use farewell_kit::seal;
-use farewell_kit::vault::{CHUNK_BYTES, KEY_BYTES, SEAL_BYTES};
+use farewell_kit::vault::{CHUNK_BYTES, KEY_BYTES, SEAL_BYTES, Unfit};
 use sqlx::AssertSqlSafe;
 
 use super::*;
@@ -205,11 +205,20 @@ async fn an_older_key_opens_what_lies_under_it_and_one_that_is_missing_says_so()
         let other = under(Vault::new([(1, [99; KEY_BYTES])]).unwrap());
         let read = first_bytes(&other, &name).await;
         assert_eq!(read.err(), Some(NotExported::Damaged));
+        // And no process starts so.
+        let kept = || keys(&bed.store);
+        for vault in [scratch::vault(&[1, 2]), scratch::vault(&[1])] {
+            vault.settle(kept().await.unwrap()).unwrap();
+        }
+        let gone = scratch::vault(&[2]).settle(kept().await.unwrap());
+        assert_eq!(gone, Err(Unfit::Missing(1)));
 
         // One that was begun under the old key ends under the new one, and waits for nothing else.
         let begun = fresh();
         bed.start(&begun, &["store"]).await.unwrap();
         assert!(stored_key(&bed, &begun).await.starts_with("1:"));
+        let fit = scratch::vault(&[1]).settle(kept().await.unwrap());
+        assert_eq!(fit, Ok(()), "what is collected lies under it as well");
         both.say("store", [part("orders.csv", "one", "")]);
         let running = both.run();
         both.until(&begun, ExportState::Ready).await;

@@ -454,7 +454,8 @@ async fn begin(
     Ok(Ok((work, deletion.to_owned(), erased)))
 }
 
-/// What is deleted on this connection from now on is overwritten on the disk. [`clear_log`] belongs to it, after the commit.
+/// What is deleted on this connection from now on is overwritten on the disk, also where the connection is none of a
+/// [`Store`]'s, which do so anyway. [`clear_log`] belongs to it, after the commit.
 pub async fn delete_for_good(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
     if connection.backend_name() == SQLITE {
         sqlx::query("PRAGMA secure_delete = ON")

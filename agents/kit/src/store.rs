@@ -33,7 +33,10 @@ const CONNECT_PAUSE: Duration = Duration::from_millis(250);
 const NAMESPACE_BYTES_MAX: usize = 63;
 
 /// WAL and `synchronous=FULL` together: a committed answer survives a loss of power, which is what makes it evidence.
-const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON";
+///
+/// Whatever is deleted or changed is overwritten on the disk, by whomever and when: an address that was changed and a letter that
+/// was carried years before leave nothing for an erasure to miss.
+const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON";
 /// One starter at a time makes the schema: `IF NOT EXISTS` alone is not safe against a second one.
 const POSTGRES_SCHEMA_LOCK: &str = "SELECT pg_advisory_xact_lock(hashtext('farewell-kit schema'))";
 const POSTGRES_BLOB: &str =

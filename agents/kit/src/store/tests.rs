@@ -56,6 +56,7 @@ async fn sqlite_keeps_what_it_committed_through_a_loss_of_power() {
     assert_eq!(pragma(&store, "PRAGMA synchronous").await, "2");
     assert_eq!(pragma(&store, "PRAGMA foreign_keys").await, "1");
     assert_eq!(pragma(&store, "PRAGMA busy_timeout").await, "5000");
+    assert_eq!(pragma(&store, "PRAGMA secure_delete").await, "1");
 }
 
 #[tokio::test]

@@ -13,6 +13,11 @@ use crate::wait;
 
 /// A `phone` or a `hub`, to be started.
 pub fn device(python: &str, agents: &AgentsSite, kind: &str, id: &str, epoch: u64) -> Command {
+    believing(python, &agents.order_keys(), kind, id, epoch)
+}
+
+/// The same, of a device that has these keys pinned.
+pub fn believing(python: &str, order_keys: &Path, kind: &str, id: &str, epoch: u64) -> Command {
     let mut command = Command::new(python);
     command
         .arg(root().join("tests/foreign/device.py"))
@@ -20,7 +25,7 @@ pub fn device(python: &str, agents: &AgentsSite, kind: &str, id: &str, epoch: u6
         .arg("--proto")
         .arg(root().join("proto"))
         .arg("--order-keys")
-        .arg(agents.order_keys());
+        .arg(order_keys);
     command
 }
 

@@ -68,6 +68,14 @@ impl Town {
         Self::settle(cooling_off, "30d", ROLES.len()).await
     }
 
+    /// The same, with settings of the story's own: `FAREWELL_AGENT__…` and the like.
+    pub async fn open_whole_with_settings(
+        cooling_off: &str,
+        env: Vec<(&'static str, String)>,
+    ) -> Result<Option<Self>> {
+        Self::settle_with(cooling_off, "30d", ROLES.len(), env).await
+    }
+
     /// With identity and the community, and settings of the story's own: `FAREWELL_COORDINATOR__…` and the like.
     pub async fn open_with_settings(
         cooling_off: &str,
@@ -257,6 +265,14 @@ courier.email = {{ kind = "file", path = "{folder}/letters" }}
 
     fn run(&self, arguments: &[&str]) -> Result<Output> {
         Ok(Command::new(&self.program).args(arguments).output()?)
+    }
+
+    /// Gives a device a certificate, beside everybody else's.
+    pub fn certify(&self, device: &str) -> Result<()> {
+        let certs = self.path("certs").display().to_string();
+        let made = self.run(&["certs", &certs, "--device", device])?;
+        ensure!(made.status.success(), "{made:?}");
+        Ok(())
     }
 
     /// A command line as somebody, with the first line of its standard input.

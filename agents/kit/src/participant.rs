@@ -244,6 +244,14 @@ pub struct Order {
     pub traceparent: String,
 }
 
+impl Order {
+    /// Of an `act`: whether it was done before, and is done again because its participant was restored from a backup. What is
+    /// held now may be older than what was erased then.
+    pub fn is_repeated(&self) -> bool {
+        self.ended_by.is_some()
+    }
+}
+
 impl fmt::Debug for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Order")

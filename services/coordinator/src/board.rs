@@ -617,7 +617,7 @@ impl Entry {
             .map_or_else(Vec::new, |roster| {
                 sending
                     .orders
-                    .tasks(&roster.devices, &name, &self.deletion, &self.plan)
+                    .tasks(&roster.devices, |_| true, &name, &self.deletion, &self.plan)
             });
         Some(wire::Command {
             name: name.to_string(),

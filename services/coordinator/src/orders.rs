@@ -28,10 +28,12 @@ impl Orders {
         Self(key)
     }
 
-    /// What is owed to the devices of a roster under a command to erase. The same every time it is asked.
+    /// What is owed to the devices of a roster under a command to erase, where `offered` are those that somebody may take over.
+    /// The same every time it is asked.
     pub fn tasks(
         &self,
         roster: &[Device],
+        offered: impl Fn(&Device) -> bool,
         command: &CommandName,
         deletion: &Deletion,
         plan: &Plan,
@@ -48,7 +50,8 @@ impl Orders {
             until: begun.at + plan.policy().devices.order_life,
         };
         let task = |device: &Device| {
-            let verbs = self.verbs(device, plan, &deletion.consents);
+            let mut verbs = self.verbs(device, plan, &deletion.consents);
+            verbs.retain(|verb| *verb != DeviceVerb::Transfer || offered(device));
             self.task(device, &verbs, occasion)
         };
         roster.iter().map(task).collect()

@@ -4,14 +4,15 @@
 //! like any other, and its answer is heard here before the board is asked. What was done is appended to the ledger before
 //! anybody is told; what breaks off is asked again under the same name.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use farewell_core::device::Device;
 use farewell_core::replay::{self, Said};
 use farewell_core::report::Answer;
 use farewell_core::{
-    AccountId, CommandName, Deletion, DeletionId, ParticipantId, Plan, Reason, Time, Verb,
+    AccountId, CommandName, Deletion, DeletionId, DeviceId, ParticipantId, Plan, Reason, Time, Verb,
 };
 use farewell_ledger::Owed;
 use farewell_proto::participant::v1 as wire;
@@ -106,6 +107,9 @@ impl From<farewell_ledger::Error> for Broken {
 
 /// What is said with the commands of one deletion.
 struct Terms {
+    roster: Vec<Device>,
+    /// Devices that others have by now.
+    taken_over: BTreeSet<(DeviceId, u64)>,
     retention: Vec<wire::RetentionRule>,
     ended_by: Option<Time>,
 }
@@ -134,7 +138,14 @@ pub async fn once(
         Ok(rules) => rules,
         Err(refusal) => return Ok(Some(Again::Refused(refusal.reason.word().to_owned()))),
     };
+    let rosters = board::rosters(&plan, &owed.seals);
+    let sealed = rosters
+        .iter()
+        .find(|roster| roster.participant == *participant)
+        .map_or(&[][..], |roster| &roster.devices);
     let terms = Terms {
+        roster: sealed.to_vec(),
+        taken_over: replay::taken_over(&plan, participant, &receipts),
         retention: rules
             .into_iter()
             .map(|kept| rule(&plan, (kept.name, kept.class), kept.until))
@@ -173,11 +184,6 @@ async fn ask(
     let deletion = &owed.deletion;
     let kept = center.ledger.replays(deletion.id).await?;
     let name = replay::next(deletion, participant, verb, &kept);
-    let rosters = board::rosters(plan, &owed.seals);
-    let roster = rosters
-        .iter()
-        .find(|roster| roster.participant == *participant)
-        .map_or(&[][..], |roster| &roster.devices);
     let (sender, mut answers) = mpsc::channel(ANSWERS_MAX);
     let open = Open {
         replays: &center.replays,
@@ -185,12 +191,12 @@ async fn ask(
     };
     center.replays.lock().insert(open.name.clone(), sender);
     for _ in 0..SENDS_MAX {
-        let command = command(center, &name, (deletion, plan), roster, terms);
+        let command = command(center, &name, (deletion, plan), terms);
         let Some(session) = send(center, participant, command).await else {
             return Err(Broken::Away);
         };
         let when = (terms.ended_by, center.clock.now());
-        let said = hear(&mut answers, &name, (deletion, plan), roster, when).await;
+        let said = hear(&mut answers, &name, (deletion, plan), &terms.roster, when).await;
         center.board().give_back(participant, session);
         center.wake.notify_one();
         return Ok(match said {
@@ -215,7 +221,7 @@ async fn hear(
     answers: &mut mpsc::Receiver<(AccountId, Answer)>,
     name: &CommandName,
     whose: (&Deletion, &Plan),
-    roster: &[farewell_core::device::Device],
+    roster: &[Device],
     when: (Option<Time>, Time),
 ) -> Option<Result<Said, Reason>> {
     loop {
@@ -250,11 +256,16 @@ fn command(
     center: &Center,
     name: &CommandName,
     (deletion, plan): (&Deletion, &Plan),
-    roster: &[farewell_core::device::Device],
     terms: &Terms,
 ) -> wire::Command {
     let devices = if name.verb == Verb::Erase {
-        center.orders.tasks(roster, name, deletion, plan)
+        let taken = |device: &Device| {
+            let binding = (device.device.clone(), device.binding_epoch);
+            terms.taken_over.contains(&binding)
+        };
+        center
+            .orders
+            .tasks(&terms.roster, taken, name, deletion, plan)
     } else {
         Vec::new()
     };

@@ -6,13 +6,14 @@
 
 use serde::Serialize;
 
-use crate::deletion::Deletion;
+use crate::deletion::{Deletion, State};
 use crate::device::{Device, DeviceOutcome};
 use crate::id::{CommandName, DeletionId, DeviceId, ParticipantId};
 use crate::leg::{LegIndex, Verb};
 use crate::plan::Plan;
 use crate::receipt;
 use crate::refusal::{Reason, Refusal};
+use crate::replay;
 use crate::time::Time;
 
 /// Version of the documents' shape.
@@ -131,6 +132,9 @@ pub enum Verdict {
 
 /// Judges one return that `sender` tells of its ERASE `name`. `receipts` must not be older than the deletion that they are of.
 ///
+/// An agent that was restored tells of the repetition that it was asked for, which has no receipt: what it amends is the last one
+/// that names the device.
+///
 /// Errors: a reason to refuse it for good. Source: design invariants S7, S8, S16.
 pub fn judge(
     sender: &ParticipantId,
@@ -143,27 +147,36 @@ pub fn judge(
     if name.participant != *sender {
         return Err(Reason::NotYourLeg);
     }
+    let purged = matches!(deletion.state, State::Purged { .. });
+    let repeated = purged && name.round >= replay::ROUNDS_FROM;
     if plan.version() != deletion.policy_version
         || name.deletion != deletion.id
         || name.verb != Verb::Erase
-        || name.round == 0
-        || name.round > deletion.round
+        || !(repeated || (1..=deletion.round).contains(&name.round))
     {
         return Err(Reason::UnknownCommand);
     }
     let leg = plan
         .find(sender, Verb::Erase)
         .ok_or(Reason::UnknownCommand)?;
-    let kept = receipts
-        .iter()
-        .find(|kept| (kept.receipt.round, kept.receipt.leg) == (name.round, leg));
+    let meant = |device: &&Device| {
+        device.device == told.device && device.binding_epoch == told.binding_epoch
+    };
+    let names_it = |kept: &&receipt::Kept| {
+        let evidence = kept.receipt.read();
+        evidence.is_ok_and(|evidence| evidence.devices.iter().any(|device| meant(&device)))
+    };
+    let mut own = receipts.iter().filter(|kept| kept.receipt.leg == leg);
+    let kept = if repeated {
+        let last = own.filter(names_it).max_by_key(|kept| kept.receipt.round);
+        Some(last.ok_or(Reason::DeviceUnknown)?)
+    } else {
+        own.find(|kept| kept.receipt.round == name.round)
+    };
     let Some(receipt::Kept { receipt, .. }) = kept else {
         return unsettled(name, deletion, plan, leg);
     };
     let evidence = receipt.read().map_err(|_| Reason::EvidenceConflict)?;
-    let meant = |device: &&Device| {
-        device.device == told.device && device.binding_epoch == told.binding_epoch
-    };
     let result = evidence.devices.iter().find(meant);
     let before = result
         .and_then(|result| result.outcome)
@@ -173,7 +186,7 @@ pub fn judge(
     }
     Ok(Verdict::Keep(Addendum {
         deletion: deletion.id,
-        round: name.round,
+        round: receipt.round,
         leg,
         device: told.device.clone(),
         binding_epoch: told.binding_epoch,

@@ -13,8 +13,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::deletion::{Deletion, State};
-use crate::device::Device;
-use crate::id::{AccountId, CommandName, DeletionId, ParticipantId};
+use crate::device::{Device, DeviceOutcome};
+use crate::id::{AccountId, CommandName, DeletionId, DeviceId, ParticipantId};
 use crate::leg::Verb;
 use crate::obligation;
 use crate::plan::Plan;
@@ -127,6 +127,26 @@ pub fn verbs(
     .into_iter()
     .filter_map(|(verb, wanted)| wanted.then_some(verb))
     .collect()
+}
+
+/// The bindings of devices that others have taken over: of them alone it is wanted again. One that nobody took is wiped or let go
+/// of the second time as the first, whoever could take it now.
+pub fn taken_over(
+    plan: &Plan,
+    participant: &ParticipantId,
+    receipts: &[receipt::Kept],
+) -> BTreeSet<(DeviceId, u64)> {
+    let erasure = plan.find(participant, Verb::Erase);
+    let own = receipts
+        .iter()
+        .filter(|kept| Some(kept.receipt.leg) == erasure);
+    // What can't be read says of nobody that they have it.
+    let ended = own.filter_map(|kept| kept.receipt.read().ok());
+    ended
+        .flat_map(|evidence| evidence.devices)
+        .filter(|device| device.outcome == Some(DeviceOutcome::Transferred))
+        .map(|device| (device.device, device.binding_epoch))
+        .collect()
 }
 
 /// By when something has ended, as the participant was last told and said that it did: what ends later is still kept.

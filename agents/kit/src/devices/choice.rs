@@ -50,6 +50,10 @@ impl<'a> Choice<'a, '_> {
             if let Some(state) = self.usable(tx, signed).await? {
                 return Ok((Some(signed), state));
             }
+            if signed.verb == DeviceVerb::Transfer && self.order.is_repeated() {
+                // Somebody has it, whom this database doesn't know: it is told that, and nothing else.
+                return Ok((Some(signed), State::Detached));
+            }
         }
         Ok(match task.orders.last() {
             // There is no way to the device, and nobody else is told anything.

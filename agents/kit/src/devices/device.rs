@@ -127,6 +127,19 @@ pub(super) async fn bound(tx: &mut AnyConnection, device: &str, epoch: u64) -> R
     Ok(())
 }
 
+/// The device had this binding, which is not known here any more: no binding is given its number again, and an order for it is
+/// one that the device may be told.
+pub(super) async fn had(tx: &mut AnyConnection, name: &str, epoch: u64) -> Result<Device, Fault> {
+    let device = hold(tx, name).await?;
+    let device = Device {
+        epoch: device.epoch.max(epoch),
+        held_epoch: 0,
+        ..device
+    };
+    bound(tx, name, device.epoch).await?;
+    Ok(device)
+}
+
 /// A new binding, of which the device is still to be told by an order for the one before.
 pub(super) async fn passed_on(
     tx: &mut AnyConnection,

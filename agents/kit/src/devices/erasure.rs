@@ -14,7 +14,7 @@ use super::outbox::{self, Draft, Entry};
 use super::participant::{Line, Terms};
 use super::takeover::takers;
 use super::task::{INVALID_ORDER, Refused, Task, refuse};
-use super::{parting, share};
+use super::{again, parting, share};
 use crate::participant::{DeviceOutcome, DeviceResult, DeviceVerb, Fault, Order};
 use crate::seal;
 use crate::store::{micros, time};
@@ -63,6 +63,9 @@ pub(super) async fn account_mark(
 
 /// Suspends the server half of every device of the order and queues what each is to be told: for those devices and
 /// epochs, and for no others. Returns the commands that no longer wait for a device that was passed on.
+///
+/// One that is repeated after a restore waits for no device, as every one has ended before: the server halves go at once, and
+/// whoever still has the binding is told when it comes back. See [`again`].
 pub(super) async fn begin(
     tx: &mut AnyConnection,
     line: &dyn Line,
@@ -83,13 +86,19 @@ pub(super) async fn begin(
             Err(refused) => return Ok(Err(refused)),
         }
     }
+    let repeated = order.is_repeated();
     let passing = tasks.iter().filter(|task| task.may_pass_on());
     let passing = passing.map(|task| task.device.as_str()).collect();
     let takers = takers(tx, &passing).await?;
-    let devices = device::hold_all(tx, tasks.iter().flat_map(Task::devices)).await?;
+    let told = tasks.iter().flat_map(Task::devices);
+    let own = bindings.keys().map(String::as_str).filter(|_| repeated);
+    let mut devices = device::hold_all(tx, told.chain(own)).await?;
     // Read again: whoever changed one held its row until now.
     bindings = by_device(binding::of_account(tx, &order.account).await?);
-    if let Err(refused) = check(tx, &tasks, &devices, &bindings).await? {
+    if repeated {
+        again::catch_up(tx, order, &tasks, &mut devices, &bindings).await?;
+    }
+    if let Err(refused) = check(tx, order, &tasks, &devices, &bindings).await? {
         return Ok(Err(refused));
     }
     let subjects = tasks.iter().map(|task| task.device.clone()).collect();
@@ -118,6 +127,11 @@ pub(super) async fn begin(
             overtaken: &mut overtaken,
         };
         let (signed, state) = choice.make(tx).await?;
+        let state = if repeated && state == State::Queued {
+            State::Detached
+        } else {
+            state
+        };
         let via = bound.and_then(|bound| bound.via.as_deref());
         drafts.push(Draft {
             signed,
@@ -143,9 +157,11 @@ pub(super) async fn begin(
     Ok(Ok(overtaken))
 }
 
-/// Whether the tasks are of bindings that the account has or had, with names that are nobody else's.
+/// Whether the tasks are of bindings that the account has or had, with names that are nobody else's. Of what is repeated after a
+/// restore, the registry need not know every binding.
 async fn check(
     tx: &mut AnyConnection,
+    order: &Order,
     tasks: &[Task],
     devices: &BTreeMap<String, Device>,
     bindings: &HashMap<String, Binding>,
@@ -159,7 +175,7 @@ async fn check(
     let mut names = HashMap::new();
     for task in tasks {
         let last = devices.get(&task.device).map_or(0, |device| device.epoch);
-        if last < task.epoch {
+        if last < task.epoch && !order.is_repeated() {
             return Ok(Err(refuse("UNKNOWN_BINDING", &task.device)));
         }
         let own = bindings.get(&task.device);
@@ -350,12 +366,14 @@ pub(super) async fn finish(
     let bindings = entries.iter();
     let bindings = bindings.map(|entry| (entry.subject.as_str(), entry.subject_epoch));
     share::remove_all(tx, &bindings.collect::<Vec<_>>()).await?;
+    for gone in parted.values() {
+        taken.bindings += gone.bindings;
+        taken.credentials += gone.credentials;
+    }
     for entry in &entries {
         let (name, epoch) = (&entry.subject, entry.subject_epoch);
         let device = devices.get(name);
         let gone = parted.get(&entry.binding()).copied().unwrap_or_default();
-        taken.bindings += gone.bindings;
-        taken.credentials += gone.credentials;
         taken.results.push(DeviceResult {
             device: name.clone(),
             binding_epoch: epoch,

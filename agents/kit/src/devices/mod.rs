@@ -7,6 +7,7 @@
 //! What is absent: no order is ever addressed to "all devices", and no function takes an account and wipes what it
 //! finds there. Devices are named one by one, each with the epoch of the binding that was sealed.
 
+mod again;
 pub mod agent;
 pub mod attach;
 mod bells;

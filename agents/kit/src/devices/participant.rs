@@ -223,7 +223,7 @@ impl Participant for DeviceLine {
                 erasure::ask_again(tx, &erasure).await?;
                 erasure::set_refused(tx, &order.command, false).await?;
             }
-        } else if order.devices.is_empty() {
+        } else if order.devices.is_empty() && !order.is_repeated() {
             // Nothing to do is an answer only where there is nothing.
             if binding::of_account(tx, &order.account).await?.is_empty() {
                 let shares = share::remove_of_account(tx, &order.account).await?;

@@ -104,7 +104,17 @@ pub(super) async fn part(
         .into_iter()
         .map(|entry| Parting::of(entry, entry.order.state, devices.get(&entry.subject)))
         .collect();
-    let parted = let_go(tx, &partings, account_mark).await?;
+    part_all(tx, command, &partings, account_mark).await
+}
+
+/// Lets go of these bindings for an erasure, and writes what went.
+pub(super) async fn part_all(
+    tx: &mut AnyConnection,
+    command: &str,
+    partings: &[Parting<'_>],
+    account_mark: &str,
+) -> Result<(), Fault> {
+    let parted = let_go(tx, partings, account_mark).await?;
     write(tx, command, &parted).await
 }
 

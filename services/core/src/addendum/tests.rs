@@ -77,6 +77,40 @@ fn a_device_that_was_away_ends_long_after_the_purge_and_the_receipt_is_named() {
 }
 
 #[test]
+fn what_an_agent_that_was_restored_tells_amends_the_last_receipt_that_names_the_device() {
+    let plan = cn();
+    let receipts = [
+        settled(&plan, 1, DeviceOutcome::Confirmed),
+        settled(&plan, 2, DeviceOutcome::Detached),
+    ];
+    let purged = purged(&plan);
+    let again = CommandName {
+        round: replay::ROUNDS_FROM + 1,
+        ..command(&purged, Verb::Erase, "wearables")
+    };
+    let tell = |deletion: &Deletion, told: &DeviceReturn| {
+        judge(&who("wearables"), &again, deletion, &plan, &receipts, told)
+    };
+    let addendum = kept(tell(&purged, &watch()));
+    assert_eq!(
+        (addendum.round, addendum.before),
+        (2, DeviceOutcome::Detached)
+    );
+    assert_eq!(addendum.fingerprint, receipts[1].receipt.fingerprint);
+    let refused = |told: &DeviceReturn| tell(&purged, told).unwrap_err();
+    let wiped = returned("watch-2", 1, Ending::NeverReturned);
+    assert_eq!(refused(&wiped), Reason::NotDetached);
+    let nobodys = returned("watch-3", 1, Ending::Executed);
+    assert_eq!(refused(&nobodys), Reason::DeviceUnknown);
+    let open = tell(&erasing(&plan), &watch());
+    assert_eq!(
+        open.unwrap_err(),
+        Reason::UnknownCommand,
+        "nothing is repeated before the purge"
+    );
+}
+
+#[test]
 fn what_was_executed_can_only_be_confirmed_and_what_has_ended_stays_so() {
     let plan = cn();
     for before in DeviceOutcome::ALL {

@@ -371,6 +371,30 @@ fn a_relays_authority_is_a_file_of_identitys_alone_and_nothing_else_of_its_secre
 }
 
 #[test]
+fn signed_in_devices_are_told_by_a_push_gateway_only_where_there_is_one() -> Result<()> {
+    let Some(chart) = Chart::found()? else {
+        return Ok(());
+    };
+    for (values, kind, asked) in [
+        (PRODUCTION, json!("webhook"), vec!["push-url", "push-token"]),
+        (DEFAULT, Value::Null, vec![]),
+    ] {
+        let manifests = chart.render(values)?;
+        let settings = &one(&manifests, "ConfigMap", "identity")?["toml"]["identity.toml"];
+        let push = &settings["service"]["identity"]["courier"]["push"];
+        assert_eq!(push["kind"], kind, "{values}");
+        assert_eq!(push["url"], Value::Null, "that is a secret");
+        let pod = &one(&manifests, "StatefulSet", "identity")?["spec"]["template"]["spec"];
+        let env = pod["containers"][0]["env"].as_array().context("env")?;
+        let keys = env.iter().map(|it| &it["valueFrom"]["secretKeyRef"]["key"]);
+        let keys = keys.filter_map(Value::as_str);
+        let keys: Vec<_> = keys.filter(|key| key.starts_with("push-")).collect();
+        assert_eq!(keys, asked, "{values}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_wrong_value_is_refused_by_its_name() -> Result<()> {
     let Some(chart) = Chart::found()? else {
         return Ok(());
@@ -392,6 +416,10 @@ fn a_wrong_value_is_refused_by_its_name() -> Result<()> {
         (
             json!({"services": {"identity": {"courier": {"sms": {"kind": "smtp"}}}}}),
             "sms",
+        ),
+        (
+            json!({"services": {"identity": {"courier": {"push": {"kind": "smtp"}}}}}),
+            "push",
         ),
         (
             json!({"services": {"identity": {"courier": {"email": {"kind": "smtp"}}}}}),
@@ -515,12 +543,13 @@ fn variables(container: &Value) -> Result<BTreeMap<String, String>> {
             "url" if name.contains("BROKER") => "mqtts://broker.internal.example:8883",
             "url" => "postgres://farewell:hush@database.internal.example/farewell",
             "sms-url" => "https://gateway.internal.example/sms",
+            "push-url" => "https://gateway.internal.example/push",
             "email-url" => "smtps://farewell:hush@mail.internal.example",
             "pepper" => "0123456789012345",
             "keys" => "1:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
             // Digits only are text all the same.
             "username" | "password" => "007",
-            "sms-token" | "email-token" => "hush",
+            "sms-token" | "push-token" | "email-token" => "hush",
             other => anyhow::bail!("nobody said what {other} of {name} looks like"),
         };
         variables.insert(name.to_owned(), value.to_owned());

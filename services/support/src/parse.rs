@@ -1,5 +1,6 @@
 //! What comes from the wire: what is empty, zero or unknown becomes nothing.
 
+use farewell_kit::devices::names;
 use farewell_proto::support::v1 as api;
 use tonic::Status;
 use uuid::Uuid;
@@ -10,14 +11,10 @@ use crate::refusal::invalid;
 use crate::state::Rejection;
 use crate::wish::{Document, Wish};
 
-/// Longest id of an account.
-const ACCOUNT_BYTES_MAX: usize = 128;
 /// Codes of one case.
 const CODES_MAX: usize = 16;
 /// Longest code of a blocker.
 const CODE_BYTES_MAX: usize = 48;
-/// Longest id of a line, and of a device.
-const DEVICE_BYTES_MAX: usize = 64;
 /// Reasons of an extension.
 const EXTENSION_REASONS: [&str; 2] = ["COMPLEXITY", "NUMBER_OF_REQUESTS"];
 /// Page size if none is asked for.
@@ -33,15 +30,12 @@ pub(crate) fn request_id(field: &str, text: &str) -> Result<Uuid, Status> {
 
 /// The id in `accounts/{account}`.
 pub(crate) fn account<'a>(field: &str, name: &'a str) -> Result<&'a str, Status> {
-    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    name.strip_prefix("accounts/")
-        .filter(|id| (1..=ACCOUNT_BYTES_MAX).contains(&id.len()) && id.bytes().all(known))
-        .ok_or_else(|| {
-            invalid(
-                field,
-                "must be accounts/{account}, of 1 to 128 characters of A-Z a-z 0-9 . _ -",
-            )
-        })
+    names::account_of(name).ok_or_else(|| {
+        invalid(
+            field,
+            "must be accounts/{account}, of 1 to 128 characters of A-Z a-z 0-9 . _ -",
+        )
+    })
 }
 
 /// The id in `cases/{case}`.
@@ -120,17 +114,9 @@ pub(crate) fn wish(request: &api::OpenCaseRequest) -> Result<(Wish, String), Sta
 }
 
 fn device(name: &str) -> Result<String, Status> {
-    let of_line = name.strip_prefix("lines/");
-    let named = of_line.and_then(|rest| rest.split_once("/devices/"));
-    let sound = |id: &str| {
-        let word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        (1..=DEVICE_BYTES_MAX).contains(&id.len()) && id.bytes().all(word)
-    };
-    if named.is_some_and(|(line, device)| sound(line) && sound(device)) {
-        Ok(name.to_owned())
-    } else {
-        Err(invalid("device", "must be lines/{line}/devices/{device}"))
-    }
+    names::device_of_line(name)
+        .map(|_| name.to_owned())
+        .ok_or_else(|| invalid("device", "must be lines/{line}/devices/{device}"))
 }
 
 /// Why a deadline is extended: the coordinator knows the same words.

@@ -20,6 +20,12 @@ pub fn is_device_id(id: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
+/// The ids in `lines/{line}/devices/{device}`; a line's is as a device's.
+pub fn device_of_line(name: &str) -> Option<(&str, &str)> {
+    let (line, device) = name.strip_prefix("lines/")?.split_once('/')?;
+    Some((line, device_of(device)?)).filter(|(line, _)| is_device_id(line))
+}
+
 /// `devices/{device}`.
 pub fn device(id: &str) -> String {
     format!("devices/{id}")

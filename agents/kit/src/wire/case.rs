@@ -3,6 +3,7 @@
 use farewell_proto::participant::v1 as pb;
 
 use super::{ACCOUNTS, DELETIONS, Malformed, id, is_id};
+use crate::devices::names;
 use crate::participant::{CaseAction, CaseStanding, CheckCase, DeskWork};
 
 pub(super) const CASES: &str = "cases/";
@@ -121,9 +122,7 @@ fn action(
         Ok(pb::CaseAction::ClearRealName) => Some(CaseAction::ClearRealName),
         Ok(pb::CaseAction::Export) => Some(CaseAction::Export),
         Ok(pb::CaseAction::UnbindDevice) => {
-            let of_line = device.strip_prefix("lines/");
-            let named = of_line.and_then(|rest| rest.split_once("/devices/"));
-            if !named.is_some_and(|(line, device)| is_id(line) && is_id(device)) {
+            if names::device_of_line(device).is_none() {
                 return Err(Malformed("device must be lines/{line}/devices/{device}"));
             }
             Some(CaseAction::UnbindDevice(device.to_owned()))

@@ -35,10 +35,11 @@ use tonic::{Code, Status};
 
 const ACCOUNT: &str = "a-4711";
 const STAGES: &[&[&str]] = &[&["cloud", "community"], &["store"], &["phones"]];
-/// A large album, and the memory that the cloud may take for it.
+/// A large album, of 160 MiB, and the memory that the cloud may take for it: the program's own pages, most of them of a binary that
+/// nobody optimised, count as well, and more or fewer of them are resident from run to run.
 const PHOTOS: usize = 40;
 const PHOTO_BYTES: usize = 4 << 20;
-const MEMORY_KIB_MAX: u64 = 100 * 1024;
+const MEMORY_KIB_MAX: u64 = 128 * 1024;
 /// A large album is packed, sealed, fetched and compared by programs that nobody optimised, beside others.
 const LARGE: Duration = Duration::from_secs(180);
 /// Reads the archive as other people's programs do, and says what it found.

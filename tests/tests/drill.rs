@@ -11,12 +11,13 @@ use farewell_kit::devices::schema;
 use farewell_kit::seal;
 use farewell_kit::store::Store;
 use farewell_proto::binding::v1::binding_service_client::BindingServiceClient;
-use farewell_proto::binding::v1::{BindRequest, Binding, ListBindingsRequest};
+use farewell_proto::binding::v1::{BindRequest, Binding, ListBindingsRequest, ReportLostRequest};
 use farewell_proto::deletion::v1::GetCertificateRequest;
 use farewell_proto::deletion::v1::deletion_service_client::DeletionServiceClient;
 use farewell_tests::caller::fresh;
 use farewell_tests::office::{SECRET, Town};
 use farewell_tests::process::{Process, needed};
+use farewell_tests::refusal::refused;
 use farewell_tests::{foreign, wait};
 use prost_types::Timestamp;
 use serde_json::Value;
@@ -43,6 +44,8 @@ const DRAWER: &str = "p-drawer";
 const GONE: &str = "p-gone";
 const LATE: &str = "p-late";
 const KEPT: &str = "p-kept";
+/// Reported lost after the backup.
+const LOST: &str = "p-lost";
 
 struct Owner {
     account: &'static str,
@@ -203,6 +206,18 @@ async fn list(town: &Town, account: &str) -> Result<Vec<Binding>> {
     Ok(bindings.list_bindings(request).await?.into_inner().bindings)
 }
 
+async fn lose(town: &Town, phone: &str, epoch: u64) -> Result<()> {
+    let mut bindings = BindingServiceClient::new(town.channel(&town.phones, "caller").await?);
+    let request = ReportLostRequest {
+        request_id: fresh(),
+        device: format!("devices/{phone}"),
+        epoch,
+        lost: true,
+    };
+    bindings.report_lost(request).await?;
+    Ok(())
+}
+
 /// Switches a phone from another house on, with the binding that it has.
 fn switch_on(town: &Town, python: &str, phone: &str, epoch: u64) -> Result<Process> {
     let keys = town.path("certs").join("orders.pub");
@@ -276,11 +291,13 @@ async fn everybody_is_restored_and_the_dead_stay_dead_in_all_of_them() -> Result
     let drawer = bound(&town, DRAWER, DEAD).await?;
     let gone = bound(&town, GONE, DEAD).await?.to_string();
     bound(&town, KEPT, ALIVE).await?;
+    let lost = bound(&town, LOST, DEAD).await?;
     let alive = held(&town, ALIVE).await?;
     outage(&mut town, back_up).await?;
     let since = Timestamp::from(std::time::SystemTime::now()).to_string();
 
-    // Life goes on: a phone is let go of, another is bound, and then the account is deleted.
+    // Life goes on: a phone is let go of, one is lost, another is bound, and then the account is deleted.
+    lose(&town, LOST, lost).await?;
     let unbind = ["device", "unbind", DEAD, "phones", GONE, "--epoch", &gone];
     town.told("caller", &unbind, "")?;
     let late = bound(&town, LATE, DEAD).await?;
@@ -309,10 +326,12 @@ async fn everybody_is_restored_and_the_dead_stay_dead_in_all_of_them() -> Result
             "the backup brought nothing back to {participant}"
         );
     }
-    let refused = bind(&town, GIVEN, FAY)
-        .await?
-        .map_err(|status| status.code());
-    ensure!(refused == Err(Code::FailedPrecondition), "{refused:?}");
+    refused(
+        "the phone that was given away",
+        bind(&town, GIVEN, FAY).await?,
+        Code::FailedPrecondition,
+        "DEVICE_BOUND",
+    );
 
     for participant in PARTICIPANTS {
         let told = replay(&town, participant, &since)?;
@@ -336,6 +355,12 @@ async fn everybody_is_restored_and_the_dead_stay_dead_in_all_of_them() -> Result
     for phone in [GONE, LATE] {
         ensure!(bound(&town, phone, FAY).await? > late);
     }
+    refused(
+        "a lost phone",
+        bind(&town, LOST, FAY).await?,
+        Code::FailedPrecondition,
+        "DEVICE_LOCKED",
+    );
     replay(&town, "phones", &since)?;
     let kept = list(&town, FAY).await?;
     ensure!(

@@ -595,6 +595,7 @@ mod tests {
                 binding_epoch: 2,
                 duty: pb::DeviceDuty::Manual.into(),
                 orders: Vec::new(),
+                lost: false,
             }],
         }
     }
@@ -636,6 +637,7 @@ mod tests {
                 device: "w1".to_owned(),
                 binding_epoch: 2,
                 duty: DeviceDuty::Manual,
+                lost: false,
             }]
         );
         assert!(

@@ -79,6 +79,7 @@ impl Orders {
             binding_epoch: device.binding_epoch,
             duty: duty.into(),
             orders,
+            lost: false,
         }
     }
 

@@ -4,7 +4,7 @@
 //! like any other, and its answer is heard here before the board is asked. What was done is appended to the ledger before
 //! anybody is told; what breaks off is asked again under the same name.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use farewell_core::device::Device;
 use farewell_core::replay::{self, Said};
 use farewell_core::report::Answer;
 use farewell_core::{
-    AccountId, CommandName, Deletion, DeletionId, DeviceId, ParticipantId, Plan, Reason, Time, Verb,
+    AccountId, CommandName, Deletion, DeletionId, ParticipantId, Plan, Reason, Time, Verb,
 };
 use farewell_ledger::Owed;
 use farewell_proto::participant::v1 as wire;
@@ -108,8 +108,7 @@ impl From<farewell_ledger::Error> for Broken {
 /// What is said with the commands of one deletion.
 struct Terms {
     roster: Vec<Device>,
-    /// Devices that others have by now.
-    taken_over: BTreeSet<(DeviceId, u64)>,
+    ended: replay::Ended,
     retention: Vec<wire::RetentionRule>,
     ended_by: Option<Time>,
 }
@@ -145,7 +144,7 @@ pub async fn once(
         .map_or(&[][..], |roster| &roster.devices);
     let terms = Terms {
         roster: sealed.to_vec(),
-        taken_over: replay::taken_over(&plan, participant, &receipts),
+        ended: replay::ended(&plan, participant, &receipts),
         retention: rules
             .into_iter()
             .map(|kept| rule(&plan, (kept.name, kept.class), kept.until))
@@ -259,13 +258,7 @@ fn command(
     terms: &Terms,
 ) -> wire::Command {
     let devices = if name.verb == Verb::Erase {
-        let taken = |device: &Device| {
-            let binding = (device.device.clone(), device.binding_epoch);
-            terms.taken_over.contains(&binding)
-        };
-        center
-            .orders
-            .tasks(&terms.roster, taken, name, deletion, plan)
+        tasks(center, name, (deletion, plan), terms)
     } else {
         Vec::new()
     };
@@ -289,4 +282,22 @@ fn command(
             .map(timestamp),
         devices,
     }
+}
+
+/// What is owed to each device of the roster, in its order.
+fn tasks(
+    center: &Center,
+    name: &CommandName,
+    (deletion, plan): (&Deletion, &Plan),
+    terms: &Terms,
+) -> Vec<wire::DeviceTask> {
+    let binding = |device: &Device| (device.device.clone(), device.binding_epoch);
+    let taken = |device: &Device| terms.ended.taken_over.contains(&binding(device));
+    let mut tasks = center
+        .orders
+        .tasks(&terms.roster, taken, name, deletion, plan);
+    for (task, device) in tasks.iter_mut().zip(&terms.roster) {
+        task.lost = terms.ended.lost.contains(&binding(device));
+    }
+    tasks
 }

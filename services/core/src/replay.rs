@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::deletion::{Deletion, State};
-use crate::device::{Device, DeviceOutcome};
+use crate::device::{Device, DeviceOutcome, LockOutcome};
 use crate::id::{AccountId, CommandName, DeletionId, DeviceId, ParticipantId};
 use crate::leg::Verb;
 use crate::obligation;
@@ -129,24 +129,35 @@ pub fn verbs(
     .collect()
 }
 
-/// The bindings of devices that others have taken over: of them alone it is wanted again. One that nobody took is wiped or let go
-/// of the second time as the first, whoever could take it now.
-pub fn taken_over(
-    plan: &Plan,
-    participant: &ParticipantId,
-    receipts: &[receipt::Kept],
-) -> BTreeSet<(DeviceId, u64)> {
+/// What the first time made of devices, as far as the second must know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// Bindings of devices that others have taken over: of them alone it is wanted again. One that nobody took is wiped or let
+    /// go of the second time as the first, whoever could take it now.
+    pub taken_over: BTreeSet<(DeviceId, u64)>,
+    /// Bindings of devices that were reported lost, whose locks were kept.
+    pub lost: BTreeSet<(DeviceId, u64)>,
+}
+
+/// How a participant's devices ended. What can't be read says nothing of them.
+pub fn ended(plan: &Plan, participant: &ParticipantId, receipts: &[receipt::Kept]) -> Ended {
     let erasure = plan.find(participant, Verb::Erase);
     let own = receipts
         .iter()
         .filter(|kept| Some(kept.receipt.leg) == erasure);
-    // What can't be read says of nobody that they have it.
-    let ended = own.filter_map(|kept| kept.receipt.read().ok());
+    let mut ended = Ended::default();
+    for evidence in own.filter_map(|kept| kept.receipt.read().ok()) {
+        for device in evidence.devices {
+            let binding = (device.device, device.binding_epoch);
+            if device.lock == Some(LockOutcome::Kept) {
+                ended.lost.insert(binding.clone());
+            }
+            if device.outcome == Some(DeviceOutcome::Transferred) {
+                ended.taken_over.insert(binding);
+            }
+        }
+    }
     ended
-        .flat_map(|evidence| evidence.devices)
-        .filter(|device| device.outcome == Some(DeviceOutcome::Transferred))
-        .map(|device| (device.device, device.binding_epoch))
-        .collect()
 }
 
 /// By when something has ended, as the participant was last told and said that it did: what ends later is still kept.
@@ -355,6 +366,44 @@ mod tests {
         assert_eq!(probe.round, first.round, "a probe that was never answered");
         let cloud = next(&deletion, &who("cloud"), Verb::Erase, &before);
         assert_eq!(cloud.round, first.round, "another's rounds are its own");
+    }
+
+    #[test]
+    fn who_has_a_device_by_now_and_whose_lock_was_kept_is_what_the_receipts_say() {
+        let plan = cn();
+        let device = |name: &str, outcome, lock| Device {
+            device: name.parse().unwrap(),
+            binding_epoch: 3,
+            facts: None,
+            outcome: Some(outcome),
+            lock,
+        };
+        let mut evidence = counted(Outcome::Erased, 3);
+        evidence.devices = vec![
+            device(
+                "watch-1",
+                DeviceOutcome::Transferred,
+                Some(LockOutcome::PassedOn),
+            ),
+            device("watch-2", DeviceOutcome::Detached, Some(LockOutcome::Kept)),
+            device(
+                "watch-3",
+                DeviceOutcome::Confirmed,
+                Some(LockOutcome::Released),
+            ),
+        ];
+        let receipts = [receipt::Kept {
+            receipt: Receipt::new(leg(&plan, Verb::Erase, "wearables"), 1, evidence),
+            settled_at: over(),
+        }];
+        let own = ended(&plan, &who("wearables"), &receipts);
+        let only = |name: &str| BTreeSet::from([(name.parse().unwrap(), 3)]);
+        assert_eq!(
+            (own.taken_over, own.lost),
+            (only("watch-1"), only("watch-2"))
+        );
+        let others = ended(&plan, &who("phones"), &receipts);
+        assert_eq!(others, Ended::default());
     }
 
     #[test]

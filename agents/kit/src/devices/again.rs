@@ -1,7 +1,7 @@
 //! An erasure that is repeated at an agent which was restored from a backup: the database is older than what it erases.
 //!
-//! Bindings were made since, which it doesn't know; the account let go of others, which it has again; and an erasure that was
-//! under way by then is never asked for again. The roster says what was sealed, and the coordinator's word that this is a
+//! Bindings were made since, which it doesn't know; the account let go of others, which it has again; devices were reported lost;
+//! and an erasure that was under way by then is never asked for again. The roster says what was sealed, and the coordinator's word that this is a
 //! repetition is the only reason to believe it further than the registry goes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,7 +13,7 @@ use super::device::{self, Device};
 use super::order::Event;
 use super::parting::{self, LogIn, Parting};
 use super::task::Task;
-use super::{binding, outbox};
+use super::{binding, lost, outbox};
 use crate::participant::{Fault, Order};
 use crate::seal;
 
@@ -51,6 +51,14 @@ pub(super) async fn catch_up(
         if known < task.epoch && !bound.contains(&task.device) {
             let device = device::had(tx, &task.device, task.epoch).await?;
             devices.insert(task.device.clone(), device);
+        }
+        // Whoever found it since says so once more. Who has it by now is none of those who lost it.
+        if let Some(device) = devices.get_mut(&task.device)
+            && task.lost
+            && device.epoch == task.epoch
+        {
+            lost::set(tx, &task.device, true).await?;
+            device.lost = true;
         }
     }
     Ok(())

@@ -63,7 +63,8 @@ impl Registry {
     }
 }
 
-async fn set(tx: &mut AnyConnection, device: &str, lost: bool) -> Result<(), Fault> {
+/// Marks the device.
+pub(super) async fn set(tx: &mut AnyConnection, device: &str, lost: bool) -> Result<(), Fault> {
     sqlx::query("UPDATE devices SET lost = $2 WHERE device = $1")
         .bind(device)
         .bind(i64::from(lost))

@@ -11,6 +11,8 @@ pub(super) struct Task {
     pub epoch: u64,
     /// The wanted one first. Empty: it can't be told.
     pub orders: Vec<SignedOrder>,
+    /// Known to be lost, whatever is known here.
+    pub lost: bool,
 }
 
 /// Why a command can't be carried out: a stable machine word, and the device for operators.
@@ -59,6 +61,7 @@ impl Task {
             device: task.device.clone(),
             epoch: task.binding_epoch,
             orders,
+            lost: task.lost,
         })
     }
 

@@ -473,6 +473,7 @@ pub fn told(command: &str, device: &str, epoch: u64, verbs: &[DeviceVerb]) -> De
         device: device.to_owned(),
         binding_epoch: epoch,
         duty: DeviceDuty::Orders(orders.collect()),
+        lost: false,
     }
 }
 
@@ -487,6 +488,7 @@ pub fn told_hub(command: &str, child: (&str, u64), hub: (&str, u64)) -> DeviceTa
         device: child.0.to_owned(),
         binding_epoch: child.1,
         duty: DeviceDuty::Orders(vec![sign(&order)]),
+        lost: false,
     }
 }
 
@@ -495,6 +497,7 @@ pub fn by_hand(device: &str, epoch: u64) -> DeviceTask {
         device: device.to_owned(),
         binding_epoch: epoch,
         duty: DeviceDuty::Manual,
+        lost: false,
     }
 }
 

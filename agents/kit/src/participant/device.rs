@@ -14,6 +14,8 @@ pub struct DeviceTask {
     pub binding_epoch: u64,
     /// What the device is owed.
     pub duty: DeviceDuty,
+    /// On an `act` that is repeated after a restore: it was reported lost when its account was erased, and its lock is kept.
+    pub lost: bool,
 }
 
 impl DeviceTask {

@@ -32,6 +32,7 @@ pub(super) fn tasks(tasks: &mut [pb::DeviceTask]) -> Result<Vec<DeviceTask>, Mal
             device,
             binding_epoch: task.binding_epoch,
             duty: duty(task)?,
+            lost: task.lost,
         });
     }
     Ok(read)
@@ -214,6 +215,7 @@ mod tests {
             binding_epoch: 2,
             duty: pb::DeviceDuty::Order.into(),
             orders: vec!["signed".into()],
+            lost: false,
         }
     }
 

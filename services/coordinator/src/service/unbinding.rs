@@ -150,6 +150,7 @@ async fn again(center: &Center, wish: &Wish) -> Result<api::DeviceUnbinding, Sta
         binding_epoch: wish.epoch,
         duty: wire::DeviceDuty::Manual.into(),
         orders: Vec::new(),
+        lost: false,
     };
     let question = Question::UnbindDevice(wire::UnbindDeviceQuery {
         name: wish.name.to_string(),

@@ -5,11 +5,12 @@ use std::time::SystemTime;
 use farewell_proto::device::v1::OrderState;
 
 use crate::devices::participant::left_over;
+use crate::devices::refusal::Refusal;
 use crate::devices::registry::Via;
 use crate::devices::share::Role;
 use crate::devices::testing::{
     ACCOUNT, Bench, benches, command, deferred, done, erase, erase_with, locks, order_for,
-    outcomes, patient, sign, told,
+    outcomes, patient, sign, target, told,
 };
 use crate::participant::{
     DeviceDuty, DeviceOutcome, DeviceTask, DeviceVerb, LockOutcome, Order, Outcome,
@@ -123,6 +124,28 @@ async fn bindings_that_a_backup_does_not_know_or_has_again_hold_nothing_up() {
 }
 
 #[tokio::test]
+async fn a_device_that_was_lost_by_then_keeps_its_lock_though_the_backup_says_nothing_of_it() {
+    for bench in benches("lost_again", Via::Never, patient()).await {
+        let epoch = bench.bind_locked(ACCOUNT, "phone-1").await.unwrap();
+        let lost = |device: &str, epoch| DeviceTask {
+            lost: true,
+            ..reset(device, epoch)
+        };
+        let order = again(vec![lost("phone-1", epoch), lost("phone-new", epoch + 50)]);
+        let answer = done(bench.act(&order).await);
+        assert_eq!(locks(&answer), [Some(LockOutcome::Kept), None]);
+        clean(&bench).await;
+        for (device, epoch) in [("phone-1", epoch), ("phone-new", epoch + 50)] {
+            let taken = bench.bind_locked(OTHER, device).await;
+            assert!(matches!(taken, Err(Refusal::DeviceLocked)), "{device}");
+            let found = target(device, epoch);
+            bench.registry.report_lost(&found, false).await.unwrap();
+            bench.bind_locked(OTHER, device).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_account_whose_devices_were_all_let_go_of_since_is_clean_too() {
     for bench in benches("no_roster", Via::Hub, patient()).await {
         bench.bind("hub-1", None).await;
@@ -172,6 +195,7 @@ async fn a_device_that_somebody_took_over_is_never_wiped_because_they_are_not_kn
                 device: device.to_owned(),
                 binding_epoch: epoch,
                 duty: DeviceDuty::Orders(orders.to_vec()),
+                lost: false,
             }
         };
         let known = bench.bind("hub-1", None).await;

@@ -126,6 +126,7 @@ async fn who_is_to_be_told_of_a_transfer_is_told_by_its_order_unless_it_has_forg
             device: "hub-1".to_owned(),
             binding_epoch: before,
             duty: DeviceDuty::Orders(orders.to_vec()),
+            lost: false,
         };
         done(bench.act(&erase_with(vec![task])).await);
         assert_eq!(hears(&bench, "hub-1", before).await, None);

@@ -21,6 +21,7 @@ fn task(device: &str, epoch: u64, orders: Vec<Bytes>) -> DeviceTask {
         device: device.to_owned(),
         binding_epoch: epoch,
         duty: DeviceDuty::Orders(orders),
+        lost: false,
     }
 }
 

@@ -70,6 +70,7 @@ async fn the_epoch_that_was_signed_for_the_heir_may_lie_ahead() {
             device: "hub-1".to_owned(),
             binding_epoch: epoch,
             duty: DeviceDuty::Orders(vec![sign(&transfer), sign(&reset)]),
+            lost: false,
         }]);
         done(bench.act(&order).await);
         let heirs = ("hub-1".to_owned(), transfer.new_epoch);

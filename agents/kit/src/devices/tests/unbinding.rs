@@ -91,6 +91,7 @@ async fn what_must_not_be_unbound_is_left_as_it_is() {
             device: "hub-1".to_owned(),
             binding_epoch: hub,
             duty: DeviceDuty::Orders(vec![sign(&elsewhere)]),
+            lost: false,
         };
         for (task, not) in [
             (unbound("hub-9", 1), NotUnbound::BindingNotFound),

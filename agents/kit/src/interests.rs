@@ -96,7 +96,6 @@ pub async fn stop(
 }
 
 async fn refuse(tx: &mut Transaction<'_, Any>, account: &str) -> Result<i64, Fault> {
-    seal::delete_for_good(tx).await?;
     let gone = forget(tx, account).await?;
     let gone = i64::try_from(gone).map_err(|error| Fault::new("a count", error))?;
     let (erased,) = sqlx::query_as(

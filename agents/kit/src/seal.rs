@@ -237,7 +237,6 @@ pub async fn erase(store: &Store, order: &Order) -> Result<Begun, Fault> {
         Err(answer) => return Ok(Begun::Answered(answer)),
     };
     work.erases = true;
-    delete_for_good(&mut work.tx).await?;
     if lifted(&mut work.tx, &work.account, &deletion).await? {
         return Ok(Begun::Answered(refused(
             SEAL_LIFTED,
@@ -274,7 +273,6 @@ pub async fn expire(store: &Store, order: &Order) -> Result<Begun, Fault> {
         )));
     }
     work.erases = true;
-    delete_for_good(&mut work.tx).await?;
     Ok(Begun::Open(work))
 }
 
@@ -452,17 +450,6 @@ async fn begin(
         erases: false,
     };
     Ok(Ok((work, deletion.to_owned(), erased)))
-}
-
-/// What is deleted on this connection from now on is overwritten on the disk, also where the connection is none of a
-/// [`Store`]'s, which do so anyway. [`clear_log`] belongs to it, after the commit.
-pub async fn delete_for_good(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
-    if connection.backend_name() == SQLITE {
-        sqlx::query("PRAGMA secure_delete = ON")
-            .execute(connection)
-            .await?;
-    }
-    Ok(())
 }
 
 /// SQLite's write-ahead log holds rows as they were before they were erased: it is emptied into the database.

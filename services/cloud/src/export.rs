@@ -132,8 +132,8 @@ impl Exports {
         &self.cabinet
     }
 
-    /// A key that is destroyed, after [`seal::delete_for_good`] and the commit, is nowhere in the database's log either. While
-    /// somebody reads that, it waits for the next one that is.
+    /// A key that is destroyed is, after the commit, nowhere in the database's log either. While somebody reads that, it waits for
+    /// the next one that is.
     async fn destroyed(&self) {
         if let Err(fault) = seal::clear_log(&self.store).await {
             let error = &fault as &dyn std::error::Error;

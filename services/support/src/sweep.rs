@@ -129,7 +129,6 @@ impl Desk {
         if case.account != account {
             return Ok(false);
         }
-        seal::delete_for_good(&mut tx).await?;
         if case.matter.expires_at.is_some() {
             if !case.matter.is_over(now) {
                 return Ok(false);

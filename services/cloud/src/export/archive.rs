@@ -8,9 +8,9 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::time::SystemTime;
 
+use farewell_kit::Fault;
 use farewell_kit::store::{micros, time};
 use farewell_kit::vault::{self, DataKey, Sealer};
-use farewell_kit::{Fault, seal};
 use ring::digest::{Context, SHA256};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
@@ -102,7 +102,6 @@ pub(super) async fn pack(exports: &Exports, claim: &Claim) -> Result<Option<u64>
     };
     folder.finish(&claim.turn).await.map_err(disk)?;
     let now = SystemTime::now();
-    seal::delete_for_good(&mut tx).await?;
     sqlx::query(
         "UPDATE archive SET state = 'EXPIRED', ended_at = $3, cleared = 0, data_key = '' \
          WHERE account = $2 AND id <> $1 AND state = 'READY'",

@@ -42,7 +42,6 @@ impl Custodian for Exports {
             return Ok(Err(NotExported::NotFound));
         }
         let id = id_of(export).unwrap_or_default();
-        seal::delete_for_good(&mut tx).await?;
         sqlx::query(
             "UPDATE archive SET state = 'CANCELLED', ended_at = $2, held_by = '', cleared = 0, data_key = '' \
              WHERE id = $1 AND state IN ('RUNNING', 'READY')",

@@ -160,7 +160,6 @@ impl Exports {
             .sum();
         let more = signed(part.pieces.len() as u64);
         if unsigned(spooled + added) > self.terms.size_bytes_max || pieces + more > PIECES_MAX {
-            seal::delete_for_good(&mut tx).await?;
             fail(&mut tx, &claim.id, "TOO_LARGE", SystemTime::now()).await?;
             tx.commit().await?;
             self.destroyed().await;
@@ -168,7 +167,6 @@ impl Exports {
         }
         let of = (claim.id.as_str(), source.participant.as_str());
         if !category::keep(&mut tx, of, &part).await? {
-            seal::delete_for_good(&mut tx).await?;
             fail(&mut tx, &claim.id, "TOO_LARGE", SystemTime::now()).await?;
             tx.commit().await?;
             self.destroyed().await;

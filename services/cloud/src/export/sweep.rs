@@ -67,7 +67,6 @@ impl Exports {
 
     async fn end(&self, now: SystemTime) -> Result<(), Fault> {
         let mut tx = self.store.pool().begin().await?;
-        seal::delete_for_good(&mut tx).await?;
         let mut all = 0;
         for statement in [
             "UPDATE archive SET state = 'FAILED', reason = 'TIMED_OUT', ended_at = $1, held_by = '', cleared = 0, \

@@ -1,16 +1,19 @@
 //! Whether a name, a number or an address may be given to a new account: asked by whoever registers people.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use farewell_coordinator::{Config, Limits};
 use farewell_core::policy::retention::Quarantine;
+use farewell_core::retry::Backoff;
 use farewell_identity::pepper::Pepper;
 use farewell_identity::{Rules, courier, notice};
 use farewell_kit::store::Store;
 use farewell_kit::{CodeChannel, session};
-use farewell_proto::deletion::v1::{GetCertificateRequest, State};
+use farewell_proto::deletion::v1::{GetCertificateRequest, ReplayPurgedRequest, State};
 use farewell_proto::identifier::v1::identifier_service_client::IdentifierServiceClient;
 use farewell_proto::identifier::v1::{
     CheckIdentifierRequest, CheckIdentifierResponse, IdentifierKind, IdentifierStanding,
@@ -111,10 +114,18 @@ impl Town {
         })
     }
 
-    /// Identity as it runs, with these peppers.
-    async fn run(&mut self, pepper: &str) -> Result<()> {
+    /// Ends identity, and lets go of its database.
+    async fn end(&mut self) -> Result<()> {
         self.shutdown.trigger();
         ensure!(self.shutdown.drain(Duration::from_secs(30)).await);
+        self.identity.pool().close().await;
+        Ok(())
+    }
+
+    /// Identity as it runs, with these peppers.
+    async fn run(&mut self, pepper: &str) -> Result<()> {
+        self.end().await?;
+        self.identity = farewell_identity::open(&database(&self.folder)).await?;
         self.shutdown = Shutdown::new();
         let (config, ending) = (self.config(pepper)?, self.shutdown.clone());
         self.shutdown.spawn(async move {
@@ -150,6 +161,18 @@ impl Town {
         Ok(keys
             .map(|it| (it.version, it.newest, it.identifiers))
             .collect())
+    }
+
+    /// Identity's database, without a log while nobody has it open.
+    fn files(&self) -> [PathBuf; 2] {
+        ["identity.db", "backup.db"].map(|name| self.folder.path().join(name))
+    }
+
+    /// The classes of what identity really holds back for the deletion.
+    async fn classes(&self, deletion: &str) -> Result<Vec<String>> {
+        let id = deletion.trim_start_matches("deletions/");
+        let kept = farewell_identity::kept(&self.identity, id).await?;
+        Ok(kept.into_iter().map(|kept| kept.class).collect())
     }
 
     async fn stop(self) -> Result<()> {
@@ -286,6 +309,11 @@ async fn who_keeps_numbers_hears_that_one_was_given_back_at_once_and_not_a_month
     let town = Town::start_with(|config, own| {
         let receivers = vec![python.receiver("ads"), receiver::fetching("board", BOARD)];
         config.events = Some(receiver::events(receivers, Some(loopback(own.clone()))));
+        // The first answer is none.
+        config.pace.retry = Backoff {
+            base: Duration::from_millis(200),
+            cap: Duration::from_secs(1),
+        };
     })
     .await?;
     let shown = town.ca.issue(Role::Receiver, "board", &[])?;
@@ -313,7 +341,7 @@ async fn who_keeps_numbers_hears_that_one_was_given_back_at_once_and_not_a_month
     for _ in 0..2 {
         assert_eq!(town.release(request.clone()).await?.standing(), Free);
     }
-    let free = told(&["disabled", "purged", "recycled PHONE"]);
+    let free = told(&["disabled", "purged", "recycled phone"]);
     wait::until("the number to be told as free", async || {
         Ok((python.taken()? == free).then_some(()))
     })
@@ -329,7 +357,7 @@ async fn who_keeps_numbers_hears_that_one_was_given_back_at_once_and_not_a_month
     })
     .await?;
     let events: Vec<&str> = fetched.iter().map(|(_, event)| event.as_str()).collect();
-    assert_eq!(events, ["disabled", "purged", "recycled PHONE"]);
+    assert_eq!(events, ["disabled", "purged", "recycled phone"]);
     for line in python.seen()? {
         assert!(
             !line.to_string().contains("138"),
@@ -355,6 +383,46 @@ async fn who_keeps_numbers_hears_that_one_was_given_back_at_once_and_not_a_month
     assert_eq!(kept[0]["class"], "quarantined_user_name");
     tokio::time::sleep(wait::SILENCE).await;
     assert_eq!(python.taken()?, free);
+    town.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_number_that_was_given_back_stays_free_where_identity_comes_back_from_a_backup()
+-> Result<()> {
+    use IdentifierKind::{Phone, UserName};
+    use IdentifierStanding::{Free, Quarantined};
+
+    let mut town = Town::start().await?;
+    farewell_identity::sample(&town.identity, "a-1", PHONE, MAIL, "a long password").await?;
+    let deletion = town.purge("a-1").await?;
+    town.end().await?;
+    let [live, backup] = town.files();
+    fs::copy(&live, &backup)?;
+    let since = SystemTime::now();
+    town.run(PEPPER).await?;
+    assert_eq!(town.release(releasing(PHONE)).await?.standing(), Free);
+    let name_alone = async |town: &Town| {
+        let classes = town.classes(&deletion).await?;
+        Ok((classes == ["quarantined_user_name"]).then_some(()))
+    };
+    wait::until("the number's hash to go", async || name_alone(&town).await).await?;
+
+    town.end().await?;
+    fs::copy(&backup, &live)?;
+    town.run(PEPPER).await?;
+    assert_eq!(town.standing(Phone, PHONE).await?, Quarantined);
+    let ops = Security::Mutual(town.ca.issue(Role::Operator, "ops", &[])?);
+    let mut operator = Caller::new(&town.coordinator.callers, &ops)?.api;
+    let request = ReplayPurgedRequest {
+        participant: "identity".to_owned(),
+        since_time: Some(since.into()),
+        page_token: String::new(),
+    };
+    let mut replay = operator.replay_purged(request).await?.into_inner();
+    while replay.message().await?.is_some() {}
+    assert_eq!(town.standing(Phone, PHONE).await?, Free);
+    assert_eq!(town.standing(UserName, NAME).await?, Quarantined);
+    assert!(name_alone(&town).await?.is_some());
     town.stop().await
 }
 

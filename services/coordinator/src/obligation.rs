@@ -31,8 +31,9 @@ pub async fn oblige(
     steward::write(center, turn, true).await
 }
 
-/// Has a custodian asked at once that keeps something of this deletion no longer, by its own word. Of a deletion that is unknown
-/// here, or of which nothing is kept any more, nobody has to be asked.
+/// Has a custodian asked at once that keeps something of this deletion no longer, by its own word; before the purge, with that. Of a
+/// deletion that is unknown here, or of which nothing is kept any more, nobody has to be asked. What waits to be asked for is not
+/// written again, however long a hold stands and however often it is said.
 ///
 /// Errors: `NotTurned::Unavailable` while the ledger is away: whoever said so says it again.
 pub async fn freed(
@@ -40,14 +41,17 @@ pub async fn freed(
     id: DeletionId,
     custodian: &ParticipantId,
 ) -> Result<(), NotTurned> {
-    let plan = match steward::read(center, id).await {
-        Ok((_, plan)) => plan,
+    let (deletion, plan) = match steward::read(center, id).await {
+        Ok(read) => read,
         Err(NotTurned::NotFound) => return Ok(()),
         Err(error) => return Err(error),
     };
     let Some(leg) = plan.find(custodian, Verb::Expire) else {
         return Ok(());
     };
+    if deletion.freed().has(leg) {
+        return Ok(());
+    }
     match steward::turn(center, id, &Event::Freed(Mask::of(leg)), false).await {
         Ok(_) | Err(NotTurned::Refused(_)) => Ok(()),
         Err(error) => Err(error),

@@ -109,7 +109,10 @@ impl From<farewell_ledger::Error> for Broken {
 struct Terms {
     roster: Vec<Device>,
     ended: replay::Ended,
+    /// What is kept once more.
     retention: Vec<wire::RetentionRule>,
+    /// What is kept no longer, before its day too.
+    expired: Vec<wire::RetentionRule>,
     ended_by: Option<Time>,
 }
 
@@ -133,9 +136,22 @@ pub async fn once(
     if verbs.is_empty() {
         return Ok(None);
     }
-    let rules = match replay::rules(&plan, participant, &receipts) {
-        Ok(rules) => rules,
-        Err(refusal) => return Ok(Some(Again::Refused(refusal.reason.word().to_owned()))),
+    let ended_by = replay::ended_by(&owed.deletion, &plan, participant, &receipts);
+    let rules = replay::rules(&plan, participant, &receipts);
+    let expired = ended_by.map_or(Ok(Vec::new()), |by| {
+        replay::expired(&plan, participant, &receipts, by)
+    });
+    let (rules, expired) = match (rules, expired) {
+        (Ok(rules), Ok(expired)) => (rules, expired),
+        (Err(refusal), _) | (_, Err(refusal)) => {
+            return Ok(Some(Again::Refused(refusal.reason.word().to_owned())));
+        }
+    };
+    let told = |rules: Vec<replay::Rule<'_>>| {
+        let rules = rules.into_iter();
+        rules
+            .map(|kept| rule(&plan, (kept.name, kept.class), kept.until))
+            .collect()
     };
     let rosters = board::rosters(&plan, &owed.seals);
     let sealed = rosters
@@ -145,11 +161,9 @@ pub async fn once(
     let terms = Terms {
         roster: sealed.to_vec(),
         ended: replay::ended(&plan, participant, &receipts),
-        retention: rules
-            .into_iter()
-            .map(|kept| rule(&plan, (kept.name, kept.class), kept.until))
-            .collect(),
-        ended_by: replay::ended_by(&owed.deletion, &plan, participant, &receipts),
+        retention: told(rules),
+        expired: told(expired),
+        ended_by,
     };
     let (mut counts, mut left) = (BTreeMap::<String, i64>::new(), BTreeMap::new());
     for verb in verbs {
@@ -157,7 +171,7 @@ pub async fn once(
             Ok(evidence) => evidence,
             Err(again) => return Ok(Some(again)),
         };
-        let stray = replay::stray(&plan, participant, &receipts, &found);
+        let stray = replay::stray(&plan, participant, &receipts, (verb, &found));
         if !matches!(stray, Ok(None)) {
             return Ok(Some(Again::Refused("RETAINED_NOT_OWED".to_owned())));
         }
@@ -271,10 +285,10 @@ fn command(
         device_horizon: (!devices.is_empty())
             .then(|| plan.policy().devices.horizon.try_into().ok())
             .flatten(),
-        retention: if name.verb == Verb::Erase {
-            terms.retention.clone()
-        } else {
-            Vec::new()
+        retention: match name.verb {
+            Verb::Erase => terms.retention.clone(),
+            Verb::Expire => terms.expired.clone(),
+            Verb::Seal | Verb::Unseal | Verb::Probe => Vec::new(),
         },
         ended_by_time: terms
             .ended_by

@@ -22,7 +22,7 @@ pub struct Custody {
     /// What each was asked last, answered or not.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub asked: BTreeMap<LegIndex, Asked>,
-    /// Who says that something ended before its day, and has not been asked since.
+    /// Who says that a number ended before its day, and has not been asked since: that counts while it still keeps one by its receipts.
     pub freed: Mask,
 }
 
@@ -70,7 +70,7 @@ impl Deletion {
         }
     }
 
-    /// Expiries of which something ended before its day, by their own word: no receipt says so yet.
+    /// Expiries of which a number ended before its day, by their own word, and which have not been asked since.
     pub fn freed(&self) -> Mask {
         let custody = self.rare.custody.as_ref();
         custody.map_or(Mask::EMPTY, |custody| custody.freed)
@@ -128,7 +128,7 @@ impl Deletion {
         };
     }
 
-    /// Something of these ended before its day: it is looked at now.
+    /// Something of these ended before its day: it is looked at now, or once the account is purged.
     pub(super) fn free_early(&mut self, legs: Mask, now: Time) {
         let next = self.looks_at();
         let asked = self.asked_so_far();
@@ -137,7 +137,9 @@ impl Deletion {
             asked,
             freed: self.freed() | legs,
         });
-        self.attention_at = Some(self.attention_at.map_or(now, |at| at.min(now)));
+        if self.keeps() {
+            self.attention_at = Some(self.attention_at.map_or(now, |at| at.min(now)));
+        }
     }
 
     /// What ended under a hold ends with it.

@@ -206,7 +206,8 @@ pub enum Event {
     Kept { owing: Mask, next: Option<Time> },
     /// Something has ended that these keep: they are asked to erase it. `next`: when something ends that others keep.
     Ended { legs: Mask, next: Option<Time> },
-    /// By their own word these keep something no longer that would have ended later: a number was given back to who has it now.
+    /// By their own word these keep something no longer that would have ended later: a number was given back to who has it now. It may
+    /// have been before the purge, which waits for others.
     Freed(Mask),
     /// Public holidays were published: the deadline is another by the calendar of today ([`Deletion::due_again`]).
     Recounted,

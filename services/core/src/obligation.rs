@@ -102,11 +102,12 @@ pub fn look(
     now: Time,
 ) -> Result<Event, Refusal> {
     let owed = of(plan, receipts)?;
-    // Also of one who is answering: what it says now may be older than its word.
+    // Also of one who is answering: what it says now may be older than its word. If it keeps the number no longer, that was its word.
     let freed = deletion.freed();
     let end = |owed: &Obligation| {
         let own = owed.kept.ends_next();
-        if freed.has(owed.leg) {
+        let kind = Identifier::of_class(&owed.kept.class);
+        if freed.has(owed.leg) && kind.is_some_and(Identifier::can_be_given_back) {
             own.min(now)
         } else {
             own

@@ -182,7 +182,7 @@ pub fn ended_by(
     Some(asked.map_or(answered_at, |asked| asked.by))
 }
 
-/// A class that is kept once more, from a backup as from the original.
+/// A class that is kept once more, from a backup as from the original, or that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule<'a> {
     pub name: &'a str,
@@ -216,16 +216,71 @@ pub fn rules<'a>(
     Ok(plan.retention().of(participant).filter_map(rule).collect())
 }
 
-/// A class that a replay keeps and the erasure did not: nobody would ever have it end. It comes from a backup in which the account
-/// still had what was another's by the time of the purge.
+/// What a participant kept and keeps no longer by its last word, each class with its end, which was by `ended_by`: also what ended
+/// before its day, as a number does that is given back, and of which a backup still says the day. Of what is counted from the erasure
+/// only: anything else has its own moment, in the backup as in the original.
+///
+/// Errors: as [`obligation::of`].
+pub fn expired<'a>(
+    plan: &'a Plan,
+    participant: &'a ParticipantId,
+    receipts: &[receipt::Kept],
+    ended_by: Time,
+) -> Result<Vec<Rule<'a>>, Refusal> {
+    let kept = owed(plan, participant, receipts)?;
+    let expiry = plan.find(participant, Verb::Expire);
+    let has_ended = |class: &Class| {
+        let said = receipts.iter().any(|kept| Some(kept.receipt.leg) == expiry);
+        said && class.from == StartingPoint::Erasure
+    };
+    let classes = plan.retention().of(participant);
+    let expired = classes.filter(|(name, class)| has_ended(class) && !kept.contains(*name));
+    let rule = |(name, class)| Rule {
+        name,
+        class,
+        until: Some(ended_by),
+    };
+    Ok(expired.map(rule).collect())
+}
+
+/// A class that a replay keeps and the erasure did not, or, of an expiry, one that had ended: nobody would ever have it end. It comes
+/// from a backup in which the account still had what was another's by the time of the purge, or from a custodian that goes by what
+/// its backup says.
 ///
 /// Errors: a receipt that can't be read.
 pub fn stray(
     plan: &Plan,
     participant: &ParticipantId,
     receipts: &[receipt::Kept],
-    replayed: &Evidence,
+    (verb, replayed): (Verb, &Evidence),
 ) -> Result<Option<String>, Refusal> {
+    let kept = match verb {
+        Verb::Expire => owed(plan, participant, receipts)?,
+        Verb::Seal | Verb::Unseal | Verb::Erase | Verb::Probe => {
+            ever_kept(plan, participant, receipts)?
+        }
+    };
+    let mut classes = replayed.retained.iter().map(|kept| &kept.class);
+    Ok(classes.find(|class| !kept.contains(*class)).cloned())
+}
+
+/// What it keeps by its last word.
+fn owed(
+    plan: &Plan,
+    participant: &ParticipantId,
+    receipts: &[receipt::Kept],
+) -> Result<BTreeSet<String>, Refusal> {
+    let expiry = plan.find(participant, Verb::Expire);
+    let owed = obligation::of(plan, receipts)?.into_iter();
+    let own = owed.filter(|owed| Some(owed.leg) == expiry);
+    Ok(own.map(|owed| owed.kept.class).collect())
+}
+
+fn ever_kept(
+    plan: &Plan,
+    participant: &ParticipantId,
+    receipts: &[receipt::Kept],
+) -> Result<BTreeSet<String>, Refusal> {
     let mut kept = BTreeSet::new();
     for kept_once in receipts {
         let receipt = &kept_once.receipt;
@@ -237,8 +292,7 @@ pub fn stray(
             kept.extend(evidence.retained.into_iter().map(|kept| kept.class));
         }
     }
-    let mut classes = replayed.retained.iter().map(|kept| &kept.class);
-    Ok(classes.find(|class| !kept.contains(*class)).cloned())
+    Ok(kept)
 }
 
 /// The command that has it done once more. `kept` is what was replayed of this deletion before: what was begun and has no

@@ -207,6 +207,7 @@ impl Participant for Identity {
             Ok(ended_by) => ended_by,
             Err(not_yet) => return Ok(not_yet),
         };
+        quarantine::end(work.tx(), &order.retention, deletion(order)).await?;
         let ended = quarantine::expire(work.tx(), deletion(order), ended_by).await?;
         let retained = quarantine::retained(work.tx(), deletion(order)).await?;
         work.finish(seal::expired(ended, retained)).await

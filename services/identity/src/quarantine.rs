@@ -76,6 +76,25 @@ pub(crate) async fn keep(
     Ok(())
 }
 
+/// Takes on the ends that these rules say: after a restore, what was given back is known to the coordinator alone.
+pub(crate) async fn end(
+    connection: &mut AnyConnection,
+    rules: &[RetentionRule],
+    deletion: &str,
+) -> Result<(), sqlx::Error> {
+    for (rule, until) in rules.iter().filter_map(|rule| Some((rule, rule.until?))) {
+        sqlx::query(
+            "UPDATE quarantine SET until = $1 WHERE deletion = $2 AND class = $3 AND until > $1",
+        )
+        .bind(micros(until))
+        .bind(deletion)
+        .bind(&rule.class)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
 /// Holds back no longer what the deletion left and what has ended by then. Gives the numbers by class.
 pub(crate) async fn expire(
     connection: &mut AnyConnection,

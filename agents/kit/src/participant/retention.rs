@@ -22,7 +22,7 @@ pub struct RetentionRule {
     pub term: Term,
     /// Where a day begins and ends.
     pub time_zone: TimeZone,
-    /// For what is counted from an erasure that is repeated after a restore: when it ends, as it did the first time.
+    /// For what is counted from an erasure, where that or its expiry is repeated after a restore: when it ends, as it did the first time.
     pub until: Option<SystemTime>,
 }
 

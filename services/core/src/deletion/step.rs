@@ -175,6 +175,12 @@ impl Deletion {
             {
                 next.free_early(*legs, now);
             }
+            // Erased, and not purged yet: it is looked at with the purge.
+            (State::Erasing(_) | State::Verifying(_), Event::Freed(legs))
+                if !legs.is_empty() && plan.expires().covers(*legs) =>
+            {
+                next.free_early(*legs, now);
+            }
             (State::Purged { .. }, Event::Ended { legs, next: ends })
                 if self.may_ask(*legs, now) && plan.expires().covers(*legs) =>
             {

@@ -208,6 +208,30 @@ fn a_number_that_is_given_back_is_told_as_free_then_and_not_on_its_day() {
 }
 
 #[test]
+fn a_number_that_is_given_back_before_the_purge_is_told_as_free_with_it() {
+    let plan = cn();
+    let (_, mut receipts) = keeping(&plan);
+    let retains = keepers(&plan, receipts.iter().map(|kept| &kept.receipt));
+    let before = verifying(&plan).keeping(retains);
+    let waits = duty::next(&before, &plan, over());
+    let mut deletion = freed(&before, &plan, over());
+    assert_eq!(duty::next(&deletion, &plan, over()), waits);
+    assert_eq!(deletion.attention_at, before.attention_at);
+    deletion = settle(&deletion, plan.probes(), &plan, day(1)).unwrap();
+    deletion = oblige(&deletion, &plan, &receipts, day(1));
+    let identity = leg(&plan, Verb::Expire, "identity");
+    assert_eq!(deletion.outstanding(), Mask::of(identity));
+    let said = ("identity", expired(1, vec![]));
+    deletion = answer(&deletion, &plan, said, &mut receipts, day(1));
+    let free = recycled(&deletion, &plan, &receipts).unwrap();
+    assert_eq!(free, [Identifier::Phone]);
+    deletion = oblige(&deletion, &plan, &receipts, day(1));
+    assert_eq!(duty::next(&deletion, &plan, day(30)), Duty::Wait(day(100)));
+    let early = cooling(&plan).step(&Event::Freed(Mask::of(identity)), &plan, start());
+    assert_eq!(early.unwrap_err().reason, Reason::IllegalState);
+}
+
+#[test]
 fn who_gives_a_number_back_while_it_answers_is_asked_once_more() {
     let plan = cn();
     let (mut deletion, mut receipts) = keeping(&plan);
@@ -229,6 +253,29 @@ fn who_gives_a_number_back_while_it_answers_is_asked_once_more() {
     deletion = answer(&deletion, &plan, said, &mut receipts, day(3));
     let free = recycled(&deletion, &plan, &receipts).unwrap();
     assert_eq!(free, [Identifier::Phone]);
+}
+
+#[test]
+fn who_says_again_that_a_number_was_given_back_while_it_is_asked_is_not_asked_again() {
+    let plan = cn();
+    let (mut deletion, mut receipts) = keeping(&plan);
+    deletion = oblige(&deletion, &plan, &receipts, over());
+    deletion = freed(&deletion, &plan, day(3));
+    deletion = oblige(&deletion, &plan, &receipts, day(3));
+    let round = deletion.round;
+    deletion = freed(&deletion, &plan, day(3));
+    let name = kept(
+        "quarantined_user_name",
+        "PIPL, Art. 51",
+        1,
+        day(99),
+        day(99),
+    );
+    let said = ("identity", expired(1, vec![name]));
+    deletion = answer(&deletion, &plan, said, &mut receipts, day(3));
+    deletion = oblige(&deletion, &plan, &receipts, day(3));
+    assert_eq!(duty::next(&deletion, &plan, day(3)), Duty::Wait(day(99)));
+    assert_eq!(deletion.round, round, "an addendum that says nothing");
 }
 
 #[test]
@@ -628,7 +675,8 @@ fn a_replay_that_keeps_what_the_erasure_did_not_is_noticed() {
         ..counted(Outcome::Erased, 1)
     };
     let stray = |name: &str, class: &str| {
-        replay::stray(&plan, &who(name), &receipts, &replayed(class)).unwrap()
+        let found = (Verb::Erase, &replayed(class));
+        replay::stray(&plan, &who(name), &receipts, found).unwrap()
     };
     assert_eq!(stray("store", ORDERS), None);
     assert_eq!(
@@ -636,4 +684,40 @@ fn a_replay_that_keeps_what_the_erasure_did_not_is_noticed() {
         Some("server_logs")
     );
     assert_eq!(stray("identity", ORDERS).as_deref(), Some(ORDERS));
+}
+
+#[test]
+fn a_replay_ends_what_was_given_back_before_its_day() {
+    let plan = cn();
+    let (store, identity) = (who("store"), who("identity"));
+    let (deletion, mut receipts) = keeping(&plan);
+    let deletion = oblige(&deletion, &plan, &receipts, over());
+    let ended = |receipts: &[Kept], by| {
+        let ended = replay::expired(&plan, &identity, receipts, by).unwrap();
+        let ended = ended.iter();
+        ended
+            .map(|rule| (rule.name.to_owned(), rule.until))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ended(&receipts, over()), [], "nothing has ended");
+    let deletion = freed(&deletion, &plan, day(3));
+    let deletion = oblige(&deletion, &plan, &receipts, day(3));
+    assert_eq!(ended(&receipts, over()), [], "nobody has said so");
+    let said = ("identity", expired(1, vec![]));
+    let deletion = answer(&deletion, &plan, said, &mut receipts, day(4));
+    let by = replay::ended_by(&deletion, &plan, &identity, &receipts).unwrap();
+    assert_eq!(by, day(3));
+    // A backup of day 1 says day 30.
+    assert!(ended(&receipts, by).contains(&(PHONE.to_owned(), Some(day(3)))));
+    assert_eq!(replay::rules(&plan, &identity, &receipts).unwrap(), []);
+    let kept_on = Evidence {
+        retained: vec![kept(PHONE, "PIPL, Art. 51", 1, day(30), day(30))],
+        ..Evidence::of(Outcome::NotFound)
+    };
+    let stray = |verb| replay::stray(&plan, &identity, &receipts, (verb, &kept_on)).unwrap();
+    assert_eq!(stray(Verb::Expire).as_deref(), Some(PHONE));
+    // A backup of a time between the erasure and the purge has it still.
+    assert_eq!(stray(Verb::Erase), None);
+    let none = replay::expired(&plan, &store, &receipts, by).unwrap();
+    assert_eq!(none, [], "what others keep has its own moment");
 }

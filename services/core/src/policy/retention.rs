@@ -180,6 +180,14 @@ impl Identifier {
         }
     }
 
+    /// Whether somebody can show that it is theirs now, so that it is free before its day.
+    pub const fn can_be_given_back(self) -> bool {
+        match self {
+            Self::Phone => true,
+            Self::UserName | Self::Email => false,
+        }
+    }
+
     /// As it is announced, beside the codes of states: never renumbered.
     pub const fn code(self) -> i16 {
         match self {

@@ -674,6 +674,44 @@ async fn an_erasure_that_is_repeated_holds_names_back_until_their_first_end_and_
 }
 
 #[tokio::test]
+async fn an_expiry_that_is_repeated_ends_what_is_named_with_its_end_and_nothing_else() {
+    for case in cases("expired-again", 0).await {
+        let rules = |until| {
+            ["quarantined_user_name", "quarantined_phone"]
+                .map(|class| held_back(class, 30, until))
+                .to_vec()
+        };
+        let erase = Order {
+            retention: rules(None),
+            ..order("1-erase-identity")
+        };
+        let kept = |done: Done| -> Vec<String> {
+            let kept = done.retained.into_iter();
+            kept.map(|kept| kept.class).collect()
+        };
+        let both = ["quarantined_phone", "quarantined_user_name"];
+        assert_eq!(kept(done(case.identity.act(&erase).await.unwrap())), both);
+        let now = SystemTime::now();
+        let ahead = held_back("quarantined_phone", 30, Some(now + DAY));
+        let past = held_back("quarantined_phone", 30, Some(now - DAY));
+        for (command, retention, left) in [
+            ("32769-expire-identity", vec![], &both[..]),
+            ("32770-expire-identity", rules(None), &both),
+            ("32771-expire-identity", vec![ahead], &both),
+            ("32772-expire-identity", vec![past], &both[1..]),
+        ] {
+            let expire = Order {
+                retention,
+                ended_by: Some(now),
+                ..order(command)
+            };
+            let said = case.identity.expire(&expire).await.unwrap();
+            assert_eq!(kept(done(said)), left, "{command}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_held_back_is_known_to_nobody_but_who_asks_for_the_name() {
     for case in cases("unknown", 0).await {
         fill(&case).await;

@@ -227,14 +227,14 @@ async fn open(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
             .add_service(deletions))
     })
     .await
-    .context("listening for callers")?;
+    .with_context(|| format!("cannot listen on {}", config.callers.address))?;
     let participants = serve(&config.participants, &close, |routes| {
         Ok(routes
             .add_service(health_service.clone())
             .add_service(sessions))
     })
     .await
-    .context("listening for participants")?;
+    .with_context(|| format!("cannot listen on {}", config.participants.address))?;
     let operators = serve(&config.operators, &close, |routes| {
         Ok(routes
             .add_service(health_service.clone())
@@ -242,7 +242,7 @@ async fn open(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
             .add_service(operators))
     })
     .await
-    .context("listening for operators")?;
+    .with_context(|| format!("cannot listen on {}", config.operators.address))?;
     let events = match center.events.as_ref().and_then(|it| it.listener.clone()) {
         Some(listener) => {
             let routes = Routes::from(event::poll::routes(Arc::clone(&center), streams.clone()));

@@ -11,8 +11,8 @@ use crate::{
 };
 
 const AFTER_HELP: &str = "\
-Results go to standard output, progress and errors to standard error. Tables are drawn on a terminal only; elsewhere a
-row is a line of values separated by tabs.
+Results go to standard output, progress and errors to standard error. Tables are drawn on a
+terminal only; elsewhere a row is a line of values separated by tabs.
 
 Exit codes:
   0  done

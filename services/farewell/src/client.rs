@@ -134,7 +134,9 @@ impl Connection {
         match (&self.tls_dir, self.plain) {
             (Some(dir), _) => {
                 let name = self.tls_name.as_deref().unwrap_or(name);
-                Ok(Security::Mutual(Credentials::from_dir(dir, name)?))
+                let credentials = Credentials::from_dir(dir, name)
+                    .map_err(|error| Usage(format!("{:#}", anyhow::Error::new(error))))?;
+                Ok(Security::Mutual(credentials))
             }
             (None, true) => Ok(Security::PlainLoopback),
             (None, false) => Err(Usage(

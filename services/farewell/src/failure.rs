@@ -109,7 +109,11 @@ pub fn of_status(status: &Status) -> String {
         None => {
             let said = match (status.message(), status.code()) {
                 ("", Code::Unimplemented) => {
-                    "it does not offer this here: callers, operators and participants have ports of their own"
+                    "this port does not offer that: callers, operators, participants and the support desk have ports of their own"
+                }
+                // What a port with TLS does to plain text.
+                ("transport error", Code::Unknown) => {
+                    "the connection broke, as --plain does at a port with TLS, which wants --tls-dir DIR"
                 }
                 (said, _) => said,
             };

@@ -111,6 +111,10 @@ pub fn table(rows: &Rows) -> String {
         .load_style(presets::UTF8_BORDERS_ONLY)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .add_rows(rows.rows.clone());
+    // A terminal that doesn't say how wide it is would get one letter a line.
+    if table.width() == Some(0) {
+        table.set_content_arrangement(ContentArrangement::Disabled);
+    }
     if rows.heading.iter().any(|name| !name.is_empty()) {
         table.set_header(rows.heading.clone());
     }

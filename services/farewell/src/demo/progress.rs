@@ -52,11 +52,11 @@ impl Progress {
             .cooling_off_end_time
             .and_then(|end| end.try_into().ok());
         self.cooling_off_end = cooling_off_end.filter(|_| deletion.state() == State::CoolingOff);
+        let ended = view::has_ended(deletion.state());
         if self.cooling_off_end.is_some() {
             self.countdown();
-        } else {
-            let ended = view::has_ended(deletion.state());
-            self.tell("deletion", view::state(deletion).to_owned(), ended);
+        } else if !ended {
+            self.tell("deletion", view::state(deletion).to_owned(), false);
         }
         if view::is_past_no_return(deletion.state()) {
             self.clear(" seal");
@@ -75,6 +75,10 @@ impl Progress {
         {
             let done = leg.state() == LegState::Done;
             self.tell(&leg_name(leg), view::answer(leg), done);
+        }
+        // Its end comes last, as it does to the deletion.
+        if ended {
+            self.tell("deletion", view::state(deletion).to_owned(), true);
         }
     }
 

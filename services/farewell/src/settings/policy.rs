@@ -64,7 +64,7 @@ impl PolicyChoice {
 ///
 /// Errors: everything that is wrong with it, and with the files that it extends.
 pub fn policy(which: &str) -> Result<Policy, Problems> {
-    let document = match named(which)? {
+    let document = match named("policy", which)? {
         Named::Shipped(document) => *document,
         Named::File(path) => config::file::<PolicyFile>(path)?.0,
     };
@@ -172,7 +172,7 @@ fn settle(
     let Some(which) = &document.extends else {
         return Ok(document);
     };
-    let base = match named(which)? {
+    let base = match named("extends", which)? {
         Named::Shipped(base) => *base,
         Named::File(path) => {
             let Some(depth) = depth.checked_sub(1) else {
@@ -189,15 +189,15 @@ enum Named<'a> {
     File(&'a Path),
 }
 
-fn named(which: &str) -> Result<Named<'_>, Problems> {
+/// What `key` names.
+fn named<'a>(key: &str, which: &'a str) -> Result<Named<'a>, Problems> {
     if let Some(document) = Document::shipped(which) {
         return Ok(Named::Shipped(Box::new(document)));
     }
     if !is_path(which) {
         let names = Document::SHIPPED.join(", ");
-        return Err(odd(&format!(
-            "must be one of {names}, or the path of a file"
-        )));
+        let what = format!("must be one of {names}, or the path of a file");
+        return Err(Problems(vec![Problem::new(key, what)]));
     }
     Ok(Named::File(Path::new(which)))
 }

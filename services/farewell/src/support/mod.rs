@@ -39,7 +39,7 @@ enum Case {
     Open {
         /// The account's id
         account: String,
-        /// deletion-on-documents, lost-access, legacy, override, transfer, real-name, unmemorialize, unbind, revoke or extension
+        /// deletion-on-documents, lost-access, legacy, override, transfer, real-name, unmemorialize, unbind, export, revoke or extension
         #[arg(long, value_parser = kind)]
         kind: CaseKind,
         /// For override: a blocker's code, for instance OPEN_DISPUTE. For extension: COMPLEXITY or NUMBER_OF_REQUESTS
@@ -219,7 +219,7 @@ fn case(text: &str) -> String {
 }
 
 fn kind(text: &str) -> Result<CaseKind, String> {
-    let choices = "deletion-on-documents, lost-access, legacy, override, transfer, real-name, unmemorialize, unbind, revoke, extension";
+    let choices = "deletion-on-documents, lost-access, legacy, override, transfer, real-name, unmemorialize, unbind, export, revoke, extension";
     word("CASE_KIND_", text, CaseKind::from_str_name, choices)
 }
 

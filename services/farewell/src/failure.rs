@@ -111,8 +111,9 @@ pub fn of_status(status: &Status) -> String {
                 ("", Code::Unimplemented) => {
                     "this port does not offer that: callers, operators, participants and the support desk have ports of their own"
                 }
-                // What a port with TLS does to plain text.
-                ("transport error", Code::Unknown) => {
+                // What a port with TLS does to plain text, one or the other.
+                ("transport error", Code::Unknown)
+                | ("operation was canceled", Code::Cancelled) => {
                     "the connection broke, as --plain does at a port with TLS, which wants --tls-dir DIR"
                 }
                 (said, _) => said,

@@ -157,7 +157,8 @@ class Device:
         if not envelope.HasField("binding"):
             return False
         told = envelope.binding
-        if told.device == self.name and (self.epoch == 0 or self.heard) and told.epoch > self.ended_epoch:
+        takes = self.epoch == 0 or (self.heard and told.epoch >= self.epoch)
+        if told.device == self.name and takes and told.epoch > self.ended_epoch:
             before, self.epoch, self.heard = self.epoch, told.epoch, True
             tell(bound=told.epoch, locked=told.activation_lock, device=self.name)
             return before != told.epoch

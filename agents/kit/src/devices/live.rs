@@ -33,6 +33,9 @@ impl LiveBinding {
 
 /// The bindings of devices that have just named other ones, or 0 for none.
 ///
+/// A device that names a later one than stands here knows more than this registry, which was restored: to talk it down would make
+/// it obey orders for whoever had it before.
+///
 /// One that is still to be told of a transfer, by an order for the binding that it has, is told nothing here unless it has
 /// forgotten that one, too.
 pub(super) async fn unknown_to(
@@ -53,7 +56,7 @@ pub(super) async fn unknown_to(
         let held_epoch = outbox::epoch(row.try_get("held_epoch")?)?;
         let locked_for: Option<String> = row.try_get("locked_for")?;
         let named = named.get(&device).copied().unwrap_or(epoch);
-        if named == epoch || (named != 0 && held_epoch != 0) {
+        if named >= epoch || (named != 0 && held_epoch != 0) {
             continue;
         }
         let binding = LiveBinding {

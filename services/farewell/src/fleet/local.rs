@@ -111,7 +111,8 @@ impl Local {
     /// Takes the agent's word for the binding that the device has still, if it knows of none itself. Returns whether it is
     /// another one than before, which the agent is to hear.
     pub fn take_on(&mut self, binding: &wire::LiveBinding) -> bool {
-        let open = self.epoch == 0 || self.heard;
+        // Never an earlier one than it knows of: an agent that was restored would make it obey orders for whoever had it before.
+        let open = self.epoch == 0 || (self.heard && binding.epoch >= self.epoch);
         if !open || binding.device != self.device || binding.epoch <= self.ended_epoch {
             return false;
         }
@@ -552,13 +553,19 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_made_up_goes_with_the_next_true_word_and_never_takes_an_own_bindings_place() {
+    fn what_it_heard_never_takes_an_own_bindings_place_nor_gives_way_to_what_was_before() {
         let mut own = phone();
         assert!(!own.take_on(&told("devices/phone-1", 9)));
         assert_eq!((own.epoch(), own.is_locked()), (3, false));
         let mut forgetful = phone();
         forgetful.reset_by_hand();
+        assert!(forgetful.take_on(&told("devices/phone-1", 2)));
         assert!(forgetful.take_on(&told("devices/phone-1", 9)));
+        // An agent that was restored knows only whose it was before.
+        assert!(!forgetful.take_on(&told("devices/phone-1", 3)));
+        assert_eq!(forgetful.epoch(), 9);
+        // If somebody had made that up: reset by hand once more, it hears the true word.
+        forgetful.reset_by_hand();
         assert!(forgetful.take_on(&told("devices/phone-1", 3)));
         run(&mut forgetful, &signed(1, &reset("orders/1")));
         assert_eq!((forgetful.epoch(), forgetful.executions()), (0, 1));

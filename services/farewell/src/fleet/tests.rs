@@ -295,7 +295,8 @@ async fn devices_that_were_reset_by_hand_hear_that_they_are_bound_and_are_wiped_
             .collect()
     };
     let heard = async {
-        while held().iter().any(|holding| holding.bound_epoch == 0) {
+        let waits = |holding: &Holding| holding.user_data || holding.bound_epoch == 0;
+        while held().iter().any(waits) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

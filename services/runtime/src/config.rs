@@ -59,6 +59,31 @@ where
     load_from(Some(path), "", std::iter::empty())
 }
 
+/// What of `file` is nobody's: sections that are none of these (dotted), and keys that stand in none. Whoever misspells a section
+/// would run on defaults. A file that can't be read has none: reading it says why.
+pub fn strangers(file: &Path, sections: &[String]) -> Vec<Problem> {
+    let mut strangers = Vec::new();
+    let named = read(file, "").unwrap_or_default();
+    let is_one = |name: &str| sections.iter().any(|section| section == name);
+    let begins = |name: &str| {
+        let group = format!("{name}.");
+        sections.iter().any(|section| section.starts_with(&group))
+    };
+    for (name, value) in named {
+        match value {
+            _ if is_one(&name) => {}
+            Value::Dict(_, inner) if begins(&name) => {
+                let full = inner.into_keys().map(|key| format!("{name}.{key}"));
+                strangers.extend(full.filter(|full| !is_one(full)));
+            }
+            _ => strangers.push(name),
+        }
+    }
+    let known = sections.join(", ");
+    let told = |name| Problem::new(name, format!("is no section: there are {known}"));
+    strangers.into_iter().map(told).collect()
+}
+
 fn load_from<T>(
     file: Option<&Path>,
     section: &str,
@@ -519,6 +544,27 @@ mod tests {
         assert_eq!(told, ["agent.phones: must be a section"]);
         // The real environment of the test is none of ours.
         assert!(load::<Process>(Some(Path::new("/nonexistent.toml")), "").is_err());
+    }
+
+    #[test]
+    fn a_section_that_is_nobodys_is_named_and_so_is_a_key_outside_of_any() {
+        let dir = Scratch::new();
+        let sections = ["coordinator", "agent.phones"].map(str::to_owned);
+        let strange = |toml: &str| {
+            let file = dir.file("farewell.toml", toml);
+            let found = strangers(&file, &sections);
+            found.into_iter().map(|it| it.key).collect::<Vec<_>>()
+        };
+        assert_eq!(strange(FILE), [""; 0]);
+        assert_eq!(strange(""), [""; 0]);
+        assert_eq!(strange("slots = "), [""; 0], "which reading tells");
+        let wrong =
+            "ledger = 'x'\n[coordinators]\nslots = 7\n[agent.phone]\nwindow = 7\n[agnet.phones]\n";
+        assert_eq!(
+            strange(wrong),
+            ["agent.phone", "agnet", "coordinators", "ledger"]
+        );
+        assert_eq!(strange("agent = 7"), ["agent"]);
     }
 
     #[derive(Debug, Deserialize)]

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use farewell_kit::session;
-use farewell_runtime::config::{Human, Problem};
+use farewell_runtime::config::{self, Human, Problem, Problems, Validate};
 use farewell_runtime::server::Security;
 use farewell_runtime::tls::Credentials;
 use serde::Deserialize;
@@ -139,12 +139,35 @@ fn positive(key: &str, duration: Human, out: &mut Vec<Problem>) {
     }
 }
 
-/// The section of a role, and the file it stands in.
-fn load<T>(source: &Source, section: &str) -> Result<T, farewell_runtime::config::Problems>
+/// The section of a role, and the file it stands in, which has nothing but sections of roles.
+fn load<T>(source: &Source, section: &str) -> Result<T, Problems>
 where
-    T: serde::de::DeserializeOwned + farewell_runtime::config::Validate,
+    T: serde::de::DeserializeOwned + Validate,
 {
-    farewell_runtime::config::load(source.config.as_deref().map(Path::new), section)
+    let file = source.config.as_deref().map(Path::new);
+    let mut problems = file.map_or_else(Vec::new, |file| config::strangers(file, &sections()));
+    match config::load(file, section) {
+        Ok(settings) if problems.is_empty() => Ok(settings),
+        Ok(_) => Err(Problems(problems)),
+        Err(Problems(own)) => {
+            // The same can be no section and not be read as one.
+            problems.retain(|stranger| own.iter().all(|own| !own.key.starts_with(&stranger.key)));
+            problems.extend(own);
+            Err(Problems(problems))
+        }
+    }
+}
+
+/// Of every role.
+fn sections() -> Vec<String> {
+    let services = Name::ALL.map(|name| format!("service.{name}"));
+    let agents = Line::ALL.map(|line| format!("agent.{line}"));
+    let coordinator = ["coordinator".to_owned()];
+    coordinator
+        .into_iter()
+        .chain(services)
+        .chain(agents)
+        .collect()
 }
 
 #[cfg(test)]
@@ -161,6 +184,23 @@ mod tests {
             ..Source::default()
         };
         (file, source)
+    }
+
+    #[test]
+    fn a_section_that_is_misspelt_is_said_beside_everything_else() {
+        let text = "[coordinators]\nslots = 7\n[servce.store]\n[service.stroe]\n\
+                    [agent.phones]\nplain = true\nwindow = 0\n";
+        let (_file, source) = file(text);
+        let problems = Agent::load(&source, Line::Phones).map(drop).unwrap_err();
+        let keys: Vec<_> = problems.0.iter().map(|it| it.key.as_str()).collect();
+        let own = [
+            "coordinators",
+            "service.stroe",
+            "servce",
+            "agent.phones.window",
+        ];
+        assert!(own.iter().all(|key| keys.contains(key)), "{keys:?}");
+        assert_eq!(keys.len(), own.len(), "{keys:?}");
     }
 
     #[test]

@@ -85,6 +85,8 @@ struct Coordinator {
 
 pub struct World {
     now: Time,
+    /// The latest that a clock has shown: when it is right again, it shows no less.
+    latest: Time,
     store: Store,
     coordinators: Vec<Coordinator>,
     wire: Vec<Message>,
@@ -145,8 +147,10 @@ impl World {
             epoch: store.take_over(),
             board: BTreeMap::new(),
         };
+        let start = Time::from_micros(1_800_000_000_000_000);
         Self {
-            now: Time::from_micros(1_800_000_000_000_000),
+            now: start,
+            latest: start,
             store,
             coordinators: vec![first],
             wire: Vec::new(),
@@ -185,7 +189,10 @@ impl World {
                     self.obstructed.insert(id);
                 }
             }
-            Action::Tick(hours) => self.now = self.now + HOUR * u32::from(hours),
+            Action::Tick(hours) => {
+                self.now = self.now + HOUR * u32::from(hours);
+                self.latest = self.latest.max(self.now);
+            }
             Action::StepBack(hours) => {
                 let back = i64::from(hours) * 3_600_000_000;
                 self.now = Time::from_micros(self.now.micros() - back);
@@ -873,9 +880,12 @@ impl World {
         }
     }
 
-    /// Faults end, everybody but the silent one answers: everything ends, or is in somebody's hands.
+    /// Faults end, a clock that was behind too, and everybody but the silent one answers: everything ends, or is in
+    /// somebody's hands.
     pub fn heal(&mut self) {
         self.tally.count(self.store.rows.values(), false);
+        // Steps back add up to more than all the healing rounds together.
+        self.now = self.latest;
         self.act(&Action::TakeOver);
         for _ in 0..HEALING_ROUNDS {
             self.act(&Action::Tick(12));

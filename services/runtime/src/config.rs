@@ -31,7 +31,8 @@ const SEPARATOR: &str = "__";
 /// Mistakes shown before the reader gives up. Each one costs another reading.
 const PROBLEMS_MAX: usize = 100;
 
-/// Reads `section` (dotted; empty for the whole file) of `file` and the environment.
+/// Reads `section` of `file` and the environment, where the file has nothing but `sections` (all dotted): whoever misspells
+/// one would run on defaults.
 ///
 /// A `FAREWELL_` variable that is no key of this type is left alone, because the command line uses
 /// some too and the process next door has others; but not if it begins with our section or with one
@@ -39,13 +40,24 @@ const PROBLEMS_MAX: usize = 100;
 ///
 /// # Errors
 /// All mistakes that were found, none of them with the value that was given.
-pub fn load<T>(file: Option<&Path>, section: &str) -> Result<T, Problems>
+pub fn load<T>(file: Option<&Path>, section: &str, sections: &[String]) -> Result<T, Problems>
 where
     T: DeserializeOwned + Validate,
 {
     let vars = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    load_from(file, section, vars)
+    let whole = file.map_or_else(|| Ok(Dict::new()), read)?;
+    let mut problems = strangers(&whole, sections);
+    match parse(whole, section, vars) {
+        Ok(settings) if problems.is_empty() => Ok(settings),
+        Ok(_) => Err(Problems(problems)),
+        Err(Problems(own)) => {
+            // The same can be no section and not be read as one.
+            problems.retain(|stranger| own.iter().all(|own| !own.key.starts_with(&stranger.key)));
+            problems.extend(own);
+            Err(Problems(problems))
+        }
+    }
 }
 
 /// Reads a whole file of its own, without the environment.
@@ -56,27 +68,35 @@ pub fn file<T>(path: &Path) -> Result<T, Problems>
 where
     T: DeserializeOwned + Validate,
 {
-    load_from(Some(path), "", std::iter::empty())
+    parse(read(path)?, "", std::iter::empty())
 }
 
-/// What of `file` is nobody's: sections that are none of these (dotted), and keys that stand in none. Whoever misspells a section
-/// would run on defaults. A file that can't be read has none: reading it says why.
-pub fn strangers(file: &Path, sections: &[String]) -> Vec<Problem> {
+/// The file as it stands.
+fn read(path: &Path) -> Result<Dict, Problems> {
+    let named = |message: String| Problems(vec![Problem::new(path.display().to_string(), message)]);
+    let text = fs::read_to_string(path).map_err(|error| named(error.to_string()))?;
+    let mut profiles = Toml::string(&text)
+        .data()
+        .map_err(|error| named(error.kind.to_string()))?;
+    Ok(profiles.remove(&Profile::Default).unwrap_or_default())
+}
+
+/// What of a file is nobody's: sections that are none of these, and keys that stand in none.
+fn strangers(whole: &Dict, sections: &[String]) -> Vec<Problem> {
     let mut strangers = Vec::new();
-    let named = read(file, "").unwrap_or_default();
     let is_one = |name: &str| sections.iter().any(|section| section == name);
     let begins = |name: &str| {
         let group = format!("{name}.");
         sections.iter().any(|section| section.starts_with(&group))
     };
-    for (name, value) in named {
+    for (name, value) in whole {
         match value {
-            _ if is_one(&name) => {}
-            Value::Dict(_, inner) if begins(&name) => {
-                let full = inner.into_keys().map(|key| format!("{name}.{key}"));
+            _ if is_one(name) => {}
+            Value::Dict(_, inner) if begins(name) => {
+                let full = inner.keys().map(|key| format!("{name}.{key}"));
                 strangers.extend(full.filter(|full| !is_one(full)));
             }
-            _ => strangers.push(name),
+            _ => strangers.push(name.clone()),
         }
     }
     let known = sections.join(", ");
@@ -84,21 +104,18 @@ pub fn strangers(file: &Path, sections: &[String]) -> Vec<Problem> {
     strangers.into_iter().map(told).collect()
 }
 
-fn load_from<T>(
-    file: Option<&Path>,
+/// What `section` of the file (dotted; empty for the whole) and the variables say together.
+fn parse<T>(
+    whole: Dict,
     section: &str,
     vars: impl Iterator<Item = (String, String)>,
 ) -> Result<T, Problems>
 where
     T: DeserializeOwned + Validate,
 {
-    let dict = match file {
-        Some(path) => read(path, section).map_err(|problem| Problems(vec![problem]))?,
-        None => Dict::new(),
-    };
     let mut reader = Reader {
         section,
-        dict,
+        dict: part(whole, section)?,
         given: BTreeMap::new(),
         problems: Vec::new(),
     };
@@ -106,18 +123,13 @@ where
     reader.finish()
 }
 
-/// The section of the file as it stands, empty if the file does not have it.
-fn read(path: &Path, section: &str) -> Result<Dict, Problem> {
-    let named = |message: String| Problem::new(path.display().to_string(), message);
-    let text = fs::read_to_string(path).map_err(|error| named(error.to_string()))?;
-    let mut profiles = Toml::string(&text)
-        .data()
-        .map_err(|error| named(error.kind.to_string()))?;
-    let mut dict = profiles.remove(&Profile::Default).unwrap_or_default();
+/// The section, empty if the file does not have it.
+fn part(whole: Dict, section: &str) -> Result<Dict, Problems> {
+    let mut dict = whole;
     for name in section.split('.').filter(|name| !name.is_empty()) {
         dict = match dict.remove(name) {
             Some(Value::Dict(_, inner)) => inner,
-            Some(_) => return Err(Problem::new(section, "must be a section")),
+            Some(_) => return Err(Problems(vec![Problem::new(section, "must be a section")])),
             None => Dict::new(),
         };
     }
@@ -394,7 +406,7 @@ mod tests {
     fn loaded(toml: &str, section: &str, vars: &[(&str, &str)]) -> Result<Process, Problems> {
         let dir = Scratch::new();
         let file = dir.file("farewell.toml", toml);
-        load_from(Some(&file), section, owned(vars))
+        parse(read(&file)?, section, owned(vars))
     }
 
     fn owned(vars: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
@@ -452,7 +464,7 @@ mod tests {
             assert_eq!(config.peers, ["a", "b"]);
             assert_eq!(config.listen.streams_max, 9);
         }
-        let config: Process = load_from(None, "", owned(&vars[1..])).unwrap();
+        let config: Process = parse(Dict::new(), "", owned(&vars[1..])).unwrap();
         assert_eq!(config.ledger, "postgres://short");
     }
 
@@ -536,14 +548,13 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_read_is_a_problem_too() {
-        let missing: Result<Process, _> =
-            load_from(Some(Path::new("/nonexistent.toml")), "", owned(&[]));
+        let missing = file::<Process>(Path::new("/nonexistent.toml"));
         assert!(lines(missing.unwrap_err())[0].starts_with("/nonexistent.toml: "));
         assert!(lines(loaded("slots = ", "", &[]).unwrap_err())[0].contains("farewell.toml: "));
         let told = lines(loaded("agent = 7", "agent.phones", &[]).unwrap_err());
         assert_eq!(told, ["agent.phones: must be a section"]);
         // The real environment of the test is none of ours.
-        assert!(load::<Process>(Some(Path::new("/nonexistent.toml")), "").is_err());
+        assert!(load::<Process>(Some(Path::new("/nonexistent.toml")), "", &[]).is_err());
     }
 
     #[test]
@@ -552,12 +563,11 @@ mod tests {
         let sections = ["coordinator", "agent.phones"].map(str::to_owned);
         let strange = |toml: &str| {
             let file = dir.file("farewell.toml", toml);
-            let found = strangers(&file, &sections);
+            let found = strangers(&read(&file).unwrap(), &sections);
             found.into_iter().map(|it| it.key).collect::<Vec<_>>()
         };
         assert_eq!(strange(FILE), [""; 0]);
         assert_eq!(strange(""), [""; 0]);
-        assert_eq!(strange("slots = "), [""; 0], "which reading tells");
         let wrong =
             "ledger = 'x'\n[coordinators]\nslots = 7\n[agent.phone]\nwindow = 7\n[agnet.phones]\n";
         assert_eq!(
@@ -582,8 +592,8 @@ mod tests {
     #[test]
     fn a_field_without_a_default_ends_the_reading() {
         let dir = Scratch::new();
-        let file = dir.file("a.toml", "count = 'x'");
-        let told = lines(load_from::<Strict>(Some(&file), "", owned(&[])).unwrap_err());
+        let at = dir.file("a.toml", "count = 'x'");
+        let told = lines(file::<Strict>(&at).unwrap_err());
         assert_eq!(
             told,
             ["count: must be u16, but is text", "needed: is required"]

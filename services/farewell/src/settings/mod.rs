@@ -9,7 +9,7 @@ mod region;
 mod service;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use farewell_kit::session;
@@ -144,18 +144,7 @@ fn load<T>(source: &Source, section: &str) -> Result<T, Problems>
 where
     T: serde::de::DeserializeOwned + Validate,
 {
-    let file = source.config.as_deref().map(Path::new);
-    let mut problems = file.map_or_else(Vec::new, |file| config::strangers(file, &sections()));
-    match config::load(file, section) {
-        Ok(settings) if problems.is_empty() => Ok(settings),
-        Ok(_) => Err(Problems(problems)),
-        Err(Problems(own)) => {
-            // The same can be no section and not be read as one.
-            problems.retain(|stranger| own.iter().all(|own| !own.key.starts_with(&stranger.key)));
-            problems.extend(own);
-            Err(Problems(problems))
-        }
-    }
+    config::load(source.config.as_deref(), section, &sections())
 }
 
 /// Of every role.

@@ -22,10 +22,11 @@ fn every_promise_is_shown_by_a_story_that_runs() -> Result<()> {
             promise.what
         );
         for name in &promise.shown_by {
-            let (file, test) = name
-                .split_once("::")
+            let (story, test) = name
+                .rsplit_once("::")
                 .with_context(|| format!("{name} is no `story::test`"))?;
-            let source = fs::read_to_string(stories().join(format!("{file}.rs")))
+            let file = format!("{}.rs", story.replace("::", "/"));
+            let source = fs::read_to_string(stories().join(&file))
                 .with_context(|| format!("there is no story {file}"))?;
             if !tests_of(&source).contains(test) {
                 missing.push(format!("{name} (for: {})", promise.what));
@@ -62,7 +63,7 @@ fn a_row_without_a_story_and_a_story_that_does_not_run_are_found() -> Result<()>
 /// One row.
 struct Promise {
     what: String,
-    /// `story::test`.
+    /// `story::test`, or `story::part::test`.
     shown_by: Vec<String>,
 }
 

@@ -1,6 +1,6 @@
 //! Dialling another process: the mirror of [`crate::server`].
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use tonic::{
     Request,
@@ -12,6 +12,7 @@ use tonic::{
 };
 
 use crate::{
+    host::is_loopback,
     server::{
         CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEADER_LIST_BYTES_MAX, KEEPALIVE_INTERVAL,
         KEEPALIVE_TIMEOUT, LOCAL_ERROR_RESETS_MAX, STREAM_WINDOW_BYTES, Security,
@@ -115,13 +116,6 @@ pub fn request<T>(message: T, timeout: Duration) -> Request<T> {
         request.metadata_mut().insert(telemetry::TRACEPARENT, value);
     }
     request
-}
-
-fn is_loopback(host: &str) -> bool {
-    host == "localhost"
-        || host
-            .parse::<IpAddr>()
-            .is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! A process reads its whole configuration before it opens a port ([`config`]), starts logging and
 //! tracing ([`telemetry`]), opens listeners with every limit named ([`server`], and [`handshake`] for
-//! HTTP of any version), dials others the same way ([`client`]), knows who is on the other end ([`peer`]) and ends in order
+//! HTTP of any version), dials others the same way ([`client`], and [`host`] for where they are), knows who is on the other end ([`peer`]) and ends in order
 //! ([`shutdown`]). [`certs`] makes the certificates of a development set-up, [`cose`] signs what must be
 //! believed wherever it passes through, and [`jws`] what others are told.
 //!
@@ -15,6 +15,7 @@ pub mod client;
 pub mod config;
 pub mod cose;
 pub mod handshake;
+pub mod host;
 pub mod jws;
 pub mod memory;
 pub mod peer;

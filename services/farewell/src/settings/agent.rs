@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use farewell_kit::devices::Terms;
 use farewell_runtime::config::{Human, Problem, Problems, Validate, nested};
+use farewell_runtime::host::is_loopback;
 use farewell_runtime::telemetry;
 use farewell_smarthome::{AGENT, Broker, Endpoint, Protocol};
 use serde::{Deserialize, Deserializer};
@@ -204,13 +205,9 @@ impl ExternalBroker {
         let (host, port) = rest.trim_end_matches('/').rsplit_once(':')?;
         let port = port.parse().ok()?;
         let host = host.trim_matches(['[', ']']);
-        let local = host == "localhost"
-            || host
-                .parse::<std::net::IpAddr>()
-                .is_ok_and(|ip| ip.is_loopback());
         match scheme {
             "mqtts" if !host.is_empty() => Some((host, port, true)),
-            "mqtt" if local => Some((host, port, false)),
+            "mqtt" if is_loopback(host) => Some((host, port, false)),
             _ => None,
         }
     }

@@ -9,8 +9,10 @@ use farewell_coordinator as coordinator;
 use farewell_coordinator::{Delivery, Listener};
 use farewell_runtime::config::{Human, Problem, Validate};
 use farewell_runtime::cose::SigningKey;
+use farewell_runtime::host::is_loopback;
 use farewell_runtime::server::Security;
 use serde::Deserialize;
+use tonic::codegen::http::Uri;
 
 use super::positive;
 
@@ -119,12 +121,8 @@ fn is_safe(url: &str) -> bool {
     if url.starts_with("https://") {
         return true;
     }
-    let Some(rest) = url.strip_prefix("http://") else {
-        return false;
-    };
-    let host = rest.split('/').next().unwrap_or_default();
-    host.parse::<SocketAddr>()
-        .is_ok_and(|address| address.ip().to_canonical().is_loopback())
+    let plain: Result<Uri, _> = url.parse();
+    plain.is_ok_and(|url| url.scheme_str() == Some("http") && url.host().is_some_and(is_loopback))
 }
 
 impl Events {
@@ -250,6 +248,29 @@ mod tests {
         assert!(problems("").is_empty());
         let local = "issuer = \"https://id.example.com\"\n[coordinator.events.receivers.a]\npush = \"http://127.0.0.1:9/x\"";
         assert!(problems(local).is_empty());
+    }
+
+    #[test]
+    fn tokens_leave_the_machine_with_tls_only() {
+        for fine in [
+            "https://ads.example.com/events",
+            "http://127.0.0.1:9/x",
+            "http://[::1]:9/x",
+            "http://localhost:9/x",
+        ] {
+            assert!(is_safe(fine), "{fine}");
+        }
+        for plain in [
+            "http://ads.example.com/events",
+            "http://127.0.0.1.example:9/x",
+            "http://127.0.0.1:9@ads.example.com/x",
+            "http://127.0.0.1\\@ads.example.com/x",
+            "ftp://127.0.0.1/x",
+            "127.0.0.1:9",
+            "",
+        ] {
+            assert!(!is_safe(plain), "{plain}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail, ensure};
 use async_trait::async_trait;
 use farewell_kit::Fault;
+use farewell_runtime::host::is_loopback;
 use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
@@ -59,13 +60,8 @@ impl Security {
             ("smtps", _) => Ok(Self::Tls(host)),
             (_, Some("required")) => Ok(Self::StartTls(host)),
             (_, None) => {
-                let loopback = host == "localhost"
-                    || host
-                        .trim_matches(['[', ']'])
-                        .parse()
-                        .is_ok_and(|it: std::net::IpAddr| it.is_loopback());
                 ensure!(
-                    loopback,
+                    is_loopback(&host),
                     "mail leaves the machine by smtps://, or by smtp:// with ?tls=required"
                 );
                 Ok(Self::Plain)

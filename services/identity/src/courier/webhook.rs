@@ -1,11 +1,10 @@
 //! A gateway, for instance of a company that sends text messages: JSON by POST, by TLS or to this machine, and never anywhere else than
 //! to the address in the settings.
 
-use std::net::IpAddr;
-
 use anyhow::{Context as _, ensure};
 use async_trait::async_trait;
 use farewell_kit::Fault;
+use farewell_runtime::host::is_loopback;
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
 
@@ -38,13 +37,9 @@ impl Webhook {
 
 fn is_safe(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
-    let here = || {
-        let address: Result<IpAddr, _> = host.trim_matches(['[', ']']).parse();
-        host == "localhost" || address.is_ok_and(|it| it.is_loopback())
-    };
     match url.scheme() {
         "https" => !host.is_empty(),
-        "http" => here(),
+        "http" => is_loopback(host),
         _ => false,
     }
 }

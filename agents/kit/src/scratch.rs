@@ -1,12 +1,15 @@
 //! Databases for tests of participants: a new SQLite file each, and PostgreSQL where the test runner offers one
 //! (`FAREWELL_TEST_POSTGRES`). Where it insists that nothing is skipped (`FAREWELL_TEST_REQUIRED`), one that is missing fails the
-//! test.
+//! test. Beside them [`Atlas`], which knows of another region.
+
+mod atlas;
 
 use std::collections::BTreeMap;
 use std::env;
 
 use sqlx::{AnyConnection, AssertSqlSafe};
 
+pub use self::atlas::{Atlas, EUROPEAN, HIDDEN};
 use crate::store::Store;
 
 /// What a seal writes of itself, and the answers to commands.

@@ -37,6 +37,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use self::asking::Asking;
+pub(crate) use self::asking::NO_COORDINATOR;
 use self::desk::{Desk, Rung};
 pub use self::export::{Ask, NoPart};
 use self::home::Regions;

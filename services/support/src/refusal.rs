@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 
-use farewell_kit::home::{
-    ACCOUNT_ELSEWHERE, Elsewhere, HOME_UNKNOWN, NotHere, TO_ACCOUNT_ELSEWHERE,
-};
+use farewell_kit::home::{Elsewhere, NotHere, TO_ACCOUNT_ELSEWHERE};
 use farewell_kit::{Fault, seal};
 use farewell_proto::ERROR_DOMAIN;
 use tonic::{Code, Status};
@@ -72,19 +70,10 @@ impl From<Refusal> for Status {
             Refusal::CaseNotFound => (NotFound, "CASE_NOT_FOUND"),
             Refusal::EvidenceNotFound => (NotFound, "EVIDENCE_NOT_FOUND"),
             Refusal::EvidenceDeleted => (FailedPrecondition, "EVIDENCE_DELETED"),
-            Refusal::NotHere(NotHere::Elsewhere(home)) => {
-                metadata = home.metadata();
-                (FailedPrecondition, ACCOUNT_ELSEWHERE)
-            }
+            Refusal::NotHere(not_here) => return not_here.into(),
             Refusal::ToAccountElsewhere(home) => {
                 metadata = home.metadata();
                 (FailedPrecondition, TO_ACCOUNT_ELSEWHERE)
-            }
-            Refusal::NotHere(NotHere::Unknown(cause)) => {
-                tracing::warn!(cause, "nobody says where an account's home is");
-                metadata.insert("cause".to_owned(), cause.clone());
-                let sentence = refusal.to_string();
-                return passing(Code::Unavailable, HOME_UNKNOWN, &sentence, metadata);
             }
             Refusal::AccountErased => (FailedPrecondition, "ACCOUNT_ERASED"),
             Refusal::TooManyCases => (FailedPrecondition, "TOO_MANY_CASES"),

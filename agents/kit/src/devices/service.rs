@@ -18,7 +18,6 @@ use super::refusal::Refusal;
 use super::registry::{Bound, NewBinding, Registry};
 use super::share::{Role as ShareRole, Share};
 use super::shown::Shown;
-use crate::home::{ACCOUNT_ELSEWHERE, HOME_UNKNOWN, NotHere};
 use crate::participant::{DeviceClass, DeviceVerb};
 use crate::wire::device::verb;
 
@@ -371,15 +370,7 @@ fn to_wire(shown: Shown) -> wire::Binding {
 fn status(refusal: Refusal) -> Status {
     let (code, reason) = match &refusal {
         Refusal::InvalidField { field, problem } => return invalid(field, problem),
-        Refusal::NotHere(NotHere::Elsewhere(home)) => {
-            let (code, message) = (Code::FailedPrecondition, refusal.to_string());
-            return coded(code, ACCOUNT_ELSEWHERE, &message, home.metadata());
-        }
-        Refusal::NotHere(NotHere::Unknown(cause)) => {
-            tracing::warn!(cause, "nobody says where an account's home is");
-            let cause = HashMap::from([("cause".to_owned(), cause.clone())]);
-            return coded(Code::Unavailable, HOME_UNKNOWN, &refusal.to_string(), cause);
-        }
+        Refusal::NotHere(not_here) => return not_here.into(),
         Refusal::AccountSealed => (Code::FailedPrecondition, "ACCOUNT_SEALED"),
         Refusal::AccountFrozen => (Code::FailedPrecondition, "ACCOUNT_FROZEN"),
         Refusal::DeviceBound => (Code::FailedPrecondition, "DEVICE_BOUND"),
@@ -422,11 +413,7 @@ fn invalid(field: &str, problem: &str) -> Status {
 }
 
 pub(super) fn error(code: Code, reason: &str, message: &str) -> Status {
-    coded(code, reason, message, HashMap::new())
-}
-
-fn coded(code: Code, reason: &str, message: &str, metadata: HashMap<String, String>) -> Status {
-    let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, metadata);
+    let mut details = ErrorDetails::with_error_info(reason, ERROR_DOMAIN, HashMap::new());
     if code == Code::Unavailable {
         details.set_retry_info(Some(RETRY_AFTER));
     }

@@ -1,7 +1,7 @@
 //! A product line without processes around it: real tables, real lane, no listener. And the coordinator's part of it:
 //! who signs orders.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -29,7 +29,6 @@ use super::said::Said;
 use super::schema::SCHEMA;
 use super::share::{Role, Share};
 use super::signed::ORDER;
-use crate::home::{Elsewhere, Homes, NotHere};
 use crate::participant::{
     Answer, Deferred, DeviceClass, DeviceDuty, DeviceOutcome, DeviceTask, DeviceVerb, Done,
     LockOutcome, Order, Participant as _,
@@ -77,36 +76,6 @@ pub struct Noon;
 impl Clock for Noon {
     async fn prove(&self, _device: &str, _nonce: Bytes) -> Option<Bytes> {
         Some(Bytes::from_static(TIME_PROOF))
-    }
-}
-
-/// Knows that this account lives in Europe and that nobody can say where that one does, and how often it was asked.
-#[derive(Debug, Default)]
-pub struct Atlas {
-    asked: AtomicUsize,
-}
-
-pub const EUROPEAN: &str = "zz-european";
-pub const HIDDEN: &str = "zz-hidden";
-
-impl Atlas {
-    pub fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
-    }
-}
-
-#[async_trait]
-impl Homes for Atlas {
-    async fn at_home(&self, account: &str) -> Result<(), NotHere> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        match account {
-            EUROPEAN => Err(NotHere::Elsewhere(Elsewhere {
-                region: "eu".to_owned(),
-                address: "https://eu.example:7400".to_owned(),
-            })),
-            HIDDEN => Err(NotHere::Unknown("IDENTITY_UNAVAILABLE".to_owned())),
-            _ => Ok(()),
-        }
     }
 }
 

@@ -6,6 +6,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
+/// Why there is no answer, where the coordinator itself gives no word: none is there to be asked.
+pub(crate) const NO_COORDINATOR: &str = "NO_COORDINATOR";
+/// The same: none came in time.
+pub(super) const NO_ANSWER: &str = "NO_ANSWER";
+/// The same: [`Asking::ask`] had no room.
+pub(super) const TOO_MANY_QUESTIONS: &str = "TOO_MANY_QUESTIONS";
+
 /// Under way at a time; beyond it one has to ask again.
 const OPEN_MAX: usize = 1024;
 

@@ -7,6 +7,7 @@ use farewell_proto::participant::v1::connect_request::Message;
 use tokio::time::timeout;
 
 use super::Session;
+use super::asking::{NO_ANSWER, NO_COORDINATOR, TOO_MANY_QUESTIONS};
 use crate::export::Part;
 
 /// How long an answer is waited for: longer than a coordinator waits for the participant.
@@ -38,7 +39,7 @@ impl Session {
     /// Errors: nobody to ask, no answer in time, or the coordinator's or participant's own word.
     pub async fn export_part(&self, ask: Ask<'_>) -> Result<Part, NoPart> {
         let word = |word: &str| NoPart(word.to_owned());
-        let (asked, answer) = self.shared.parts.ask().ok_or(word("TOO_MANY_QUESTIONS"))?;
+        let (asked, answer) = self.shared.parts.ask().ok_or(word(TOO_MANY_QUESTIONS))?;
         let question = ExportPartQuestion {
             id: asked.id,
             export: ask.export.to_owned(),
@@ -50,10 +51,10 @@ impl Session {
         let first = ask.attempt as usize % links.len().max(1);
         let mut turn = links[first..].iter().chain(&links[..first]);
         turn.find(|link| link.say(Message::ExportPart(question.clone())))
-            .ok_or(word("NO_COORDINATOR"))?;
+            .ok_or(word(NO_COORDINATOR))?;
         match timeout(ANSWER_WAIT, answer).await {
             Ok(Ok(part)) => part,
-            Ok(Err(_)) | Err(_) => Err(word("NO_ANSWER")),
+            Ok(Err(_)) | Err(_) => Err(word(NO_ANSWER)),
         }
     }
 }

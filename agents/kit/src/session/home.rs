@@ -7,6 +7,7 @@ use farewell_proto::participant::v1::connect_request::Message;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::asking::{NO_ANSWER, NO_COORDINATOR, TOO_MANY_QUESTIONS};
 use super::link::Link;
 use super::{Session, Shared};
 use crate::home::NotHere;
@@ -90,10 +91,10 @@ impl Session {
         let shared = &self.shared;
         match shared.regions.known().await {
             Known::Only => Ok(()),
-            Known::Nothing => Err(unknown("NO_COORDINATOR")),
+            Known::Nothing => Err(unknown(NO_COORDINATOR)),
             Known::Several => {
                 let asked = timeout(ANSWERS_WAIT, shared.ask_home(account)).await;
-                asked.unwrap_or_else(|_| Err(unknown("NO_ANSWER")))
+                asked.unwrap_or_else(|_| Err(unknown(NO_ANSWER)))
             }
         }
     }
@@ -102,7 +103,7 @@ impl Session {
 impl Shared {
     /// Asks one coordinator after the other, as not all of them see everybody.
     async fn ask_home(&self, account: &str) -> Result<(), NotHere> {
-        let mut said = unknown("NO_COORDINATOR");
+        let mut said = unknown(NO_COORDINATOR);
         for link in &self.links {
             if !self.regions.is_one_of_several(link.index) {
                 continue;
@@ -119,7 +120,7 @@ impl Shared {
     /// `None`: it isn't there.
     async fn ask_home_at(&self, link: &Link, account: &str) -> Option<Result<(), NotHere>> {
         let Some((asked, answer)) = self.homes.ask() else {
-            return Some(Err(unknown("TOO_MANY_QUESTIONS")));
+            return Some(Err(unknown(TOO_MANY_QUESTIONS)));
         };
         let question = HomeQuestion {
             id: asked.id,
@@ -130,7 +131,7 @@ impl Shared {
         }
         Some(match timeout(ANSWER_WAIT, answer).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) | Err(_) => Err(unknown("NO_ANSWER")),
+            Ok(Err(_)) | Err(_) => Err(unknown(NO_ANSWER)),
         })
     }
 }

@@ -1,37 +1,13 @@
 //! A case of an account whose home is elsewhere is opened there.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use farewell_kit::home::{Elsewhere, Homes, NotHere};
+use farewell_kit::home::NotHere;
+use farewell_kit::scratch::{Atlas, EUROPEAN, HIDDEN};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::*;
-
-const EUROPEAN: &str = "zz-european";
-const HIDDEN: &str = "zz-hidden";
-
-/// Knows that one account lives in Europe and that nobody can say where another one does, and how often it was asked.
-#[derive(Debug, Default)]
-struct Atlas {
-    asked: AtomicUsize,
-}
-
-#[farewell_kit::async_trait]
-impl Homes for Atlas {
-    async fn at_home(&self, account: &str) -> Result<(), NotHere> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        match account {
-            EUROPEAN => Err(NotHere::Elsewhere(Elsewhere {
-                region: "eu".to_owned(),
-                address: "https://eu.example:7400".to_owned(),
-            })),
-            HIDDEN => Err(NotHere::Unknown("NO_COORDINATOR".to_owned())),
-            _ => Ok(()),
-        }
-    }
-}
 
 fn points() -> Wish {
     Wish::Transfer {
@@ -72,7 +48,7 @@ async fn nothing_is_stored_of_an_account_that_lives_elsewhere_or_may() {
             let info = refused.get_details_error_info().unwrap();
             assert_eq!((refused.code(), info.reason.as_str()), (code, reason));
             if code == Code::Unavailable {
-                assert_eq!(info.metadata["cause"], "NO_COORDINATOR");
+                assert_eq!(info.metadata["cause"], "IDENTITY_UNAVAILABLE");
                 assert!(refused.get_details_retry_info().is_some());
             } else {
                 assert_eq!(info.metadata["region"], "eu");
@@ -107,7 +83,7 @@ async fn what_was_answered_is_answered_again_without_a_question() {
             bench.desk.list(&of(ACCOUNT), "", 10).await.unwrap().len(),
             1
         );
-        assert_eq!(atlas.asked.load(Ordering::SeqCst), 2, "each account once");
+        assert_eq!(atlas.asked(), 2, "each account once");
         let other = Request {
             digest: "another body".to_owned(),
             ..request
@@ -123,6 +99,6 @@ async fn what_was_answered_is_answered_again_without_a_question() {
                 .unwrap()
                 .is_empty()
         );
-        assert_eq!(atlas.asked.load(Ordering::SeqCst), 3);
+        assert_eq!(atlas.asked(), 3);
     }
 }

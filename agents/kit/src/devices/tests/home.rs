@@ -8,10 +8,8 @@ use tonic_types::StatusExt as _;
 use crate::devices::registry::{NewBinding, Registry, Via};
 use crate::devices::service::Service;
 use crate::devices::share::{Role, Share};
-use crate::devices::testing::{
-    ACCOUNT, Atlas, Bench, EUROPEAN, HIDDEN, benches, new_binding, patient, target,
-};
-use crate::scratch::dump;
+use crate::devices::testing::{ACCOUNT, Bench, benches, new_binding, patient, target};
+use crate::scratch::{Atlas, EUROPEAN, HIDDEN, dump};
 
 fn asking(bench: &Bench, atlas: &Arc<Atlas>) -> Registry {
     bench.registry.clone().asking(atlas.clone())

@@ -39,7 +39,7 @@ const FAULTS: [&str; 10] = [
     "channels.fax: ",
     "devices.personal: ",
     "devices.order_life: ",
-    "stages: ",
+    "stages.0.name: ",
 ];
 const CALENDAR: &str = "name: de-by\nversion: 2026-1\nsource: Bavaria\nweekend: Saturday Sunday\n\
     covered: 2026-01-01 to 2026-12-31\n\n2026-01-06 off Epiphany\n2026-06-06 work A fair\n";
@@ -133,6 +133,58 @@ fn a_policy_with_ten_faults_is_told_all_ten_and_cannot_be_used() -> Result<()> {
             left => assert_eq!(desk.refused(&check)?.len(), left, "after {right}"),
         }
     }
+    Ok(())
+}
+
+#[test]
+fn what_is_wrong_with_every_file_that_a_policy_names_is_told_beside_its_own_mistakes() -> Result<()>
+{
+    let Some(desk) = Desk::open()? else {
+        return Ok(());
+    };
+    let days = desk.write(
+        "days.txt",
+        &CALENDAR.replace("2026-01-06 off", "2026-13-06 of"),
+    )?;
+    let base = desk.write("base.toml", "extends = 'eu'\nseal = 'yes'\nprobe = 'no'\n")?;
+    let ours = |extends: &str| {
+        format!(
+            "name = 'ours'\nextends = '{extends}'\ncalendar = '{days}'\nrecheck = '0s'\nhaste = 1\n"
+        )
+    };
+    let own = [
+        "calendar: ".to_owned() + &days + ", line 7: `2026-13-06` is not a date",
+        "calendar: ".to_owned() + &days + ", line 7: `of` is neither",
+        "recheck: ".to_owned(),
+        "haste: ".to_owned(),
+    ];
+    let of_base = ["seal", "probe"].map(|key| format!("extends: {base}, {key}: must be "));
+    for (extends, of_base) in [
+        (
+            "mars",
+            &["extends: must be one of default, cn, eu, us".to_owned()][..],
+        ),
+        (&base, &of_base),
+    ] {
+        let file = desk.write("ours.toml", &ours(extends))?;
+        let told = desk.refused(&["policy", "check", &file])?;
+        assert_eq!(told.len(), own.len() + of_base.len(), "{told:#?}");
+        for fault in own.iter().chain(of_base) {
+            ensure!(
+                told.iter().any(|line| line.starts_with(fault)),
+                "{fault}: {told:#?}"
+            );
+        }
+    }
+    // What may be meant is said, and stands in nobody's way.
+    let unasked = "extends = 'cn'\nname = 'ours'\ndevices.reset_consent = 'device-rest'\n\
+                   consents.phone = { data-loss = 1, device-reset = 1 }\n";
+    let file = desk.write("ours.toml", unasked)?;
+    let told = desk.told(&["policy", "check", &file])?;
+    ensure!(
+        told.contains("device-rest,") && told.contains("can be used"),
+        "{told}"
+    );
     Ok(())
 }
 

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::time::Time;
 
 pub use file::{
-    BYTES_MAX, LABEL_BYTES_MAX, LINES_MAX, NAME_BYTES_MAX, Problem, SOURCE_BYTES_MAX,
+    BYTES_MAX, LABEL_BYTES_MAX, LINES_MAX, NAME_BYTES_MAX, NotACalendar, Problem, SOURCE_BYTES_MAX,
     VERSION_BYTES_MAX,
 };
 pub use jiff::civil::Date;

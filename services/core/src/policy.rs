@@ -32,7 +32,7 @@ use crate::calendar::{self, Calendar, Zone};
 use crate::id::ParticipantId;
 use crate::leg::LEGS_MAX;
 use crate::notice::REMINDERS_MAX;
-use crate::order::DevicePolicy;
+use crate::order::{DevicePolicy, Disposal};
 use crate::time::Time;
 
 /// Participants that may be reached at the same time; the stages run one after another.
@@ -270,19 +270,17 @@ impl Policy {
             "must be the name of a text, 1 to 64 of a-z, 0-9 and -, or empty",
         );
         let closed_by = &self.devices.self_service_closed_by;
-        let asked = |code: &String| {
-            blocker::known(code).is_some_and(|known| matches!(known.owner, Owner::Service(_)))
-        };
-        wrong(
-            !closed_by.iter().all(asked),
-            "devices.self_service_closed_by",
-            "names a code that no service says",
-        );
-        wrong(
-            closed_by.iter().collect::<BTreeSet<_>>().len() < closed_by.len(),
-            "devices.self_service_closed_by",
-            "names a code twice",
-        );
+        for (place, code) in closed_by.iter().enumerate() {
+            let key = format!("devices.self_service_closed_by.{place}");
+            let asked =
+                blocker::known(code).is_some_and(|it| matches!(it.owner, Owner::Service(_)));
+            wrong(!asked, &key, "is a code that no service says");
+            wrong(
+                closed_by[..place].contains(code),
+                &key,
+                "is a code that stands there already",
+            );
+        }
         let reminders = &self.notices.reminders;
         wrong(
             reminders.len() > REMINDERS_MAX,
@@ -385,29 +383,31 @@ impl Policy {
     /// What no plan can be made of.
     pub(crate) fn stage_problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        let mut wrong = |message: String| problems.push(Problem::new("stages", message));
+        let mut wrong = |key: &str, message: String| problems.push(Problem::new(key, message));
         if self.participants().next().is_none() {
-            wrong("a plan without participants never purges".to_owned());
+            let message = "a plan without participants never purges".to_owned();
+            wrong("stages", message);
         }
         let (mut names, mut seen) = (BTreeSet::new(), BTreeSet::new());
-        for stage in &self.stages {
+        for (place, stage) in self.stages.iter().enumerate() {
             let name = &stage.name;
+            let key = |field: &str| format!("stages.{place}.{field}");
             let of_name = |b: u8| b.is_ascii_uppercase() || b == b'_';
             if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(of_name) {
-                wrong(format!("`{name}` is not a name of A-Z and _"));
+                wrong(&key("name"), format!("`{name}` is not a name of A-Z and _"));
             }
             if ["SEAL", "PROBE", "UNSEAL", "EXPIRE"].contains(&name.as_str()) || !names.insert(name)
             {
-                wrong(format!("the name {name} is taken"));
+                wrong(&key("name"), format!("the name {name} is taken"));
             }
             if stage.participants.is_empty() {
-                wrong(format!("{name} has no participant"));
+                wrong(&key("participants"), format!("{name} has no participant"));
             }
-            for participant in &stage.participants {
+            for (at, participant) in stage.participants.iter().enumerate() {
                 if !seen.insert(participant) {
-                    wrong(format!(
-                        "{participant} stands in two places, so the order is a cycle"
-                    ));
+                    let message =
+                        format!("{participant} stands in two places, so the order is a cycle");
+                    wrong(&key(&format!("participants.{at}")), message);
                 }
             }
         }
@@ -416,7 +416,7 @@ impl Policy {
         let custodians = seen.iter().filter(|name| retention.keeps(name)).count();
         let legs = seen.len() * phases + custodians;
         if legs > LEGS_MAX {
-            wrong(format!("{legs} legs are more than {LEGS_MAX}"));
+            wrong("stages", format!("{legs} legs are more than {LEGS_MAX}"));
         }
         problems
     }
@@ -497,6 +497,17 @@ impl Policy {
         if let Some(quarantine) = &self.quarantine {
             absent("quarantine", &quarantine.custodian);
         }
+        let wipes = self.devices.personal == Disposal::Reset;
+        let unasked = self.devices.reset_consent.as_deref();
+        let unasked = unasked.filter(|text| wipes && consent::knows_others(&self.consents, text));
+        if let Some(text) = unasked {
+            let message = format!(
+                "is {text}, which no channel of [consents] names: whoever is not asked for it keeps what is on their \
+                 devices. Named there are {}",
+                consent::texts(&self.consents).join(", ")
+            );
+            cautions.push(Problem::new("devices.reset_consent", message));
+        }
         let held_back = self.quarantine.as_ref();
         for (key, on, message) in [
             (
@@ -523,7 +534,7 @@ impl Policy {
             ),
             (
                 "devices.reset_consent",
-                self.devices.reset_consent.is_some(),
+                !wipes || self.devices.reset_consent.is_some(),
                 "personal devices are wiped without asking",
             ),
         ] {

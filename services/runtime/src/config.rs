@@ -5,16 +5,19 @@
 //! the environment wins over the file and the long name over the short one.
 //!
 //! All mistakes can only be found if the reader can go on after one. Give every field a default
-//! (`#[serde(default)]`) and ask for what is required in [`Validate`]: reading must stop at a field
-//! that is missing and has no default.
+//! (`#[serde(default)]`) and ask for what is required in [`Validate`]: a section goes unread that lacks a
+//! field without one.
 
 mod human;
 mod problem;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use figment::{
-    Profile, Provider,
     error::{Actual, Kind},
     providers::{Format, Toml},
     value::{Dict, Value},
@@ -75,10 +78,22 @@ where
 fn read(path: &Path) -> Result<Dict, Problems> {
     let named = |message: String| Problems(vec![Problem::new(path.display().to_string(), message)]);
     let text = fs::read_to_string(path).map_err(|error| named(error.to_string()))?;
-    let mut profiles = Toml::string(&text)
-        .data()
-        .map_err(|error| named(error.kind.to_string()))?;
-    Ok(profiles.remove(&Profile::Default).unwrap_or_default())
+    Toml::from_str(&text).map_err(|error| {
+        // Without the line as it stands: it may be a password's.
+        let what = error.message().replace('\n', ", ");
+        named(match error.span() {
+            Some(span) => format!("{}: {what}", place(&text, span.start)),
+            None => what,
+        })
+    })
+}
+
+/// Where a byte of the text stands, as editors count.
+fn place(text: &str, byte: usize) -> String {
+    let before = text.get(..byte).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|it| *it != '\n').count() + 1;
+    format!("line {line}, column {column}")
 }
 
 /// What of a file is nobody's: sections that are none of these, and keys that stand in none.
@@ -118,6 +133,7 @@ where
         dict: part(whole, section)?,
         given: BTreeMap::new(),
         problems: Vec::new(),
+        holes: Holes::default(),
     };
     reader.overlay(vars);
     reader.finish()
@@ -152,6 +168,7 @@ struct Reader<'a> {
     dict: Dict,
     given: BTreeMap<Vec<String>, Given>,
     problems: Vec<Problem>,
+    holes: Holes,
 }
 
 impl Reader<'_> {
@@ -219,15 +236,16 @@ impl Reader<'_> {
     fn validated<T: Validate>(mut self, config: T) -> Result<T, Problems> {
         let mut found = Vec::new();
         config.problems(&mut found);
-        for mut problem in found {
-            problem.key = join(self.section, &problem.key);
-            // A key that could not be read has its default now, about which there is nothing to say, nor about a section
-            // that lacks it.
-            let unread = |known: &Problem| {
-                let rest = known.key.strip_prefix(&problem.key);
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-            };
-            if !self.problems.iter().any(unread) {
+        for problem in &mut found {
+            problem.key = join(self.section, &self.holes.original(&problem.key));
+        }
+        // A key that could not be read has its default now, about which there is nothing to say, nor about a section that
+        // lacks it.
+        let unread =
+            |problem: &Problem| self.problems.iter().any(|it| is_in(&problem.key, &it.key));
+        found.retain(|problem| !unread(problem));
+        for problem in found {
+            if !self.problems.contains(&problem) {
                 self.problems.push(problem);
             }
         }
@@ -275,15 +293,32 @@ impl Reader<'_> {
         if let Kind::MissingField(name) = &error.kind {
             path.push(name.to_string());
         }
-        let key = join(self.section, &path.join("."));
-        if !self.problems.iter().any(|known| known.key == key) {
+        let key = join(self.section, &self.holes.original(&path.join(".")));
+        // What lacks something that could not be read was said with that.
+        if !self.problems.iter().any(|known| is_in(&key, &known.key)) {
             let mut message = explain(&error.kind);
-            if let Some(given) = self.given.get(&path) {
+            let given = self.given.iter().find(|(given, _)| starts(&path, given));
+            if let Some((_, given)) = given {
                 message = format!("{message} (from {})", given.variable);
             }
             self.problems.push(Problem::new(key, message));
         }
-        remove(&mut self.dict, &path)
+        self.cut(path)
+    }
+
+    /// Takes away what stands at `path`, or what lacks it. `false`: the whole lacks it.
+    fn cut(&mut self, mut path: Vec<String>) -> bool {
+        while !path.is_empty() {
+            match remove(&mut self.dict, &path) {
+                Some(Removed::Key) => return true,
+                Some(Removed::Element { depth }) => {
+                    self.holes.note(&path[..=depth]);
+                    return true;
+                }
+                None => path.pop(),
+            };
+        }
+        false
     }
 }
 
@@ -291,16 +326,37 @@ impl Reader<'_> {
 fn explain(kind: &Kind) -> String {
     match kind {
         Kind::InvalidType(actual, expected) => {
-            format!("must be {expected}, but is {}", shape(actual))
+            format!("must be {}, but is {}", meant(expected), shape(actual))
         }
-        Kind::InvalidValue(_, expected) => format!("must be {expected}"),
-        Kind::InvalidLength(count, expected) => format!("must be {expected}, but has {count}"),
+        Kind::InvalidValue(_, expected) => format!("must be {}", meant(expected)),
+        Kind::InvalidLength(count, expected) => {
+            format!("must be {}, but has {count}", meant(expected))
+        }
         Kind::UnknownVariant(_, known) => format!("must be one of {}", known.join(", ")),
         Kind::UnknownField(_, known) => {
             format!("is not a key here; there are {}", known.join(", "))
         }
         Kind::MissingField(_) => "is required".into(),
+        Kind::Message(said) if said == "invalid socket address syntax" => {
+            "must be an address with its port, such as 127.0.0.1:7400 or [::1]:7400".into()
+        }
         other => other.to_string(),
+    }
+}
+
+/// What was expected, in words that aren't the program's.
+fn meant(expected: &str) -> &str {
+    match expected {
+        "a boolean" => "true or false",
+        "a string" => "text",
+        "a sequence" => "a list",
+        "a map" => "a section",
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" | "u64" | "usize" => "a whole number",
+        other if other.starts_with("struct ") => "a section",
+        other if other.starts_with("enum ") => "one of the words for it",
+        other => other,
     }
 }
 
@@ -313,6 +369,12 @@ fn shape(actual: &Actual) -> &'static str {
         Actual::Map => "a section",
         _ => "something else",
     }
+}
+
+/// Whether a dotted key is `section` or stands in it.
+fn is_in(section: &str, key: &str) -> bool {
+    let rest = key.strip_prefix(section);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 fn starts(path: &[String], beginning: &[String]) -> bool {
@@ -339,13 +401,85 @@ fn put(dict: &mut Dict, path: &[String], value: Value) {
     }
 }
 
-/// Removes what is at `path`, or the list that holds it: a list with a hole would be another list.
-fn remove(dict: &mut Dict, path: &[String]) -> bool {
-    let [key, rest @ ..] = path else { return false };
-    match dict.get_mut(key) {
-        Some(Value::Dict(_, inner)) if !rest.is_empty() => remove(inner, rest),
-        Some(_) => dict.remove(key).is_some(),
-        None => false,
+/// What was taken away.
+enum Removed {
+    Key,
+    /// Of a list, whose place in it is that far down the path.
+    Element {
+        depth: usize,
+    },
+}
+
+/// Removes what is at `path`. `None`: nothing is.
+fn remove(dict: &mut Dict, path: &[String]) -> Option<Removed> {
+    let [key, rest @ ..] = path else { return None };
+    match dict.get_mut(key)? {
+        Value::Dict(_, inner) if !rest.is_empty() => remove(inner, rest).map(Removed::below),
+        Value::Array(_, list) if !rest.is_empty() => remove_of(list, rest).map(Removed::below),
+        _ => dict.remove(key).map(|_| Removed::Key),
+    }
+}
+
+fn remove_of(list: &mut Vec<Value>, path: &[String]) -> Option<Removed> {
+    let [place, rest @ ..] = path else {
+        return None;
+    };
+    let place: usize = place.parse().ok()?;
+    match list.get_mut(place)? {
+        Value::Dict(_, inner) if !rest.is_empty() => remove(inner, rest).map(Removed::below),
+        Value::Array(_, inner) if !rest.is_empty() => remove_of(inner, rest).map(Removed::below),
+        _ => {
+            list.remove(place);
+            Some(Removed::Element { depth: 0 })
+        }
+    }
+}
+
+impl Removed {
+    fn below(self) -> Self {
+        match self {
+            Self::Key => Self::Key,
+            Self::Element { depth } => Self::Element { depth: depth + 1 },
+        }
+    }
+}
+
+/// Places of lists that were emptied: what came after one has moved up, and is still called by where it stood.
+#[derive(Default)]
+struct Holes(BTreeMap<String, BTreeSet<usize>>);
+
+impl Holes {
+    /// What was found at `path` is gone.
+    fn note(&mut self, path: &[String]) {
+        let key = self.original(&path.join("."));
+        if let Some((list, place)) = key.rsplit_once('.')
+            && let Ok(place) = place.parse()
+        {
+            self.0.entry(list.to_owned()).or_default().insert(place);
+        }
+    }
+
+    /// Where it stood what is found at `key` now. Lists come before those within them.
+    fn original(&self, key: &str) -> String {
+        let mut key = key.to_owned();
+        for (list, holes) in &self.0 {
+            let Some(rest) = key.strip_prefix(list).and_then(|it| it.strip_prefix('.')) else {
+                continue;
+            };
+            let (place, below) = match rest.split_once('.') {
+                Some((place, below)) => (place, Some(below)),
+                None => (rest, None),
+            };
+            let Ok(mut place) = place.parse::<usize>() else {
+                continue;
+            };
+            // In order, so that each hole is counted from where the ones before it put it.
+            for hole in holes {
+                place += usize::from(*hole <= place);
+            }
+            key = join(&format!("{list}.{place}"), below.unwrap_or_default());
+        }
+        key
     }
 }
 
@@ -399,6 +533,10 @@ mod tests {
         fn problems(&self, out: &mut Vec<Problem>) {
             if self.streams_max == 0 {
                 out.push(Problem::new("streams_max", "must be at least 1"));
+            }
+            if self.callers.is_empty() {
+                out.push(Problem::new("callers", "must be an address"));
+                out.push(Problem::new("callers", "must not be empty"));
             }
         }
     }
@@ -530,12 +668,12 @@ mod tests {
         );
         let told = lines(problems);
         for line in [
-            "slots: must be u16, but is text (from FAREWELL_SLOTS)",
+            "slots: must be a whole number from 0 to 65535, but is text (from FAREWELL_SLOTS)",
             "wait: must be a duration such as 500ms, 10s, 15m, 3h or 15d",
-            "peers.0: must be a string, but is a number",
+            "peers.0: must be text, but is a number",
             "surprise: is not a key here; there are ledger, slots, wait, peers, listen",
             "listen.streams_max: must be at least 1",
-            "listen.callers: must be a string, but is a number",
+            "listen.callers: must be text, but is a number",
             "ledger: is required",
         ] {
             assert!(
@@ -544,6 +682,122 @@ mod tests {
             );
         }
         assert!(!text.contains("secret-"), "{text}");
+    }
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Lists {
+        peers: Vec<String>,
+        stages: Vec<Step>,
+        route: Option<Route>,
+        pepper: String,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Step {
+        name: String,
+        places: Vec<u16>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Route {
+        #[expect(dead_code, reason = "only read by serde")]
+        kind: u16,
+        #[expect(dead_code, reason = "only read by serde")]
+        to: u16,
+    }
+
+    impl Validate for Lists {
+        fn problems(&self, out: &mut Vec<Problem>) {
+            for (place, step) in self.stages.iter().enumerate() {
+                if step.name.is_empty() || step.places.is_empty() {
+                    out.push(Problem::new(format!("stages.{place}"), "is nothing"));
+                }
+            }
+            if self.route.is_none() {
+                out.push(Problem::new("route", "is required"));
+            }
+            if self.pepper.is_empty() {
+                out.push(Problem::new("pepper", "is required"));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_one_of_a_list_hides_nothing_of_the_others() {
+        let dir = Scratch::new();
+        let at = dir.file(
+            "a.toml",
+            r#"
+            peers = [1, "a", 2, "b", 3]
+            [route]
+            kind = "x"
+            to = "y"
+            [[stages]]
+            name = 7
+            places = [1, "x", 2, "y"]
+            surprise = 1
+            [[stages]]
+            name = "a"
+            places = [1]
+            [[stages]]
+            name = ""
+            places = [1, "x", 70000]
+            [[stages]]
+            name = "b"
+            [[stages]]
+            name = ""
+            places = []
+            "#,
+        );
+        let mut told = lines(file::<Lists>(&at).unwrap_err());
+        told.sort();
+        let keys = told.iter().map(|line| line.split(": ").next().unwrap());
+        let keys: Vec<_> = keys.collect();
+        assert_eq!(
+            keys,
+            [
+                "peers.0",
+                "peers.2",
+                "peers.4",
+                "pepper",
+                "route.kind",
+                "route.to",
+                "stages.0.name",
+                "stages.0.places.1",
+                "stages.0.places.3",
+                "stages.0.surprise",
+                "stages.2.places.1",
+                "stages.2.places.2",
+                "stages.3.places",
+                "stages.4",
+            ],
+            "{told:#?}"
+        );
+    }
+
+    #[test]
+    fn a_torn_line_is_named_and_not_shown() {
+        let dir = Scratch::new();
+        let at = dir.file("a.toml", "slots = 1\nledger = \"secret\nwait = '1s'\n");
+        let told = lines(file::<Process>(&at).unwrap_err());
+        assert_eq!(told.len(), 1, "{told:?}");
+        let torn = told[0].contains("a.toml: line 2, column ");
+        assert!(
+            torn && !told[0].contains("secret") && !told[0].contains('\n'),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn one_key_may_be_wrong_in_two_ways() {
+        let problems = loaded("ledger = 'x'\n[listen]\ncallers = ''", "", &[]).unwrap_err();
+        let told = [
+            "listen.callers: must be an address",
+            "listen.callers: must not be empty",
+        ];
+        assert_eq!(lines(problems), told);
     }
 
     #[test]
@@ -596,7 +850,10 @@ mod tests {
         let told = lines(file::<Strict>(&at).unwrap_err());
         assert_eq!(
             told,
-            ["count: must be u16, but is text", "needed: is required"]
+            [
+                "count: must be a whole number from 0 to 65535, but is text",
+                "needed: is required"
+            ]
         );
     }
 }

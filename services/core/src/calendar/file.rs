@@ -161,15 +161,22 @@ impl Reader {
     fn read_day(&mut self, line: &str) {
         let (word, rest) = split_word(line);
         let (kind, label) = split_word(rest);
-        let Some(date) = date(word) else {
-            return self.wrong(format!("`{}` is not a date", Excerpt(word)));
-        };
+        let date = date(word);
+        if date.is_none() {
+            self.wrong(format!("`{}` is not a date", Excerpt(word)));
+        }
         let worked = match kind {
-            "off" => false,
-            "work" => true,
-            _ => return self.wrong(format!("`{}` is neither `off` nor `work`", Excerpt(kind))),
+            "off" => Some(false),
+            "work" => Some(true),
+            _ => None,
         };
+        if worked.is_none() {
+            self.wrong(format!("`{}` is neither `off` nor `work`", Excerpt(kind)));
+        }
         self.check_words("a label", label, LABEL_BYTES_MAX);
+        let (Some(date), Some(worked)) = (date, worked) else {
+            return;
+        };
         if let Some(weekend) = &self.weekend
             && worked
             && !weekend.contains(&date.weekday())
@@ -265,18 +272,28 @@ impl fmt::Display for Calendar {
     }
 }
 
+/// A text that is no calendar: everything that is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotACalendar(Vec<Problem>);
+
+impl fmt::Display for NotACalendar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, problem) in self.0.iter().enumerate() {
+            let before = if place == 0 { "" } else { "; " };
+            write!(f, "{before}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for NotACalendar {}
+
 /// What was stored, whole or not at all.
 impl TryFrom<String> for Calendar {
-    type Error = Problem;
+    type Error = NotACalendar;
 
-    fn try_from(text: String) -> Result<Self, Problem> {
-        parse(&text).map_err(|problems| {
-            let unnamed = || Problem {
-                line: 1,
-                what: "is no calendar".to_owned(),
-            };
-            problems.into_iter().next().unwrap_or_else(unnamed)
-        })
+    fn try_from(text: String) -> Result<Self, NotACalendar> {
+        parse(&text).map_err(NotACalendar)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a person must have agreed to, item by item, before a request is taken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Channel, Problem};
 use crate::deletion::Consent;
@@ -24,6 +24,19 @@ pub(super) fn missing<'a>(
     let texts = needed.get(&channel)?.iter();
     let mut texts = texts.map(|(text, version)| (text.as_str(), *version));
     texts.find(|(text, version)| !agreed(text, *version))
+}
+
+/// Every text that a channel asks for, once.
+pub(super) fn texts(needed: &Consents) -> Vec<&str> {
+    let texts: BTreeSet<_> = needed.values().flat_map(BTreeMap::keys).collect();
+    texts.into_iter().map(String::as_str).collect()
+}
+
+/// Whether texts are asked for, and this one is not among them: it may be one that people are free to leave out, or a slip of
+/// the pen for one that they agree to.
+pub(super) fn knows_others(needed: &Consents, text: &str) -> bool {
+    let known = texts(needed);
+    !known.is_empty() && !known.contains(&text)
 }
 
 pub(super) fn problems(needed: &Consents, open: impl Fn(Channel) -> bool) -> Vec<Problem> {

@@ -162,13 +162,20 @@ impl Document {
     /// The policy that it says. Errors: everything that is missing or wrong.
     pub fn policy(&self) -> Result<Policy, Vec<Problem>> {
         let mut problems = self.missing();
-        // What is missing hides nothing of what is wrong.
+        // What is missing hides nothing of what is wrong. What may be left out is not filled in.
+        let default = Self::shipped("default").unwrap_or_default();
         let filler = Self {
+            desk_verification: None,
             consents: BTreeMap::new(),
             blockers: BTreeMap::new(),
             overriders: BTreeMap::new(),
+            devices: Devices {
+                self_service_closed_by: None,
+                ..default.devices
+            },
+            real_name_review: None,
             quarantine: None,
-            ..Self::shipped("default").unwrap_or_default()
+            ..default
         };
         let filled = self.clone().over(filler);
         match filled.whole() {
@@ -183,6 +190,14 @@ impl Document {
             None => problems.push(Problem::new("", "is no policy")),
         }
         Err(problems)
+    }
+
+    /// Whether a key stands here, written as in a [`Problem`].
+    pub fn says(&self, key: &str) -> bool {
+        let Ok(table) = toml::Table::try_from(self) else {
+            return true;
+        };
+        stands(&table, key)
     }
 
     /// As it stands in a file.
@@ -293,6 +308,22 @@ impl Document {
             quarantine: self.quarantine,
         })
     }
+}
+
+/// Names may have dots of their own.
+fn stands(table: &toml::Table, key: &str) -> bool {
+    table.iter().any(|(name, value)| {
+        let Some(rest) = key.strip_prefix(name.as_str()) else {
+            return false;
+        };
+        match (rest.strip_prefix('.'), value) {
+            (None, toml::Value::Table(inner)) => rest.is_empty() && !inner.is_empty(),
+            (None, _) => rest.is_empty(),
+            (Some(rest), toml::Value::Table(inner)) => stands(inner, rest),
+            (Some(_), toml::Value::Array(_)) => true,
+            (Some(_), _) => false,
+        }
+    })
 }
 
 /// Every key, so that it reads back as the same policy.

@@ -340,7 +340,11 @@ pub(super) fn problems(
             &key,
             "is an identifier's: say it in [quarantine]",
         );
-        wrong(!of_basis(&class.legal_basis), &key, basis);
+        wrong(
+            !of_basis(&class.legal_basis),
+            &format!("{key}.legal_basis"),
+            basis,
+        );
     }
     if let Some(quarantine) = quarantine {
         wrong(

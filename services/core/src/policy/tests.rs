@@ -72,7 +72,7 @@ fn what_a_document_says_wins_over_what_it_extends() {
             // A list is one thing: a channel that is not named takes no requests.
             channels: BTreeMap::from([(Channel::Web, vec![Factor::Password])]),
             devices: DevicePolicy {
-                home: crate::order::Disposal::Unbind,
+                home: Disposal::Unbind,
                 ..cn.devices.clone()
             },
             ..cn
@@ -131,6 +131,9 @@ fn everything_that_is_wrong_is_named_at_once() {
             horizon: Duration::ZERO,
             order_life: Duration::from_secs(1),
             reset_consent: Some("Wipe it!".to_owned()),
+            self_service_closed_by: ["COMMUNITY_BANNED", "KARMA", "KARMA"]
+                .map(str::to_owned)
+                .to_vec(),
             ..cn.devices.clone()
         },
         retention: cn.retention.clone().map(|mut classes| {
@@ -168,6 +171,9 @@ fn everything_that_is_wrong_is_named_at_once() {
             "devices.horizon",
             "devices.order_life",
             "devices.reset_consent",
+            "devices.self_service_closed_by.1",
+            "devices.self_service_closed_by.2",
+            "devices.self_service_closed_by.2",
             "notices.reminders",
             "notices.reminders",
             "notices.reminders",
@@ -181,13 +187,92 @@ fn everything_that_is_wrong_is_named_at_once() {
             "blockers.points left",
             "channels.web",
             "retention.Orders",
-            "retention.Orders",
+            "retention.Orders.legal_basis",
             "retention.quarantined_fax",
             "quarantine.legal_basis",
-            "stages",
-            "stages"
+            "stages.1.name",
+            "stages.1.participants.0"
         ]
     );
+}
+
+#[test]
+fn what_a_policy_may_leave_out_is_not_filled_in() {
+    let document = Document {
+        desk_verification: None,
+        devices: Devices {
+            self_service_closed_by: None,
+            ..Document::shipped("cn").unwrap().devices
+        },
+        quarantine: None,
+        real_name_review: None,
+        ..Document::shipped("cn").unwrap()
+    };
+    let policy = document.policy().unwrap();
+    assert_eq!(policy.desk_verification, None);
+    assert_eq!(policy.devices.self_service_closed_by, [""; 0]);
+    assert_eq!((policy.quarantine, policy.real_name_review), (None, false));
+}
+
+#[test]
+fn a_document_knows_which_keys_it_says() {
+    let document: Document = toml::from_str(
+        "seal = true\n[consents]\nweb = { a-text = 1 }\n[retention.'a.b']\nlegal_basis = ''\nfrom = 'entry'\n\
+         period = '1 year'\ncustodian = 'store'\n[[stages]]\nname = 'ONE'\nparticipants = []\n",
+    )
+    .unwrap();
+    for key in [
+        "seal",
+        "consents.web.a-text",
+        "retention.a.b.legal_basis",
+        "stages",
+        "stages.0.name",
+    ] {
+        assert!(document.says(key), "{key}");
+    }
+    for key in [
+        "sea",
+        "seal.x",
+        "probe",
+        "devices",
+        "devices.horizon",
+        "consents.phone",
+        "quarantine",
+    ] {
+        assert!(!document.says(key), "{key}");
+    }
+}
+
+#[test]
+fn a_consent_to_wiping_that_nobody_is_asked_for_is_told() {
+    let cautions = |personal, text: &str, consents: &[(&str, u32)]| {
+        let asked = consents
+            .iter()
+            .map(|(text, version)| ((*text).to_owned(), *version));
+        let policy = Policy {
+            devices: DevicePolicy {
+                personal,
+                reset_consent: Some(text.to_owned()).filter(|text| !text.is_empty()),
+                ..Policy::cn().devices
+            },
+            consents: BTreeMap::from([(Channel::Phone, asked.collect())]),
+            ..Policy::cn()
+        };
+        assert_eq!(policy.problems(), []);
+        policy.cautions()
+    };
+    let asked = [("data-loss", 3), ("device-reset", 1)];
+    let odd = cautions(Disposal::Reset, "devices-reset", &asked);
+    assert_eq!(keys(&odd), ["devices.reset_consent"]);
+    assert!(
+        odd[0].message.contains("data-loss, device-reset"),
+        "{odd:?}"
+    );
+    assert_eq!(cautions(Disposal::Reset, "device-reset", &asked), []);
+    // Which texts there are is not known, or it is of no consequence.
+    assert_eq!(cautions(Disposal::Reset, "devices-reset", &[]), []);
+    assert_eq!(cautions(Disposal::Unbind, "devices-reset", &asked), []);
+    assert_eq!(cautions(Disposal::Unbind, "", &asked), []);
 }
 
 #[test]

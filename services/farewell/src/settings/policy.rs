@@ -1,11 +1,11 @@
 //! `[coordinator.policy]`, and files of policies.
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use farewell_core::Policy;
 use farewell_core::calendar::{self, Calendar};
-use farewell_core::policy::Document;
+use farewell_core::policy::{self, Document};
 use farewell_runtime::config::{self, Problem, Problems, Validate};
 use serde::Deserialize;
 
@@ -86,19 +86,24 @@ pub fn calendar(which: &str) -> Result<Calendar, Problems> {
     }
     let text = read_limited(Path::new(which))
         .map_err(|error| Problems(vec![wrong(format!("{which}: {error}"))]))?;
-    let parsed = Calendar::parse(&text).map_err(|problems| {
-        let problems = problems.into_iter();
-        Problems(problems.map(|it| wrong(format!("{which}, {it}"))).collect())
-    })?;
-    // The name stands in policies: nobody should take one country's days for another's.
-    if Calendar::built_in(parsed.name()).is_some() {
-        let what = format!(
-            "{which}: `{}` is built in; give it a name of its own",
-            parsed.name()
-        );
-        return Err(Problems(vec![wrong(what)]));
+    let parsed = Calendar::parse(&text);
+    let mut problems = Vec::new();
+    if let Err(found) = &parsed {
+        problems.extend(found.iter().map(|it| wrong(format!("{which}, {it}"))));
     }
-    Ok(parsed)
+    // The name stands in policies: nobody should take one country's days for another's.
+    let named = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("name:"));
+    let named = named.unwrap_or_default().trim();
+    if Calendar::built_in(named).is_some() {
+        let what = format!("{which}: `{named}` is built in; give it a name of its own");
+        problems.push(wrong(what));
+    }
+    match parsed {
+        Ok(calendar) if problems.is_empty() => Ok(calendar),
+        Ok(_) | Err(_) => Err(Problems(problems)),
+    }
 }
 
 /// As much as can be a calendar, and a little more to be refused by.
@@ -117,51 +122,45 @@ fn is_path(which: &str) -> bool {
     path.components().count() > 1 || path.extension().is_some()
 }
 
-/// The policy that a document says, with the files that it names. What is wrong with a calendar hides nothing else.
+/// The policy that a document says, with the files that it names. What is wrong with one of them hides nothing of the others, nor of
+/// the document itself.
 fn complete(document: Document) -> Result<Policy, Problems> {
-    let mut problems = Vec::new();
-    let whole = settle(document, DEPTH_MAX, &mut problems)?;
-    match finish(&whole) {
-        Ok(policy) if problems.is_empty() => Ok(policy),
-        Ok(_) => Err(Problems(problems)),
-        Err(Problems(more)) => {
-            problems.extend(more);
-            Err(Problems(problems))
+    let mut chain = Chain::default();
+    chain.follow(document);
+    chain.policy()
+}
+
+/// A document with what it extends, read as far as it can be.
+#[derive(Default)]
+struct Chain {
+    /// Each over those after it; the path of what was read from a file that another one names.
+    documents: Vec<(Option<PathBuf>, Document)>,
+    /// What is at their end can't be known.
+    torn: bool,
+    problems: Vec<Problem>,
+}
+
+impl Chain {
+    fn follow(&mut self, document: Document) {
+        let mut next = Some((None, document));
+        while let Some((path, mut document)) = next {
+            self.bring_days(&mut document);
+            next = document
+                .extends
+                .as_deref()
+                .and_then(|which| self.base(which));
+            self.documents.push((path, document));
         }
     }
-}
 
-fn finish(document: &Document) -> Result<Policy, Problems> {
-    let policy = document.policy().map_err(|problems| {
-        let problems = problems.into_iter();
-        Problems(
-            problems
-                .map(|it| Problem::new(it.key, it.message))
-                .collect(),
-        )
-    })?;
-    // The name stands on certificates: nobody should take one law for another.
-    let name = &policy.name;
-    if Policy::shipped(name).is_some_and(|shipped| shipped != policy) {
-        let message = format!(
-            "is that of a policy that is shipped, and this differs from it: give it one of its own, or say only \
-             extends = \"{name}\""
-        );
-        return Err(Problems(vec![Problem::new("name", message)]));
-    }
-    Ok(policy)
-}
-
-fn settle(
-    mut document: Document,
-    depth: usize,
-    problems: &mut Vec<Problem>,
-) -> Result<Document, Problems> {
-    if let Some(path) = document.calendar.clone().filter(|it| is_path(it)) {
-        // What is wrong with it is said once; any calendar will do to find what else is wrong.
+    /// A calendar of one's own, from its file.
+    fn bring_days(&mut self, document: &mut Document) {
+        let Some(path) = document.calendar.clone().filter(|it| is_path(it)) else {
+            return;
+        };
         let found = calendar(&path).unwrap_or_else(|Problems(wrong)| {
-            let lines: Vec<_> = wrong.into_iter().map(|it| it.message).collect();
-            problems.push(Problem::new("calendar", lines.join("; ")));
+            self.problems.extend(wrong);
+            // Any will do to find what else is wrong.
             Calendar::built_in("none")
                 .cloned()
                 .expect("a test reads every calendar that is built in")
@@ -169,19 +168,78 @@ fn settle(
         document.calendar = Some(found.name().to_owned());
         document.own_calendar = Some(found).filter(|it| Calendar::built_in(it.name()).is_none());
     }
-    let Some(which) = &document.extends else {
-        return Ok(document);
-    };
-    let base = match named("extends", which)? {
-        Named::Shipped(base) => *base,
-        Named::File(path) => {
-            let Some(depth) = depth.checked_sub(1) else {
-                return Err(odd("the files extend each other in circles"));
-            };
-            settle(config::file::<BaseFile>(path)?.0, depth, problems)?
+
+    /// What the last document extends. `None`: it can't be known, which has been said.
+    fn base(&mut self, which: &str) -> Option<(Option<PathBuf>, Document)> {
+        let path = match named("extends", which) {
+            Ok(Named::Shipped(base)) => return Some((None, *base)),
+            Ok(Named::File(path)) => path,
+            Err(Problems(wrong)) => {
+                self.problems.extend(wrong);
+                self.torn = true;
+                return None;
+            }
+        };
+        if self.documents.len() >= DEPTH_MAX {
+            self.tear("the files extend each other in circles".to_owned());
+            return None;
         }
-    };
-    Ok(document.over(base))
+        match config::file::<BaseFile>(path) {
+            Ok(base) => Some((Some(path.to_owned()), base.0)),
+            Err(Problems(wrong)) => {
+                for wrong in wrong {
+                    let of_file = path.to_str() == Some(&wrong.key);
+                    self.tear(if of_file {
+                        wrong.to_string()
+                    } else {
+                        format!("{}, {wrong}", path.display())
+                    });
+                }
+                None
+            }
+        }
+    }
+
+    fn tear(&mut self, message: String) {
+        self.torn = true;
+        self.problems.push(Problem::new("extends", message));
+    }
+
+    fn policy(mut self) -> Result<Policy, Problems> {
+        let over = |base: Document, (_, document): &(_, Document)| document.clone().over(base);
+        let whole = self.documents.iter().rev().fold(Document::default(), over);
+        let found = whole.policy();
+        let wrong = found.as_ref().map_or_else(Clone::clone, |_| Vec::new());
+        // Nothing can be said of what stands in a file that can't be read.
+        let known = wrong.iter().filter(|it| !self.torn || whole.says(&it.key));
+        let mut problems: Vec<_> = known.map(|it| self.placed(it)).collect();
+        let differs = |shipped| found.as_ref() != Ok(&shipped);
+        let name = whole.name.as_deref().unwrap_or_default();
+        // The name stands on certificates: nobody should take one law for another.
+        if !self.torn && Policy::shipped(name).is_some_and(differs) {
+            let message = format!(
+                "is that of a policy that is shipped, and this differs from it: give it one of its own, or say only \
+                 extends = \"{name}\""
+            );
+            problems.push(Problem::new("name", message));
+        }
+        self.problems.append(&mut problems);
+        match found {
+            Ok(policy) if self.problems.is_empty() => Ok(policy),
+            Ok(_) | Err(_) => Err(Problems(self.problems)),
+        }
+    }
+
+    /// With the file that its key comes from, if that is another one than what was asked for.
+    fn placed(&self, wrong: &policy::Problem) -> Problem {
+        let mut documents = self.documents.iter();
+        let whose = documents.find(|(_, document)| document.says(&wrong.key));
+        let message = match whose {
+            Some((Some(path), _)) => format!("{} (from {})", wrong.message, path.display()),
+            Some((None, _)) | None => wrong.message.clone(),
+        };
+        Problem::new(&wrong.key, message)
+    }
 }
 
 enum Named<'a> {
@@ -200,10 +258,6 @@ fn named<'a>(key: &str, which: &'a str) -> Result<Named<'a>, Problems> {
         return Err(Problems(vec![Problem::new(key, what)]));
     }
     Ok(Named::File(Path::new(which)))
-}
-
-fn odd(message: &str) -> Problems {
-    Problems(vec![Problem::new("extends", message)])
 }
 
 #[cfg(test)]
@@ -287,7 +341,7 @@ mod tests {
                 "name",
                 "recheck",
                 "seal",
-                "stages",
+                "stages.0.name",
                 "surprise",
             ]
         );
@@ -365,9 +419,65 @@ mod tests {
             let wrong = wrong.unwrap_err();
             assert!(wrong.to_string().contains(named), "{wrong}");
         }
-        let taken = file(&OURS.replace("de-by", "cn"));
-        let wrong = calendar(taken.path().to_str().unwrap()).unwrap_err();
-        assert!(wrong.to_string().contains("built in"), "{wrong}");
+        for (days, others) in [
+            (OURS.to_owned(), 0),
+            (OURS.replace("version: ", "edition: "), 2),
+        ] {
+            let taken = file(&days.replace("de-by", "cn"));
+            let wrong = calendar(taken.path().to_str().unwrap()).unwrap_err();
+            assert!(wrong.to_string().contains("built in"), "{wrong}");
+            assert_eq!(wrong.0.len(), 1 + others, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_one_file_hides_nothing_of_another() {
+        let own = "name = 'cn'\nrecheck = '0s'\ncalendar = '/no/such/days.txt'\ndeadline_warning = 3\n\
+                   [channels]\nfax = ['password']\n";
+        let torn = file("seal = 'yes'\nprobe = 'no'\nverification = '0s'");
+        let torn = torn.path().to_str().unwrap().to_owned();
+        let sound = file("extends = 'eu'\nname = 'base'\nstalled_after = '0s'");
+        let sound = sound.path().to_str().unwrap().to_owned();
+        for (extends, more) in [
+            ("mars", &[("extends", "must be one of default, cn")][..]),
+            (
+                "/no/such/policy.toml",
+                &[("extends", "/no/such/policy.toml: ")],
+            ),
+            (
+                &torn,
+                &[
+                    ("extends", ".toml, probe: must be true or false"),
+                    ("extends", ".toml, seal: must be true or false"),
+                ],
+            ),
+            // What stands in a base that could be read is said of it, and the whole can be compared with what is shipped.
+            (
+                &sound,
+                &[("name", "is that of a policy"), ("stalled_after", "(from ")],
+            ),
+        ] {
+            let ours = file(&format!("extends = '{extends}'\n{own}"));
+            let problems = policy(ours.path().to_str().unwrap()).unwrap_err();
+            let mut told: Vec<_> = problems
+                .0
+                .into_iter()
+                .map(|it| (it.key, it.message))
+                .collect();
+            told.sort();
+            let expected = [
+                ("calendar", "/no/such/days.txt"),
+                ("channels.fax", "must be one of"),
+                ("deadline_warning", "a number"),
+                ("recheck", "without a pause"),
+            ];
+            let mut expected = [&expected, more].concat();
+            expected.sort_unstable();
+            assert_eq!(told.len(), expected.len(), "{told:#?}");
+            for ((key, message), (meant, part)) in told.iter().zip(expected) {
+                assert!(key == meant && message.contains(part), "{meant}: {told:#?}");
+            }
+        }
     }
 
     #[test]

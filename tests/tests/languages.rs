@@ -1,7 +1,8 @@
 //! What a person is told when something isn't done: beside the reason, which is for machines, a sentence in their language. Told with the
-//! real binary, over the wire and by the command line.
+//! real binary, over the wire and by the command line, at every port that people's apps call.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use farewell_identity::Case;
@@ -9,10 +10,14 @@ use farewell_proto::account::v1::account_service_client::AccountServiceClient;
 use farewell_proto::account::v1::{
     CheckRealNameClearingRequest, Explanation, UnfreezeAccountRequest, VerifyAccountFactorRequest,
 };
+use farewell_proto::binding::v1::binding_service_client::BindingServiceClient;
+use farewell_proto::binding::v1::{BindRequest, Binding, UnbindRequest};
 use farewell_proto::deletion::v1::deletion_service_client::DeletionServiceClient;
 use farewell_proto::deletion::v1::{
     Channel, Factor, GetDeletionRequest, SendCodeRequest, VerifyFactorRequest,
 };
+use farewell_proto::support::v1 as desk;
+use farewell_proto::support::v1::support_service_client::SupportServiceClient;
 use farewell_tests::caller::{fresh, request};
 use farewell_tests::office::{NOT_FOUND, REFUSED, Town};
 use farewell_tests::wait;
@@ -330,6 +335,191 @@ async fn what_is_in_the_way_of_a_change_is_said_with_its_remedy_and_speaks_of_no
         assert_eq!((said.len(), said[1]), (2, &Value::from(sentence)));
         let account = town.ask("caller", &look, "")?;
         ensure!(account.status.success());
+    }
+    Ok(())
+}
+
+/// What somebody is told of a phone that is bound to somebody else, and to whom only a field is missing.
+async fn at_the_phones(town: &Town, (wish, tag, chinese): (&str, &str, bool)) -> Result<()> {
+    let phone = |account: &str| BindRequest {
+        request_id: fresh(),
+        binding: Some(Binding {
+            device: "devices/p-1".to_owned(),
+            account: account.to_owned(),
+            model: "P10".to_owned(),
+            ..Default::default()
+        }),
+    };
+    let mut phones = BindingServiceClient::new(town.channel(&town.phones, "caller").await?);
+    let mut of_the_desk = BindingServiceClient::new(town.channel(&town.phones, "ana").await?);
+    // Only the first of all binds it: afterwards the account has it.
+    let bound = phones.bind(phone("accounts/a-1")).await?.into_inner();
+    let epoch = bound.binding.context("a binding")?.epoch;
+    let unbind = UnbindRequest {
+        request_id: fresh(),
+        device: "devices/p-2".to_owned(),
+        epoch,
+        ..Default::default()
+    };
+    let other = in_language(wish, phone("accounts/b-1"))?;
+    let nobodys = in_language(wish, phone("b-1"))?;
+    let said = [
+        told(phones.bind(other).await, tag, chinese)?,
+        told(phones.bind(nobodys).await, tag, chinese)?,
+        told(
+            phones.unbind(in_language(wish, unbind.clone())?).await,
+            tag,
+            chinese,
+        )?,
+        told(
+            of_the_desk.unbind(in_language(wish, unbind)?).await,
+            tag,
+            chinese,
+        )?,
+    ];
+    let reasons = said.each_ref().map(|(reason, _)| reason.as_str());
+    let expected = [
+        "DEVICE_BOUND",
+        "INVALID_FIELD",
+        "BINDING_NOT_FOUND",
+        "ROLE_NOT_ALLOWED",
+    ];
+    assert_eq!(reasons, expected);
+    Ok(())
+}
+
+/// What somebody of the desk is told, and somebody who isn't.
+async fn at_the_desk(town: &Town, (wish, tag, chinese): (&str, &str, bool)) -> Result<()> {
+    let case = |account: &str| desk::OpenCaseRequest {
+        request_id: fresh(),
+        account: account.to_owned(),
+        kind: desk::CaseKind::LostAccess.into(),
+        ..Default::default()
+    };
+    let mut ana = SupportServiceClient::new(town.channel(&town.desk, "ana").await?);
+    let mut caller = SupportServiceClient::new(town.channel(&town.desk, "caller").await?);
+    let opened = ana.open_case(case("accounts/a-1")).await?.into_inner();
+    let name = opened.case.context("a case")?.name;
+    let approve = desk::ApproveCaseRequest {
+        request_id: fresh(),
+        name: name.clone(),
+    };
+    let unknown = desk::GetCaseRequest {
+        name: "cases/01900000-0000-7000-8000-000000000001".to_owned(),
+    };
+    let document = desk::GetEvidenceRequest {
+        name: format!("{name}/evidence/01900000-0000-7000-8000-000000000002"),
+    };
+    let nothing = tokio_stream::iter([desk::AddEvidenceRequest::default()]);
+    let said = [
+        told(
+            ana.open_case(in_language(wish, case("a-1"))?).await,
+            tag,
+            chinese,
+        )?,
+        told(
+            ana.approve_case(in_language(wish, approve)?).await,
+            tag,
+            chinese,
+        )?,
+        told(
+            ana.get_case(in_language(wish, unknown)?).await,
+            tag,
+            chinese,
+        )?,
+        told(
+            ana.get_evidence(in_language(wish, document)?).await,
+            tag,
+            chinese,
+        )?,
+        told(
+            ana.add_evidence(in_language(wish, nothing)?).await,
+            tag,
+            chinese,
+        )?,
+        told(
+            caller
+                .open_case(in_language(wish, case("accounts/a-1"))?)
+                .await,
+            tag,
+            chinese,
+        )?,
+    ];
+    let reasons = said.each_ref().map(|(reason, _)| reason.as_str());
+    let expected = [
+        "INVALID_FIELD",
+        "EVIDENCE_MISSING",
+        "CASE_NOT_FOUND",
+        "EVIDENCE_NOT_FOUND",
+        "INVALID_FIELD",
+        "NOT_OF_THE_DESK",
+    ];
+    assert_eq!(reasons, expected);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_refused_where_devices_are_bound_or_at_the_desk_reads_why_as_well() -> Result<()> {
+    let Some(town) = Town::open("1h", "30d").await? else {
+        return Ok(());
+    };
+    for wish in WISHES {
+        at_the_phones(&town, wish).await?;
+        at_the_desk(&town, wish).await?;
+    }
+    // By the command line, which says what the desk says.
+    let get = [
+        "support",
+        "case",
+        "get",
+        "01900000-0000-7000-8000-000000000001",
+    ];
+    let in_chinese = [&get[..], &["--language", "zh"]].concat();
+    town.refuses("ana", (&in_chinese, ""), NOT_FOUND, "请核对案件编号")?;
+    let sentence = "Check the case’s number.";
+    town.refuses("ana", (&get, ""), NOT_FOUND, sentence)
+}
+
+#[test]
+fn a_sentence_that_ports_share_is_said_by_two_of_them() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let ports = [
+        &["services/coordinator/src", "services/core/src"][..],
+        &["agents/kit/src/devices", "agents/kit/src/home.rs"],
+        &["services/support/src", "agents/kit/src/home.rs"],
+    ];
+    let mut sources = Vec::new();
+    for folders in ports {
+        let mut source = String::new();
+        for folder in folders {
+            gather(&root.join(folder), &mut source)?;
+        }
+        sources.push(source);
+    }
+    let shared = root.join("services/interpreter/src/sentences/en.ftl");
+    let mut lonely = Vec::new();
+    for line in std::fs::read_to_string(shared)?.lines() {
+        let begins = line.starts_with(|first: char| first.is_ascii_alphabetic());
+        let Some((id, _)) = line.split_once(" =").filter(|_| begins) else {
+            continue;
+        };
+        let reason = id.strip_prefix("REFUSED_").unwrap_or(id);
+        if sources.iter().filter(|it| it.contains(reason)).count() < 2 {
+            lonely.push(reason.to_owned());
+        }
+    }
+    ensure!(lonely.is_empty(), "{lonely:?} belong to one port");
+    Ok(())
+}
+
+/// The source of a file, or of a folder and those below it.
+fn gather(path: &Path, into: &mut String) -> Result<()> {
+    if path.is_dir() {
+        for entry in std::fs::read_dir(path)? {
+            gather(&entry?.path(), into)?;
+        }
+    } else if path.extension().is_some_and(|it| it == "rs") {
+        into.push_str(&std::fs::read_to_string(path)?);
     }
     Ok(())
 }

@@ -15,9 +15,7 @@ mod dispatch;
 mod errand;
 mod error;
 mod event;
-mod interpreter;
 mod lane;
-mod language;
 mod obligation;
 mod orders;
 mod owner;
@@ -64,7 +62,6 @@ use crate::admission::Admission;
 use crate::center::{CHANGES_BEHIND_MAX, Center};
 use crate::clock::Clock;
 use crate::errand::Errands;
-use crate::interpreter::Interpreter;
 use crate::orders::Orders;
 use crate::plans::Plans;
 use crate::query::Queries;
@@ -76,6 +73,7 @@ use crate::service::identifier::Identifiers;
 use crate::service::operator::Operators;
 use crate::session::Sessions;
 use crate::throttle::Throttle;
+use farewell_interpreter::Interpreter;
 
 pub use config::{Config, Listener, Pace};
 pub use event::{Delivery, Events, Receiver};
@@ -181,18 +179,18 @@ async fn open(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let deletions = InterceptedService::new(homes.guard(deletions), known());
-    let deletions = Interpreter::before(deletions);
+    let deletions = Interpreter::before(deletions, &sentences::CATALOGUE);
     let accounts = AccountServiceServer::new(Accounts::new(Arc::clone(&center), streams.clone()))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let accounts = InterceptedService::new(homes.guard(accounts), known());
-    let accounts = Interpreter::before(accounts);
+    let accounts = Interpreter::before(accounts, &sentences::CATALOGUE);
     let identifiers = IdentifierServiceServer::new(Identifiers::new(Arc::clone(&center)))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     // Nobody asks for another region's identifiers.
     let identifiers = InterceptedService::new(identifiers, Admission::callers(Arc::default()));
-    let identifiers = Interpreter::before(identifiers);
+    let identifiers = Interpreter::before(identifiers, &sentences::CATALOGUE);
     let sessions =
         ParticipantServiceServer::new(Sessions::new(Arc::clone(&center), streams.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX)

@@ -1,4 +1,4 @@
-//! The sentences that people read, by code and language: `sentences/*.ftl`, in the format of Project Fluent.
+//! The sentences that people read, by code and language: `sentences/*.ftl`, beside those that the coordinator shares with other ports.
 //!
 //! They hold counts and times, and nothing else that comes from a participant. What the catalogue doesn't know is shown in
 //! the participant's own words.
@@ -9,13 +9,8 @@ use farewell_core::Time;
 use farewell_core::account::Refusal;
 use farewell_core::blocker::{self, Blocker};
 use farewell_core::condition::Condition;
-use fluent_bundle::concurrent::FluentBundle;
-use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
-use jiff::tz::TimeZone;
-
-use crate::language::Language;
-
-type Bundle = FluentBundle<FluentResource>;
+pub use farewell_interpreter::Said;
+use farewell_interpreter::{Catalogue, Facts, Language};
 
 /// A code that nobody has words for.
 const UNKNOWN: &str = "UNKNOWN";
@@ -30,8 +25,6 @@ const LATE_WAITING: &str = "LATE_WAITING";
 const CHANGES: [&str; 2] = ["ACCOUNT_SEALED", "NO_REAL_NAME"];
 /// What stands before a code whose sentence about a change of an account is another than about a deletion.
 const OF_A_CHANGE: &str = "CHANGE_";
-/// What stands before a reason whose sentence is another than its blocker's or condition's.
-const REFUSED: &str = "REFUSED_";
 /// A device's own words are the model's: people read that it refuses.
 const DEVICE_REFUSED: &str = "DEVICE_REFUSED";
 /// Why there is no archive, by what stands before the custodian's word.
@@ -40,15 +33,8 @@ const OF_AN_EXPORT: &str = "EXPORT_";
 /// As [`UNKNOWN`], where nothing is deleted.
 const CHANGE_UNKNOWN: &str = "CHANGE_UNKNOWN";
 
-/// By [`Language::ALL`]. They are part of the program: the tests hold them to be whole.
-static BUNDLES: LazyLock<[Bundle; 2]> = LazyLock::new(|| Language::ALL.map(bundle));
-
-/// What is so, and what to do about it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Said {
-    pub message: String,
-    pub remedy: String,
-}
+/// All of them.
+pub static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::new(text));
 
 /// The sentences of a blocker.
 pub fn of_blocker(blocker: &Blocker, language: Language) -> Said {
@@ -86,23 +72,11 @@ pub fn of_late(word: &str, participant: &str, language: Language) -> Said {
         code if blocker::known(code).is_some() => return said(code, 0, None, language),
         _ => LATE_WAITING,
     };
-    let found = formatted(late, (participant, 0, None), language);
-    found.map(|(said, _)| said).unwrap_or_default()
-}
-
-/// Why a request was refused, in one text for the person who asked. `until`: when it may be asked again, if that is known.
-///
-/// `None`: it is not a reason that persons are given.
-pub fn of_refusal(reason: &str, until: Option<Time>, language: Language) -> Option<String> {
-    let own = format!("{REFUSED}{reason}");
-    let found = formatted(&own, ("", 0, until), language)
-        .or_else(|| formatted(reason, ("", 0, until), language));
-    let (Said { message, remedy }, _) = found?;
-    Some(match language {
-        Language::English => format!("{message} {remedy}"),
-        // A full stop brings its own room.
-        Language::Chinese => message + &remedy,
-    })
+    let facts = Facts {
+        who: participant,
+        ..Facts::default()
+    };
+    CATALOGUE.said(late, facts, language).unwrap_or_default()
 }
 
 /// Why a change of an account was refused, or waits.
@@ -113,8 +87,9 @@ pub fn of_change(word: &str, language: Language) -> Said {
     if !known {
         return said(CHANGE_UNKNOWN, 0, None, language);
     }
-    let own = formatted(&format!("{OF_A_CHANGE}{word}"), ("", 0, None), language);
-    own.map_or_else(|| said(word, 0, None, language), |(said, _)| said)
+    let own = format!("{OF_A_CHANGE}{word}");
+    let own = CATALOGUE.said(&own, Facts::default(), language);
+    own.unwrap_or_else(|| said(word, 0, None, language))
 }
 
 /// Why a device is not unbound.
@@ -131,39 +106,13 @@ pub fn of_export(word: &str, language: Language) -> Said {
 }
 
 fn said(code: &str, count: i64, until: Option<Time>, language: Language) -> Said {
-    formatted(code, ("", count, until), language)
-        .map(|(said, _)| said)
-        .unwrap_or_default()
-}
-
-/// The sentences, and what Fluent found wrong with them.
-fn formatted(
-    code: &str,
-    (who, count, until): (&str, i64, Option<Time>),
-    language: Language,
-) -> Option<(Said, Vec<fluent_bundle::FluentError>)> {
-    let bundle = Language::ALL
-        .iter()
-        .zip(&*BUNDLES)
-        .find_map(|(of, bundle)| (*of == language).then_some(bundle))?;
-    let until = until.and_then(|until| moment(until, language));
-    let mut args = FluentArgs::new();
-    // Who doesn't count says that there is one, at least.
-    args.set("count", FluentValue::from(count.max(1)));
-    args.set("who", FluentValue::from(who));
-    args.set("ends", until.as_ref().map_or("open", |_| "known"));
-    args.set("until", until.unwrap_or_default());
-    let message = bundle.get_message(code)?;
-    let mut errors = Vec::new();
-    let mut format = |pattern| {
-        let text = bundle.format_pattern(pattern, Some(&args), &mut errors);
-        text.into_owned()
+    let facts = Facts {
+        count,
+        // What no calendar has is no end.
+        until: until.and_then(|until| jiff::Timestamp::from_microsecond(until.micros()).ok()),
+        ..Facts::default()
     };
-    let said = Said {
-        message: format(message.value()?),
-        remedy: format(message.get_attribute("remedy")?.value()),
-    };
-    Some((said, errors))
+    CATALOGUE.said(code, facts, language).unwrap_or_default()
 }
 
 fn text(language: Language) -> &'static str {
@@ -173,52 +122,14 @@ fn text(language: Language) -> &'static str {
     }
 }
 
-fn bundle(language: Language) -> Bundle {
-    let locale = language.tag().parse().unwrap_or_default();
-    let mut bundle = FluentBundle::new_concurrent(vec![locale]);
-    // No text runs from right to left here, and the marks would end up in terminals.
-    bundle.set_use_isolating(false);
-    bundle.set_formatter(Some(grouped));
-    let resource = FluentResource::try_new(text(language).to_owned());
-    let resource = resource.unwrap_or_else(|(readable, _)| readable);
-    bundle.add_resource_overriding(resource);
-    bundle
-}
-
-/// Digits in groups of three, as both languages write large numbers.
-fn grouped<M>(value: &FluentValue<'_>, _: &M) -> Option<String> {
-    let FluentValue::Number(number) = value else {
-        return None;
-    };
-    let digits = number.as_string();
-    let mut grouped = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    Some(grouped)
-}
-
-/// A time for people, to the minute, in UTC: the coordinator doesn't know where they are. `None`: no calendar has it.
-fn moment(time: Time, language: Language) -> Option<String> {
-    let format = match language {
-        Language::English => "%-d %B %Y, %H:%M UTC",
-        Language::Chinese => "%Y年%-m月%-d日 %H:%M（UTC）",
-    };
-    let at = jiff::Timestamp::from_microsecond(time.micros()).ok()?;
-    Some(at.to_zoned(TimeZone::UTC).strftime(format).to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
     use std::path::{Path, PathBuf};
 
-    use farewell_core::blocker::CATALOGUE;
     use farewell_core::condition::REASONS;
     use farewell_core::{Policy, Reason};
+    use farewell_interpreter::audit;
     use farewell_proto::elsewhere::{ACCOUNT_ELSEWHERE, TO_ACCOUNT_ELSEWHERE};
 
     use super::*;
@@ -226,6 +137,8 @@ mod tests {
     /// 2027-01-15T08:00:00Z.
     const THEN: Time = Time::from_micros(1_800_000_000_000_000);
 
+    /// What stands before a reason whose sentence is another than its blocker's or condition's.
+    const REFUSED: &str = "REFUSED_";
     /// What stands in the coordinator's source in the form of a reason and is told to no caller: notes of the ledger, words of
     /// participants that are told as others, names, and refusals of other ports.
     const NOT_TOLD: [&str; 7] = [
@@ -239,29 +152,10 @@ mod tests {
     ];
 
     fn catalogued() -> BTreeSet<String> {
-        let blockers = CATALOGUE.iter().map(|known| known.code);
+        let blockers = blocker::CATALOGUE.iter().map(|known| known.code);
         let late = [LATE_OWED, LATE_DISPUTED, LATE_WAITING];
         let codes = blockers.chain(REASONS).chain([UNKNOWN]).chain(late);
         codes.map(str::to_owned).collect()
-    }
-
-    /// What stands in a text in the form of a reason, between these.
-    fn words(text: &str, quote: char) -> BTreeSet<String> {
-        let is_word = |part: &&str| {
-            let whole = part.len() > 3 && !part.ends_with('_');
-            whole && part.bytes().all(|it| it.is_ascii_uppercase() || it == b'_')
-        };
-        // What is quoted is every second part of a line.
-        let quoted = |line: &str| -> Vec<String> {
-            let parts = line.split(quote).skip(1).step_by(2);
-            parts.filter(is_word).map(str::to_owned).collect()
-        };
-        text.lines().flat_map(quoted).collect()
-    }
-
-    fn read(path: &Path) -> String {
-        let text = std::fs::read_to_string(path);
-        text.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
     fn root() -> PathBuf {
@@ -276,18 +170,8 @@ mod tests {
             "deletion/v1/deletion_service",
             "identifier/v1/identifier_service",
         ] {
-            let text = read(&root().join(format!("proto/farewell/{service}.proto")));
-            let (_, service) = text.split_once("\nservice ").unwrap();
-            let (service, _) = service.split_once("\n}\n").unwrap();
-            let mut errors = false;
-            for line in service.lines() {
-                errors =
-                    line.trim_start().starts_with("//") && (errors || line.contains("Errors:"));
-                let told = line.split_once("Errors:").map_or(line, |(_, told)| told);
-                if errors {
-                    promised.extend(words(told, '`'));
-                }
-            }
+            let interface = root().join(format!("proto/farewell/{service}.proto"));
+            promised.extend(audit::promised(&interface));
         }
         assert!(promised.len() > 60, "{promised:?}");
         promised
@@ -310,9 +194,9 @@ mod tests {
         }
         let mut given = BTreeSet::new();
         for file in files {
-            let text = read(&source.join(file));
+            let text = std::fs::read_to_string(source.join(file)).unwrap();
             let (text, _) = text.split_once("#[cfg(test)]").unwrap_or((&text, ""));
-            given.extend(words(text, '"'));
+            given.extend(audit::words(text, '"'));
         }
         // What participants get wrong comes last there, and is told to them.
         let core = Reason::ALL
@@ -344,6 +228,11 @@ mod tests {
         codes
     }
 
+    /// [`THEN`], as a refusal is given it.
+    fn then() -> Option<jiff::Timestamp> {
+        jiff::Timestamp::from_microsecond(THEN.micros()).ok()
+    }
+
     fn blocker(code: &str, count: i64, until: Option<Time>) -> Blocker {
         Blocker {
             count,
@@ -356,46 +245,32 @@ mod tests {
     fn every_code_has_both_sentences_in_both_languages_and_no_variable_is_missing() {
         for language in Language::ALL {
             for code in codes() {
-                for (count, until) in [(0, None), (1, Some(THEN)), (2, Some(THEN)), (5_000, None)] {
-                    let (said, errors) = formatted(&code, ("", count, until), language)
-                        .unwrap_or_else(|| panic!("{code} has no sentence in {language:?}"));
-                    assert!(errors.is_empty(), "{code}: {errors:?}");
-                    for text in [said.message, said.remedy] {
-                        let ends = text.ends_with(['.', '。']);
-                        assert!(ends && !text.contains(['{', '$']), "{code}: {text}");
-                        assert!(
-                            !text.contains("  ") && !text.contains('\n'),
-                            "{code}: {text}"
-                        );
-                    }
-                }
+                audit::hold_whole(&CATALOGUE, &code, language);
             }
         }
     }
 
     #[test]
     fn no_sentence_is_left_over_and_none_is_written_twice() {
+        // One that is said otherwise is another sentence of a code that there is.
+        let of_whom = |id: &String| -> String {
+            let otherwise = [REFUSED, OF_A_CHANGE].into_iter();
+            let own = otherwise
+                .filter_map(|prefix| id.strip_prefix(prefix))
+                .next();
+            own.filter(|_| id != CHANGE_UNKNOWN)
+                .unwrap_or(id)
+                .to_owned()
+        };
         for language in Language::ALL {
-            let resource = FluentResource::try_new(text(language).to_owned()).unwrap();
-            let mut bundle = FluentBundle::new_concurrent(vec![]);
-            bundle.add_resource(resource).unwrap();
-            let written: BTreeSet<_> = text(language)
-                .lines()
-                .filter(|line| line.starts_with(|first: char| first.is_ascii_alphabetic()))
-                .filter_map(|line| line.split_once(" =").map(|(id, _)| id))
-                .collect();
-            // One that is said otherwise is another sentence of a code that there is.
-            let of_whom = |id: &str| -> String {
-                let otherwise = [REFUSED, OF_A_CHANGE].into_iter();
-                let own = otherwise
-                    .filter_map(|prefix| id.strip_prefix(prefix))
-                    .next();
-                own.filter(|_| id != CHANGE_UNKNOWN)
-                    .unwrap_or(id)
-                    .to_owned()
-            };
-            let written: BTreeSet<_> = written.into_iter().map(of_whom).collect();
-            assert_eq!(written, codes(), "{language:?}");
+            audit::hold_once(&CATALOGUE, language);
+            let [own, shared] = audit::codes(&CATALOGUE, language)
+                .map(|ids| -> BTreeSet<_> { ids.iter().map(of_whom).collect() });
+            let left: Vec<_> = own.difference(&codes()).cloned().collect();
+            assert!(left.is_empty(), "{language:?}: {left:?}");
+            let written: BTreeSet<_> = own.union(&shared).cloned().collect();
+            let missing: Vec<_> = codes().difference(&written).cloned().collect();
+            assert!(missing.is_empty(), "{language:?}: {missing:?}");
         }
     }
 
@@ -404,8 +279,8 @@ mod tests {
         for language in Language::ALL {
             let mut all = BTreeSet::new();
             for reason in refusals() {
-                for until in [None, Some(THEN)] {
-                    let text = of_refusal(&reason, until, language);
+                for until in [None, then()] {
+                    let text = CATALOGUE.of_refusal(&reason, until, language);
                     let text = text.unwrap_or_else(|| panic!("{reason}: no {language:?}"));
                     assert!(!text.contains(&reason) && text.len() > 20, "{text}");
                     all.insert(text);
@@ -414,15 +289,23 @@ mod tests {
             assert!(all.len() > 80, "{}", all.len());
         }
         let [english, chinese] = Language::ALL;
-        let tries = |language| of_refusal("TOO_MANY_TRIES", Some(THEN), language).unwrap();
+        let tries = |language| {
+            CATALOGUE
+                .of_refusal("TOO_MANY_TRIES", then(), language)
+                .unwrap()
+        };
         assert!(tries(english).contains(". Try again after 15 January 2027, 08:00 UTC."));
         assert!(tries(chinese).contains("。请在2027年1月15日 08:00（UTC）之后重试。"));
-        let late = |language| of_refusal("DEADLINE_PASSED", None, language).unwrap();
+        let late = |language| {
+            CATALOGUE
+                .of_refusal("DEADLINE_PASSED", None, language)
+                .unwrap()
+        };
         assert!(
             late(english).contains("no longer be extended"),
             "not the operators' sentence"
         );
-        assert_eq!(of_refusal("NEVER_HEARD_OF", None, english), None);
+        assert_eq!(CATALOGUE.of_refusal("NEVER_HEARD_OF", None, english), None);
     }
 
     #[test]

@@ -15,11 +15,11 @@ use farewell_proto::participant::v1::query::Question;
 use farewell_proto::participant::v1::reply::Answer;
 
 use crate::center::Center;
-use crate::language::Language;
 use crate::query::recent_change;
 use crate::sentences::{self, Said};
 use crate::steward::{self, NotTurned};
 use crate::wire::timestamp;
+use farewell_interpreter::Language;
 
 /// The participant that knows people.
 pub const IDENTITY: &str = "identity";

@@ -17,6 +17,7 @@ mod refusal;
 mod request;
 #[cfg(test)]
 mod scratch;
+mod sentences;
 mod service;
 mod state;
 mod sweep;

@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
+use farewell_interpreter::Interpreter;
 use farewell_proto::support::v1::support_service_server::SupportServiceServer;
 use farewell_runtime::server::{self, MESSAGE_BYTES_MAX, Security};
 use farewell_runtime::shutdown::Shutdown;
 use tokio::task::JoinHandle;
 
 use crate::desk::Desk;
+use crate::sentences;
 use crate::service::Service;
 
 /// Opens the port and serves until `shutdown`.
@@ -28,11 +30,12 @@ pub(crate) async fn open(
     let router = security
         .apply(server::builder())?
         .add_service(health_service)
-        .add_service(
+        .add_service(Interpreter::before(
             SupportServiceServer::new(Service::new(desk))
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
-        );
+            &sentences::CATALOGUE,
+        ));
     tracing::info!(desk = %bound.addr, "the support desk is open");
     let end = shutdown.clone();
     Ok(shutdown.spawn(async move {

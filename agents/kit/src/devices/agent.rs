@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use async_trait::async_trait;
+use farewell_interpreter::Interpreter;
 use farewell_proto::binding::v1::binding_service_server::BindingServiceServer;
 use farewell_proto::device::v1::device_service_server::DeviceServiceServer;
 use farewell_runtime::server::{self, MESSAGE_BYTES_MAX, Security};
@@ -27,7 +28,7 @@ use super::participant::{DeviceLine, Line, Terms};
 use super::registry::Registry;
 use super::returns::{self, Archive};
 use super::schema::SCHEMA;
-use super::{attach, service};
+use super::{attach, sentences, service};
 use crate::participant::{DeviceReturn, ReturnKept};
 use crate::session::{self, Session};
 use crate::store::Store;
@@ -181,11 +182,12 @@ impl Agent {
                     .max_decoding_message_size(MESSAGE_BYTES_MAX)
                     .max_encoding_message_size(MESSAGE_BYTES_MAX),
             )
-            .add_service(
+            .add_service(Interpreter::before(
                 BindingServiceServer::new(binding)
                     .max_decoding_message_size(MESSAGE_BYTES_MAX)
                     .max_encoding_message_size(MESSAGE_BYTES_MAX),
-            );
+                &sentences::CATALOGUE,
+            ));
         let broker_addr = embedded.as_ref().map(EmbeddedBroker::addr);
         let end = shutdown.clone();
         let served = shutdown.spawn(async move {

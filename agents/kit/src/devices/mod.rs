@@ -44,6 +44,7 @@ mod request;
 pub mod returns;
 mod said;
 pub mod schema;
+mod sentences;
 pub mod service;
 mod sessions;
 mod set;

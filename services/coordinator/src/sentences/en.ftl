@@ -234,20 +234,14 @@ EXPORT_TOO_LARGE = Your data are more than one archive can hold.
 ## blocker or a condition, and another sentence is needed, it is REFUSED_ and the reason.
 
 # What an app or another system did wrong, and not the person.
-INVALID_FIELD = The app sent something that we could not use. Nothing was changed.
-    .remedy = Try again. If that does not help, update the app, or tell support.
 MESSAGE_TOO_LARGE = The app sent more than we can take. Nothing was changed.
     .remedy = Update the app, or tell support.
-REQUEST_ID_REUSED = The app sent two requests under one number. The second was not carried out.
-    .remedy = Ask again.
 PAGE_TOKEN_MISMATCH = This page belongs to another list.
     .remedy = Begin again with the first page.
 FACTOR_NOT_REQUIRED = This is not asked for here.
     .remedy = Prove what is asked for.
 OFFSET_OUT_OF_RANGE = The archive ends before that.
     .remedy = Download it from the beginning.
-EPOCH_MISMATCH = The device was bound anew in the meantime.
-    .remedy = Look at your devices, and ask again.
 EMPTY_PLAN = This is not offered in your region.
     .remedy = Ask support.
 NOT_A_CALLER = This app may not ask for that.
@@ -262,8 +256,6 @@ LEDGER_REFUSED = We could not carry that out.
     .remedy = Try again. If that does not help, tell support.
 IDENTITY_UNAVAILABLE = The service that knows your account gives no answer just now. Nothing was lost.
     .remedy = Try again in a moment.
-DESK_UNAVAILABLE = The support desk’s system gives no answer just now. Nothing was lost.
-    .remedy = Try again in a moment.
 STORE_UNREACHABLE = The store gives no answer just now. Nothing was lost.
     .remedy = Try again in a moment.
 LINE_UNREACHABLE = The service that knows your devices gives no answer just now. Nothing was lost.
@@ -276,8 +268,6 @@ PARTICIPANT_AWAY = The service is not there.
     .remedy = Try again once it is.
 ACCOUNT_BUSY = Something else is being changed about the account at this moment.
     .remedy = Try again in a moment.
-DEADLINE_EXCEEDED = That took too long. It may have been carried out.
-    .remedy = Look before you ask again.
 DRAINING = We could not carry that out just now. Nothing was lost.
     .remedy = Try again in a moment.
 CALLER_TOO_FAST = Too much was asked in too short a time.
@@ -318,12 +308,6 @@ TOO_MANY_TRIES = Too many tries were wrong, and to protect the account no more a
     }
 CONSENT_MISSING = Something must be agreed to first.
     .remedy = Read what you are asked to agree to, and agree to each by itself.
-NOT_IN_HAND = The device did not show that it is in hand.
-    .remedy = Unlock it, keep it connected, and begin again.
-NO_ANSWER_KEY = This device can not show that it is in hand.
-    .remedy = Use another device of the account, or ask support.
-DEVICE_LOST = The device is reported lost or stolen.
-    .remedy = If you have it again, report it as found first.
 
 # Deletions.
 ACCOUNT_HAS_LIVE_DELETION = A deletion of this account is under way already.
@@ -364,8 +348,6 @@ REFUSED_DEADLINE_PASSED = The deadline has passed, and can no longer be extended
     .remedy = It stays as it is.
 
 # Cases of the support desk.
-CASE_NOT_FOUND = The support desk has no such case of this account.
-    .remedy = Check the case’s number.
 CASE_NOT_APPROVED = The support desk has not approved the case.
     .remedy = Wait until it has.
 CASE_NOT_REJECTED = The support desk has not rejected the case.
@@ -382,14 +364,8 @@ ACCOUNT_NOT_FOUND = There is no such account.
     .remedy = Check which account is meant.
 ACCOUNT_CHANGE_NOT_FOUND = There is no such change of the account.
     .remedy = Check which one is meant.
-ACCOUNT_ELSEWHERE = The account belongs to another region.
-    .remedy = Ask there.
 FORWARD_LOOP = It is not clear which region the account belongs to.
     .remedy = Ask support.
-ACCOUNT_SEALED = The account is being deleted.
-    .remedy = Take the deletion back first, while it can be.
-REFUSED_ACCOUNT_FROZEN = The account is frozen.
-    .remedy = If you froze it, unfreeze it first. Otherwise ask support.
 ACCOUNT_NOT_FROZEN = You have not frozen the account.
     .remedy = Nothing to do. If you can not log in, ask support.
 ACCOUNT_NOT_MEMORIALIZED = The account is not kept in memory of anybody.
@@ -400,12 +376,8 @@ TOO_MANY_ACCOUNT_CHANGES = Too much is being changed about the account at a time
     .remedy = Wait until some of it is over.
 
 # Devices.
-BINDING_NOT_FOUND = The account has no such device.
-    .remedy = Look at your devices, and ask again.
 UNBINDING_NOT_FOUND = No such device of this account is being unbound.
     .remedy = Look at your devices.
-HAS_CHILDREN = Other devices are still connected by this one.
-    .remedy = Unbind those first.
 LINE_REFUSED = The device could not be unbound.
     .remedy = Ask support.
 SELF_SERVICE_CLOSED = Devices of this account are unbound by support or at a repair shop only.
@@ -432,8 +404,6 @@ CUSTODIAN_REFUSED = The copy of your data could not be made.
 # What moves to another account.
 TO_ACCOUNT_NOT_FOUND = There is no such account to move it to.
     .remedy = Check which account is meant.
-TO_ACCOUNT_ELSEWHERE = The account to move it to belongs to another region, where nothing can be moved to.
-    .remedy = Choose another one.
 TO_ACCOUNT_SEALED = The account to move it to is being deleted.
     .remedy = Choose another one.
 TO_ACCOUNT_FROZEN = The account to move it to is frozen.

@@ -22,7 +22,7 @@ use super::{change, export, transfer};
 use crate::admission::peer_of;
 use crate::center::Center;
 use crate::error;
-use crate::language::Language;
+use farewell_interpreter::Language;
 
 /// Watchers of one coordinator: each asks the product line again and again.
 const WATCHERS_MAX: usize = 256;

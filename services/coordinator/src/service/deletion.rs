@@ -36,8 +36,8 @@ use crate::admission::peer_of;
 use crate::center::Center;
 use crate::error;
 use crate::lane::OpenJob;
-use crate::language::Language;
 use crate::steward::{self, NotTurned};
+use farewell_interpreter::Language;
 
 /// Watchers of one coordinator.
 const WATCHERS_MAX: usize = 1_024;

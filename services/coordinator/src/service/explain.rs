@@ -2,8 +2,8 @@
 
 use farewell_proto::account::v1 as api;
 
-use crate::language::Language;
 use crate::sentences::{self, Said};
+use farewell_interpreter::Language;
 
 /// What has words that people don't understand.
 pub trait Explain {

@@ -14,7 +14,7 @@ use tonic::{Code, Status};
 use super::case::{self, CaseName};
 use crate::center::Center;
 use crate::error;
-use crate::language::Language;
+use farewell_interpreter::Language;
 
 /// `exports/{export}`: the request's id.
 #[derive(Clone, Debug, PartialEq, Eq)]

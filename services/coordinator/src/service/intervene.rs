@@ -15,8 +15,8 @@ use tonic::{Request, Status};
 use super::deletion::load;
 use super::{CHANGE_MAX, parse, record, remember, within};
 use crate::center::Center;
-use crate::language::Language;
 use crate::{error, steward};
+use farewell_interpreter::Language;
 
 /// Which operator decides on which deletion, by which request.
 pub struct Head {

@@ -21,10 +21,10 @@ use super::refused::{self, Resend};
 use super::{READ_MAX, hanging, page, parse, record, within};
 use crate::center::Center;
 use crate::error;
-use crate::language::Language;
 use crate::region::Seen;
 use crate::telling::IDENTITY;
 use crate::wire::timestamp;
+use farewell_interpreter::Language;
 
 /// State codes of deletions that somebody may owe something to: all but those awaiting verification, purged or expired.
 const UNFINISHED: [i16; 6] = [2, 3, 4, 5, 6, 7];

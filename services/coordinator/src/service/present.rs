@@ -15,9 +15,9 @@ use farewell_proto::deletion::v1 as api;
 
 use crate::board::{LegProgress, Stage};
 use crate::center::Center;
-use crate::language::Language;
 use crate::sentences;
 use crate::wire::{channel_to_wire, denial_to_wire, factor_to_wire, timestamp, why_to_wire};
+use farewell_interpreter::Language;
 
 /// The deletion without legs and conditions.
 pub fn brief(deletion: &Deletion) -> api::Deletion {

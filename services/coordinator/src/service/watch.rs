@@ -17,7 +17,7 @@ use tonic::Status;
 use super::deletion::load;
 use crate::center::Center;
 use crate::error;
-use crate::language::Language;
+use farewell_interpreter::Language;
 
 /// Changes that a slow watcher may be behind.
 const QUEUE_MESSAGES_MAX: usize = 256;

@@ -1,0 +1,160 @@
+//! Sentences that people read, by code and language, in the format of Project Fluent: those that several ports say, and a port's own.
+//!
+//! They hold counts, times and one word to choose by, and nothing else of what happened.
+
+use fluent_bundle::concurrent::FluentBundle;
+use fluent_bundle::{FluentArgs, FluentError, FluentResource, FluentValue};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::language::Language;
+
+type Bundle = FluentBundle<FluentResource>;
+
+/// What stands before a reason whose sentence is another than that of the same code elsewhere.
+pub(crate) const REFUSED: &str = "REFUSED_";
+
+/// What is so, and what to do about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    pub message: String,
+    pub remedy: String,
+}
+
+/// What a sentence may speak of.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Facts<'a> {
+    /// `$who`: a stable word to choose by, as a product line's; never a person.
+    pub who: &'a str,
+    /// `$count`: how many there are. Who doesn't count says that there is one, at least.
+    pub count: i64,
+    /// `$until`, and `$ends` is `known`: when it ends by itself, if that is known.
+    pub until: Option<Timestamp>,
+}
+
+/// The sentences of a port. They are part of the program: tests hold them to be whole.
+pub struct Catalogue {
+    own: fn(Language) -> &'static str,
+    /// By [`Language::ALL`].
+    bundles: [Bundle; 2],
+}
+
+impl Catalogue {
+    /// Of what all ports may say and what this one has to say besides, each code in one of them.
+    pub fn new(own: fn(Language) -> &'static str) -> Self {
+        Self {
+            own,
+            bundles: Language::ALL.map(|language| bundle(language, own(language))),
+        }
+    }
+
+    /// A code's sentences. `None`: there is none for it.
+    pub fn said(&self, code: &str, facts: Facts<'_>, language: Language) -> Option<Said> {
+        self.formatted(code, facts, language).map(|(said, _)| said)
+    }
+
+    /// Why a request was refused, in one text for the person who asked: the sentence of `REFUSED_` and the reason, or else the reason's.
+    /// `until`: when it may be asked again, if that is known.
+    ///
+    /// `None`: it is not a reason that persons are given.
+    pub fn of_refusal(
+        &self,
+        reason: &str,
+        until: Option<Timestamp>,
+        language: Language,
+    ) -> Option<String> {
+        let facts = Facts {
+            until,
+            ..Facts::default()
+        };
+        let otherwise = self.said(&format!("{REFUSED}{reason}"), facts, language);
+        let Said { message, remedy } = otherwise.or_else(|| self.said(reason, facts, language))?;
+        Some(match language {
+            Language::English => format!("{message} {remedy}"),
+            // A full stop brings its own room.
+            Language::Chinese => message + &remedy,
+        })
+    }
+
+    /// The sentences, and what Fluent found wrong with them.
+    pub fn formatted(
+        &self,
+        code: &str,
+        facts: Facts<'_>,
+        language: Language,
+    ) -> Option<(Said, Vec<FluentError>)> {
+        let bundle = Language::ALL
+            .iter()
+            .zip(&self.bundles)
+            .find_map(|(of, bundle)| (*of == language).then_some(bundle))?;
+        let until = facts.until.map(|until| moment(until, language));
+        let mut args = FluentArgs::new();
+        args.set("count", FluentValue::from(facts.count.max(1)));
+        args.set("who", FluentValue::from(facts.who));
+        args.set("ends", until.as_ref().map_or("open", |_| "known"));
+        args.set("until", until.unwrap_or_default());
+        let message = bundle.get_message(code)?;
+        let mut errors = Vec::new();
+        let mut format = |pattern| {
+            let text = bundle.format_pattern(pattern, Some(&args), &mut errors);
+            text.into_owned()
+        };
+        let said = Said {
+            message: format(message.value()?),
+            remedy: format(message.get_attribute("remedy")?.value()),
+        };
+        Some((said, errors))
+    }
+
+    /// The port's own sentences, as they are written.
+    pub(crate) fn own(&self, language: Language) -> &'static str {
+        (self.own)(language)
+    }
+}
+
+/// What several ports say, as it is written.
+pub(crate) const fn shared(language: Language) -> &'static str {
+    match language {
+        Language::English => include_str!("sentences/en.ftl"),
+        Language::Chinese => include_str!("sentences/zh.ftl"),
+    }
+}
+
+fn bundle(language: Language, own: &str) -> Bundle {
+    let locale = language.tag().parse().unwrap_or_default();
+    let mut bundle = FluentBundle::new_concurrent(vec![locale]);
+    // No text runs from right to left here, and the marks would end up in terminals.
+    bundle.set_use_isolating(false);
+    bundle.set_formatter(Some(grouped));
+    for text in [shared(language), own] {
+        let resource = FluentResource::try_new(text.to_owned());
+        let resource = resource.unwrap_or_else(|(readable, _)| readable);
+        bundle.add_resource_overriding(resource);
+    }
+    bundle
+}
+
+/// Digits in groups of three, as both languages write large numbers.
+fn grouped<M>(value: &FluentValue<'_>, _: &M) -> Option<String> {
+    let FluentValue::Number(number) = value else {
+        return None;
+    };
+    let digits = number.as_string();
+    let mut grouped = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    Some(grouped)
+}
+
+/// A time for people, to the minute, in UTC: nobody here knows where they are.
+fn moment(time: Timestamp, language: Language) -> String {
+    let format = match language {
+        Language::English => "%-d %B %Y, %H:%M UTC",
+        Language::Chinese => "%Y年%-m月%-d日 %H:%M（UTC）",
+    };
+    time.to_zoned(TimeZone::UTC).strftime(format).to_string()
+}

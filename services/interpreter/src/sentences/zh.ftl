@@ -1,0 +1,34 @@
+# 多个接口共用的拒绝说明，按错误原因排列。值说明情况，属性 `.remedy` 说明解决办法。变量见 en.ftl，句中不含任何个人信息。
+
+INVALID_FIELD = 应用发送的内容无法使用，未做任何更改。
+    .remedy = 请重试。如仍不成功，请更新应用或联系客服。
+REQUEST_ID_REUSED = 应用用同一个编号发送了两个请求，第二个未被执行。
+    .remedy = 请重新提交。
+EPOCH_MISMATCH = 该设备在此期间已重新绑定。
+    .remedy = 请查看您的设备，然后重新提交。
+DESK_UNAVAILABLE = 客服系统暂时没有答复，您的数据没有丢失。
+    .remedy = 请稍后重试。
+DEADLINE_EXCEEDED = 处理时间过长，请求可能已经执行。
+    .remedy = 请先查看结果，再决定是否重新提交。
+NOT_IN_HAND = 设备未能证明在您手中。
+    .remedy = 请解锁设备并保持联网，然后重新开始。
+NO_ANSWER_KEY = 该设备无法证明在您手中。
+    .remedy = 请使用该账号的其他设备，或联系客服。
+DEVICE_LOST = 该设备已报失。
+    .remedy = 如果设备已找回，请先取消报失。
+CASE_NOT_FOUND = 客服没有该账号的这一案件。
+    .remedy = 请核对案件编号。
+ACCOUNT_ELSEWHERE = 该账号属于另一个地区。
+    .remedy = 请在该地区办理。
+HOME_UNKNOWN = 暂时无法确定该账号属于哪个地区，未作任何更改。
+    .remedy = 请稍后重试。
+ACCOUNT_SEALED = 该账号正在注销。
+    .remedy = 请在仍可撤回时先撤回注销。
+REFUSED_ACCOUNT_FROZEN = 账号已被冻结。
+    .remedy = 如果是您冻结的，请先解冻。否则请联系客服。
+BINDING_NOT_FOUND = 该账号没有这台设备。
+    .remedy = 请查看您的设备，然后重新提交。
+HAS_CHILDREN = 仍有其他设备通过该设备连接。
+    .remedy = 请先解绑那些设备。
+TO_ACCOUNT_ELSEWHERE = 要转入的账号属于另一个地区，无法跨地区转移。
+    .remedy = 请选择其他账号。

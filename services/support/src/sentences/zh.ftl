@@ -1,0 +1,28 @@
+# As en.ftl.
+
+NOT_OF_THE_DESK = 只有客服人员可以在此操作。
+    .remedy = 请使用本人的客服证书。
+EVIDENCE_NOT_FOUND = 该案件没有这份材料。
+    .remedy = 请核对是哪一份。
+EVIDENCE_DELETED = 该材料的保存期已过，内容已销毁。
+    .remedy = 请另立案件，并请当事人重新出示。
+EVIDENCE_MISSING = 缺少此类案件所需的材料。
+    .remedy = 请先补充材料。
+EVIDENCE_TOO_LARGE = 材料比声明的大小要大。
+    .remedy = 请重新上传。
+EVIDENCE_INCOMPLETE_UPLOAD = 材料未完整送达，未保存任何内容。
+    .remedy = 请重新上传。
+TOO_MUCH_EVIDENCE = 该案件的材料数量已达上限。
+    .remedy = 请根据现有材料作出决定，或另立案件。
+TOO_MANY_CASES = 该账号未结的案件数量已达上限。
+    .remedy = 请先决定或撤回其中一件。
+CASE_CLOSED = 该案件已结束。
+    .remedy = 请另立案件。
+OWN_CASE = 该案件由您本人提交。
+    .remedy = 须由另外两人作出决定。
+SAME_PERSON = 您已批准过该案件。
+    .remedy = 须由另一人作第二次批准。
+ACCOUNT_ERASED = 该账号已删除。
+    .remedy = 无需操作，不能再为其提出申请。
+DESK_BUSY = 当前传送的材料过多。
+    .remedy = 请稍后重试。

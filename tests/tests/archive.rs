@@ -12,9 +12,10 @@ use farewell_identity::{Case, Language};
 use farewell_kit::export::why;
 use farewell_kit::{Belonging, Participant as _, TransferBelongings, Transferred};
 use farewell_proto::binding::v1::binding_service_client::BindingServiceClient;
-use farewell_proto::binding::v1::{BindRequest, Binding};
+use farewell_proto::binding::v1::{BindRequest, Binding, Role, Share, ShareBindingRequest};
 use farewell_proto::deletion::v1::GetInventoryRequest;
 use farewell_proto::deletion::v1::deletion_service_client::DeletionServiceClient;
+use farewell_proto::participant::v1::DeviceClass;
 use farewell_store::{NewOrder, Shop};
 use farewell_tests::caller::fresh;
 use farewell_tests::office::{NOT_FOUND, REFUSED, SECRET, Town};
@@ -118,12 +119,34 @@ async fn fill(town: &Town) -> Result<()> {
         serial_number: "SN-0001".to_owned(),
         ..Binding::default()
     };
-    let request = BindRequest {
+    phones.bind(bind(binding)).await?;
+    let tablet = Binding {
+        device: "devices/t-1".to_owned(),
+        account: format!("accounts/{OTHER}"),
+        model: "Kitchen tablet".to_owned(),
+        class: DeviceClass::Home.into(),
+        ..Binding::default()
+    };
+    let tablet = phones.bind(bind(tablet)).await?.into_inner();
+    let tablet = tablet.binding.context("a binding")?;
+    let share = ShareBindingRequest {
+        request_id: fresh(),
+        device: tablet.device,
+        epoch: tablet.epoch,
+        share: Some(Share {
+            account: format!("accounts/{ACCOUNT}"),
+            role: Role::Member.into(),
+        }),
+    };
+    phones.share_binding(share).await?;
+    Ok(())
+}
+
+fn bind(binding: Binding) -> BindRequest {
+    BindRequest {
         request_id: fresh(),
         binding: Some(binding),
-    };
-    phones.bind(request).await?;
-    Ok(())
+    }
 }
 
 /// What everybody can name, whether they hold it or not.
@@ -158,7 +181,7 @@ async fn nameable(town: &Town) -> Result<BTreeMap<String, Vec<String>>> {
             farewell_support::categories(&farewell_support::open(&town.database("support")).await?)
                 .await?,
         ),
-        ("phones", vec!["bindings".to_owned()]),
+        ("phones", vec!["bindings".to_owned(), "shares".to_owned()]),
     ];
     Ok(named
         .map(|(name, categories)| (name.to_owned(), categories))

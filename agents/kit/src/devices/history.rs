@@ -30,7 +30,8 @@ const SHARED: Table = Table::new(
         Column::Time("shared_since"),
     ],
     "SELECT device, device, role, shared_at FROM shares WHERE account = $1 AND device > $2 ORDER BY device LIMIT $3",
-);
+)
+.counted_as("shares");
 
 /// Devices that were unbound one by one, as long as that is kept, and how that ended.
 const UNBOUND: Table = Table::new(

@@ -283,11 +283,23 @@ impl Participant for DeviceLine {
     async fn inventory(&self, account: &str) -> Result<Inventory, Fault> {
         let mut connection = self.registry.store().pool().acquire().await?;
         let bindings = binding::of_account(&mut connection, account).await?;
-        let categories = vec![Category {
-            category: "bindings".to_owned(),
-            count: items(bindings.len()),
-            size_bytes: 0,
-        }];
+        // What goes with the account, under the names that the erasure's evidence has for it.
+        let held = [
+            ("bindings", items(bindings.len())),
+            (
+                "shares",
+                share::count_of_account(&mut connection, account).await?,
+            ),
+        ];
+        let categories = held
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(category, count)| Category {
+                category: category.to_owned(),
+                count,
+                size_bytes: 0,
+            })
+            .collect();
         let devices = bindings
             .into_iter()
             .map(|binding| BoundDevice {

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use farewell_runtime::cose::SigningKey;
 
 use crate::devices::possession::Challenge;
@@ -47,6 +49,42 @@ async fn the_roster_says_what_a_policy_must_know() {
             bench.line.describe_device(OTHER, "hub-1").await.unwrap(),
             None
         );
+    }
+}
+
+#[tokio::test]
+async fn what_goes_with_an_account_is_counted_and_may_be_taken_along() {
+    for bench in benches("inventory", Via::Hub, patient()).await {
+        let hub = bench.bind("hub-1", None).await;
+        bench.bind("lamp-1", Some("hub-1")).await;
+        bench.share("hub-1", hub, OTHER, Role::Member).await;
+        for (account, held, devices) in [
+            (ACCOUNT, vec![("bindings", 2)], 2),
+            (OTHER, vec![("shares", 1)], 0),
+            ("nobody", vec![], 0),
+        ] {
+            let inventory = bench.line.inventory(account).await.unwrap();
+            let counted = inventory.categories.iter();
+            let counted: Vec<_> = counted.map(|it| (it.category.as_str(), it.count)).collect();
+            assert_eq!(counted, held);
+            assert_eq!(inventory.devices.len(), devices);
+            let (mut after, mut told) = (String::new(), BTreeMap::new());
+            loop {
+                let part = bench.line.export_part(account, &after).await.unwrap();
+                for (category, count) in part.categories {
+                    *told.entry(category).or_insert(0) += count;
+                }
+                after = part.next;
+                if after.is_empty() {
+                    break;
+                }
+            }
+            let told: Vec<_> = told
+                .iter()
+                .map(|(name, count)| (name.as_str(), *count))
+                .collect();
+            assert_eq!(told, held);
+        }
     }
 }
 

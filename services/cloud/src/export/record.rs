@@ -126,12 +126,15 @@ pub(crate) async fn amount(
     .await
 }
 
-/// The keys of exports, each with the name that it is bound to.
+/// One export's key of each version of the keys that they lie under, with the name that it is bound to. What is stored begins with
+/// the version; hexadecimal digits follow its colon.
 pub(crate) async fn keys(store: &Store) -> Result<Vec<(String, Wrapped)>, sqlx::Error> {
-    let rows: Vec<(String, String, String)> =
-        sqlx::query_as("SELECT id, state, data_key FROM archive WHERE data_key <> ''")
-            .fetch_all(store.pool())
-            .await?;
+    let rows: Vec<(String, String, String)> = sqlx::query_as(
+        "SELECT id, state, data_key FROM archive WHERE id IN (SELECT MIN(id) FROM archive WHERE data_key <> '' \
+         GROUP BY RTRIM(data_key, '0123456789abcdef'))",
+    )
+    .fetch_all(store.pool())
+    .await?;
     let wrapped = |(id, state, key): (String, String, String)| {
         let name = match state.as_str() {
             "RUNNING" => sealed::spool(&id),

@@ -217,8 +217,7 @@ async fn an_older_key_opens_what_lies_under_it_and_one_that_is_missing_says_so()
         let begun = fresh();
         bed.start(&begun, &["store"]).await.unwrap();
         assert!(stored_key(&bed, &begun).await.starts_with("1:"));
-        let fit = scratch::vault(&[1]).settle(kept().await.unwrap());
-        assert_eq!(fit, Ok(()), "what is collected lies under it as well");
+        assert_eq!(versions(&bed).await, [1], "one of both");
         both.say("store", [part("orders.csv", "one", "")]);
         let running = both.run();
         both.until(&begun, ExportState::Ready).await;
@@ -226,6 +225,32 @@ async fn an_older_key_opens_what_lies_under_it_and_one_that_is_missing_says_so()
         let files = unpacked(both.download(&begun).await);
         assert_eq!(files["store/orders.csv"], b"one");
         stopped(running).await;
+        bed.start(&fresh(), &["store"]).await.unwrap();
+        assert_eq!(versions(&bed).await, [1, 2]);
+    }
+}
+
+/// Of the keys that a process looks at when it starts.
+async fn versions(bed: &Bed) -> Vec<u32> {
+    let kept = keys(&bed.store).await.unwrap().into_iter();
+    let mut versions: Vec<_> = kept.map(|(_, wrapped)| wrapped.version).collect();
+    versions.sort_unstable();
+    versions
+}
+
+#[tokio::test]
+async fn no_process_starts_that_could_not_go_on_with_what_is_collected() {
+    for bed in Bed::on_each("export_key_running", Terms::default()).await {
+        assert_eq!(versions(&bed).await, [0; 0]);
+        bed.start(&fresh(), &["store"]).await.unwrap();
+        let other = Vault::new([(1, [99; KEY_BYTES])]).unwrap();
+        for (vault, expected) in [
+            (scratch::vault(&[1]), Ok(())),
+            (scratch::vault(&[2]), Err(Unfit::Missing(1))),
+            (other, Err(Unfit::Changed(1))),
+        ] {
+            assert_eq!(vault.settle(keys(&bed.store).await.unwrap()), expected);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use farewell_core::notice::{self, Notice, Notices};
-use farewell_core::{Deletion, Event, ParticipantId, Plan, State, Time};
+use farewell_core::{Deletion, Event, Plan, State, Time};
 use farewell_ledger::Turned;
 use farewell_proto::participant::v1 as wire;
 use farewell_proto::participant::v1::query::Question;
@@ -17,6 +17,7 @@ use farewell_proto::participant::v1::reply::Answer;
 use crate::center::Center;
 use crate::query::recent_change;
 use crate::sentences::{self, Said};
+use crate::service::proof;
 use crate::steward::{self, NotTurned};
 use crate::wire::timestamp;
 use farewell_interpreter::Language;
@@ -93,7 +94,7 @@ fn given_up(deletion: &Deletion, notice: Notice, now: Time) -> bool {
 
 /// Whether identity has it.
 async fn ask(center: &Center, (deletion, plan): (&Deletion, &Plan), notice: Notice) -> bool {
-    let Ok(identity) = IDENTITY.parse::<ParticipantId>() else {
+    let Ok(identity) = proof::identity() else {
         return false;
     };
     let cooling_off_end = match deletion.state {

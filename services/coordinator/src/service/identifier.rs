@@ -14,11 +14,10 @@ use farewell_proto::participant::v1::reply::Answer;
 use prost_types::Timestamp;
 use tonic::{Code, Request, Response, Status};
 
-use super::proof::{ask_identity, unreachable_identity};
+use super::proof::{ask_identity, identity, nobody, unreachable_identity};
 use super::{READ_MAX, parse, within};
 use crate::admission::peer_of;
 use crate::center::Center;
-use crate::telling::IDENTITY;
 use crate::{error, obligation};
 
 /// Bytes of the longest identifier, a mail address (RFC 5321, 4.5.3.1.3 less its brackets).
@@ -40,8 +39,7 @@ impl Identifiers {
     }
 
     async fn ask(&self, question: Question) -> Result<wire::IdentifierReply, Status> {
-        // Asked for nobody: there is no account yet.
-        let nobody = "nobody".parse().map_err(|_| unreachable_identity())?;
+        let nobody = nobody()?;
         let asked = within(READ_MAX, ask_identity(&self.center, &nobody, question));
         let Answer::Identifier(reply) = asked.await? else {
             return Err(unreachable_identity());
@@ -64,7 +62,7 @@ impl Identifiers {
 
     /// Those it was held back for are told that it is free, before the caller is: who isn't answered asks again.
     async fn freed(&self, deletions: &[String]) -> Result<(), Status> {
-        let identity = IDENTITY.parse().map_err(|_| unreachable_identity())?;
+        let identity = identity()?;
         for name in deletions {
             let id = parse::deletion("deletions", name).map_err(|_| unreachable_identity())?;
             obligation::freed(&self.center, id, &identity).await?;

@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 use super::case::SUPPORT;
 use super::deletion::load;
 use super::intervene::{self, Head, What};
-use super::proof::{ask_identity, unreachable_identity};
+use super::proof::{ask_identity, nobody, unreachable_identity};
 use super::refused::{self, Resend};
 use super::{READ_MAX, hanging, page, parse, record, within};
 use crate::center::Center;
@@ -47,7 +47,7 @@ impl Operators {
 /// What a participant says of no account in particular, if it answers soon.
 async fn heard(center: &Center, participant: &str, question: Question) -> Option<Answer> {
     let participant = participant.parse().ok()?;
-    let nobody = "nobody".parse().ok()?;
+    let nobody = nobody().ok()?;
     let queries = &center.queries;
     queries
         .ask(center, &participant, &nobody, question, ASIDE_MAX)
@@ -211,7 +211,7 @@ impl OperatorService for Operators {
             page_size: page::size(request.page_size)?,
             page_token: request.page_token,
         });
-        let nobody = "nobody".parse().map_err(|_| unreachable_identity())?;
+        let nobody = nobody()?;
         let asked = within(READ_MAX, ask_identity(&self.center, &nobody, question));
         let Answer::Quarantine(held) = asked.await? else {
             return Err(unreachable_identity());

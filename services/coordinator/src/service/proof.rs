@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use farewell_core::AccountId;
 use farewell_core::policy::Factor;
+use farewell_core::{AccountId, ParticipantId};
 use farewell_proto::participant::v1 as wire;
 use farewell_proto::participant::v1::query::Question;
 use farewell_proto::participant::v1::reply::Answer;
@@ -194,11 +194,25 @@ pub async fn ask_identity(
     account: &AccountId,
     question: Question,
 ) -> Result<Answer, Status> {
-    let identity = IDENTITY.parse().map_err(|_| unreachable_identity())?;
+    let identity = identity()?;
     let asked = center
         .queries
         .ask(center, &identity, account, question, center.pace.query);
     asked.await.ok_or_else(unreachable_identity)
+}
+
+/// Identity among the participants.
+///
+/// Errors: none, as it is a name like any other.
+pub fn identity() -> Result<ParticipantId, Status> {
+    IDENTITY.parse().map_err(|_| unreachable_identity())
+}
+
+/// For whom is asked what concerns no account, or none that there is yet.
+///
+/// Errors: none, as it is an id like any other.
+pub fn nobody() -> Result<AccountId, Status> {
+    "nobody".parse().map_err(|_| unreachable_identity())
 }
 
 /// Identity gave no answer, or one that makes no sense.

@@ -1,6 +1,7 @@
 //! What callers and operators can ask for.
 
 pub mod account;
+mod call;
 mod case;
 mod change;
 pub mod deletion;
@@ -10,6 +11,7 @@ mod export;
 mod hanging;
 pub mod identifier;
 mod intervene;
+mod looking;
 mod on_case;
 pub mod operator;
 mod page;

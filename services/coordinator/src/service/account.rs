@@ -8,34 +8,26 @@ use farewell_proto::account::v1 as api;
 use farewell_proto::account::v1::account_service_server::AccountService;
 use farewell_proto::deletion::v1 as deletion;
 use farewell_runtime::shutdown::Shutdown;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
+use super::call::Call;
 use super::case::CaseName;
 use super::download::Downloads;
 use super::explain::Explain as _;
+use super::looking::{Watch, Watchers};
 use super::unbinding::{self, Name, Wish};
 use super::{CHANGE_MAX, READ_MAX, parse, within};
 use super::{change, export, transfer};
-use crate::admission::peer_of;
 use crate::center::Center;
 use crate::error;
-use farewell_interpreter::Language;
-
-/// Watchers of one coordinator: each asks the product line again and again.
-const WATCHERS_MAX: usize = 256;
-/// Changes that a slow watcher may be behind.
-const QUEUE_MESSAGES_MAX: usize = 16;
-/// How often an unbinding is looked at: devices take seconds to days.
-const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// See the module.
 pub struct Accounts {
     center: Arc<Center>,
     shutdown: Shutdown,
-    seats: Arc<Semaphore>,
+    watchers: Watchers,
     downloads: Downloads,
 }
 
@@ -43,25 +35,15 @@ impl Accounts {
     /// The service over this center.
     pub fn new(center: Arc<Center>, shutdown: Shutdown) -> Self {
         Self {
+            watchers: Watchers::new(Arc::clone(&center), shutdown.clone()),
             center,
             shutdown,
-            seats: Arc::new(Semaphore::new(WATCHERS_MAX)),
             downloads: Downloads::default(),
         }
     }
 }
 
 impl Accounts {
-    /// A watcher's place.
-    fn seat(&self) -> Result<OwnedSemaphorePermit, Status> {
-        Arc::clone(&self.seats).try_acquire_owned().map_err(|_| {
-            error::exhausted(
-                "TOO_MANY_WATCHERS",
-                "this coordinator has all the watchers that it can hold",
-            )
-        })
-    }
-
     /// Whether any policy names the line.
     fn known(&self, name: &Name, field: &str) -> Result<(), Status> {
         if self.center.plans.know(&name.line) {
@@ -77,129 +59,90 @@ impl Accounts {
 
 type Reply<T> = Result<Response<T>, Status>;
 type Download = Pin<Box<dyn Stream<Item = Result<api::DownloadExportResponse, Status>> + Send>>;
-type WatchChange =
-    Pin<Box<dyn Stream<Item = Result<api::WatchAccountChangeResponse, Status>> + Send>>;
-type Watch = Pin<Box<dyn Stream<Item = Result<api::WatchDeviceUnbindingResponse, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl AccountService for Accounts {
     type DownloadExportStream = Download;
-    type WatchDeviceUnbindingStream = Watch;
-    type WatchAccountChangeStream = WatchChange;
+    type WatchDeviceUnbindingStream = Watch<api::WatchDeviceUnbindingResponse>;
+    type WatchAccountChangeStream = Watch<api::WatchAccountChangeResponse>;
 
     async fn get_account(
         &self,
         request: Request<api::GetAccountRequest>,
     ) -> Reply<api::GetAccountResponse> {
-        let language = Language::of(request.metadata());
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let account = parse::account("name", &request.name)?;
-        let account = within(CHANGE_MAX, change::get(&self.center, &account)).await?;
-        Ok(language.respond(api::GetAccountResponse {
-            account: Some(account.explained(language)),
-        }))
+        let call = Call::of(request)?;
+        let account = parse::account("name", &call.request.name)?;
+        let found = change::get(&self.center, &account);
+        let answer = |account| api::GetAccountResponse { account };
+        call.explain(CHANGE_MAX, found, answer).await
     }
 
     async fn freeze_account(
         &self,
         request: Request<api::FreezeAccountRequest>,
     ) -> Reply<api::FreezeAccountResponse> {
-        let language = Language::of(request.metadata());
-        let caller = peer_of(&request);
-        self.center.throttle.caller(caller.as_deref())?;
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let change = change::freeze(&self.center, caller.as_deref(), &request);
-        Ok(language.respond(api::FreezeAccountResponse {
-            change: Some(within(CHANGE_MAX, change).await?.explained(language)),
-        }))
+        let call = Call::counted(&self.center, request)?;
+        let change = change::freeze(&self.center, call.caller(), &call.request);
+        let answer = |change| api::FreezeAccountResponse { change };
+        call.explain(CHANGE_MAX, change, answer).await
     }
 
     async fn unfreeze_account(
         &self,
         request: Request<api::UnfreezeAccountRequest>,
     ) -> Reply<api::UnfreezeAccountResponse> {
-        let language = Language::of(request.metadata());
-        let caller = peer_of(&request);
-        self.center.throttle.caller(caller.as_deref())?;
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let change = change::unfreeze(&self.center, caller.as_deref(), &request);
-        Ok(language.respond(api::UnfreezeAccountResponse {
-            change: Some(within(CHANGE_MAX, change).await?.explained(language)),
-        }))
+        let call = Call::counted(&self.center, request)?;
+        let change = change::unfreeze(&self.center, call.caller(), &call.request);
+        let answer = |change| api::UnfreezeAccountResponse { change };
+        call.explain(CHANGE_MAX, change, answer).await
     }
 
     async fn memorialize_account(
         &self,
         request: Request<api::MemorializeAccountRequest>,
     ) -> Reply<api::MemorializeAccountResponse> {
-        let language = Language::of(request.metadata());
-        let caller = peer_of(&request);
-        self.center.throttle.caller(caller.as_deref())?;
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let change = change::memorialize(&self.center, caller.as_deref(), &request);
-        Ok(language.respond(api::MemorializeAccountResponse {
-            change: Some(within(CHANGE_MAX, change).await?.explained(language)),
-        }))
+        let call = Call::counted(&self.center, request)?;
+        let change = change::memorialize(&self.center, call.caller(), &call.request);
+        let answer = |change| api::MemorializeAccountResponse { change };
+        call.explain(CHANGE_MAX, change, answer).await
     }
 
     async fn unmemorialize_account(
         &self,
         request: Request<api::UnmemorializeAccountRequest>,
     ) -> Reply<api::UnmemorializeAccountResponse> {
-        let language = Language::of(request.metadata());
-        let caller = peer_of(&request);
-        self.center.throttle.caller(caller.as_deref())?;
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let change = change::unmemorialize(&self.center, caller.as_deref(), &request);
-        Ok(language.respond(api::UnmemorializeAccountResponse {
-            change: Some(within(CHANGE_MAX, change).await?.explained(language)),
-        }))
+        let call = Call::counted(&self.center, request)?;
+        let change = change::unmemorialize(&self.center, call.caller(), &call.request);
+        let answer = |change| api::UnmemorializeAccountResponse { change };
+        call.explain(CHANGE_MAX, change, answer).await
     }
 
     async fn stop_personalization(
         &self,
         request: Request<api::StopPersonalizationRequest>,
     ) -> Reply<api::StopPersonalizationResponse> {
-        let language = Language::of(request.metadata());
-        let caller = peer_of(&request);
-        self.center.throttle.caller(caller.as_deref())?;
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let change = change::stop_personalization(&self.center, caller.as_deref(), &request);
-        Ok(language.respond(api::StopPersonalizationResponse {
-            change: Some(within(CHANGE_MAX, change).await?.explained(language)),
-        }))
+        let call = Call::counted(&self.center, request)?;
+        let change = change::stop_personalization(&self.center, call.caller(), &call.request);
+        let answer = |change| api::StopPersonalizationResponse { change };
+        call.explain(CHANGE_MAX, change, answer).await
     }
 
     async fn clear_real_name(
         &self,
         request: Request<api::ClearRealNameRequest>,
     ) -> Reply<api::ClearRealNameResponse> {
-        let language = Language::of(request.metadata());
-        let caller = peer_of(&request);
-        self.center.throttle.caller(caller.as_deref())?;
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let change = change::clear_real_name(&self.center, caller.as_deref(), &request);
-        Ok(language.respond(api::ClearRealNameResponse {
-            change: Some(within(CHANGE_MAX, change).await?.explained(language)),
-        }))
+        let call = Call::counted(&self.center, request)?;
+        let change = change::clear_real_name(&self.center, call.caller(), &call.request);
+        let answer = |change| api::ClearRealNameResponse { change };
+        call.explain(CHANGE_MAX, change, answer).await
     }
 
     async fn transfer_belongings(
         &self,
         request: Request<api::TransferBelongingsRequest>,
     ) -> Reply<api::TransferBelongingsResponse> {
-        let caller = peer_of(&request);
-        self.center.throttle.caller(caller.as_deref())?;
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let transfer = transfer::transfer(&self.center, caller.as_deref(), &request);
+        let call = Call::counted(&self.center, request)?;
+        let transfer = transfer::transfer(&self.center, call.caller(), &call.request);
         Ok(Response::new(api::TransferBelongingsResponse {
             transfer: Some(within(CHANGE_MAX, transfer).await?),
         }))
@@ -209,26 +152,18 @@ impl AccountService for Accounts {
         &self,
         request: Request<api::VerifyAccountFactorRequest>,
     ) -> Reply<api::VerifyAccountFactorResponse> {
-        let language = Language::of(request.metadata());
-        let caller = peer_of(&request);
-        self.center.throttle.caller(caller.as_deref())?;
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let change = change::verify(&self.center, caller.as_deref(), &request);
-        Ok(language.respond(api::VerifyAccountFactorResponse {
-            change: Some(within(CHANGE_MAX, change).await?.explained(language)),
-        }))
+        let call = Call::counted(&self.center, request)?;
+        let change = change::verify(&self.center, call.caller(), &call.request);
+        let answer = |change| api::VerifyAccountFactorResponse { change };
+        call.explain(CHANGE_MAX, change, answer).await
     }
 
     async fn send_account_code(
         &self,
         request: Request<api::SendAccountCodeRequest>,
     ) -> Reply<api::SendAccountCodeResponse> {
-        let caller = peer_of(&request);
-        self.center.throttle.caller(caller.as_deref())?;
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let sent = change::send_code(&self.center, caller.as_deref(), &request);
+        let call = Call::counted(&self.center, request)?;
+        let sent = change::send_code(&self.center, call.caller(), &call.request);
         within(CHANGE_MAX, sent).await.map(Response::new)
     }
 
@@ -236,185 +171,134 @@ impl AccountService for Accounts {
         &self,
         request: Request<api::CheckRealNameClearingRequest>,
     ) -> Reply<api::CheckRealNameClearingResponse> {
-        let language = Language::of(request.metadata());
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let account = parse::account("account", &request.account)?;
+        let call = Call::of(request)?;
+        let account = parse::account("account", &call.request.account)?;
         let found = change::check_clearing(&self.center, &account);
         let found = within(CHANGE_MAX, found).await?;
-        Ok(language.respond(found.explained(language)))
+        Ok(call.language.respond(found.explained(call.language)))
     }
 
     async fn review_real_name_clearing(
         &self,
         request: Request<api::ReviewRealNameClearingRequest>,
     ) -> Reply<api::ReviewRealNameClearingResponse> {
-        let language = Language::of(request.metadata());
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let change = change::review(&self.center, &request);
-        Ok(language.respond(api::ReviewRealNameClearingResponse {
-            change: Some(within(CHANGE_MAX, change).await?.explained(language)),
-        }))
+        let call = Call::of(request)?;
+        let change = change::review(&self.center, &call.request);
+        let answer = |change| api::ReviewRealNameClearingResponse { change };
+        call.explain(CHANGE_MAX, change, answer).await
     }
 
     async fn get_account_change(
         &self,
         request: Request<api::GetAccountChangeRequest>,
     ) -> Reply<api::GetAccountChangeResponse> {
-        let language = Language::of(request.metadata());
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let name = change::name(&request.name)?;
-        let change = within(READ_MAX, change::look(&self.center, &name)).await?;
-        Ok(language.respond(api::GetAccountChangeResponse {
-            change: Some(change.explained(language)),
-        }))
+        let call = Call::of(request)?;
+        let name = change::name(&call.request.name)?;
+        let change = change::look(&self.center, &name);
+        let answer = |change| api::GetAccountChangeResponse { change };
+        call.explain(READ_MAX, change, answer).await
     }
 
     async fn watch_account_change(
         &self,
         request: Request<api::WatchAccountChangeRequest>,
     ) -> Reply<Self::WatchAccountChangeStream> {
-        let language = Language::of(request.metadata());
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let name = change::name(&request.name)?;
-        let seat = self.seat()?;
-        let first = within(READ_MAX, change::look(&self.center, &name)).await?;
-        let (sender, receiver) = mpsc::channel(QUEUE_MESSAGES_MAX);
-        let (center, shutdown) = (Arc::clone(&self.center), self.shutdown.clone());
-        self.shutdown.spawn(async move {
-            let watched = watch_change(&center, (&name, language), first, &sender, seat);
-            tokio::select! {
-                () = shutdown.wait() => {}
-                () = sender.closed() => {}
-                () = watched => {}
-            }
-        });
-        Ok(language.respond(Box::pin(ReceiverStream::new(receiver))))
+        let call = Call::of(request)?;
+        let name = change::name(&call.request.name)?;
+        let watch = self.watchers.watch(READ_MAX, name, call.language);
+        Ok(call.language.respond(watch.await?))
     }
 
     async fn unbind_device(
         &self,
         request: Request<api::UnbindDeviceRequest>,
     ) -> Reply<api::UnbindDeviceResponse> {
-        let language = Language::of(request.metadata());
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let wish = wish(&request)?;
+        let call = Call::of(request)?;
+        let wish = wish(&call.request)?;
         self.known(&wish.name, "line")?;
-        let unbinding = within(CHANGE_MAX, unbinding::unbind(&self.center, wish)).await?;
-        Ok(language.respond(api::UnbindDeviceResponse {
-            device_unbinding: Some(unbinding.explained(language)),
-        }))
+        let unbinding = unbinding::unbind(&self.center, wish);
+        let answer = |device_unbinding| api::UnbindDeviceResponse { device_unbinding };
+        call.explain(CHANGE_MAX, unbinding, answer).await
     }
 
     async fn get_device_unbinding(
         &self,
         request: Request<api::GetDeviceUnbindingRequest>,
     ) -> Reply<api::GetDeviceUnbindingResponse> {
-        let language = Language::of(request.metadata());
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let name = name(&request.name)?;
+        let call = Call::of(request)?;
+        let name = name(&call.request.name)?;
         self.known(&name, "name")?;
-        let account = parse::account("account", &request.account)?;
-        let look = unbinding::look(&self.center, &name, &account);
-        Ok(language.respond(api::GetDeviceUnbindingResponse {
-            device_unbinding: Some(within(CHANGE_MAX, look).await?.explained(language)),
-        }))
+        let account = parse::account("account", &call.request.account)?;
+        let unbinding = unbinding::look(&self.center, &name, &account);
+        let answer = |device_unbinding| api::GetDeviceUnbindingResponse { device_unbinding };
+        call.explain(CHANGE_MAX, unbinding, answer).await
     }
 
     async fn watch_device_unbinding(
         &self,
         request: Request<api::WatchDeviceUnbindingRequest>,
-    ) -> Reply<Watch> {
-        let language = Language::of(request.metadata());
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let name = name(&request.name)?;
+    ) -> Reply<Self::WatchDeviceUnbindingStream> {
+        let call = Call::of(request)?;
+        let name = name(&call.request.name)?;
         self.known(&name, "name")?;
-        let account = parse::account("account", &request.account)?;
-        let seat = self.seat()?;
-        let first = within(CHANGE_MAX, unbinding::look(&self.center, &name, &account)).await?;
-        let (sender, receiver) = mpsc::channel(QUEUE_MESSAGES_MAX);
-        let (center, shutdown) = (Arc::clone(&self.center), self.shutdown.clone());
-        self.shutdown.spawn(async move {
-            let watched = watch(&center, (name, account, language), first, &sender, seat);
-            tokio::select! {
-                () = shutdown.wait() => {}
-                () = sender.closed() => {}
-                () = watched => {}
-            }
-        });
-        Ok(language.respond(Box::pin(ReceiverStream::new(receiver))))
+        let account = parse::account("account", &call.request.account)?;
+        let watched = unbinding::Watched { name, account };
+        let watch = self.watchers.watch(CHANGE_MAX, watched, call.language);
+        Ok(call.language.respond(watch.await?))
     }
 
     async fn start_export(
         &self,
         request: Request<api::StartExportRequest>,
     ) -> Reply<api::StartExportResponse> {
-        let language = Language::of(request.metadata());
-        let caller = peer_of(&request);
-        self.center.throttle.caller(caller.as_deref())?;
-        let request = request.into_inner();
-        parse::size(&request)?;
+        let call = Call::counted(&self.center, request)?;
+        let request = &call.request;
         let name = export::Name(parse::request_id(&request.request_id)?);
         let account = parse::account("account", &request.account)?;
         let case = (!request.case.is_empty()).then(|| CaseName::parse("case", &request.case));
         let case = case.transpose()?;
-        self.center.throttle.account(caller.as_deref(), &account)?;
-        let start = export::start(&self.center, &name, &account, language, case);
-        Ok(language.respond(api::StartExportResponse {
-            export: Some(within(CHANGE_MAX, start).await?.explained(language)),
-        }))
+        self.center.throttle.account(call.caller(), &account)?;
+        let export = export::start(&self.center, &name, &account, call.language, case);
+        let answer = |export| api::StartExportResponse { export };
+        call.explain(CHANGE_MAX, export, answer).await
     }
 
     async fn get_export(
         &self,
         request: Request<api::GetExportRequest>,
     ) -> Reply<api::GetExportResponse> {
-        let language = Language::of(request.metadata());
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let name = export_name(&request.name)?;
-        let account = parse::account("account", &request.account)?;
-        let get = export::get(&self.center, &name, &account);
-        Ok(language.respond(api::GetExportResponse {
-            export: Some(within(READ_MAX, get).await?.explained(language)),
-        }))
+        let call = Call::of(request)?;
+        let name = export_name(&call.request.name)?;
+        let account = parse::account("account", &call.request.account)?;
+        let export = export::get(&self.center, &name, &account);
+        let answer = |export| api::GetExportResponse { export };
+        call.explain(READ_MAX, export, answer).await
     }
 
     async fn cancel_export(
         &self,
         request: Request<api::CancelExportRequest>,
     ) -> Reply<api::CancelExportResponse> {
-        let language = Language::of(request.metadata());
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let name = export_name(&request.name)?;
-        let account = parse::account("account", &request.account)?;
-        let cancel = export::cancel(&self.center, &name, &account);
-        Ok(language.respond(api::CancelExportResponse {
-            export: Some(within(CHANGE_MAX, cancel).await?.explained(language)),
-        }))
+        let call = Call::of(request)?;
+        let name = export_name(&call.request.name)?;
+        let account = parse::account("account", &call.request.account)?;
+        let export = export::cancel(&self.center, &name, &account);
+        let answer = |export| api::CancelExportResponse { export };
+        call.explain(CHANGE_MAX, export, answer).await
     }
 
     async fn download_export(
         &self,
         request: Request<api::DownloadExportRequest>,
     ) -> Reply<Download> {
-        let caller = peer_of(&request);
-        self.center.throttle.caller(caller.as_deref())?;
-        let request = request.into_inner();
-        parse::size(&request)?;
+        let call = Call::counted(&self.center, request)?;
+        let request = &call.request;
         let name = export_name(&request.name)?;
         let account = parse::account("account", &request.account)?;
         if request.offset < 0 {
             return Err(error::invalid("offset", "must be at least 0"));
         }
-        self.center.throttle.account(caller.as_deref(), &account)?;
+        self.center.throttle.account(call.caller(), &account)?;
         let begun = self
             .downloads
             .begin(&self.center, name, account, request.offset);
@@ -433,86 +317,6 @@ impl AccountService for Accounts {
 fn export_name(text: &str) -> Result<export::Name, Status> {
     text.parse()
         .map_err(|()| error::invalid("name", "must be exports/{export}"))
-}
-
-type Sender = mpsc::Sender<Result<api::WatchDeviceUnbindingResponse, Status>>;
-
-/// Tells what is new of a change until it is over.
-async fn watch_change(
-    center: &Center,
-    (name, language): (&change::Name, Language),
-    first: api::AccountChange,
-    sender: &mpsc::Sender<Result<api::WatchAccountChangeResponse, Status>>,
-    _seat: OwnedSemaphorePermit,
-) {
-    let mut shown = None;
-    let mut found: Result<_, Status> = Ok(first);
-    loop {
-        match found {
-            Ok(change) => {
-                let over = change::is_over(&change);
-                if shown.as_ref() != Some(&change) {
-                    shown = Some(change.clone());
-                    let told = api::WatchAccountChangeResponse {
-                        change: Some(change.explained(language)),
-                    };
-                    if sender.send(Ok(told)).await.is_err() {
-                        return;
-                    }
-                }
-                if over {
-                    return;
-                }
-            }
-            // The ledger is away: the watcher waits with us.
-            Err(status) if status.code() == Code::Unavailable => {}
-            Err(status) => {
-                let _ = sender.send(Err(status)).await;
-                return;
-            }
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-        found = change::look(center, name).await;
-    }
-}
-
-/// Tells what is new until it is over.
-async fn watch(
-    center: &Center,
-    (name, account, language): (Name, farewell_core::AccountId, Language),
-    first: api::DeviceUnbinding,
-    sender: &Sender,
-    _seat: OwnedSemaphorePermit,
-) {
-    let mut shown = None;
-    let mut found: Result<_, Status> = Ok(first);
-    loop {
-        match found {
-            Ok(unbinding) => {
-                let over = unbinding::is_over(&unbinding, center.clock.now());
-                if shown.as_ref() != Some(&unbinding) {
-                    shown = Some(unbinding.clone());
-                    let told = api::WatchDeviceUnbindingResponse {
-                        device_unbinding: Some(unbinding.explained(language)),
-                    };
-                    if sender.send(Ok(told)).await.is_err() {
-                        return;
-                    }
-                }
-                if over {
-                    return;
-                }
-            }
-            // The line is away: the watcher waits with us.
-            Err(status) if status.code() == Code::Unavailable => {}
-            Err(status) => {
-                let _ = sender.send(Err(status)).await;
-                return;
-            }
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-        found = unbinding::look(center, &name, &account).await;
-    }
 }
 
 fn wish(request: &api::UnbindDeviceRequest) -> Result<Wish, Status> {

@@ -20,6 +20,7 @@ use prost::Message;
 use tonic::{Code, Status};
 
 use super::case::{self, CaseName};
+use super::looking::Watched;
 use super::{parse, proof, remember};
 use crate::accounts;
 use crate::center::Center;
@@ -100,6 +101,23 @@ pub async fn look(center: &Center, name: &Name) -> Result<api::AccountChange, St
         stored.map_err(|error| error::ledger(&error))?.as_ref(),
         name,
     )
+}
+
+impl Watched for Name {
+    type Seen = api::AccountChange;
+    type Told = api::WatchAccountChangeResponse;
+
+    async fn look(&self, center: &Center) -> Result<Self::Seen, Status> {
+        look(center, self).await
+    }
+
+    fn is_over(seen: &Self::Seen, _: &Center) -> bool {
+        is_over(seen)
+    }
+
+    fn told(seen: Self::Seen) -> Self::Told {
+        api::WatchAccountChangeResponse { change: Some(seen) }
+    }
 }
 
 /// Freezes the account.
@@ -670,7 +688,7 @@ fn present_leg(participant: String, leg: &Leg) -> api::AccountChangeLeg {
 }
 
 /// Whether nothing more is waited for.
-pub fn is_over(change: &api::AccountChange) -> bool {
+fn is_over(change: &api::AccountChange) -> bool {
     use api::AccountChangeState as Told;
     match change.state() {
         Told::Unspecified

@@ -26,13 +26,13 @@ use tonic::{Code, Request, Response, Status};
 use tracing::Instrument;
 use uuid::Uuid;
 
+use super::call::Call;
 use super::case::{self, CaseName};
 use super::on_case::{self, OnCase};
 use super::{
     CHANGE_MAX, READ_MAX, page, parse, possession, present, proof, record, remember, replay, watch,
     within,
 };
-use crate::admission::peer_of;
 use crate::center::Center;
 use crate::error;
 use crate::lane::OpenJob;
@@ -87,9 +87,8 @@ impl DeletionService for Deletions {
         &self,
         request: Request<api::CheckEligibilityRequest>,
     ) -> Reply<api::CheckEligibilityResponse> {
-        let language = Language::of(request.metadata());
-        let request = request.into_inner();
-        parse::size(&request)?;
+        let call = Call::of(request)?;
+        let (request, language) = (&call.request, call.language);
         let account = parse::account("account", &request.account)?;
         let center = &self.center;
         let plan = center.plans.current();
@@ -115,8 +114,7 @@ impl DeletionService for Deletions {
         &self,
         request: Request<api::GetInventoryRequest>,
     ) -> Reply<api::GetInventoryResponse> {
-        let request = request.into_inner();
-        parse::size(&request)?;
+        let request = Call::of(request)?.request;
         let account = parse::account("account", &request.account)?;
         let center = &self.center;
         let question = Question::Inventory(wire::InventoryQuery {});
@@ -140,16 +138,14 @@ impl DeletionService for Deletions {
         let incoming = telemetry::traceparent_in(request.metadata());
         telemetry::parent(&span, &incoming);
         let own = telemetry::traceparent_of(&span);
-        let caller = peer_of(&request);
-        self.center.throttle.caller(caller.as_deref())?;
-        let request = request.into_inner();
-        parse::size(&request)?;
+        let call = Call::counted(&self.center, request)?;
+        let request = &call.request;
         let traceparent = if own.is_empty() { incoming } else { own };
-        let asked = asked(&request, traceparent)?;
+        let asked = asked(request, traceparent)?;
         self.center
             .throttle
-            .account(caller.as_deref(), &asked.account)?;
-        let deletion = within(CHANGE_MAX, self.open(caller.as_deref(), asked))
+            .account(call.caller(), &asked.account)?;
+        let deletion = within(CHANGE_MAX, self.open(call.caller(), asked))
             .instrument(span)
             .await?;
         Ok(Response::new(api::CreateDeletionResponse {
@@ -161,15 +157,13 @@ impl DeletionService for Deletions {
         &self,
         request: Request<api::SendCodeRequest>,
     ) -> Reply<api::SendCodeResponse> {
-        let caller = peer_of(&request);
-        self.center.throttle.caller(caller.as_deref())?;
-        let request = request.into_inner();
-        parse::size(&request)?;
+        let call = Call::counted(&self.center, request)?;
+        let request = &call.request;
         let key = parse::request_id(&request.request_id)?;
         let id = parse::deletion("name", &request.name)?;
         let factor = parse::factor(request.factor())?;
         within(CHANGE_MAX, async {
-            let deletion = self.read(caller.as_deref(), id).await?;
+            let deletion = self.read(call.caller(), id).await?;
             awaiting(&deletion, factor)?;
             if factor == Factor::DeviceInHand {
                 let device = possession::Named::parse(&self.center, &request.device)?;
@@ -181,7 +175,7 @@ impl DeletionService for Deletions {
             }
             empty("device", request.device.is_empty())?;
             let channel = proof::channel(factor)?;
-            remember(&self.center, key, parse::digest("SendCode", &request), id).await?;
+            remember(&self.center, key, parse::digest("SendCode", request), id).await?;
             let subject = proof::Subject {
                 account: &deletion.account,
                 name: &request.name,
@@ -202,11 +196,8 @@ impl DeletionService for Deletions {
         &self,
         request: Request<api::VerifyFactorRequest>,
     ) -> Reply<api::VerifyFactorResponse> {
-        let language = Language::of(request.metadata());
-        let caller = peer_of(&request);
-        self.center.throttle.caller(caller.as_deref())?;
-        let request = request.into_inner();
-        parse::size(&request)?;
+        let call = Call::counted(&self.center, request)?;
+        let (request, language) = (&call.request, call.language);
         let key = parse::request_id(&request.request_id)?;
         let id = parse::deletion("name", &request.name)?;
         let factor = parse::factor(request.factor())?;
@@ -223,9 +214,9 @@ impl DeletionService for Deletions {
             empty("statement", request.statement.is_empty())?;
         }
         let deletion = within(CHANGE_MAX, async {
-            let deletion = self.read(caller.as_deref(), id).await?;
-            let asked = (caller.as_deref(), key);
-            self.verify(asked, deletion, factor, &request).await?;
+            let deletion = self.read(call.caller(), id).await?;
+            let asked = (call.caller(), key);
+            self.verify(asked, deletion, factor, request).await?;
             load(&self.center, id, language).await
         });
         let deletion = deletion.await?;
@@ -238,15 +229,12 @@ impl DeletionService for Deletions {
         &self,
         request: Request<api::ConfirmLinkRequest>,
     ) -> Reply<api::ConfirmLinkResponse> {
-        let language = Language::of(request.metadata());
-        let caller = peer_of(&request);
-        self.center.throttle.caller(caller.as_deref())?;
-        let request = request.into_inner();
-        parse::size(&request)?;
+        let call = Call::counted(&self.center, request)?;
+        let (request, language) = (&call.request, call.language);
         let key = parse::request_id(&request.request_id)?;
         let id = parse::confirmation(&request.token)?;
         let deletion = within(CHANGE_MAX, async {
-            self.confirm_by_link(caller.as_deref(), key, id, &request)
+            self.confirm_by_link(call.caller(), key, id, request)
                 .await?;
             load(&self.center, id, language).await
         });
@@ -267,15 +255,16 @@ impl DeletionService for Deletions {
         &self,
         request: Request<api::RevokeDeletionRequest>,
     ) -> Reply<api::RevokeDeletionResponse> {
-        let caller = peer_of(&request);
-        if !request.get_ref().link_token.is_empty() || !request.get_ref().case.is_empty() {
-            self.center.throttle.caller(caller.as_deref())?;
-        }
-        let request = request.into_inner();
-        parse::size(&request)?;
+        let asked = request.get_ref();
+        let call = if asked.link_token.is_empty() && asked.case.is_empty() {
+            Call::of(request)?
+        } else {
+            Call::counted(&self.center, request)?
+        };
+        let request = &call.request;
         if !request.case.is_empty() {
-            let revoking = OnCase::revoke(&request)?;
-            let deletion = self.decide(caller.as_deref(), revoking).await?;
+            let revoking = OnCase::revoke(request)?;
+            let deletion = self.decide(call.caller(), revoking).await?;
             return Ok(Response::new(api::RevokeDeletionResponse {
                 deletion: Some(present::brief(&deletion)),
             }));
@@ -292,7 +281,7 @@ impl DeletionService for Deletions {
             let (deletion, note) = match link {
                 None => (steward::read(&self.center, id).await?.0, "REVOKED"),
                 Some(token) => {
-                    let deletion = self.read(caller.as_deref(), id).await?;
+                    let deletion = self.read(call.caller(), id).await?;
                     let subject = proof::Subject {
                         account: &deletion.account,
                         name: &request.name,
@@ -309,7 +298,7 @@ impl DeletionService for Deletions {
                 return Ok(deletion);
             }
             let revoke = (&Event::Revoke, note);
-            let decision = record::asked(caller.as_deref(), key);
+            let decision = record::asked(call.caller(), key);
             Ok(steward::turn_noted(&self.center, id, revoke, &decision).await?)
         })
         .await?;
@@ -322,12 +311,10 @@ impl DeletionService for Deletions {
         &self,
         request: Request<api::DenyDeletionRequest>,
     ) -> Reply<api::DenyDeletionResponse> {
-        let caller = peer_of(&request);
-        self.center.throttle.caller(caller.as_deref())?;
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let denying = OnCase::deny(&request)?;
-        let deletion = self.decide(caller.as_deref(), denying).await?;
+        let call = Call::counted(&self.center, request)?;
+        let request = &call.request;
+        let denying = OnCase::deny(request)?;
+        let deletion = self.decide(call.caller(), denying).await?;
         Ok(Response::new(api::DenyDeletionResponse {
             deletion: Some(present::brief(&deletion)),
         }))
@@ -337,14 +324,11 @@ impl DeletionService for Deletions {
         &self,
         request: Request<api::ExtendDeadlineRequest>,
     ) -> Reply<api::ExtendDeadlineResponse> {
-        let language = Language::of(request.metadata());
-        let caller = peer_of(&request);
-        self.center.throttle.caller(caller.as_deref())?;
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let extending = OnCase::extend(&request)?;
+        let call = Call::counted(&self.center, request)?;
+        let (request, language) = (&call.request, call.language);
+        let extending = OnCase::extend(request)?;
         let id = extending.deletion;
-        self.decide(caller.as_deref(), extending).await?;
+        self.decide(call.caller(), extending).await?;
         let deletion = within(READ_MAX, load(&self.center, id, language)).await?;
         Ok(language.respond(api::ExtendDeadlineResponse {
             deletion: Some(deletion),
@@ -355,18 +339,13 @@ impl DeletionService for Deletions {
         &self,
         request: Request<api::OverrideBlockersRequest>,
     ) -> Reply<api::OverrideBlockersResponse> {
-        let language = Language::of(request.metadata());
-        let caller = peer_of(&request);
-        self.center.throttle.caller(caller.as_deref())?;
-        let request = request.into_inner();
-        parse::size(&request)?;
-        let on_case = OnCase::override_blockers(&request)?;
+        let call = Call::counted(&self.center, request)?;
+        let (request, language) = (&call.request, call.language);
+        let on_case = OnCase::override_blockers(request)?;
         let id = on_case.deletion;
         let deletion = within(CHANGE_MAX, async {
-            let deletion = self.read(caller.as_deref(), id).await?;
-            on_case
-                .make(&self.center, caller.as_deref(), deletion)
-                .await?;
+            let deletion = self.read(call.caller(), id).await?;
+            on_case.make(&self.center, call.caller(), deletion).await?;
             load(&self.center, id, language).await
         });
         let deletion = deletion.await?;
@@ -379,9 +358,8 @@ impl DeletionService for Deletions {
         &self,
         request: Request<api::GetDeletionRequest>,
     ) -> Reply<api::GetDeletionResponse> {
-        let language = Language::of(request.metadata());
-        let request = request.into_inner();
-        parse::size(&request)?;
+        let call = Call::of(request)?;
+        let (request, language) = (&call.request, call.language);
         let id = parse::deletion("name", &request.name)?;
         let deletion = within(READ_MAX, load(&self.center, id, language)).await?;
         Ok(language.respond(api::GetDeletionResponse {
@@ -393,8 +371,7 @@ impl DeletionService for Deletions {
         &self,
         request: Request<api::ListDeletionsRequest>,
     ) -> Reply<api::ListDeletionsResponse> {
-        let request = request.into_inner();
-        parse::size(&request)?;
+        let request = Call::of(request)?.request;
         let rows = page::size(request.page_size)?;
         let filter = filter(&request)?;
         let query = format!("{:?} {}", filter.states, request.account);
@@ -423,8 +400,7 @@ impl DeletionService for Deletions {
         &self,
         request: Request<api::ReplayPurgedRequest>,
     ) -> Reply<Self::ReplayPurgedStream> {
-        let request = request.into_inner();
-        parse::size(&request)?;
+        let request = Call::of(request)?.request;
         let replay = self.replays.enter(&self.center, &request)?;
         tracing::info!(
             participant = request.participant,
@@ -445,9 +421,8 @@ impl DeletionService for Deletions {
         &self,
         request: Request<api::WatchDeletionRequest>,
     ) -> Reply<Self::WatchDeletionStream> {
-        let language = Language::of(request.metadata());
-        let request = request.into_inner();
-        parse::size(&request)?;
+        let call = Call::of(request)?;
+        let (request, language) = (&call.request, call.language);
         let seat = Arc::clone(&self.seats).try_acquire_owned();
         let seat = seat.map_err(|_| {
             error::exhausted(
@@ -477,8 +452,7 @@ impl DeletionService for Deletions {
         &self,
         request: Request<api::GetCertificateRequest>,
     ) -> Reply<api::GetCertificateResponse> {
-        let request = request.into_inner();
-        parse::size(&request)?;
+        let request = Call::of(request)?.request;
         let id = parse::deletion("name", &request.name)?;
         let certified = within(READ_MAX, async {
             let (deletion, plan) = steward::read(&self.center, id).await?;

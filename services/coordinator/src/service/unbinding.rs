@@ -17,6 +17,7 @@ use farewell_proto::participant::v1::reply::Answer;
 use tonic::{Code, Status};
 
 use super::case::{self, CaseName, Use};
+use super::looking;
 use crate::center::Center;
 use crate::error;
 use crate::wire::device;
@@ -171,11 +172,36 @@ pub async fn look(
     ask(center, name, account, question).await
 }
 
+/// One that somebody watches.
+pub struct Watched {
+    pub name: Name,
+    pub account: AccountId,
+}
+
+impl looking::Watched for Watched {
+    type Seen = api::DeviceUnbinding;
+    type Told = api::WatchDeviceUnbindingResponse;
+
+    async fn look(&self, center: &Center) -> Result<Self::Seen, Status> {
+        look(center, &self.name, &self.account).await
+    }
+
+    fn is_over(seen: &Self::Seen, center: &Center) -> bool {
+        is_over(seen, center.clock.now())
+    }
+
+    fn told(seen: Self::Seen) -> Self::Told {
+        api::WatchDeviceUnbindingResponse {
+            device_unbinding: Some(seen),
+        }
+    }
+}
+
 /// How long a device that did it is waited for to be seen again.
 const SEEN_AGAIN_WAIT: Duration = Duration::from_secs(60);
 
 /// Whether nothing more is waited for. A device that did it need not come back, and a hub's child can't.
-pub fn is_over(unbinding: &api::DeviceUnbinding, now: Time) -> bool {
+fn is_over(unbinding: &api::DeviceUnbinding, now: Time) -> bool {
     use api::DeviceUnbindingState as State;
     match unbinding.state() {
         State::Unspecified | State::Waiting | State::Running => false,

@@ -446,11 +446,10 @@ impl From<ReceiverRow> for Receiver {
     }
 }
 
-/// Who is behind, and how far.
-pub(crate) const RECEIVERS: &str = "
-SELECT receiver, sum(CASE WHEN refused IS NULL THEN 1 ELSE 0 END) AS waiting,
-       min(CASE WHEN refused IS NULL THEN at END) AS oldest, count(refused) AS refused
-FROM event GROUP BY receiver ORDER BY receiver";
+/// A page's limit, as a statement takes it.
+pub(crate) fn rows(limit: u32) -> i64 {
+    i64::try_from(crate::rows(limit)).unwrap_or(i64::MAX)
+}
 
 pub(crate) fn slot(number: i16) -> Result<Slot, Error> {
     u8::try_from(number)

@@ -15,6 +15,7 @@ pub mod memory;
 mod merge;
 mod migrations;
 pub mod postgres;
+mod select;
 pub mod sqlite;
 
 use std::collections::HashSet;

@@ -6,9 +6,7 @@ use sqlx::PgPool;
 
 use super::connection::{race, unread};
 use crate::account::{self, Place};
-use crate::{Error, columns, rows};
-
-const GET: &str = "SELECT doc FROM account WHERE account = $1";
+use crate::{Error, columns, select};
 
 /// A row that isn't there has the revision 0.
 const KEEP: &str = "
@@ -32,7 +30,7 @@ FROM unnest($1::smallint[]) AS s(slot) CROSS JOIN LATERAL (
 ORDER BY due.attention_at, due.account LIMIT $4";
 
 pub(super) async fn get(pool: &PgPool, id: &AccountId) -> Result<Option<Account>, Error> {
-    let doc: Option<String> = sqlx::query_scalar(GET)
+    let doc: Option<String> = sqlx::query_scalar(select::ACCOUNT)
         .bind(id.as_str())
         .fetch_optional(pool)
         .await
@@ -66,7 +64,7 @@ pub(super) async fn owed(
         .bind(columns::slot_numbers(slots))
         .bind(at)
         .bind(id)
-        .bind(i64::try_from(rows(limit)).unwrap_or(i64::MAX))
+        .bind(columns::rows(limit))
         .fetch_all(pool)
         .await
         .map_err(unread)?;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::connection::{race, unread};
 use crate::columns::{self, AddendumRow};
-use crate::{Error, merge};
+use crate::{Error, merge, select};
 
 /// Addenda are kept of deletions that are there. Two coordinators may hear of the same device at once; few rows ever come,
 /// so that `ON CONFLICT` may log them twice.
@@ -19,8 +19,6 @@ FROM unnest($1::uuid[], $2::integer[], $3::smallint[], $4::text[], $5::bigint[],
      AS g(deletion, round, leg, device, binding_epoch, ending, was, returned_at, fingerprint)
 WHERE EXISTS (SELECT FROM deletion d WHERE d.id = g.deletion)
 ON CONFLICT DO NOTHING";
-
-const ADDENDA: &str = "SELECT * FROM addendum WHERE deletion = $1";
 
 pub(super) async fn amend(pool: &PgPool, batch: Vec<Addendum>) -> Result<(), Error> {
     let set = Set::of(&batch);
@@ -74,7 +72,7 @@ impl<'a> Set<'a> {
 }
 
 pub(super) async fn addenda(pool: &PgPool, id: DeletionId) -> Result<Vec<Kept>, Error> {
-    let addenda: Vec<AddendumRow> = sqlx::query_as(ADDENDA)
+    let addenda: Vec<AddendumRow> = sqlx::query_as(select::ADDENDA)
         .bind(id.0)
         .fetch_all(pool)
         .await

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::connection::{Lane, Statement, unread, written};
 use super::owed;
 use crate::columns::{self, Times};
-use crate::{Error, Opened, Opening, Remembered, Seen, named_once};
+use crate::{Error, Opened, Opening, Remembered, Seen, named_once, select};
 
 /// Rows whose request id and account are both new are written; the others come back with what is there. A row that was
 /// new to this snapshot but no longer is breaks a primary key: then nothing is written and the next look sees it.
@@ -65,8 +65,6 @@ WITH asked AS (
     INSERT INTO request (id, digest, deletion) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING true AS new
 )
 SELECT coalesce((SELECT new FROM asked), false) AS new";
-
-const SEEN: &str = "SELECT digest, deletion FROM request WHERE id = $1";
 
 const REMEMBERED: &str = "SELECT digest = $2 AND deletion = $3 FROM request WHERE id = $1";
 
@@ -319,7 +317,7 @@ pub(super) async fn remember(
 }
 
 pub(super) async fn seen(pool: &PgPool, request: RequestId) -> Result<Option<Seen>, Error> {
-    let kept: Option<(Uuid, Uuid)> = sqlx::query_as(SEEN)
+    let kept: Option<(Uuid, Uuid)> = sqlx::query_as(select::SEEN)
         .bind(request.0)
         .fetch_optional(pool)
         .await

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::connection::{unread, written};
 use crate::columns::{self, EventRow, HeardRows, OutboxRow, RefusedRow};
-use crate::{Announcement, Error, Event, Fence, Heard, RefusedEvent, rows};
+use crate::{Announcement, Error, Event, Fence, Heard, RefusedEvent};
 
 const WAITING: &str =
     "SELECT deletion, state, at, seq FROM outbox WHERE slot = ANY($1) ORDER BY seq LIMIT $2";
@@ -68,7 +68,7 @@ pub(super) async fn outbox(
 ) -> Result<Vec<Announcement>, Error> {
     let waiting: Vec<OutboxRow> = sqlx::query_as(WAITING)
         .bind(columns::slot_numbers(slots))
-        .bind(i64::try_from(rows(limit)).unwrap_or(i64::MAX))
+        .bind(columns::rows(limit))
         .fetch_all(pool)
         .await
         .map_err(unread)?;
@@ -122,7 +122,7 @@ pub(super) async fn events(
         .bind(receiver)
         .bind(slots.map(columns::slot_numbers))
         .bind(kinds)
-        .bind(i64::try_from(rows(limit)).unwrap_or(i64::MAX))
+        .bind(columns::rows(limit))
         .fetch_all(pool)
         .await
         .map_err(unread)?;
@@ -152,7 +152,7 @@ pub(super) async fn refused(
     let found: Vec<RefusedRow> = sqlx::query_as(REFUSED)
         .bind(receiver)
         .bind(after)
-        .bind(i64::try_from(rows(limit)).unwrap_or(i64::MAX))
+        .bind(columns::rows(limit))
         .fetch_all(pool)
         .await
         .map_err(unread)?;

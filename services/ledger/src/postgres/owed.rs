@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::connection::unread;
 use crate::columns::{self, DeletionRow, ReceiptRow};
-use crate::{Cursor, Error, Owed, rows};
+use crate::{Cursor, Error, Owed};
 
 /// Each slot is one range of the index, read no further than the page needs.
 const DUE: &str = "
@@ -38,7 +38,7 @@ pub(super) async fn owed(
         .bind(columns::slot_numbers(slots))
         .bind(at)
         .bind(id)
-        .bind(i64::try_from(rows(limit)).unwrap_or(i64::MAX))
+        .bind(columns::rows(limit))
         .fetch_all(pool)
         .await
         .map_err(unread)?;

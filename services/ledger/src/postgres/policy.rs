@@ -4,8 +4,7 @@ use farewell_core::policy::Policy;
 use sqlx::PgPool;
 
 use super::connection::{race, unread};
-use crate::Error;
-use crate::columns;
+use crate::{Error, columns, select};
 
 const ADOPT: &str = "
 WITH known AS (
@@ -16,8 +15,6 @@ WITH known AS (
     RETURNING version
 )
 SELECT version FROM known UNION ALL SELECT version FROM new";
-
-const ALL: &str = "SELECT version, doc FROM policy ORDER BY version";
 
 pub(super) async fn adopt(pool: &PgPool, policy: &Policy) -> Result<u32, Error> {
     let (doc, digest) = columns::document(policy);
@@ -32,6 +29,9 @@ pub(super) async fn adopt(pool: &PgPool, policy: &Policy) -> Result<u32, Error> 
 }
 
 pub(super) async fn all(pool: &PgPool) -> Result<Vec<(u32, Policy)>, Error> {
-    let all: Vec<(i32, String)> = sqlx::query_as(ALL).fetch_all(pool).await.map_err(unread)?;
+    let all: Vec<(i32, String)> = sqlx::query_as(select::POLICIES)
+        .fetch_all(pool)
+        .await
+        .map_err(unread)?;
     columns::policies(all)
 }

@@ -8,17 +8,9 @@ use sqlx::PgPool;
 
 use super::connection::unread;
 use crate::columns::{self, CoordinatorRow, DeletionRow, HistoryRow, ReceiptRow, ReceiverRow};
-use crate::{Entry, Error, Filter, KeptUnderLaw, Overview, Receiver, rows};
+use crate::{Entry, Error, Filter, KeptUnderLaw, Overview, Receiver, select};
 
 const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
-
-const RECEIPTS: &str = "
-SELECT deletion, round, leg, fingerprint, evidence, settled_at
-FROM receipt WHERE deletion = $1 ORDER BY round, leg";
-
-const HISTORY: &str = "
-SELECT revision, at, state, note, decision
-FROM history WHERE deletion = $1 AND revision > $2 ORDER BY revision LIMIT $3";
 
 const LIST: &str = "
 SELECT * FROM deletion
@@ -35,14 +27,6 @@ WHERE ($1::uuid IS NULL OR id < $1) AND (cardinality($2::smallint[]) = 0 OR stat
              UNION ALL SELECT d.id FROM deletion d WHERE d.account = $5 AND d.state >= 5)
 ORDER BY id DESC LIMIT $4";
 
-const STATES: &str = "SELECT state, count(*) FROM deletion GROUP BY state ORDER BY state";
-
-const OLDEST: &str = "SELECT min(requested_at) FROM deletion WHERE attention_at IS NOT NULL";
-
-const COORDINATORS: &str = "
-SELECT c.holder, c.lease_until, (SELECT count(*) FROM slot s WHERE s.holder = c.holder) AS slots
-FROM coordinator c ORDER BY c.holder";
-
 /// How many are late, and how many will be soon.
 const LATE: &str = "
 SELECT count(*) FILTER (WHERE deadline <= n.at), count(*) FILTER (WHERE deadline > n.at AND deadline - $1 <= n.at)
@@ -53,8 +37,6 @@ SELECT count(*), count(*) FILTER (WHERE (expiring & ~done) <> 0 AND NOT held AND
 FROM deletion, (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS at) n
 WHERE state = 5 AND closed_at IS NULL";
 
-const OUTBOX: &str = "SELECT count(*) FROM outbox";
-
 pub(super) async fn now(pool: &PgPool) -> Result<Time, Error> {
     let now: i64 = sqlx::query_scalar(NOW)
         .fetch_one(pool)
@@ -64,7 +46,7 @@ pub(super) async fn now(pool: &PgPool) -> Result<Time, Error> {
 }
 
 pub(super) async fn receipts(pool: &PgPool, id: DeletionId) -> Result<Vec<Kept>, Error> {
-    let receipts: Vec<ReceiptRow> = sqlx::query_as(RECEIPTS)
+    let receipts: Vec<ReceiptRow> = sqlx::query_as(select::RECEIPTS)
         .bind(id.0)
         .fetch_all(pool)
         .await
@@ -77,10 +59,10 @@ pub(super) async fn history(
     id: DeletionId,
     (after, limit): (i32, u32),
 ) -> Result<Vec<Entry>, Error> {
-    let history: Vec<HistoryRow> = sqlx::query_as(HISTORY)
+    let history: Vec<HistoryRow> = sqlx::query_as(select::HISTORY)
         .bind(id.0)
         .bind(after)
-        .bind(i64::try_from(rows(limit)).unwrap_or(i64::MAX))
+        .bind(columns::rows(limit))
         .fetch_all(pool)
         .await
         .map_err(unread)?;
@@ -102,7 +84,7 @@ pub(super) async fn list(
         .bind(before.map(|id| id.0))
         .bind(&filter.states)
         .bind(columns::micros(filter.unmoved_since))
-        .bind(i64::try_from(rows(limit)).unwrap_or(i64::MAX));
+        .bind(columns::rows(limit));
     if let Some(account) = &filter.account {
         list = list.bind(account.as_str().to_owned());
     }
@@ -119,15 +101,15 @@ pub(super) async fn overview(
     pool: &PgPool,
     (warning, patience): (Duration, Duration),
 ) -> Result<Overview, Error> {
-    let states = sqlx::query_as(STATES)
+    let states = sqlx::query_as(select::STATES)
         .fetch_all(pool)
         .await
         .map_err(unread)?;
-    let oldest: Option<i64> = sqlx::query_scalar(OLDEST)
+    let oldest: Option<i64> = sqlx::query_scalar(select::OLDEST)
         .fetch_one(pool)
         .await
         .map_err(unread)?;
-    let coordinators: Vec<CoordinatorRow> = sqlx::query_as(COORDINATORS)
+    let coordinators: Vec<CoordinatorRow> = sqlx::query_as(select::COORDINATORS)
         .fetch_all(pool)
         .await
         .map_err(unread)?;
@@ -141,11 +123,11 @@ pub(super) async fn overview(
         .fetch_one(pool)
         .await
         .map_err(unread)?;
-    let outbox = sqlx::query_scalar(OUTBOX)
+    let outbox = sqlx::query_scalar(select::OUTBOX)
         .fetch_one(pool)
         .await
         .map_err(unread)?;
-    let receivers: Vec<ReceiverRow> = sqlx::query_as(columns::RECEIVERS)
+    let receivers: Vec<ReceiverRow> = sqlx::query_as(select::RECEIVERS)
         .fetch_all(pool)
         .await
         .map_err(unread)?;

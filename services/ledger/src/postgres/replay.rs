@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::connection::{race, unread};
 use crate::columns::{self, ReplayRow};
-use crate::{Error, merge};
+use crate::{Error, merge, select};
 
 /// Kept of deletions that are there.
 const KEEP: &str = "
@@ -17,8 +17,6 @@ FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::text[], $5::uuid[], $6::t
      AS g(deletion, participant, round, verb, fingerprint, evidence)
 WHERE EXISTS (SELECT FROM deletion d WHERE d.id = g.deletion)
 ON CONFLICT DO NOTHING";
-
-const REPLAYS: &str = "SELECT * FROM replay WHERE deletion = $1";
 
 pub(super) async fn keep(pool: &PgPool, batch: Vec<Replayed>) -> Result<(), Error> {
     let set = Set::of(&batch);
@@ -63,7 +61,7 @@ impl<'a> Set<'a> {
 }
 
 pub(super) async fn replays(pool: &PgPool, id: DeletionId) -> Result<Vec<Kept>, Error> {
-    let replays: Vec<ReplayRow> = sqlx::query_as(REPLAYS)
+    let replays: Vec<ReplayRow> = sqlx::query_as(select::REPLAYS)
         .bind(id.0)
         .fetch_all(pool)
         .await

@@ -7,9 +7,7 @@ use sqlx::SqlitePool;
 use super::connection::{Writer, unread};
 use super::moved::json;
 use crate::account::{self, Place};
-use crate::{Error, clock, columns, rows};
-
-const GET: &str = "SELECT doc FROM account WHERE account = $1";
+use crate::{Error, clock, columns, select};
 
 /// A row that isn't there has the revision 0.
 const KEEP: &str = "
@@ -33,7 +31,7 @@ WHERE a.account IN (
 ORDER BY a.attention_at, a.account LIMIT $5";
 
 pub(super) async fn get(pool: &SqlitePool, id: &AccountId) -> Result<Option<Account>, Error> {
-    let doc: Option<String> = sqlx::query_scalar(GET)
+    let doc: Option<String> = sqlx::query_scalar(select::ACCOUNT)
         .bind(id.as_str())
         .fetch_optional(pool)
         .await
@@ -65,7 +63,7 @@ pub(super) async fn owed(
         .bind(clock().micros())
         .bind(at)
         .bind(id)
-        .bind(i64::try_from(rows(limit)).unwrap_or(i64::MAX))
+        .bind(columns::rows(limit))
         .fetch_all(pool)
         .await
         .map_err(unread)?;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::connection::{Writer, unread};
 use super::moved::json;
 use crate::columns::{self, AddendumRow};
-use crate::{Error, clock, merge};
+use crate::{Error, clock, merge, select};
 
 /// Addenda are kept of deletions that are there.
 const AMEND: &str = "
@@ -19,8 +19,6 @@ FROM jsonb_each($1) CROSS JOIN deletion d
 WHERE d.id = unhex(value ->> 0, '-')
 ON CONFLICT DO NOTHING;
 COMMIT";
-
-const ADDENDA: &str = "SELECT * FROM addendum WHERE deletion = $1";
 
 pub(super) async fn amend(writer: &Writer, batch: Vec<Addendum>) -> Result<(), Error> {
     let set: Vec<_> = merge::distinct_addenda(&batch).map(row).collect();
@@ -47,7 +45,7 @@ fn row(addendum: &Addendum) -> Row<'_> {
 }
 
 pub(super) async fn addenda(pool: &SqlitePool, id: DeletionId) -> Result<Vec<Kept>, Error> {
-    let addenda: Vec<AddendumRow> = sqlx::query_as(ADDENDA)
+    let addenda: Vec<AddendumRow> = sqlx::query_as(select::ADDENDA)
         .bind(id.0)
         .fetch_all(pool)
         .await

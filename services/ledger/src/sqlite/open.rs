@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::connection::{Held, Statement, Writer, begin, unread};
 use super::moved::{Moved, json, moved};
 use crate::columns::{self, DeletionRow, Times};
-use crate::{Error, Opened, Opening, Remembered, Seen, clock, merge, named_once};
+use crate::{Error, Opened, Opening, Remembered, Seen, clock, merge, named_once, select};
 
 /// Requests and accounts of a batch that are there already.
 const BEGIN: &str = concat!(
@@ -52,8 +52,6 @@ SELECT
 FROM jsonb_each($6);
 COMMIT"
 );
-
-const REMEMBERED: &str = "SELECT digest, deletion FROM request WHERE id = $1";
 
 const REMEMBER: &str = "INSERT INTO request (id, digest, deletion) VALUES ($1, $2, $3); COMMIT";
 
@@ -245,7 +243,7 @@ pub(super) async fn remember(
 ) -> Result<Remembered, Error> {
     let digest = Uuid::from_bytes(digest);
     let mut held = writer.begin(None).await?;
-    let rows = held.go(sqlx::query(REMEMBERED).bind(request.0)).await?;
+    let rows = held.go(sqlx::query(select::SEEN).bind(request.0)).await?;
     let kept: Option<(Uuid, Uuid)> = match rows.first() {
         Some(row) => Some(FromRow::from_row(row).map_err(Error::Refused)?),
         None => None,
@@ -266,7 +264,7 @@ pub(super) async fn remember(
 }
 
 pub(super) async fn seen(pool: &SqlitePool, request: RequestId) -> Result<Option<Seen>, Error> {
-    let kept: Option<(Uuid, Uuid)> = sqlx::query_as(REMEMBERED)
+    let kept: Option<(Uuid, Uuid)> = sqlx::query_as(select::SEEN)
         .bind(request.0)
         .fetch_optional(pool)
         .await

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::connection::{Writer, unread};
 use super::moved::json;
 use crate::columns::{self, EventRow, HeardRows, OutboxRow, RefusedRow};
-use crate::{Announcement, Error, Event, Fence, Heard, RefusedEvent, clock, rows};
+use crate::{Announcement, Error, Event, Fence, Heard, RefusedEvent, clock};
 
 const WAITING: &str = "
 SELECT deletion, state, at, seq FROM outbox
@@ -66,7 +66,7 @@ pub(super) async fn outbox(
 ) -> Result<Vec<Announcement>, Error> {
     let waiting: Vec<OutboxRow> = sqlx::query_as(WAITING)
         .bind(json(&columns::slot_numbers(slots)))
-        .bind(i64::try_from(rows(limit)).unwrap_or(i64::MAX))
+        .bind(columns::rows(limit))
         .fetch_all(pool)
         .await
         .map_err(unread)?;
@@ -110,7 +110,7 @@ pub(super) async fn events(
         .bind(slots.map(|slots| json(&columns::slot_numbers(slots))))
         .bind(json(kinds))
         .bind(clock().micros())
-        .bind(i64::try_from(rows(limit)).unwrap_or(i64::MAX))
+        .bind(columns::rows(limit))
         .fetch_all(pool)
         .await
         .map_err(unread)?;
@@ -137,7 +137,7 @@ pub(super) async fn refused(
     let found: Vec<RefusedRow> = sqlx::query_as(REFUSED)
         .bind(receiver)
         .bind(after)
-        .bind(i64::try_from(rows(limit)).unwrap_or(i64::MAX))
+        .bind(columns::rows(limit))
         .fetch_all(pool)
         .await
         .map_err(unread)?;

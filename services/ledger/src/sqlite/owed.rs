@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::connection::unread;
 use super::moved::json;
 use crate::columns::{self, DeletionRow, ReceiptRow};
-use crate::{Cursor, Error, Owed, clock, rows};
+use crate::{Cursor, Error, Owed, clock};
 
 /// Each slot is one range of the index, read no further than the page needs.
 const DUE: &str = "
@@ -41,7 +41,7 @@ pub(super) async fn owed(
         .bind(clock().micros())
         .bind(at)
         .bind(id)
-        .bind(i64::try_from(rows(limit)).unwrap_or(i64::MAX))
+        .bind(columns::rows(limit))
         .fetch_all(pool)
         .await
         .map_err(unread)?;

@@ -4,8 +4,7 @@ use farewell_core::policy::Policy;
 use sqlx::{Row, SqlitePool};
 
 use super::connection::{Writer, unread};
-use crate::Error;
-use crate::columns;
+use crate::{Error, columns, select};
 
 const ADOPT: &str = "
 INSERT INTO policy (version, digest, doc)
@@ -13,8 +12,6 @@ SELECT coalesce((SELECT max(version) FROM policy), 0) + 1, $1, $2
 WHERE NOT EXISTS (SELECT 1 FROM policy WHERE digest = $1);
 SELECT version FROM policy WHERE digest = $1;
 COMMIT";
-
-const ALL: &str = "SELECT version, doc FROM policy ORDER BY version";
 
 pub(super) async fn adopt(writer: &Writer, policy: &Policy) -> Result<u32, Error> {
     let (doc, digest) = columns::document(policy);
@@ -27,6 +24,9 @@ pub(super) async fn adopt(writer: &Writer, policy: &Policy) -> Result<u32, Error
 }
 
 pub(super) async fn all(pool: &SqlitePool) -> Result<Vec<(u32, Policy)>, Error> {
-    let all: Vec<(i32, String)> = sqlx::query_as(ALL).fetch_all(pool).await.map_err(unread)?;
+    let all: Vec<(i32, String)> = sqlx::query_as(select::POLICIES)
+        .fetch_all(pool)
+        .await
+        .map_err(unread)?;
     columns::policies(all)
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::connection::{Writer, unread};
 use super::moved::json;
 use crate::columns::{self, ReplayRow};
-use crate::{Error, clock, merge};
+use crate::{Error, clock, merge, select};
 
 /// Kept of deletions that are there.
 const KEEP: &str = "
@@ -18,8 +18,6 @@ FROM jsonb_each($1) CROSS JOIN deletion d
 WHERE d.id = unhex(value ->> 0, '-')
 ON CONFLICT DO NOTHING;
 COMMIT";
-
-const REPLAYS: &str = "SELECT * FROM replay WHERE deletion = $1";
 
 pub(super) async fn keep(writer: &Writer, batch: Vec<Replayed>) -> Result<(), Error> {
     let set: Vec<_> = merge::distinct_replays(&batch).map(row).collect();
@@ -43,7 +41,7 @@ fn row(replayed: &Replayed) -> Row<'_> {
 }
 
 pub(super) async fn replays(pool: &SqlitePool, id: DeletionId) -> Result<Vec<Kept>, Error> {
-    let replays: Vec<ReplayRow> = sqlx::query_as(REPLAYS)
+    let replays: Vec<ReplayRow> = sqlx::query_as(select::REPLAYS)
         .bind(id.0)
         .fetch_all(pool)
         .await

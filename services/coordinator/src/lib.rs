@@ -33,7 +33,6 @@ mod throttle;
 mod timers;
 mod wire;
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,16 +45,14 @@ use farewell_proto::identifier::v1::identifier_service_server::IdentifierService
 use farewell_proto::operator::v1::operator_service_server::OperatorServiceServer;
 use farewell_proto::participant::v1::participant_service_server::ParticipantServiceServer;
 use farewell_runtime::handshake;
-use farewell_runtime::server::{self, MESSAGE_BYTES_MAX, Security};
+use farewell_runtime::server::{self, Guarded, MESSAGE_BYTES_MAX};
 use farewell_runtime::shutdown::Shutdown;
-use futures_util::Stream;
 use futures_util::future::BoxFuture;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::server::{Connected, Router};
+use tonic::transport::server::Router;
 use tonic_health::server::HealthReporter;
 
 use crate::admission::Admission;
@@ -329,10 +326,9 @@ async fn serve(
     add: impl FnOnce(Router) -> anyhow::Result<Router>,
 ) -> anyhow::Result<SocketAddr> {
     let bound = server::bind(listener.address).await?;
-    let mut builder = listener.security.apply(server::builder())?;
-    let router = add(builder.add_routes(Routes::default()))?;
-    until_closed(router, bound.incoming, close);
-    Ok(bound.addr)
+    let guarded = bound.guarded(&listener.security, handshake::GRPC)?;
+    let router = add(server::builder().add_routes(Routes::default()))?;
+    Ok(until_closed(router, guarded, close))
 }
 
 /// Serves HTTP on a port until `close`, of whichever version other systems speak.
@@ -342,32 +338,21 @@ async fn serve_http(
     routes: Routes,
 ) -> anyhow::Result<SocketAddr> {
     let bound = server::bind(listener.address).await?;
+    let guarded = bound.guarded(&listener.security, handshake::HTTP)?;
     let router = server::builder().accept_http1(true).add_routes(routes);
-    match &listener.security {
-        Security::Mutual(credentials) => {
-            let incoming = handshake::mutual(bound.incoming, credentials)?;
-            until_closed(router, incoming, close);
-        }
-        Security::PlainLoopback => until_closed(router, bound.incoming, close),
-    }
-    Ok(bound.addr)
+    Ok(until_closed(router, guarded, close))
 }
 
-fn until_closed<I>(
-    router: Router,
-    incoming: impl Stream<Item = io::Result<I>> + Send + 'static,
-    close: &Shutdown,
-) where
-    I: Connected + AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    I::ConnectInfo: Clone + Send + Sync + 'static,
-{
-    let closing = close.clone();
+/// Where it is served.
+fn until_closed(router: Router, guarded: Guarded, close: &Shutdown) -> SocketAddr {
+    let (closing, addr) = (close.clone(), guarded.addr);
     close.spawn(async move {
-        let served = router
-            .serve_with_incoming_shutdown(incoming, async move { closing.wait().await })
+        let served = guarded
+            .serve(router, async move { closing.wait().await })
             .await;
         if let Err(error) = served {
             tracing::error!(error = %lane::chain(&error), "a listener failed");
         }
     });
+    addr
 }

@@ -1,8 +1,9 @@
-//! TLS for a listener that other systems come to with HTTP of whichever version they speak.
+//! TLS for every listener: who shows a certificate of our authority is let through, and who says nothing keeps nobody out.
 //!
-//! tonic offers HTTP/2 alone in a handshake (ALPN, RFC 7301), and whoever offers `http/1.1` alone, as most libraries for HTTP do,
-//! is turned away before it has said anything. So the handshake is done here; what comes of it tonic serves as any other
-//! connection, and knows its peer's certificate as it does of its own.
+//! tonic shakes hands with as many at a time as come, and keeps each that says nothing for as long as it is allowed: ten thousand
+//! of them take the process its files. It also offers HTTP/2 alone (ALPN, RFC 7301), and whoever offers `http/1.1` alone, as most
+//! libraries for HTTP do, is turned away before it has said anything. So the handshake is done here; what comes of it tonic serves
+//! as any other connection, and knows its peer's certificate as it does of its own.
 
 mod room;
 
@@ -14,14 +15,14 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::{Abortable, BoxFuture};
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use futures_util::Stream;
+use futures_util::future::Abortable;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -29,8 +30,36 @@ use tokio_rustls::server::TlsStream;
 use self::room::{Network, Place, Room};
 use crate::tls::{self, Credentials, HANDSHAKE_MAX};
 
-/// What is spoken here, best first.
-const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+/// How a listener meets who comes.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// What is spoken there, best first.
+    protocols: &'static [&'static [u8]],
+    limits: Limits,
+}
+
+/// Where gRPC is spoken.
+pub const GRPC: Manner = Manner {
+    protocols: &[b"h2"],
+    limits: LIMITS,
+};
+
+/// Where other systems come with HTTP of whichever version they speak.
+pub const HTTP: Manner = Manner {
+    protocols: &[b"h2", b"http/1.1"],
+    limits: LIMITS,
+};
+
+/// Where devices attach. A mast or a company's gateway stands in front of many of them with one address, and all of them are
+/// back at once when it is.
+pub const DEVICES: Manner = Manner {
+    protocols: GRPC.protocols,
+    limits: Limits {
+        at_a_time_max: 1024,
+        share_max: 256,
+        ..LIMITS
+    },
+};
 
 /// How much patience and room there is for peers who have not shown who they are.
 #[derive(Clone, Copy, Debug)]
@@ -73,12 +102,13 @@ pub enum Error {
 pub fn mutual<S>(
     incoming: S,
     credentials: &Credentials,
+    manner: Manner,
 ) -> Result<impl Stream<Item = io::Result<TlsStream<TcpStream>>> + use<S>, Error>
 where
     S: Stream<Item = io::Result<TcpStream>>,
 {
-    let acceptor = TlsAcceptor::from(Arc::new(config(credentials)?));
-    Ok(Handshakes::new(incoming, acceptor, LIMITS))
+    let acceptor = TlsAcceptor::from(Arc::new(config(credentials, manner.protocols)?));
+    Ok(Handshakes::new(incoming, acceptor, manner.limits))
 }
 
 /// Shakes hands with whoever comes.
@@ -87,8 +117,9 @@ struct Handshakes<S> {
     acceptor: TlsAcceptor,
     limits: Limits,
     room: Room,
-    /// The ticket of each with what came of it; `None`: nothing.
-    under_way: FuturesUnordered<BoxFuture<'static, (u64, Option<TlsStream<TcpStream>>)>>,
+    /// The ticket of each with what came of it; `None`: nothing. Each is a task, as arithmetic is what it costs, and there may be
+    /// more than one processor for that.
+    under_way: JoinSet<(u64, Option<TlsStream<TcpStream>>)>,
     closed: bool,
 }
 
@@ -99,7 +130,7 @@ impl<S> Handshakes<S> {
             acceptor,
             limits,
             room: Room::new(limits.at_a_time_max, limits.share_max),
-            under_way: FuturesUnordered::new(),
+            under_way: JoinSet::new(),
             closed: false,
         }
     }
@@ -115,8 +146,8 @@ impl<S> Handshakes<S> {
             tls.ok()
         };
         let shaken = Abortable::new(shaken, end);
-        let shaken = shaken.map(move |shaken| (ticket, shaken.ok().flatten()));
-        self.under_way.push(shaken.boxed());
+        self.under_way
+            .spawn(async move { (ticket, shaken.await.ok().flatten()) });
     }
 }
 
@@ -130,11 +161,15 @@ where
         let this = self.get_mut();
         loop {
             // Those who are here go before those who come.
-            if let Poll::Ready(Some((ticket, shaken))) = this.under_way.poll_next_unpin(context) {
+            if let Poll::Ready(Some(shaken)) = this.under_way.poll_join_next(context) {
+                // One that came to nothing is its peer's to see, and ends no listener.
+                let Ok((ticket, shaken)) = shaken else {
+                    this.room.sweep();
+                    continue;
+                };
                 this.room.leave(ticket);
                 match shaken {
                     Some(tls) => return Poll::Ready(Some(Ok(tls))),
-                    // One that came to nothing is its peer's to see, and ends no listener.
                     None => continue,
                 }
             }
@@ -160,7 +195,7 @@ where
     }
 }
 
-fn config(credentials: &Credentials) -> Result<ServerConfig, Error> {
+fn config(credentials: &Credentials, protocols: &[&[u8]]) -> Result<ServerConfig, Error> {
     tls::install_provider();
     let mut roots = RootCertStore::empty();
     for authority in CertificateDer::pem_slice_iter(credentials.ca_pem.as_bytes()) {
@@ -172,7 +207,7 @@ fn config(credentials: &Credentials) -> Result<ServerConfig, Error> {
     let mut config = ServerConfig::builder()
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain.collect::<Result<_, _>>()?, key)?;
-    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
+    config.alpn_protocols = protocols.iter().map(|it| it.to_vec()).collect();
     Ok(config)
 }
 

@@ -1,8 +1,8 @@
 //! What every Farewell process needs, and no decision.
 //!
 //! A process reads its whole configuration before it opens a port ([`config`]), starts logging and
-//! tracing ([`telemetry`]), opens listeners with every limit named ([`server`], and [`handshake`] for
-//! HTTP of any version), dials others the same way ([`client`], and [`host`] for where they are), knows who is on the other end ([`peer`]) and ends in order
+//! tracing ([`telemetry`]), opens listeners with every limit named ([`server`]; [`handshake`] says whom
+//! they let through), dials others the same way ([`client`], and [`host`] for where they are), knows who is on the other end ([`peer`]) and ends in order
 //! ([`shutdown`]). [`certs`] makes the certificates of a development set-up, [`cose`] signs what must be
 //! believed wherever it passes through, and [`jws`] what others are told.
 //!

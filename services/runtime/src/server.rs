@@ -9,10 +9,18 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use tokio::net::TcpSocket;
-use tonic::transport::{Server, server::TcpIncoming};
+use futures_util::{StreamExt as _, stream::BoxStream};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::server::TlsStream;
+use tonic::transport::{
+    Server,
+    server::{Router, TcpIncoming},
+};
 
-use crate::tls::Credentials;
+use crate::{
+    handshake::{self, Manner},
+    tls::Credentials,
+};
 
 /// Calls open at once on one connection. Callers multiplex thousands of deletions over a handful of
 /// connections; at 1024 memory per connection stays bounded and a busy caller is not starved.
@@ -81,20 +89,9 @@ impl Security {
             Self::PlainLoopback => Err(Exposed { addr }),
         }
     }
-
-    /// `server` with this protection.
-    ///
-    /// # Errors
-    /// Certificates that cannot be used.
-    pub fn apply(&self, server: Server) -> Result<Server, tonic::transport::Error> {
-        match self {
-            Self::Mutual(credentials) => server.tls_config(credentials.server()),
-            Self::PlainLoopback => Ok(server),
-        }
-    }
 }
 
-/// A server with every limit set. Add protection with [`Security::apply`], then services.
+/// A server with every limit set. Add services, and serve them on a [`Guarded`] listener.
 #[must_use]
 pub fn builder() -> Server {
     Server::builder()
@@ -118,6 +115,52 @@ pub fn builder() -> Server {
 pub struct Bound {
     pub addr: SocketAddr,
     pub incoming: TcpIncoming,
+}
+
+impl Bound {
+    /// The listener under this protection.
+    ///
+    /// # Errors
+    /// Certificates that cannot be used.
+    pub fn guarded(self, security: &Security, manner: Manner) -> Result<Guarded, handshake::Error> {
+        Ok(Guarded {
+            addr: self.addr,
+            incoming: match security {
+                Security::Mutual(credentials) => {
+                    Incoming::Tls(handshake::mutual(self.incoming, credentials, manner)?.boxed())
+                }
+                Security::PlainLoopback => Incoming::Plain(self.incoming),
+            },
+        })
+    }
+}
+
+/// An open listener that knows whom to let through.
+pub struct Guarded {
+    pub addr: SocketAddr,
+    incoming: Incoming,
+}
+
+enum Incoming {
+    Tls(BoxStream<'static, io::Result<TlsStream<TcpStream>>>),
+    Plain(TcpIncoming),
+}
+
+impl Guarded {
+    /// Serves whoever is let through, until `end`; then nobody new, and those who are there finish.
+    ///
+    /// # Errors
+    /// The listener is gone.
+    pub async fn serve(
+        self,
+        router: Router,
+        end: impl Future<Output = ()>,
+    ) -> Result<(), tonic::transport::Error> {
+        match self.incoming {
+            Incoming::Tls(incoming) => router.serve_with_incoming_shutdown(incoming, end).await,
+            Incoming::Plain(incoming) => router.serve_with_incoming_shutdown(incoming, end).await,
+        }
+    }
 }
 
 /// Opens a listener for `Router::serve_with_incoming_shutdown`. tonic ignores the TCP settings of
@@ -157,7 +200,7 @@ mod tests {
     use tonic::{
         Code, Request, Status,
         service::interceptor::InterceptedService,
-        transport::{Certificate, ClientTlsConfig, Endpoint},
+        transport::{Certificate, ClientTlsConfig, Endpoint, Identity, ServerTlsConfig},
     };
     use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
@@ -175,11 +218,30 @@ mod tests {
     /// A health service that only answers callers, and says on refusal whom it saw.
     async fn serve(security: &Security, shutdown: &Shutdown) -> SocketAddr {
         security.check(ANY).unwrap();
-        serve_on(security.apply(builder()).unwrap(), shutdown).await
+        let bound = bind(ANY).await.unwrap();
+        let guarded = bound.guarded(security, handshake::GRPC).unwrap();
+        let addr = guarded.addr;
+        let router = health(builder());
+        let token = shutdown.token();
+        shutdown.spawn(async move { guarded.serve(router, token.cancelled()).await.unwrap() });
+        addr
     }
 
-    async fn serve_on(mut server: Server, shutdown: &Shutdown) -> SocketAddr {
+    /// As tonic does it by itself.
+    async fn serve_on(server: Server, shutdown: &Shutdown) -> SocketAddr {
         let bound = bind(ANY).await.unwrap();
+        let router = health(server);
+        let token = shutdown.token();
+        shutdown.spawn(async move {
+            router
+                .serve_with_incoming_shutdown(bound.incoming, token.cancelled())
+                .await
+                .unwrap();
+        });
+        bound.addr
+    }
+
+    fn health(mut server: Server) -> Router {
         let (_, health) = tonic_health::server::health_reporter();
         let service =
             InterceptedService::new(health, |request: Request<()>| {
@@ -189,15 +251,7 @@ mod tests {
                     None => Ok(request),
                 }
             });
-        let router = server.add_service(service);
-        let token = shutdown.token();
-        shutdown.spawn(async move {
-            router
-                .serve_with_incoming_shutdown(bound.incoming, token.cancelled())
-                .await
-                .unwrap();
-        });
-        bound.addr
+        server.add_service(service)
     }
 
     async fn check(addr: SocketAddr, security: &Security) -> Result<(), Status> {
@@ -255,7 +309,13 @@ mod tests {
     async fn tls_without_a_certificate_is_not_the_same_as_no_tls() {
         let ca = DevCa::create().unwrap();
         let coordinator = ca.issue(Role::Coordinator, "c1", &[]).unwrap();
-        let lenient = coordinator.server().client_auth_optional(true);
+        let lenient = ServerTlsConfig::new()
+            .identity(Identity::from_pem(
+                &coordinator.cert_pem,
+                &coordinator.key_pem,
+            ))
+            .client_ca_root(Certificate::from_pem(&coordinator.ca_pem))
+            .client_auth_optional(true);
         let shutdown = Shutdown::new();
         let addr = serve_on(builder().tls_config(lenient).unwrap(), &shutdown).await;
 

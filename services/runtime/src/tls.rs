@@ -5,10 +5,10 @@
 
 use std::{fmt, fs, io, path::Path, path::PathBuf, time::Duration};
 
-use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
+use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
-/// How long a handshake may take. tonic sets no limit, and unfinished handshakes are kept, so a
-/// peer that opens connections and says nothing would be remembered for ever.
+/// How long a handshake may take that has begun, on either side. Whom a listener has room for until then,
+/// [`crate::handshake`] says.
 pub const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// A certificate could not be read.
@@ -56,17 +56,6 @@ impl Credentials {
             cert_pem: read(format!("{name}.pem"))?,
             key_pem: read(format!("{name}.key"))?,
         })
-    }
-
-    /// The listening side. A client certificate is required, not merely asked for.
-    #[must_use]
-    pub fn server(&self) -> ServerTlsConfig {
-        install_provider();
-        ServerTlsConfig::new()
-            .identity(Identity::from_pem(&self.cert_pem, &self.key_pem))
-            .client_ca_root(Certificate::from_pem(&self.ca_pem))
-            .client_auth_optional(false)
-            .timeout(HANDSHAKE_MAX)
     }
 
     /// The dialling side. `server_name` is the DNS name or address the server's certificate must

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use anyhow::Context as _;
 use farewell_interpreter::Interpreter;
 use farewell_proto::support::v1::support_service_server::SupportServiceServer;
+use farewell_runtime::handshake;
 use farewell_runtime::server::{self, MESSAGE_BYTES_MAX, Security};
 use farewell_runtime::shutdown::Shutdown;
 use tokio::task::JoinHandle;
@@ -27,8 +28,8 @@ pub(crate) async fn open(
         .with_context(|| format!("cannot listen on {listen}"))?;
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<SupportServiceServer<Service>>().await;
-    let router = security
-        .apply(server::builder())?
+    let guarded = bound.guarded(security, handshake::GRPC)?;
+    let router = server::builder()
         .add_service(health_service)
         .add_service(Interpreter::before(
             SupportServiceServer::new(Service::new(desk))
@@ -36,12 +37,10 @@ pub(crate) async fn open(
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
             &sentences::CATALOGUE,
         ));
-    tracing::info!(desk = %bound.addr, "the support desk is open");
+    tracing::info!(desk = %guarded.addr, "the support desk is open");
     let end = shutdown.clone();
     Ok(shutdown.spawn(async move {
-        router
-            .serve_with_incoming_shutdown(bound.incoming, end.wait())
-            .await
-            .context("the desk's listener failed")
+        let served = guarded.serve(router, end.wait()).await;
+        served.context("the desk's listener failed")
     }))
 }

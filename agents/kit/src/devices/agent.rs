@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use farewell_interpreter::Interpreter;
 use farewell_proto::binding::v1::binding_service_server::BindingServiceServer;
 use farewell_proto::device::v1::device_service_server::DeviceServiceServer;
+use farewell_runtime::handshake;
 use farewell_runtime::server::{self, MESSAGE_BYTES_MAX, Security};
 use farewell_runtime::shutdown::Shutdown;
 use futures_util::future::BoxFuture;
@@ -128,6 +129,7 @@ impl Agent {
         let bound = server::bind(self.devices_listen)
             .await
             .with_context(|| format!("cannot listen on {}", self.devices_listen))?;
+        let guarded = bound.guarded(&self.security, handshake::DEVICES)?;
         let (mut embedded, mut standing) = (None, None);
         if let Some(config) = &self.broker {
             // Each process has its own embedded one; at another's they take turns.
@@ -173,9 +175,7 @@ impl Agent {
         health
             .set_serving::<BindingServiceServer<service::Service>>()
             .await;
-        let router = self
-            .security
-            .apply(server::builder())?
+        let router = server::builder()
             .add_service(health_service)
             .add_service(
                 DeviceServiceServer::new(attach)
@@ -189,19 +189,18 @@ impl Agent {
                 &sentences::CATALOGUE,
             ));
         let broker_addr = embedded.as_ref().map(EmbeddedBroker::addr);
+        let devices_addr = guarded.addr;
         let end = shutdown.clone();
         let served = shutdown.spawn(async move {
-            let served = router
-                .serve_with_incoming_shutdown(bound.incoming, end.wait())
-                .await;
+            let served = guarded.serve(router, end.wait()).await;
             if let Some(broker) = embedded {
                 broker.stop().await?;
             }
             served.context("the device listener failed")
         });
-        tracing::info!(line = namespace, devices = %bound.addr, broker = ?broker_addr, "agent is up");
+        tracing::info!(line = namespace, devices = %devices_addr, broker = ?broker_addr, "agent is up");
         Ok(Handle {
-            devices_addr: bound.addr,
+            devices_addr,
             broker_addr,
             broker: standing,
             store,

@@ -89,6 +89,12 @@ impl Room {
         self.guests.retain(|guest| guest.ticket != ticket);
     }
 
+    /// Whoever ended without a word of its ticket.
+    pub fn sweep(&mut self) {
+        let is_here = |guest: &Guest| Arc::strong_count(&guest.heard) > 1;
+        self.guests.retain(is_here);
+    }
+
     fn goes_for(&self, from: Network) -> Option<usize> {
         let own = self.guests.iter().filter(|guest| guest.from == from);
         let network = if own.count() >= self.share_max {

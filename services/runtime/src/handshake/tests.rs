@@ -1,5 +1,6 @@
 use std::net::{IpAddr, Ipv4Addr};
 
+use futures_util::StreamExt as _;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::AsyncReadExt as _;
@@ -31,7 +32,7 @@ impl Door {
         let bound = server::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
             .await
             .unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(config(&own).unwrap()));
+        let acceptor = TlsAcceptor::from(Arc::new(config(&own, HTTP.protocols).unwrap()));
         let mut shaken = Handshakes::new(bound.incoming, acceptor, limits);
         tokio::spawn(async move {
             while let Some(connection) = shaken.next().await {

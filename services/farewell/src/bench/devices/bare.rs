@@ -20,7 +20,7 @@ use farewell_proto::device::v1::attach_request::Message as Up;
 use farewell_proto::device::v1::attach_response::Message as Down;
 use farewell_proto::device::v1::device_service_server::{DeviceService, DeviceServiceServer};
 use farewell_runtime::shutdown::Shutdown;
-use farewell_runtime::{memory, server};
+use farewell_runtime::{handshake, memory, server};
 use prost::Message as _;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -170,17 +170,13 @@ impl Desk {
 async fn listen(args: &BareArgs, desks: Arc<Desks>, shutdown: Shutdown) -> anyhow::Result<Ports> {
     let bound = server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     let security = args.place.security(args.transport.plan().word())?;
-    let router = security
-        .apply(server::builder())?
-        .add_service(DeviceServiceServer::new(Streams(desks)));
+    let guarded = bound.guarded(&security, handshake::DEVICES)?;
+    let devices = guarded.addr;
+    let router = server::builder().add_service(DeviceServiceServer::new(Streams(desks)));
     let end = shutdown.clone();
-    shutdown.spawn(async move {
-        router
-            .serve_with_incoming_shutdown(bound.incoming, end.wait())
-            .await
-    });
+    shutdown.spawn(async move { guarded.serve(router, end.wait()).await });
     Ok(Ports {
-        devices: bound.addr,
+        devices,
         broker: None,
     })
 }

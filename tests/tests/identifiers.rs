@@ -20,7 +20,10 @@ use farewell_proto::identifier::v1::{
     ReleaseIdentifierRequest, ReleaseIdentifierResponse,
 };
 use farewell_proto::operator::v1::operator_service_client::OperatorServiceClient;
-use farewell_proto::operator::v1::{GetQuarantineRequest, GetQuarantineResponse};
+use farewell_proto::operator::v1::{
+    GetQuarantineRequest, GetQuarantineResponse, HoldDeletionRequest, HoldReason,
+    ReleaseDeletionRequest, ReleaseReason,
+};
 use farewell_runtime::certs::DevCa;
 use farewell_runtime::client::endpoint;
 use farewell_runtime::peer::Role;
@@ -205,6 +208,20 @@ impl Town {
     ) -> Result<ReleaseIdentifierResponse, Status> {
         let answer = self.api.clone().release_identifier(request).await?;
         Ok(answer.into_inner())
+    }
+
+    /// Does again at identity what was done since.
+    async fn replay(&self, since: SystemTime) -> Result<()> {
+        let ops = Security::Mutual(self.ca.issue(Role::Operator, "ops", &[])?);
+        let mut operator = Caller::new(&self.coordinator.callers, &ops)?.api;
+        let request = ReplayPurgedRequest {
+            participant: "identity".to_owned(),
+            since_time: Some(since.into()),
+            page_token: String::new(),
+        };
+        let mut replay = operator.replay_purged(request).await?.into_inner();
+        while replay.message().await?.is_some() {}
+        Ok(())
     }
 
     /// Gives the deletion's name.
@@ -411,18 +428,70 @@ async fn a_number_that_was_given_back_stays_free_where_identity_comes_back_from_
     fs::copy(&backup, &live)?;
     town.run(PEPPER).await?;
     assert_eq!(town.standing(Phone, PHONE).await?, Quarantined);
-    let ops = Security::Mutual(town.ca.issue(Role::Operator, "ops", &[])?);
-    let mut operator = Caller::new(&town.coordinator.callers, &ops)?.api;
-    let request = ReplayPurgedRequest {
-        participant: "identity".to_owned(),
-        since_time: Some(since.into()),
-        page_token: String::new(),
-    };
-    let mut replay = operator.replay_purged(request).await?.into_inner();
-    while replay.message().await?.is_some() {}
+    town.replay(since).await?;
     assert_eq!(town.standing(Phone, PHONE).await?, Free);
     assert_eq!(town.standing(UserName, NAME).await?, Quarantined);
     assert!(name_alone(&town).await?.is_some());
+    town.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_number_that_was_given_back_under_a_hold_is_free_whenever_identity_is_restored()
+-> Result<()> {
+    use IdentifierKind::{Phone, UserName};
+    use IdentifierStanding::{Free, Quarantined};
+
+    let mut town = Town::start().await?;
+    farewell_identity::sample(&town.identity, "a-1", PHONE, MAIL, "a long password").await?;
+    let deletion = town.purge("a-1").await?;
+    town.end().await?;
+    let [live, backup] = town.files();
+    fs::copy(&live, &backup)?;
+    let since = SystemTime::now();
+    town.run(PEPPER).await?;
+    let hold = HoldDeletionRequest {
+        request_id: fresh(),
+        name: deletion.clone(),
+        reason: HoldReason::LegalClaim.into(),
+        reference: "LEGAL-12".to_owned(),
+    };
+    let mut operators = town.operators.clone();
+    operators.hold_deletion(hold).await?;
+    assert_eq!(town.release(releasing(PHONE)).await?.standing(), Free);
+    assert_eq!(town.standing(Phone, PHONE).await?, Free);
+    let both = ["quarantined_phone", "quarantined_user_name"];
+    assert_eq!(town.classes(&deletion).await?, both, "held, and free");
+
+    // From a backup that says its day: a replay says that it is free, and keeps what the hold keeps.
+    let restore = async |town: &mut Town| -> Result<()> {
+        town.end().await?;
+        fs::copy(&backup, &live)?;
+        town.run(PEPPER).await?;
+        assert_eq!(town.standing(Phone, PHONE).await?, Quarantined);
+        Ok(())
+    };
+    restore(&mut town).await?;
+    town.replay(since).await?;
+    assert_eq!(town.standing(Phone, PHONE).await?, Free);
+    assert_eq!(town.standing(UserName, NAME).await?, Quarantined);
+    assert_eq!(town.classes(&deletion).await?, both);
+
+    // And once more, with nobody who replays: the end that comes with the release says it.
+    restore(&mut town).await?;
+    let release = ReleaseDeletionRequest {
+        request_id: fresh(),
+        name: deletion.clone(),
+        reason: ReleaseReason::ClaimEnded.into(),
+        reference: "LEGAL-12".to_owned(),
+    };
+    operators.release_deletion(release).await?;
+    wait::until("the number's hash to go", async || {
+        let classes = town.classes(&deletion).await?;
+        Ok((classes == ["quarantined_user_name"]).then_some(()))
+    })
+    .await?;
+    assert_eq!(town.standing(Phone, PHONE).await?, Free);
+    assert_eq!(town.standing(UserName, NAME).await?, Quarantined);
     town.stop().await
 }
 

@@ -233,8 +233,8 @@ pub struct Order {
     pub deadline: Option<SystemTime>,
     /// For agents, on `act`: the sealed roster.
     pub devices: Vec<DeviceTask>,
-    /// On `act`: what is to be kept under law, and how long. Nothing else may be. On an `expire` that is repeated after a restore:
-    /// what had ended by then, each with its end, which may be before the day that was on record.
+    /// On `act`: what is to be kept under law, and how long. Nothing else may be. On an `expire`: what ended before the day that was on
+    /// record, each with its end; on one that is repeated after a restore, all that had ended by then.
     pub retention: Vec<RetentionRule>,
     /// On `expire`: whatever ends by then is to be erased; see [`crate::seal::ended_by`]. On an `act` that is repeated after a
     /// restore: what ends later is kept, though it may have ended by now; see [`crate::seal::erased_at`].

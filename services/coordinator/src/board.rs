@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use self::desk::Desks;
 pub use self::desk::{DeskView, Frame, Lines, SESSION_FRAMES_MAX, SessionId, WINDOW_COMMANDS_MAX};
 use crate::dispatch::LINKS_MAX;
-use crate::obligation::rules;
+use crate::obligation::{given_back, rules};
 use crate::orders::Orders;
 use crate::timers::Timers;
 use crate::wire::verb_to_wire;
@@ -608,6 +608,10 @@ impl Entry {
             verb: leg.verb,
             participant: leg.participant.clone(),
         };
+        let asked = self
+            .deletion
+            .asked_of(index)
+            .filter(|_| leg.verb == Verb::Expire);
         let roster = self
             .rosters
             .iter()
@@ -632,16 +636,14 @@ impl Entry {
             device_horizon: (leg.verb == Verb::Erase && !devices.is_empty())
                 .then(|| self.plan.policy().devices.horizon.try_into().ok())
                 .flatten(),
-            retention: if leg.verb == Verb::Erase {
-                rules(&self.plan, &leg.participant)
-            } else {
-                Vec::new()
+            retention: match (leg.verb, asked) {
+                (Verb::Erase, _) => rules(&self.plan, &leg.participant),
+                (_, Some(asked)) if asked.freed => {
+                    given_back(&self.plan, &leg.participant, asked.by)
+                }
+                _ => Vec::new(),
             },
-            ended_by_time: self
-                .deletion
-                .asked_of(index)
-                .filter(|_| leg.verb == Verb::Expire)
-                .map(|asked| crate::wire::timestamp(asked.by)),
+            ended_by_time: asked.map(|asked| crate::wire::timestamp(asked.by)),
             devices,
         })
     }

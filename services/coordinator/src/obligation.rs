@@ -66,6 +66,13 @@ pub fn rules(plan: &Plan, participant: &ParticipantId) -> Vec<wire::RetentionRul
         .collect()
 }
 
+/// What a participant is told to end that was given back before its day, by then: it may have been restored from a backup that says the
+/// day.
+pub fn given_back(plan: &Plan, participant: &ParticipantId, by: Time) -> Vec<wire::RetentionRule> {
+    let classes = obligation::given_back(plan, participant);
+    classes.map(|class| rule(plan, class, Some(by))).collect()
+}
+
 /// One class as a participant is told of it; `until`: what is counted from the erasure ends then, whenever that is.
 pub fn rule(
     plan: &Plan,

@@ -139,7 +139,8 @@ pub async fn once(
     let ended_by = replay::ended_by(&owed.deletion, &plan, participant, &receipts);
     let rules = replay::rules(&plan, participant, &receipts);
     let expired = ended_by.map_or(Ok(Vec::new()), |by| {
-        replay::expired(&plan, participant, &receipts, by)
+        let (whose, when) = ((&owed.deletion, &*plan), (by, center.clock.now()));
+        replay::expired(whose, participant, &receipts, when)
     });
     let (rules, expired) = match (rules, expired) {
         (Ok(rules), Ok(expired)) => (rules, expired),

@@ -33,6 +33,10 @@ pub struct Asked {
     pub round: u16,
     /// What ends by then is to be erased, and nothing else.
     pub by: Time,
+    /// Whether a number had been given back before, by the custodian's own word. The command says so: one that was restored from a
+    /// backup since doesn't know it any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub freed: bool,
 }
 
 impl Deletion {
@@ -56,6 +60,7 @@ impl Deletion {
             Some(Asked {
                 round: self.round,
                 by,
+                freed: false,
             })
         };
         on_record.or_else(earlier)
@@ -74,6 +79,12 @@ impl Deletion {
     pub fn freed(&self) -> Mask {
         let custody = self.rare.custody.as_ref();
         custody.map_or(Mask::EMPTY, |custody| custody.freed)
+    }
+
+    /// Whether a number was given back that this expiry is to end still: it was not asked for since, or has not answered.
+    pub fn is_freed(&self, leg: LegIndex) -> bool {
+        let asked = self.asked_of(leg).filter(|_| self.outstanding().has(leg));
+        self.freed().has(leg) || asked.is_some_and(|asked| asked.freed)
     }
 
     /// When somebody must look whether something has ended: at once after the purge.

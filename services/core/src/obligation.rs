@@ -5,7 +5,8 @@
 //! Nobody waits for anybody else: who doesn't answer, or won't, is shown, and the others' records end on their day.
 //!
 //! A number that was given back to its present holder has ended before its day: its custodian says so when it gives it back, and
-//! is asked at once ([`Event::Freed`]).
+//! is asked at once ([`Event::Freed`]). Where that has to wait, for a legal hold or for the custodian, the command says it: nobody
+//! else would know it if the custodian were restored from a backup meanwhile ([`given_back`]).
 //!
 //! Under a legal hold nothing ends. What would have ended meanwhile ends with the hold, and addenda say from when to when it
 //! stood. A hold is for records: a name or a number that was held back is free on its own day, and only its hash stays.
@@ -16,9 +17,10 @@ use serde::Serialize;
 
 use crate::addendum::Head;
 use crate::deletion::{Deletion, Event, State};
+use crate::id::ParticipantId;
 use crate::leg::{LegIndex, Mask, Verb};
 use crate::plan::Plan;
-use crate::policy::retention::Identifier;
+use crate::policy::retention::{Class, Identifier, StartingPoint};
 use crate::receipt::{Kept, Receipt, Retention};
 use crate::refusal::{Reason, Refusal};
 use crate::time::Time;
@@ -166,6 +168,18 @@ pub fn recycled(
     free.retain(|kind| !still.contains(kind));
     free.dedup();
     Ok(free)
+}
+
+/// What a participant holds back and gives back on request: an account has one number, so that one which was given back is all of it.
+pub fn given_back<'a>(
+    plan: &'a Plan,
+    participant: &'a ParticipantId,
+) -> impl Iterator<Item = (&'a str, &'a Class)> {
+    let classes = plan.retention().of(participant);
+    classes.filter(|(name, class)| {
+        let kind = Identifier::of_class(name);
+        kind.is_some_and(Identifier::can_be_given_back) && class.from == StartingPoint::Erasure
+    })
 }
 
 fn expiry(plan: &Plan, leg: LegIndex) -> Option<LegIndex> {

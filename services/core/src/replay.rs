@@ -2,7 +2,8 @@
 //!
 //! A replay brings a participant to where it was, and no further: what was purged since the backup is erased once more, what had
 //! ended since is ended, and what was kept is kept until its own day. The ends are those that the receipts say, so that no
-//! period begins anew; what has ended since anybody was last asked, also under a legal hold, is left to its own command.
+//! period begins anew; what has ended since anybody was last asked, also under a legal hold, is left to its own command. Only a number
+//! that was given back is free again at once: it was free for everybody who asked, whatever held up the erasure of its hash.
 //!
 //! A purge is final and stays as it is: nothing here moves a deletion, adds to its receipts or changes its certificate. What
 //! is done again is evidence of its own, under rounds that the deletion never has, so that a journal that was restored with
@@ -95,9 +96,9 @@ pub fn concerns(
     let State::Purged { at, .. } = deletion.state else {
         return false;
     };
-    let has_ended = plan
-        .find(participant, Verb::Expire)
-        .is_some_and(|leg| deletion.done.has(leg) || deletion.expiring.has(leg));
+    let has_ended = plan.find(participant, Verb::Expire).is_some_and(|leg| {
+        deletion.done.has(leg) || deletion.expiring.has(leg) || deletion.is_freed(leg)
+    });
     plan.find(participant, Verb::Erase).is_some() && (at >= since || has_ended)
 }
 
@@ -121,7 +122,10 @@ pub fn verbs(
     let probed = plan.find(participant, Verb::Probe).is_some();
     [
         (Verb::Erase, purged),
-        (Verb::Expire, receipts.iter().any(ended)),
+        (
+            Verb::Expire,
+            receipts.iter().any(ended) || expiry.is_some_and(|leg| deletion.is_freed(leg)),
+        ),
         (Verb::Probe, purged && probed),
     ]
     .into_iter()
@@ -218,14 +222,14 @@ pub fn rules<'a>(
 
 /// What a participant kept and keeps no longer by its last word, each class with its end, which was by `ended_by`: also what ended
 /// before its day, as a number does that is given back, and of which a backup still says the day. Of what is counted from the erasure
-/// only: anything else has its own moment, in the backup as in the original.
+/// only: anything else has its own moment, in the backup as in the original. A number whose hash is still to be erased ends `now`.
 ///
 /// Errors: as [`obligation::of`].
 pub fn expired<'a>(
-    plan: &'a Plan,
+    (deletion, plan): (&Deletion, &'a Plan),
     participant: &'a ParticipantId,
     receipts: &[receipt::Kept],
-    ended_by: Time,
+    (ended_by, now): (Time, Time),
 ) -> Result<Vec<Rule<'a>>, Refusal> {
     let kept = owed(plan, participant, receipts)?;
     let expiry = plan.find(participant, Verb::Expire);
@@ -235,12 +239,18 @@ pub fn expired<'a>(
     };
     let classes = plan.retention().of(participant);
     let expired = classes.filter(|(name, class)| has_ended(class) && !kept.contains(*name));
-    let rule = |(name, class)| Rule {
+    let rule = |(name, class), until| Rule {
         name,
         class,
-        until: Some(ended_by),
+        until: Some(until),
     };
-    Ok(expired.map(rule).collect())
+    let freed = expiry.is_some_and(|leg| deletion.is_freed(leg));
+    let given_back = obligation::given_back(plan, participant);
+    let given_back = given_back.filter(|(name, _)| freed && kept.contains(*name));
+    Ok(expired
+        .map(|class| rule(class, ended_by))
+        .chain(given_back.map(|class| rule(class, now)))
+        .collect())
 }
 
 /// A class that a replay keeps and the erasure did not, or, of an expiry, one that had ended: nobody would ever have it end. It comes

@@ -191,8 +191,12 @@ impl Deletion {
                 next.done = self.done & !*legs;
                 next.refused = self.refused & !*legs;
                 let (round, by) = (next.round, now);
+                let ask = |leg| {
+                    let freed = self.freed().has(leg);
+                    (leg, Asked { round, by, freed })
+                };
                 let mut asked = self.asked_so_far();
-                asked.extend(legs.iter().map(|leg| (leg, Asked { round, by })));
+                asked.extend(legs.iter().map(ask));
                 next.rest((asked, self.freed() & !*legs), *ends, now);
             }
             (_, Event::Recounted) if self.due_again(plan) => {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::custody::Asked;
 use crate::deletion::State;
 use crate::duty::{self, Duty};
 use crate::fixture::*;
@@ -294,6 +295,44 @@ fn what_is_given_back_under_a_hold_is_told_once_the_hold_is_released() {
     deletion = answer(&deletion, &plan, said, &mut receipts, day(2));
     let free = recycled(&deletion, &plan, &receipts).unwrap();
     assert_eq!(free, [Identifier::Phone]);
+}
+
+#[test]
+fn what_was_given_back_and_waits_is_said_to_a_custodian_that_knows_it_no_more() {
+    let plan = cn();
+    let identity = who("identity");
+    let expiry = leg(&plan, Verb::Expire, "identity");
+    let (mut deletion, mut receipts) = keeping(&plan);
+    deletion = oblige(&deletion, &plan, &receipts, over());
+    assert!(!deletion.is_freed(expiry));
+    let verbs = |deletion: &Deletion, receipts: &[Kept]| {
+        replay::verbs(deletion, &plan, &identity, day(1), receipts)
+    };
+    assert_eq!(verbs(&deletion, &receipts), []);
+    deletion = deletion.step(&Event::Hold, &plan, day(2)).unwrap();
+    deletion = freed(&deletion, &plan, day(3));
+
+    // Restored under the hold, it is told what is free, and keeps the hash as long as the hold stands.
+    assert_eq!(verbs(&deletion, &receipts), [Verb::Expire]);
+    let by = replay::ended_by(&deletion, &plan, &identity, &receipts).unwrap();
+    assert!(by < day(3));
+    let whose = (&deletion, &plan);
+    let told = replay::expired(whose, &identity, &receipts, (by, day(4))).unwrap();
+    let told: Vec<_> = told.iter().map(|rule| (rule.name, rule.until)).collect();
+    assert_eq!(told, [(PHONE, Some(day(4)))]);
+
+    // Restored once more, it is told with the command that comes with the release, however often that is sent.
+    deletion = deletion.step(&Event::Release, &plan, day(5)).unwrap();
+    deletion = oblige(&deletion, &plan, &receipts, day(5));
+    let asked = deletion.asked_of(expiry).unwrap();
+    assert!(asked.freed && asked.by == day(5) && deletion.is_freed(expiry));
+    let named: Vec<_> = given_back(&plan, &identity).map(|(name, _)| name).collect();
+    assert_eq!(named, [PHONE]);
+    let stored = serde_json::to_string(&asked).unwrap();
+    assert_eq!(serde_json::from_str::<Asked>(&stored).unwrap(), asked);
+    let said = ("identity", expired(1, vec![]));
+    deletion = answer(&deletion, &plan, said, &mut receipts, day(6));
+    assert!(!deletion.is_freed(expiry), "done and on record");
 }
 
 #[test]
@@ -692,23 +731,25 @@ fn a_replay_ends_what_was_given_back_before_its_day() {
     let (store, identity) = (who("store"), who("identity"));
     let (deletion, mut receipts) = keeping(&plan);
     let deletion = oblige(&deletion, &plan, &receipts, over());
-    let ended = |receipts: &[Kept], by| {
-        let ended = replay::expired(&plan, &identity, receipts, by).unwrap();
+    let ended = |deletion: &Deletion, receipts: &[Kept], by| {
+        let (whose, when) = ((deletion, &plan), (by, day(5)));
+        let ended = replay::expired(whose, &identity, receipts, when).unwrap();
         let ended = ended.iter();
         ended
             .map(|rule| (rule.name.to_owned(), rule.until))
             .collect::<Vec<_>>()
     };
-    assert_eq!(ended(&receipts, over()), [], "nothing has ended");
+    assert_eq!(ended(&deletion, &receipts, over()), [], "nothing has ended");
     let deletion = freed(&deletion, &plan, day(3));
     let deletion = oblige(&deletion, &plan, &receipts, day(3));
-    assert_eq!(ended(&receipts, over()), [], "nobody has said so");
+    let now = [(PHONE.to_owned(), Some(day(5)))];
+    assert_eq!(ended(&deletion, &receipts, over()), now, "it said so");
     let said = ("identity", expired(1, vec![]));
     let deletion = answer(&deletion, &plan, said, &mut receipts, day(4));
     let by = replay::ended_by(&deletion, &plan, &identity, &receipts).unwrap();
     assert_eq!(by, day(3));
     // A backup of day 1 says day 30.
-    assert!(ended(&receipts, by).contains(&(PHONE.to_owned(), Some(day(3)))));
+    assert!(ended(&deletion, &receipts, by).contains(&(PHONE.to_owned(), Some(day(3)))));
     assert_eq!(replay::rules(&plan, &identity, &receipts).unwrap(), []);
     let kept_on = Evidence {
         retained: vec![kept(PHONE, "PIPL, Art. 51", 1, day(30), day(30))],
@@ -718,6 +759,6 @@ fn a_replay_ends_what_was_given_back_before_its_day() {
     assert_eq!(stray(Verb::Expire).as_deref(), Some(PHONE));
     // A backup of a time between the erasure and the purge has it still.
     assert_eq!(stray(Verb::Erase), None);
-    let none = replay::expired(&plan, &store, &receipts, by).unwrap();
+    let none = replay::expired((&deletion, &plan), &store, &receipts, (by, day(5))).unwrap();
     assert_eq!(none, [], "what others keep has its own moment");
 }

@@ -237,6 +237,7 @@ async fn what_is_rare_is_kept_by_turns_and_left_by_receipts(bed: &Bed) {
             asked: BTreeMap::from([(
                 leg(62),
                 Asked {
+                    freed: true,
                     round: 2,
                     by: now(),
                 },

@@ -23,6 +23,7 @@ use crate::center::Center;
 use crate::lane::chain;
 use crate::query::recent_change;
 use crate::service::{deletion, proof};
+use crate::telling::IDENTITY;
 
 /// Accounts that are read at a time.
 const PAGE_ACCOUNTS: u32 = 256;
@@ -102,7 +103,7 @@ async fn alarmed(center: &Center, account: Account) -> Account {
             None => participant.to_string(),
         };
         let owed: Vec<_> = change.owed().map(said).collect();
-        // Nobody owes what is still asked about: somebody gave no answer, and that is all that is known.
+        // What is still asked about is owed an answer, and nothing is done.
         let asked = change.state == State::Checking;
         let (id, since) = (change.id.0, change.state_at);
         tracing::warn!(target: "farewell::alarm", change = %id, kind = ?change.kind, asked, ?owed, %since, "ACCOUNT_CHANGE_STALLED");
@@ -215,6 +216,7 @@ async fn work(center: &Center, mut account: Account) -> Account {
     for id in open {
         while let Some(change) = account.change(id) {
             let events = events(center, &account, change).await;
+            let unanswered = events.iter().any(|it| matches!(it, Event::Unanswered(_)));
             let before = account.revision;
             for event in events {
                 match account.step(id, event, center.clock.now()) {
@@ -224,7 +226,8 @@ async fn work(center: &Center, mut account: Account) -> Account {
                     }
                 }
             }
-            if account.revision == before {
+            // Whoever gave no answer is asked again with the next look.
+            if account.revision == before || unanswered {
                 break;
             }
         }
@@ -238,7 +241,7 @@ async fn events(center: &Center, account: &Account, change: &Change) -> Vec<Even
         State::AwaitingVerification { .. } | State::InReview { .. } => vec![Event::Tick],
         State::Checking => {
             let found = findings(center, &account.account, change).await;
-            found.map(Event::Checked).into_iter().collect()
+            vec![found.map_or_else(Event::Unanswered, Event::Checked)]
         }
         State::Working => {
             let owing = change.owing();
@@ -249,8 +252,15 @@ async fn events(center: &Center, account: &Account, change: &Change) -> Vec<Even
     }
 }
 
-/// What stands in the way. `None`: somebody gave no answer, and silence is never "fine".
-async fn findings(center: &Center, account: &AccountId, change: &Change) -> Option<Findings> {
+/// Who gave no answer; nobody, if only the ledger didn't.
+type Silent = Vec<ParticipantId>;
+
+/// What stands in the way. Errors: somebody gave no answer, and silence is never "fine".
+async fn findings(
+    center: &Center,
+    account: &AccountId,
+    change: &Change,
+) -> Result<Findings, Silent> {
     let policy = center.plans.current().policy();
     let mut found = Findings {
         participants: policy.participants().cloned().collect(),
@@ -262,9 +272,10 @@ async fn findings(center: &Center, account: &AccountId, change: &Change) -> Opti
         found.review = policy.real_name_review;
     } else {
         let question = Question::DescribeAccount(wire::DescribeAccountQuery {});
-        let asked = proof::ask_identity(center, account, question).await.ok()?;
-        let Answer::DescribeAccount(described) = asked else {
-            return None;
+        let Ok(Answer::DescribeAccount(described)) =
+            proof::ask_identity(center, account, question).await
+        else {
+            return Err(IDENTITY.parse().into_iter().collect());
         };
         if !described.known {
             found.obstacles.push("UNKNOWN_ACCOUNT".to_owned());
@@ -273,14 +284,17 @@ async fn findings(center: &Center, account: &AccountId, change: &Change) -> Opti
             found.obstacles.push("ACCOUNT_FROZEN".to_owned());
         }
     }
-    Some(found)
+    Ok(found)
 }
 
 /// What would lapse with a real name, by participant.
 pub type Lapses = Vec<(ParticipantId, HashMap<String, i64>)>;
 
-/// What stands in the way of clearing a real name, and what would lapse. `None`: somebody gave no answer.
-pub async fn check_clearing(center: &Center, account: &AccountId) -> Option<(Vec<String>, Lapses)> {
+/// What stands in the way of clearing a real name, and what would lapse. Errors: somebody gave no answer.
+pub async fn check_clearing(
+    center: &Center,
+    account: &AccountId,
+) -> Result<(Vec<String>, Lapses), Silent> {
     let question = Question::ClearRealName(wire::ClearRealNameQuery {
         name: "requests/dry-run".to_owned(),
         dry_run: true,
@@ -288,18 +302,22 @@ pub async fn check_clearing(center: &Center, account: &AccountId) -> Option<(Vec
     let plan = center.plans.current();
     let asked = center.queries.ask_all(center, plan, account, question);
     let (answers, live) = tokio::join!(asked, deletion::is_live(center, account));
-    let (mut obstacles, mut lapses) = (Vec::new(), Vec::new());
-    if live.ok()? {
+    let (mut obstacles, mut lapses, mut silent) = (Vec::new(), Vec::new(), Vec::new());
+    if live.map_err(|_| Vec::new())? {
         obstacles.push("DELETION_ALREADY_RUNNING".to_owned());
     }
     for (participant, answer) in answers {
         let Some(Answer::ClearRealName(reply)) = answer else {
-            return None;
+            silent.push(participant);
+            continue;
         };
         match reply.result() {
             wire::ClearRealNameResult::Cleared | wire::ClearRealNameResult::Waits => {}
             wire::ClearRealNameResult::Gone => obstacles.push("UNKNOWN_ACCOUNT".to_owned()),
-            wire::ClearRealNameResult::Unspecified => return None,
+            wire::ClearRealNameResult::Unspecified => {
+                silent.push(participant);
+                continue;
+            }
         }
         obstacles.extend(
             reply
@@ -312,9 +330,12 @@ pub async fn check_clearing(center: &Center, account: &AccountId) -> Option<(Vec
             lapses.push((participant, counted(reply.lapsed).into_iter().collect()));
         }
     }
+    if !silent.is_empty() {
+        return Err(silent);
+    }
     obstacles.sort();
     obstacles.dedup();
-    Some((obstacles, lapses))
+    Ok((obstacles, lapses))
 }
 
 /// Tells one participant. `None`: it gave no answer, and is told again.

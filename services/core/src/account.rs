@@ -116,7 +116,7 @@ pub struct Change {
     pub consent: Option<u32>,
     /// The account's generation since this change took effect; 0 for what changes no standing.
     pub generation: u64,
-    /// What each participant owes or did. Empty until it takes effect.
+    /// What each participant owes or did. Until it takes effect: who owes an answer, of those who were asked whether it may.
     pub legs: BTreeMap<ParticipantId, Leg>,
 }
 
@@ -203,6 +203,8 @@ pub enum Event {
     Told(ParticipantId, Outcome),
     /// One participant can't do it yet.
     Waits(ParticipantId, String),
+    /// These gave no answer to what they were asked before anything is done.
+    Unanswered(Vec<ParticipantId>),
     /// Operators were alarmed that it hangs.
     Alarmed,
     /// Time is over.
@@ -431,7 +433,16 @@ impl Account {
             (_, Event::FactorVerified(factor)) if change.factors_verified.has(factor) => {
                 return Ok(self.clone());
             }
+            (State::Checking, Event::Unanswered(silent)) => {
+                let owed = |participant| (participant, Leg::Owed { waits_for: None });
+                let legs = silent.into_iter().map(owed).collect();
+                if change.legs == legs {
+                    return Ok(self.clone());
+                }
+                change.legs = legs;
+            }
             (State::Checking, Event::Checked(findings)) => {
+                change.legs.clear();
                 let mut reasons = findings.obstacles;
                 if let Some(refusal) = self.obstacle(change.id, change.kind) {
                     reasons.insert(0, refusal.word().to_owned());

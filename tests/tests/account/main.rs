@@ -2,6 +2,7 @@
 
 mod fields;
 mod freezes;
+mod hanging;
 mod names;
 mod town;
 

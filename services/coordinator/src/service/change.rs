@@ -267,7 +267,7 @@ pub async fn check_clearing(
 ) -> Result<api::CheckRealNameClearingResponse, Status> {
     let review = center.plans.current().policy().real_name_review;
     let found = accounts::check_clearing(center, account).await;
-    let unanswered = || (vec!["PARTICIPANT_UNREACHABLE".to_owned()], Vec::new());
+    let unanswered = |_| (vec!["PARTICIPANT_UNREACHABLE".to_owned()], Vec::new());
     let (obstacles, lapses) = found.unwrap_or_else(unanswered);
     let lapses = lapses
         .into_iter()

@@ -38,9 +38,13 @@ impl Change {
         due <= now
     }
 
-    /// Who is to take it now and has not, each with what it waits for, if it said that.
+    /// Who is to take it now and has not, each with what it waits for, if it said that. While it is checked: whoever gave no answer
+    /// when everybody was asked last, in no order, as nobody waits for anybody.
     pub fn owed(&self) -> impl Iterator<Item = (&ParticipantId, Option<&str>)> {
-        self.owing().map(|participant| {
+        let checking = self.state == State::Checking;
+        let silent = self.legs.keys().filter(move |_| checking);
+        let owing = self.owing().filter(move |_| !checking);
+        silent.chain(owing).map(|participant| {
             let waits_for = match self.legs.get(participant) {
                 Some(Leg::Owed { waits_for }) => waits_for.as_deref(),
                 Some(Leg::Told { .. }) | None => None,

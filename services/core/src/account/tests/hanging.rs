@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::fixture::who;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: i64 = 24 * 60 * 60;
@@ -69,6 +70,51 @@ fn what_nobody_can_say_is_an_alarm_too_and_begins_anew_with_the_next_state() {
     let change = working.change(id(1)).unwrap();
     assert!(!change.alarm_is_due(MINUTE, since + MINUTE * 2));
     assert!(change.alarm_is_due(MINUTE, since + MINUTE * 3));
+}
+
+#[test]
+fn who_gave_no_answer_is_named_while_that_is_all_that_is_known() {
+    let checking = proved(
+        &account().ask(ask(1, Kind::ClearRealName), at(1)).unwrap(),
+        1,
+    );
+    let owed = |account: &Account| -> Vec<String> {
+        let owed = account.change(id(1)).unwrap().owed();
+        owed.map(|(participant, _)| participant.to_string())
+            .collect()
+    };
+    assert_eq!(owed(&checking), [""; 0], "nobody was asked yet");
+    let (store, identity) = (who("store"), who("identity"));
+    let silent = |those: &[&ParticipantId]| {
+        Event::Unanswered(those.iter().map(|it| (*it).clone()).collect())
+    };
+    // Identity comes last where something is done, and is asked with the others.
+    let hangs = silent(&[&store, &identity]);
+    let hangs = checking.step(id(1), hangs, at(3)).unwrap();
+    assert_eq!(owed(&hangs), ["identity", "store"]);
+    let since = |account: &Account| account.change(id(1)).unwrap().state_at;
+    assert_eq!(
+        since(&hangs),
+        since(&checking),
+        "it hangs since it is checked"
+    );
+    let again = hangs.step(id(1), silent(&[&identity, &store]), at(4));
+    assert_eq!(
+        again.unwrap().revision,
+        hangs.revision,
+        "the same is not written again"
+    );
+    let one = hangs.step(id(1), silent(&[&store]), at(5)).unwrap();
+    assert_eq!(owed(&one), ["store"]);
+    let refused = Findings {
+        obstacles: vec!["LEGAL_HOLD".to_owned()],
+        ..Findings::default()
+    };
+    let refused = one.step(id(1), Event::Checked(refused), at(6)).unwrap();
+    assert_eq!(owed(&refused), [""; 0], "nobody owes what is over");
+    let working = one.step(id(1), fine(), at(6)).unwrap();
+    assert!(working.change(id(1)).unwrap().legs.len() > 1);
+    assert!(working.step(id(1), silent(&[&store]), at(7)).is_err());
 }
 
 #[test]

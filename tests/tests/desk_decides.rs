@@ -210,6 +210,69 @@ async fn the_desk_takes_back_and_extends_on_cases_of_its_own() -> Result<()> {
     bad_calls(&town, &second, &longer).await
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_case_is_used_once_also_where_the_desk_comes_back_from_a_backup() -> Result<()> {
+    let Some(mut town) = Town::open("1h", "30d").await? else {
+        return Ok(());
+    };
+    let request = fresh();
+    let case = town.case("a-1", &["revoke"], &["identity-document"])?;
+    town.desk_of("bo", &["approve", &case])?;
+    let denied = town.case("b-1", &["lost-access"], &PAPERS)?;
+    town.desk_of("bo", &["reject", &denied, "--reason", "not-the-owner"])?;
+    let files = ["", "-wal", "-shm"].map(|end| format!("support.db{end}"));
+    town.kill("support")?;
+    for file in &files {
+        let backup = town.path(&format!("{file}.backup"));
+        std::fs::copy(town.path(file), backup)?;
+    }
+    town.restart("support")?;
+    town.whole().await?;
+
+    let first = town.create("a-1", "support")?;
+    let revoke = [
+        "deletion",
+        "revoke",
+        &first,
+        "--case",
+        &case,
+        "--request-id",
+        &request,
+    ];
+    let revoked = town.told("caller", &revoke, "")?;
+    assert_eq!(revoked["state"], "REVOKED");
+    let other = town.create("b-1", "support")?;
+    let deny = ["deletion", "deny", &other, "--case", &denied];
+    assert_eq!(town.told("caller", &deny, "")?["state"], "DENIED");
+
+    // It knows of neither use any more.
+    town.kill("support")?;
+    for file in &files {
+        let backup = town.path(&format!("{file}.backup"));
+        std::fs::copy(backup, town.path(file))?;
+    }
+    town.restart("support")?;
+    town.kill("coordinator")?;
+    town.restart("coordinator")?;
+    town.whole().await?;
+    assert_eq!(town.desk_of("bo", &["get", &case])?["used_for"], "");
+    let second = town.create("a-1", "support")?;
+    let again = ["deletion", "revoke", &second, "--case", &case];
+    town.refuses("caller", (&again, ""), REFUSED, "CASE_USED")?;
+    let next = town.create("b-1", "support")?;
+    let again = ["deletion", "deny", &next, "--case", &denied];
+    town.refuses("caller", (&again, ""), REFUSED, "CASE_USED")?;
+    assert_eq!(
+        town.desk_of("bo", &["get", &case])?["used_for"],
+        "",
+        "and is not asked"
+    );
+    // What it was used for first has the same answer.
+    let revoked = town.told("caller", &revoke, "")?;
+    assert_eq!(revoked["name"], first.as_str());
+    Ok(())
+}
+
 /// Bad input of each call names its field and changes nothing.
 async fn bad_calls(town: &Town, name: &str, case: &str) -> Result<()> {
     let before = town.told("caller", &["deletion", "get", name], "")?;

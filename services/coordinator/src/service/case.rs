@@ -1,13 +1,16 @@
 //! Asks the support desk whether a case approves what is to be done. The desk decides, and only it: nothing of a case is kept
-//! here but its name.
+//! here but its name, and, as a hash, what it was used for first. A desk that was restored from a backup of before has forgotten that,
+//! and would let it be used for something else.
 
 use std::collections::HashMap;
 
 use farewell_core::rare::{Denial, Why};
 use farewell_core::{AccountId, DeletionId, RequestId};
+use farewell_ledger::{Remembered, Seen};
 use farewell_proto::participant::v1 as wire;
 use farewell_proto::participant::v1::query::Question;
 use farewell_proto::participant::v1::reply::Answer;
+use sha2::{Digest as _, Sha256};
 use tonic::{Code, Status};
 use uuid::Uuid;
 
@@ -90,7 +93,11 @@ pub async fn check(
     action: Action,
     used_for: Use,
 ) -> Result<(), Status> {
-    ask(center, account, query(case, action, used_for)).await
+    let query = query(case, action, used_for);
+    let first = First::of(account, &query);
+    first.holds(center).await?;
+    ask(center, account, query).await?;
+    first.keep(center).await
 }
 
 /// Tells the desk that what its approval was used for is done, so that the case is in the way of nothing any longer. Safe to repeat. A
@@ -128,10 +135,14 @@ pub async fn rejection(
         rejected: true,
         ..query(case, action, used_for)
     };
+    let first = First::of(account, &query);
+    first.holds(center).await?;
     let reply = reply(center, account, query).await?;
     match reply.standing() {
         wire::CaseStanding::Rejected => {
-            Denial::of_rejection(&reply.rejection).ok_or_else(unavailable)
+            let denial = Denial::of_rejection(&reply.rejection).ok_or_else(unavailable)?;
+            first.keep(center).await?;
+            Ok(denial)
         }
         wire::CaseStanding::NotApproved => Err(error::precondition(
             "CASE_NOT_REJECTED",
@@ -142,6 +153,58 @@ pub async fn rejection(
         wire::CaseStanding::Stands => Err(unavailable()),
         standing => stands(standing).and_then(|()| Err(unavailable())),
     }
+}
+
+/// What a case was used for first, among what requests were used for. Of another account, or for another action, it is another case:
+/// about that the desk says what is wrong.
+struct First {
+    key: RequestId,
+    used_for: Seen,
+}
+
+impl First {
+    fn of(account: &AccountId, query: &wire::CheckCaseQuery) -> Self {
+        let (case, action) = (&query.case, query.action().as_str_name());
+        let case = format!("{case} of accounts/{} for {action}", account.as_str());
+        // Of a version that nobody makes at random: it is no caller's request.
+        let key = uuid::Builder::from_custom_bytes(short(&case)).into_uuid();
+        let used_for = Seen {
+            digest: short(&query.r#use),
+            deletion: DeletionId(key),
+        };
+        Self {
+            key: RequestId(key),
+            used_for,
+        }
+    }
+
+    /// Nobody is asked about what was used for something else, so that nothing is used up by that.
+    ///
+    /// Errors: `CASE_USED`, `LEDGER_UNAVAILABLE`.
+    async fn holds(&self, center: &Center) -> Result<(), Status> {
+        let seen = center.ledger.seen(self.key).await;
+        once(seen.map(|seen| Remembered::of(seen, self.used_for)))
+    }
+
+    /// Errors: as [`First::holds`].
+    async fn keep(&self, center: &Center) -> Result<(), Status> {
+        let Seen { digest, deletion } = self.used_for;
+        once(center.ledger.remember(self.key, digest, deletion).await)
+    }
+}
+
+fn once(known: Result<Remembered, farewell_ledger::Error>) -> Result<(), Status> {
+    match known {
+        Ok(Remembered::New | Remembered::Repeat) => Ok(()),
+        Ok(Remembered::Reused) => stands(wire::CaseStanding::Used),
+        Err(error) => Err(error::ledger(&error)),
+    }
+}
+
+fn short(text: &str) -> [u8; 16] {
+    let mut short = [0; 16];
+    short.copy_from_slice(&Sha256::digest(text)[..16]);
+    short
 }
 
 async fn ask(

@@ -1,11 +1,9 @@
 //! The language that letters to an account's owner are written in.
 
-use std::fmt;
-
+pub use farewell_interpreter::Language;
 use farewell_kit::export::{Column, Table};
 use farewell_kit::store::Store;
 use farewell_kit::{holder, seal};
-use serde::Deserialize;
 use sqlx::AnyConnection;
 
 pub(crate) const SCHEMA: &str = "\
@@ -18,40 +16,6 @@ pub(crate) const EXPORT: Table = Table::new(
     "SELECT account, language FROM account_language WHERE account = $1 AND account > $2 ORDER BY account LIMIT $3",
 )
 .counted_as("languages");
-
-/// A language that letters are written in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub enum Language {
-    #[default]
-    #[serde(rename = "en")]
-    English,
-    #[serde(rename = "zh")]
-    Chinese,
-}
-
-impl Language {
-    /// Every language.
-    pub const ALL: [Self; 2] = [Self::English, Self::Chinese];
-
-    /// The tag of RFC 5646.
-    pub const fn tag(self) -> &'static str {
-        match self {
-            Self::English => "en",
-            Self::Chinese => "zh",
-        }
-    }
-
-    /// From its tag.
-    pub fn from_tag(tag: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|it| it.tag() == tag)
-    }
-}
-
-impl fmt::Display for Language {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.tag())
-    }
-}
 
 /// Says which language the owner reads.
 ///

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::language::Language;
+use crate::moment::moment;
 
 type Bundle = FluentBundle<FluentResource>;
 
@@ -87,7 +88,9 @@ impl Catalogue {
             .iter()
             .zip(&self.bundles)
             .find_map(|(of, bundle)| (*of == language).then_some(bundle))?;
-        let until = facts.until.map(|until| moment(until, language));
+        // Nobody here knows where whoever reads it is.
+        let until = facts.until.map(|until| until.to_zoned(TimeZone::UTC));
+        let until = until.map(|until| moment(&until, language));
         let mut args = FluentArgs::new();
         args.set("count", FluentValue::from(facts.count.max(1)));
         args.set("who", FluentValue::from(facts.who));
@@ -148,13 +151,4 @@ fn grouped<M>(value: &FluentValue<'_>, _: &M) -> Option<String> {
         grouped.push(digit);
     }
     Some(grouped)
-}
-
-/// A time for people, to the minute, in UTC: nobody here knows where they are.
-fn moment(time: Timestamp, language: Language) -> String {
-    let format = match language {
-        Language::English => "%-d %B %Y, %H:%M UTC",
-        Language::Chinese => "%Y年%-m月%-d日 %H:%M（UTC）",
-    };
-    time.to_zoned(TimeZone::UTC).strftime(format).to_string()
 }

@@ -1,7 +1,10 @@
-//! The language that a caller reads, from the metadata `accept-language`.
+//! The language that somebody reads: a caller's, from the metadata `accept-language`; an account's owner's, from a stored tag.
 //!
 //! A language is a wish: whatever can't be understood is answered in English, and never refused.
 
+use std::fmt;
+
+use serde::Deserialize;
 use tonic::Response;
 use tonic::codegen::http::HeaderMap;
 use tonic::metadata::{MetadataMap, MetadataValue};
@@ -12,10 +15,12 @@ const WISH_BYTES_MAX: usize = 1_024;
 const THOUSANDTHS: u16 = 1_000;
 
 /// A language that sentences are written in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub enum Language {
     #[default]
+    #[serde(rename = "en")]
     English,
+    #[serde(rename = "zh")]
     Chinese,
 }
 
@@ -52,12 +57,24 @@ impl Language {
         }
     }
 
+    /// From its tag.
+    pub fn from_tag(tag: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.tag() == tag)
+    }
+
     /// An answer that says its language.
     pub fn respond<T>(self, message: T) -> Response<T> {
         let mut response = Response::new(message);
         let tag = MetadataValue::from_static(self.tag());
         response.metadata_mut().insert("content-language", tag);
         response
+    }
+}
+
+/// Its tag.
+impl fmt::Display for Language {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.tag())
     }
 }
 

@@ -3,8 +3,10 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use farewell_interpreter::moment;
 use fluent_bundle::concurrent::FluentBundle;
 use fluent_bundle::{FluentArgs, FluentResource};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::Content;
@@ -44,7 +46,9 @@ pub(super) fn written(content: &Content, deletion: &str, link: Option<String>) -
         ("until", content.revocable_until),
         ("deadline", content.deadline),
     ] {
-        let at = at.map(|at| moment(at, &zone, language));
+        // The law that counts may have another zone than the person.
+        let at = at.and_then(|at| Timestamp::from_microsecond(at).ok());
+        let at = at.map(|at| moment(&at.to_zoned(zone.clone()), language));
         args.set(name, at.unwrap_or_default());
     }
     let say = |id: &str, args: &FluentArgs| said(id, args, language);
@@ -146,21 +150,6 @@ fn said(id: &str, args: &FluentArgs, language: Language) -> (String, String) {
         message.value().map(written).unwrap_or_default(),
         text.map(|text| written(text.value())).unwrap_or_default(),
     )
-}
-
-/// With its distance from UTC, as a person may be elsewhere than the law that counts.
-fn moment(micros: i64, zone: &TimeZone, language: Language) -> String {
-    let Ok(at) = jiff::Timestamp::from_microsecond(micros) else {
-        return String::new();
-    };
-    let at = at.to_zoned(zone.clone());
-    let format = match (language, at.offset().is_zero()) {
-        (Language::English, true) => "%-d %B %Y, %H:%M UTC",
-        (Language::English, false) => "%-d %B %Y, %H:%M (UTC%:z)",
-        (Language::Chinese, true) => "%Y年%-m月%-d日 %H:%M（UTC）",
-        (Language::Chinese, false) => "%Y年%-m月%-d日 %H:%M（UTC%:z）",
-    };
-    at.strftime(format).to_string()
 }
 
 #[cfg(test)]

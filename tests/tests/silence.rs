@@ -54,7 +54,7 @@ const ROLES: [Role; 3] = [
             ("operators", "operator"),
         ],
         addresses: 4,
-        room: 256,
+        room: 512,
         more: "ledger = \"memory:\"\n",
     },
     Role {
@@ -72,7 +72,7 @@ const ROLES: [Role; 3] = [
         section: "service.support",
         ports: &[("desk", "desk")],
         addresses: 4,
-        room: 256,
+        room: 512,
         more: "database = \"sqlite:FOLDER/support.db\"\n\
                keys = \"1:0000000000000000000000000000000000000000000000000000000000000001\"\n",
     },

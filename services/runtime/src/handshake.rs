@@ -55,8 +55,7 @@ pub const HTTP: Manner = Manner {
 pub const DEVICES: Manner = Manner {
     protocols: GRPC.protocols,
     limits: Limits {
-        at_a_time_max: 1024,
-        share_max: 256,
+        at_a_time_max: 2048,
         ..LIMITS
     },
 };
@@ -64,11 +63,8 @@ pub const DEVICES: Manner = Manner {
 /// How much patience and room there is for peers who have not shown who they are.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
-    /// Handshakes at a time.
+    /// Handshakes at a time: more than a restart brings at once, and fewer than a process has files for.
     at_a_time_max: usize,
-    /// Of them from one address. A quarter, so that one that is silent, or a proxy in front of many that are, never has the room to
-    /// itself; and what a restart brings from one host at once fits in.
-    share_max: usize,
     /// Until the first byte. A client says the first word of TLS as soon as it is connected: twice lost on the way, it is there after
     /// three seconds (RFC 6298: 1 s, then 2).
     first_byte: Duration,
@@ -77,8 +73,7 @@ struct Limits {
 }
 
 const LIMITS: Limits = Limits {
-    at_a_time_max: 256,
-    share_max: 64,
+    at_a_time_max: 512,
     first_byte: Duration::from_secs(4),
     handshake: HANDSHAKE_MAX,
 };
@@ -129,7 +124,7 @@ impl<S> Handshakes<S> {
             incoming: Box::pin(incoming),
             acceptor,
             limits,
-            room: Room::new(limits.at_a_time_max, limits.share_max),
+            room: Room::new(limits.at_a_time_max),
             under_way: JoinSet::new(),
             closed: false,
         }

@@ -8,7 +8,7 @@ use clap::builder::NonEmptyStringValueParser;
 use farewell_runtime::config::Human;
 use farewell_runtime::cose::KeyRing;
 use farewell_runtime::shutdown::Shutdown;
-use farewell_runtime::telemetry;
+use farewell_runtime::{files, telemetry};
 use serde_json::json;
 
 use crate::fleet::{self, Broker, Counts, FleetConfig};
@@ -87,6 +87,7 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
         ..telemetry::Config::default()
     };
     let _telemetry = telemetry::init("farewell-fleet", "fleet", &log)?;
+    files::as_many_as_allowed();
     let shutdown = Shutdown::new();
     shutdown.on_signals().context("signals")?;
     let config = args.config()?;

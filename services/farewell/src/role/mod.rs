@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use farewell_runtime::shutdown::Shutdown;
-use farewell_runtime::telemetry;
+use farewell_runtime::{files, telemetry};
 
 use crate::settings::Source;
 
@@ -30,6 +30,7 @@ where
     F: Future<Output = anyhow::Result<()>>,
 {
     let _telemetry = telemetry::init(name, instance, telemetry)?;
+    files::as_many_as_allowed();
     let shutdown = Shutdown::new();
     shutdown.on_signals().context("signals")?;
     if source.with_parent {

@@ -2,7 +2,8 @@
 //!
 //! Nobody waits: whoever comes is let in, and where there is no room somebody of the network that takes most of it goes. First those
 //! who have said nothing, the oldest of them first; then the oldest. A peer that means it has shaken hands within milliseconds, so
-//! that even behind a proxy, where everybody has one address, a flood must fill a whole share in that time to meet it.
+//! that even behind a proxy, where everybody has one address, a flood must fill the whole room in that time to meet it. No network
+//! has a share of its own that is smaller: what a restart brings back at once would not fit into it.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::{AbortHandle, AbortRegistration};
 
-/// Who has a share of the room: an address, or of IPv6 what one site is given, /64.
+/// Who is counted as one: an address, or of IPv6 what one site is given, /64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Network(IpAddr);
 
@@ -29,7 +30,6 @@ impl Network {
 #[derive(Debug)]
 pub(super) struct Room {
     size_max: usize,
-    share_max: usize,
     next: u64,
     guests: Vec<Guest>,
 }
@@ -53,11 +53,10 @@ pub(super) struct Place {
 }
 
 impl Room {
-    /// For so many, and so many of one network.
-    pub const fn new(size_max: usize, share_max: usize) -> Self {
+    /// For so many.
+    pub const fn new(size_max: usize) -> Self {
         Self {
             size_max,
-            share_max,
             next: 0,
             guests: Vec::new(),
         }
@@ -65,7 +64,7 @@ impl Room {
 
     /// Lets somebody in. Whoever goes for it is ended.
     pub fn enter(&mut self, from: Network) -> Place {
-        if let Some(place) = self.goes_for(from) {
+        if let Some(place) = self.goes() {
             self.guests.remove(place).end.abort();
         }
         let (end, registration) = AbortHandle::new_pair();
@@ -95,15 +94,12 @@ impl Room {
         self.guests.retain(is_here);
     }
 
-    fn goes_for(&self, from: Network) -> Option<usize> {
-        let own = self.guests.iter().filter(|guest| guest.from == from);
-        let network = if own.count() >= self.share_max {
-            from
-        } else if self.guests.len() >= self.size_max {
-            self.largest()?
-        } else {
+    /// Who makes room, if there is none.
+    fn goes(&self) -> Option<usize> {
+        if self.guests.len() < self.size_max {
             return None;
-        };
+        }
+        let network = self.largest()?;
         let of_it = |guest: &Guest| guest.from == network;
         let silent = |guest: &Guest| of_it(guest) && !guest.heard.load(Ordering::Relaxed);
         let oldest_silent = self.guests.iter().position(silent);
@@ -149,8 +145,8 @@ mod tests {
     }
 
     #[test]
-    fn of_a_network_that_fills_its_share_the_oldest_silent_goes_and_nobody_elses() {
-        let mut room = Room::new(8, 3);
+    fn of_the_largest_network_the_oldest_silent_goes_and_nobody_elses() {
+        let mut room = Room::new(4);
         let (one, two) = (network("10.0.0.1"), network("10.0.0.2"));
         let first = room.enter(one);
         say(&first);
@@ -163,7 +159,7 @@ mod tests {
         for place in [&others[2], &fifth] {
             say(place);
         }
-        room.enter(one);
+        room.enter(two);
         assert_eq!(tickets(&room), [2, 4, 5, 6]);
         room.leave(others[0].ticket);
         room.leave(first.ticket);
@@ -171,15 +167,14 @@ mod tests {
     }
 
     #[test]
-    fn where_the_room_is_full_somebody_of_the_largest_network_goes() {
-        let mut room = Room::new(4, 3);
-        room.enter(network("10.0.0.9"));
-        for _ in 0..3 {
+    fn whoever_fills_the_room_makes_room_for_others() {
+        let mut room = Room::new(4);
+        for _ in 0..4 {
             room.enter(network("10.0.0.1"));
         }
         room.enter(network("10.0.0.2"));
-        assert_eq!(tickets(&room), [1, 3, 4, 5]);
+        assert_eq!(tickets(&room), [2, 3, 4, 5]);
         room.enter(network("10.0.0.3"));
-        assert_eq!(tickets(&room), [1, 4, 5, 6]);
+        assert_eq!(tickets(&room), [3, 4, 5, 6]);
     }
 }

@@ -107,19 +107,24 @@ const PATIENT: Limits = Limits {
 #[tokio::test]
 async fn who_says_nothing_holds_up_nobody() {
     let door = Door::open(PATIENT).await;
-    let mut silent = door.silent(HERE, 256).await;
+    let room = LIMITS.at_a_time_max;
+    let mut silent = door.silent(HERE, room + 10).await;
+    hung_up(&mut silent, 10).await;
     assert!(door.admits(THERE).await);
-    hung_up(&mut silent, 256 - LIMITS.share_max).await;
-    // Behind a proxy everybody has one address.
+    hung_up(&mut silent, 11).await;
+    // Behind a proxy everybody has one address. Who has shaken hands has left, and there is room for one.
     assert!(door.admits(HERE).await);
-    hung_up(&mut silent, 256 - LIMITS.share_max + 1).await;
+    hung_up(&mut silent, 11).await;
+    door.silent(HERE, 1).await;
+    hung_up(&mut silent, 11).await;
+    assert!(door.admits(HERE).await);
+    hung_up(&mut silent, 12).await;
 }
 
 #[tokio::test]
 async fn who_says_a_little_goes_after_those_who_say_nothing_and_holds_up_nobody_either() {
     let few = Limits {
-        at_a_time_max: 8,
-        share_max: 4,
+        at_a_time_max: 4,
         ..PATIENT
     };
     let door = Door::open(few).await;
@@ -162,4 +167,18 @@ async fn who_says_nothing_has_less_time_than_who_has_begun() {
     hung_up(&mut silent, 3).await;
     hung_up(&mut [begun], 0).await;
     assert!(door.admits(HERE).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_who_come_back_at_once_from_one_address_are_let_in() {
+    for (limits, count) in [(GRPC.limits, 400), (DEVICES.limits, 1_500)] {
+        let door = Arc::new(Door::open(limits).await);
+        let mut coming = JoinSet::new();
+        for _ in 0..count {
+            let door = Arc::clone(&door);
+            coming.spawn(async move { door.admits(HERE).await });
+        }
+        let admitted = coming.join_all().await;
+        assert_eq!(admitted.iter().filter(|it| **it).count(), count);
+    }
 }

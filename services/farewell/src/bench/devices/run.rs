@@ -77,6 +77,7 @@ impl<'a> Run<'a> {
             load.replicas == 1 || (postgres && load.replicas > 0 && transport == Transport::Grpc),
             "several replicas share a PostgreSQL (--ledger) and are for --transport grpc"
         );
+        farewell_runtime::files::as_many_as_allowed();
         let most = (open_files()? - OTHER_FILES) * load.replicas;
         let devices = load.devices.unwrap_or_else(|| DEVICES.min(most));
         anyhow::ensure!(

@@ -183,5 +183,5 @@ pub async fn dial(address: &str, security: &Security) -> anyhow::Result<Channel>
         .map_err(|error| Usage(error.to_string()))?
         .connect()
         .await
-        .with_context(|| format!("nobody answers at {address}"))
+        .with_context(|| format!("cannot connect to {address}"))
 }

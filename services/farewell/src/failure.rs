@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use farewell_core::Reason;
 use farewell_runtime::config::Problems;
 use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
+use tonic_types::{ErrorDetails, StatusExt as _};
 
 /// What a script can tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,13 @@ pub fn class(error: &anyhow::Error) -> Class {
             if let Some(status) = cause.downcast_ref::<Status>() {
                 Some(class_of(status.code()))
             } else if cause.is::<tonic::transport::Error>() {
-                Some(Class::Unavailable)
+                // What somebody has to mend doesn't come right by trying again.
+                let mistaken = advice(&error.root_cause().to_string()).is_some();
+                Some(if mistaken {
+                    Class::Usage
+                } else {
+                    Class::Unavailable
+                })
             } else if cause.is::<Usage>() || cause.is::<Problems>() {
                 Some(Class::Usage)
             } else {
@@ -76,6 +82,15 @@ pub fn words(error: &anyhow::Error) -> String {
             text.push_str(&of_status(status));
             return text;
         }
+        if cause.is::<tonic::transport::Error>() {
+            // Each of its causes says what the next one says, and the last one says it best.
+            let root = causes.last().unwrap_or(cause).to_string();
+            let _ = writeln!(text, "{root}");
+            if let Some(advice) = advice(&root) {
+                let _ = writeln!(text, "  {advice}");
+            }
+            return text;
+        }
         let _ = write!(text, "{cause}");
         if causes.peek().is_some() {
             text.push_str(": ");
@@ -90,6 +105,11 @@ pub fn of_status(status: &Status) -> String {
     let details = status.get_error_details();
     let mut text = String::new();
     match details.error_info() {
+        // The message says which field, and how it must be. What else there is would say it again, or is for somebody with an app.
+        Some(info) if repeats(status.message(), &details) => {
+            let _ = writeln!(text, "{} ({})", status.message(), info.reason);
+            return text;
+        }
         Some(info) => {
             let _ = writeln!(text, "{} ({})", status.message(), info.reason);
             // For the person, in the language that was asked for; or what core knows.
@@ -111,10 +131,11 @@ pub fn of_status(status: &Status) -> String {
                 ("", Code::Unimplemented) => {
                     "this port does not offer that: callers, operators, participants and the support desk have ports of their own"
                 }
-                // What a port with TLS does to plain text, one or the other.
+                // What a port with TLS does to whom it doesn't let through, one or the other.
                 ("transport error", Code::Unknown)
-                | ("operation was canceled", Code::Cancelled) => {
-                    "the connection broke, as --plain does at a port with TLS, which wants --tls-dir DIR"
+                | ("operation was canceled", Code::Cancelled)
+                | ("h2 protocol error: http2 error", Code::Internal) => {
+                    "the connection broke before an answer: a port with TLS does that to --plain, and to a certificate of another authority than its own"
                 }
                 (said, _) => said,
             };
@@ -138,6 +159,41 @@ pub fn of_status(status: &Status) -> String {
     text
 }
 
+/// Whether a message says all that is said of the one field that is wrong.
+fn repeats(message: &str, details: &ErrorDetails) -> bool {
+    match details
+        .bad_request()
+        .map(|bad| bad.field_violations.as_slice())
+    {
+        Some([only]) => message == format!("{} {}", only.field, only.description),
+        Some(_) | None => false,
+    }
+}
+
+/// What somebody can do about a connection that didn't come to be, by what the transport says of it.
+fn advice(said: &str) -> Option<&'static str> {
+    [
+        (
+            "InvalidContentType",
+            "it speaks no TLS; with --plain it is reached from its own machine",
+        ),
+        (
+            "UnknownIssuer",
+            "its certificate is not of the authority in ca.pem: is --tls-dir another set-up's?",
+        ),
+        (
+            "BadSignature",
+            "its certificate is not of the authority in ca.pem: is --tls-dir another set-up's?",
+        ),
+        (
+            "NotValidForName",
+            "its certificate is for other names than the one that was dialled: see --host of `farewell certs`",
+        ),
+    ]
+    .into_iter()
+    .find_map(|(word, advice)| said.contains(word).then_some(advice))
+}
+
 /// The line of help that belongs to a word, where core knows it.
 fn help(word: &str) -> Option<&'static str> {
     Reason::ALL
@@ -151,10 +207,8 @@ mod tests {
     use std::collections::HashMap;
     use std::time::Duration;
 
-    use anyhow::Context as _;
-    use tonic_types::ErrorDetails;
-
     use super::*;
+    use anyhow::Context as _;
 
     fn refusal() -> Status {
         let mut details = ErrorDetails::with_error_info(
@@ -179,6 +233,29 @@ mod tests {
              \x20 try again in 1 s\n"
         );
         assert_eq!(class(&error), Class::Refused);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_field_is_said_once() {
+        let mut details = ErrorDetails::with_error_info(
+            "INVALID_FIELD",
+            "farewell",
+            HashMap::from([("field".to_owned(), "account".to_owned())]),
+        );
+        details.add_bad_request_violation("account", "must not be empty");
+        details.set_localized_message("en", "The app sent something that we could not use.");
+        let said = |message| {
+            of_status(&Status::with_error_details(
+                Code::InvalidArgument,
+                message,
+                details.clone(),
+            ))
+        };
+        assert_eq!(
+            said("account must not be empty"),
+            "account must not be empty (INVALID_FIELD)\n"
+        );
+        assert!(said("the request is wrong").contains("field account: must not be empty"));
     }
 
     #[test]

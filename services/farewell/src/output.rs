@@ -1,4 +1,4 @@
-//! Results for people and for programs: a table on a terminal, tabs in a pipe, JSON when asked.
+//! Results for people and for programs: a table on a terminal, tabs below a line of headings in a pipe, JSON when asked.
 
 use std::io::{IsTerminal as _, Write as _, stdout};
 
@@ -124,13 +124,15 @@ pub fn table(rows: &Rows) -> String {
     }
 }
 
-/// One line for each row; what would break a line is a space.
+/// One line for each row, below one of headings if there are any; what would break a line is a space. Nothing without rows.
 fn tabs(rows: &Rows) -> String {
-    let flat = |cell: &String| cell.replace(['\t', '\n', '\r'], " ");
-    rows.rows
-        .iter()
-        .map(|row| row.iter().map(flat).collect::<Vec<_>>().join("\t") + "\n")
-        .collect()
+    let flat = |cell: &str| cell.replace(['\t', '\n', '\r'], " ");
+    let line = |cells: Vec<String>| cells.join("\t") + "\n";
+    let named = rows.heading.iter().any(|name| !name.is_empty()) && !rows.rows.is_empty();
+    let heading = named.then(|| rows.heading.iter().map(|name| flat(name)).collect());
+    let cells = rows.rows.iter();
+    let cells = cells.map(|row| row.iter().map(|cell| flat(cell)).collect());
+    heading.into_iter().chain(cells).map(line).collect()
 }
 
 #[cfg(test)]
@@ -141,11 +143,19 @@ mod tests {
     fn a_cell_never_breaks_a_line_of_a_pipe() {
         let mut rows = Rows::new("", &["a", "b"]);
         rows.push(["one\ttwo".to_owned(), "three\nfour".to_owned()]);
-        assert_eq!(tabs(&rows), "one two\tthree four\n");
+        assert_eq!(tabs(&rows), "a\tb\none two\tthree four\n");
     }
 
     #[test]
     fn a_table_without_rows_is_nothing() {
         assert_eq!(table(&Rows::new("legs", &["a"])), "");
+        assert_eq!(tabs(&Rows::new("legs", &["a"])), "");
+    }
+
+    #[test]
+    fn what_has_no_headings_has_no_line_of_them() {
+        let mut rows = Rows::new("", &["", ""]);
+        rows.push(["state".to_owned(), "PURGED".to_owned()]);
+        assert_eq!(tabs(&rows), "state\tPURGED\n");
     }
 }

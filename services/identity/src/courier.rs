@@ -12,7 +12,6 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use async_trait::async_trait;
 use farewell_kit::{CodeChannel, Fault};
-use serde::Deserialize;
 
 use self::file::File;
 use self::smtp::Smtp;
@@ -122,14 +121,13 @@ impl fmt::Debug for Letter {
 }
 
 /// One way for each channel.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Phone numbers.
     pub sms: Route,
     /// Mail addresses.
     pub email: Route,
     /// Devices that are signed in. Without it they are not told.
-    #[serde(default)]
     pub push: Option<Route>,
 }
 
@@ -145,8 +143,7 @@ impl Config {
 }
 
 /// A way. Its `Debug` shows the kind only: URLs hold passwords.
-#[derive(Clone, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
+#[derive(Clone)]
 pub enum Route {
     /// One line of JSON for each letter, appended to a file that only its owner reads. For development.
     File {
@@ -160,7 +157,6 @@ pub enum Route {
         /// The sender, for instance `Farewell <no-reply@example.com>`.
         from: String,
         /// The file of the relay's authority, in PEM. Without it the system's authorities are believed.
-        #[serde(default)]
         ca: Option<PathBuf>,
     },
     /// JSON by POST to a gateway, which answers 2xx once it has the letter, and 410 where nobody is there to be told any more.
@@ -170,6 +166,17 @@ pub enum Route {
         /// Sent as bearer token.
         token: Option<String>,
     },
+}
+
+impl Route {
+    /// What can be seen to be wrong before anything is opened: a key, and how it must be. It doesn't hold what was given.
+    pub fn problems(&self) -> Vec<(&'static str, &'static str)> {
+        match self {
+            Self::File { .. } => Vec::new(),
+            Self::Smtp { url, from, ca } => smtp::problems(url, from, ca.is_some()),
+            Self::Webhook { url, .. } => webhook::problems(url),
+        }
+    }
 }
 
 impl fmt::Debug for Route {

@@ -29,8 +29,11 @@ pub struct Pepper(BTreeMap<u32, Vec<u8>>);
 /// Peppers that would protect nothing, or that nobody could tell apart. Its text holds nothing secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadPepper {
-    #[error("a pepper has at least {BYTES_MIN} bytes")]
+    #[error("each pepper must have at least {BYTES_MIN} bytes")]
     TooShort,
+    /// One of several lacks its version: taken as one, it would be another than it was.
+    #[error("of several, each must be written as VERSION:PEPPER")]
+    Unversioned,
     #[error("two peppers have the same version")]
     Twice,
 }
@@ -70,7 +73,11 @@ impl Pepper {
             let (version, pepper) = part.trim().split_once(':')?;
             Some((version.parse().ok()?, pepper.as_bytes().to_vec()))
         };
-        match text.split(',').map(part).collect::<Option<Vec<_>>>() {
+        let parts: Vec<_> = text.split(',').map(part).collect();
+        if parts.iter().any(Option::is_some) && parts.iter().any(Option::is_none) {
+            return Err(BadPepper::Unversioned);
+        }
+        match parts.into_iter().collect::<Option<Vec<_>>>() {
             Some(all) => Self::versions(all),
             None => Self::new(text),
         }
@@ -265,6 +272,8 @@ mod tests {
         assert_eq!(versions("a pepper, with a comma"), Ok((1, 1)));
         assert_eq!(versions(""), Err(BadPepper::TooShort));
         assert_eq!(versions("1:short"), Err(BadPepper::TooShort));
+        let torn = format!("1:{OLD},3{NEW}");
+        assert_eq!(versions(&torn), Err(BadPepper::Unversioned));
         assert_eq!(versions(&format!("1:{OLD},1:{NEW}")), Err(BadPepper::Twice));
         let shown = format!("{:?}", Pepper::parse(&format!("1:{OLD},3:{NEW}")).unwrap());
         assert!(!shown.contains(OLD) && !shown.contains(NEW), "{shown}");

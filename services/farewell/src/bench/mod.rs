@@ -50,7 +50,7 @@ pub enum Command {
 #[derive(Clone, Debug, ClapArgs)]
 pub struct Load {
     /// The ledger to measure on; it fills with deletions. Without one: SQLite in a temporary folder.
-    #[arg(long)]
+    #[arg(long, value_name = "URL", value_parser = crate::settings::ledger)]
     ledger: Option<String>,
     /// Deletions to make; of the speed's shapes, the closed loop takes all of them and the others a share.
     #[arg(short = 'n', long, default_value_t = 100_000)]

@@ -434,7 +434,8 @@ impl Seen {
                 now.push((leg.command.clone(), answer(leg)));
             }
         }
-        let mut rows = Rows::new("", &["what", "now"]);
+        // News come again and again, and headings would stand between them.
+        let mut rows = Rows::new("", &["", ""]);
         for (what, stands) in now {
             if self.told.get(&what) != Some(&stands) {
                 rows.push([what.clone(), stands.clone()]);

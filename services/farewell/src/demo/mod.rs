@@ -44,7 +44,7 @@ pub struct Args {
     #[arg(long)]
     keep: bool,
     /// Put the ledger and all databases on this PostgreSQL instead of SQLite: postgres://…
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = crate::settings::postgres)]
     postgres: Option<String>,
     /// Run every role as a process of its own
     #[arg(long)]

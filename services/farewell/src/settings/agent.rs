@@ -15,8 +15,8 @@ use farewell_smarthome::{AGENT, Broker, Endpoint, Protocol};
 use serde::{Deserialize, Deserializer};
 
 use super::{
-    COORDINATOR, Source, Tls, WINDOW_COMMANDS, database, database_or_file, exposed, load, reach,
-    session,
+    COORDINATOR, Source, Tls, WINDOW_COMMANDS, database, database_or_file, distinct, exposed, load,
+    positive, reach, session,
 };
 
 /// The product lines.
@@ -162,7 +162,13 @@ impl Default for Agent {
 impl Validate for Agent {
     fn problems(&self, out: &mut Vec<Problem>) {
         database("database", &self.database, out);
-        reach(&self.coordinators, self.window, out);
+        reach(&self.coordinators, self.window, self.plain, out);
+        // At once would be before any device could come.
+        positive("horizon", self.horizon, out);
+        positive("unbind_horizon", self.unbind_horizon, out);
+        if let (Some(devices), Some(mqtt)) = (self.listen.devices, self.listen.mqtt) {
+            distinct(&[("listen.devices", devices), ("listen.mqtt", mqtt)], out);
+        }
         self.tls.problems(self.plain, out);
         exposed("listen.devices", self.listen.devices, self.plain, out);
         if self.broker.url.is_empty() {

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::events::Events;
 use super::region::{self, Region, Regions};
-use super::{PolicyChoice, Source, Tls, exposed, load, positive};
+use super::{PolicyChoice, Source, Tls, begins, distinct, exposed, load, positive};
 
 /// What a rate may be: one a microsecond is as fine as it is counted.
 const RATE_MAX: u32 = 1_000_000;
@@ -152,8 +152,8 @@ impl Validate for Coordinator {
         if self.instance.is_empty() {
             out.push(Problem::new("instance", "must not be empty"));
         }
-        let schemes = ["memory:", "sqlite:", "postgres://", "postgresql://"];
-        if !schemes.iter().any(|scheme| self.ledger.starts_with(scheme)) {
+        let schemes = ["sqlite:", "postgres://", "postgresql://"];
+        if self.ledger != "memory:" && !begins(&self.ledger, &schemes) {
             let message = "must be sqlite:PATH, postgres://… or memory:";
             out.push(Problem::new("ledger", message));
         }
@@ -165,6 +165,22 @@ impl Validate for Coordinator {
             ("listen.events", self.listen.events),
         ] {
             exposed(key, Some(address), self.plain, out);
+        }
+        let mut ports = vec![
+            ("listen.callers", self.listen.callers),
+            ("listen.participants", self.listen.participants),
+            ("listen.operators", self.listen.operators),
+        ];
+        if self.events.polled() {
+            ports.push(("listen.events", self.listen.events));
+        }
+        distinct(&ports, out);
+        if !self.events.receivers.is_empty() && self.events.key.is_none() && self.tls.dir.is_none()
+        {
+            out.push(Problem::new(
+                "events.key",
+                "is required where there are receivers and no tls.dir",
+            ));
         }
         if let Err(error) = self.custodian.parse::<ParticipantId>() {
             out.push(Problem::new("custodian", error.0));
@@ -188,6 +204,9 @@ impl Validate for Times {
             ("query", self.query),
         ] {
             positive(key, duration, out);
+        }
+        if self.retry_max < self.retry {
+            out.push(Problem::new("retry_max", "must be no shorter than retry"));
         }
     }
 }

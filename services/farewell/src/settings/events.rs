@@ -79,8 +79,9 @@ impl Validate for Events {
                 out.push(Problem::new(key, message));
             }
         };
+        let issuer = self.issuer.starts_with("https://") && is_safe(&self.issuer);
         wrong(
-            !self.receivers.is_empty() && !self.issuer.starts_with("https://"),
+            !self.receivers.is_empty() && !issuer,
             "issuer",
             "is required where there are receivers: the https://… that tokens come from",
         );
@@ -118,11 +119,12 @@ impl Validate for Events {
 
 /// Tokens name accounts.
 fn is_safe(url: &str) -> bool {
-    if url.starts_with("https://") {
-        return true;
-    }
-    let plain: Result<Uri, _> = url.parse();
-    plain.is_ok_and(|url| url.scheme_str() == Some("http") && url.host().is_some_and(is_loopback))
+    let url: Result<Uri, _> = url.parse();
+    url.is_ok_and(|url| match (url.scheme_str(), url.host()) {
+        (Some("https"), Some(host)) => !host.is_empty(),
+        (Some("http"), Some(host)) => is_loopback(host),
+        _ => false,
+    })
 }
 
 impl Events {
@@ -233,6 +235,7 @@ mod tests {
             "#,
         );
         let expected = [
+            "key",
             "issuer",
             "receivers.Mail",
             "receivers.ads",
@@ -246,7 +249,7 @@ mod tests {
     #[test]
     fn whoever_tells_nobody_needs_nothing() {
         assert!(problems("").is_empty());
-        let local = "issuer = \"https://id.example.com\"\n[coordinator.events.receivers.a]\npush = \"http://127.0.0.1:9/x\"";
+        let local = "issuer = \"https://id.example.com\"\nkey = \"events.key\"\n[coordinator.events.receivers.a]\npush = \"http://127.0.0.1:9/x\"";
         assert!(problems(local).is_empty());
     }
 

@@ -3,6 +3,7 @@
 
 mod agent;
 mod coordinator;
+mod courier;
 mod events;
 mod policy;
 mod region;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use farewell_kit::session;
+use farewell_runtime::client;
 use farewell_runtime::config::{self, Human, Problem, Problems, Validate};
 use farewell_runtime::server::Security;
 use farewell_runtime::tls::Credentials;
@@ -94,15 +96,62 @@ fn exposed(key: &str, address: Option<SocketAddr>, plain: bool, out: &mut Vec<Pr
 /// A database that a participant can open.
 fn database(key: &str, url: &str, out: &mut Vec<Problem>) {
     let known = ["sqlite:", "postgres://", "postgresql://"];
-    if !url.is_empty() && !known.iter().any(|scheme| url.starts_with(scheme)) {
+    if !url.is_empty() && !begins(url, &known) {
         out.push(Problem::new(key, "must be sqlite:PATH or postgres://…"));
     }
 }
 
+/// Whether it is one of these and something.
+fn begins(url: &str, schemes: &[&str]) -> bool {
+    let mut rest = schemes.iter().filter_map(|scheme| url.strip_prefix(scheme));
+    rest.any(|rest| !rest.is_empty())
+}
+
+/// A ledger, as a command line names it: nothing is started before it can be one.
+///
+/// Errors: how it must be written.
+pub fn ledger(url: &str) -> Result<String, String> {
+    let schemes = ["sqlite:", "postgres://", "postgresql://"];
+    match url == "memory:" || begins(url, &schemes) {
+        true => Ok(url.to_owned()),
+        false => Err("must be sqlite:PATH, postgres://… or memory:".to_owned()),
+    }
+}
+
+/// A PostgreSQL, as a command line names it.
+///
+/// Errors: how it must be written.
+pub fn postgres(url: &str) -> Result<String, String> {
+    match begins(url, &["postgres://", "postgresql://"]) {
+        true => Ok(url.to_owned()),
+        false => Err("must be postgres://USER:PASSWORD@HOST/DATABASE".to_owned()),
+    }
+}
+
+/// Ports that can't be the same. Port 0 is whichever is free.
+fn distinct(ports: &[(&str, SocketAddr)], out: &mut Vec<Problem>) {
+    for (place, (key, address)) in ports.iter().enumerate() {
+        let mut before = ports[..place].iter();
+        if let Some((taken, _)) = before.find(|(_, it)| it == address && it.port() != 0) {
+            out.push(Problem::new(*key, format!("is the same as {taken}")));
+        }
+    }
+}
+
 /// How coordinators are reached, as every participant says it.
-fn reach(coordinators: &[String], window: u32, out: &mut Vec<Problem>) {
+fn reach(coordinators: &[String], window: u32, plain: bool, out: &mut Vec<Problem>) {
     if coordinators.is_empty() {
         out.push(Problem::new("coordinators", "must name at least one"));
+    }
+    for (place, address) in coordinators.iter().enumerate() {
+        let message = match client::endpoint(address, &Security::PlainLoopback) {
+            Err(client::Error::Exposed { .. }) if plain => {
+                "is not on this machine, so it needs TLS: tls.dir in place of plain"
+            }
+            Ok(_) | Err(client::Error::Exposed { .. }) => continue,
+            Err(_) => "must be host:port",
+        };
+        out.push(Problem::new(format!("coordinators.{place}"), message));
     }
     if !(1..=WINDOW_COMMANDS_MAX).contains(&window) {
         out.push(Problem::new("window", "must be 1 to 65536"));

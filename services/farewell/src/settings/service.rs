@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::ValueEnum;
 use farewell_cloud::Terms;
+use farewell_identity::Rules;
 use farewell_identity::code::{Limits, Pepper};
-use farewell_identity::{Rules, courier};
 use farewell_kit::session::Config as SessionConfig;
 use farewell_kit::vault::Vault;
 use farewell_runtime::config::{Human, Problem, Problems, Validate, nested};
@@ -16,6 +16,7 @@ use farewell_runtime::telemetry;
 use farewell_support::Periods;
 use serde::Deserialize;
 
+use super::courier::Couriers;
 use super::{
     COORDINATOR, Source, Tls, WINDOW_COMMANDS, database, database_or_file, exposed, load, positive,
     reach, session,
@@ -94,7 +95,7 @@ pub struct Service {
     /// Cloud only: archives of what is held of an account.
     pub exports: ExportsChoice,
     /// Identity only: how codes reach people. Required there.
-    pub courier: Option<courier::Config>,
+    pub courier: Option<Couriers>,
     /// Identity only: the key of what is hashed, 16 bytes or more, or `VERSION:KEY`, or several of them with commas between: what is
     /// new is hashed under the newest. The same for every process. Required there.
     pub pepper: Secret,
@@ -138,13 +139,13 @@ pub struct Secret(String);
 impl Secret {
     /// What is no key of a [`Vault`], without showing it.
     fn vault_problems(&self, out: &mut Vec<Problem>) {
-        if let Err(error) = Vault::parse(&self.0) {
+        if self.0.is_empty() {
             out.push(Problem::new(
                 "keys",
-                format!(
-                    "is required, VERSION:KEY,…, the same for every process of the service and not in its database: {error}"
-                ),
+                "is required: VERSION:KEY,…, each of 64 hexadecimal digits; the same for every process of the service, and not in its database",
             ));
+        } else if let Err(error) = Vault::parse(&self.0) {
+            out.push(Problem::new("keys", error.to_string()));
         }
     }
 }
@@ -283,7 +284,7 @@ impl Default for RulesChoice {
 impl Validate for Service {
     fn problems(&self, out: &mut Vec<Problem>) {
         database("database", &self.database, out);
-        reach(&self.coordinators, self.window, out);
+        reach(&self.coordinators, self.window, self.plain, out);
         self.tls.problems(self.plain, out);
         nested("telemetry", &self.telemetry, out);
     }
@@ -350,17 +351,20 @@ impl Validate for Identity {
         self.0.problems(out);
         nested("rules", &self.0.rules, out);
         nested("notices", &self.0.notices, out);
-        if self.0.courier.is_none() {
-            out.push(Problem::new(
+        match &self.0.courier {
+            Some(couriers) => nested("courier", couriers, out),
+            None => out.push(Problem::new(
                 "courier",
                 "is required: how codes reach people, courier.sms and courier.email, each of kind webhook, smtp or file",
-            ));
+            )),
         }
-        if let Err(error) = Pepper::parse(&self.0.pepper.0) {
+        if self.0.pepper.0.is_empty() {
             out.push(Problem::new(
                 "pepper",
-                format!("is required, 16 bytes or more, or VERSION:PEPPER,…, the same for every process of identity and not in its database: {error}"),
+                "is required: 16 bytes or more, or VERSION:PEPPER,…; the same for every process of identity, and not in its database",
             ));
+        } else if let Err(error) = Pepper::parse(&self.0.pepper.0) {
+            out.push(Problem::new("pepper", error.to_string()));
         }
     }
 }
@@ -425,7 +429,11 @@ impl Service {
         Ok(farewell_identity::Config {
             database: self.database(Name::Identity),
             session: self.session(Name::Identity)?,
-            courier: self.courier.clone().context("identity has no courier")?,
+            courier: self
+                .courier
+                .as_ref()
+                .and_then(Couriers::config)
+                .context("identity has no courier")?,
             pepper: Pepper::parse(&self.pepper.0)?,
             rules: Rules {
                 codes: Limits {

@@ -45,6 +45,29 @@ impl Smtp {
     }
 }
 
+/// See [`super::Route::problems`].
+pub(super) fn problems(url: &str, from: &str, ca: bool) -> Vec<(&'static str, &'static str)> {
+    let mut problems = Vec::new();
+    if from.parse::<Mailbox>().is_err() {
+        let wrong = "must be a mail address, such as Farewell <no-reply@example.com>";
+        problems.push(("from", wrong));
+    }
+    farewell_runtime::tls::install_provider();
+    let sound = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).is_ok();
+    let security = Url::parse(url).ok().filter(|_| sound);
+    match security.and_then(|url| Security::of(&url).ok()) {
+        None => {
+            let wrong = "must be smtps://…, smtp://…?tls=required, or smtp://localhost";
+            problems.push(("url", wrong));
+        }
+        Some(Security::Plain) if ca => {
+            problems.push(("ca", "says nothing where there is no TLS"));
+        }
+        Some(_) => {}
+    }
+    problems
+}
+
 /// How a relay is spoken to.
 enum Security {
     Plain,

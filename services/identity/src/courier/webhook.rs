@@ -35,6 +35,15 @@ impl Webhook {
     }
 }
 
+/// See [`super::Route::problems`].
+pub(super) fn problems(url: &str) -> Vec<(&'static str, &'static str)> {
+    let wrong = "must be https://…, or http://… on this machine";
+    match url.parse() {
+        Ok(url) if is_safe(&url) => Vec::new(),
+        Ok(_) | Err(_) => vec![("url", wrong)],
+    }
+}
+
 fn is_safe(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     match url.scheme() {

@@ -35,7 +35,7 @@ pub struct Load {
     #[arg(short = 'c', long, default_value_t = 256)]
     in_flight: usize,
     /// A PostgreSQL for the coordinator's ledger and the agent's database. Without one: SQLite in a temporary folder
-    #[arg(long)]
+    #[arg(long, value_name = "URL", value_parser = crate::settings::ledger)]
     ledger: Option<String>,
     /// Agents that share the devices, on one PostgreSQL; gRPC only
     #[arg(long, default_value_t = 1)]

@@ -338,9 +338,12 @@ pub(crate) async fn last_words(
         if content.kind != word(NoticeKind::Erasing) || age >= LAST_WORDS_MAX {
             continue;
         }
+        // One that is being carried is due again only after the longest that this may take: it is looked at before that, the
+        // less often the older it is.
+        let patience = age.saturating_sub(CLOCK_AHEAD_MAX).max(UNDER_WAY);
         let next = match tries {
-            0 => age.saturating_sub(CLOCK_AHEAD_MAX).max(UNDER_WAY),
-            _ => time(due).duration_since(now).unwrap_or_default() + UNDER_WAY,
+            0 => patience,
+            _ => patience.min(time(due).duration_since(now).unwrap_or_default() + UNDER_WAY),
         };
         let next = next.min(LAST_WORDS_LOOK_MAX);
         wait = Some(wait.map_or(next, |wait: Duration| wait.min(next)));

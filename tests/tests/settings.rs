@@ -26,7 +26,7 @@ const SECTIONS: [(&[&str], &str, &str, &[&str]); 8] = [
         region.name = "C N"
         regions.eu.address = "eu"
         policy = { extends = "mars", recheck = "0s", calendar = "/no/such/days.txt", devices = { personal = "burn" } }
-        pace = { lease = "soon", retry = "10s", retry_max = "1s" }
+        pace = { lease = "soon", retry = "10s", retry_max = "0s" }
         limits.caller_per_second = 0
         telemetry.otlp_endpoint = "hush-hush"
         events = { issuer = "https://", receivers = { a = {}, b = { push = "https://", token = "hush-hush" } } }

@@ -128,12 +128,25 @@ async fn alarmed(center: &Center, account: Account) -> Account {
 /// Looks after an account; whether anything came of it.
 async fn moves(center: &Center, account: &Account) -> bool {
     match attend(center, &account.account).await {
-        Ok(next) => next.is_some_and(|next| next.revision != account.revision),
+        Ok(next) => next.is_some_and(|next| went_on(account, &next)),
         Err(error) => {
             tracing::warn!(error = %chain(&error), "an account is left to the next look");
             false
         }
     }
+}
+
+/// Whether a change is somewhere else than before. That others are silent about it than before is no progress: who is asked in vain
+/// is asked ever more seldom.
+fn went_on(before: &Account, after: &Account) -> bool {
+    before.revision != after.revision
+        && after.changes.iter().any(|change| {
+            let known = before.change(change.id);
+            known.is_none_or(|known| {
+                known.state != change.state
+                    || change.state != State::Checking && known.legs != change.legs
+            })
+        })
 }
 
 /// When those are looked at again who were looked at in vain.
@@ -241,7 +254,12 @@ async fn events(center: &Center, account: &Account, change: &Change) -> Vec<Even
         State::AwaitingVerification { .. } | State::InReview { .. } => vec![Event::Tick],
         State::Checking => {
             let found = findings(center, &account.account, change).await;
-            vec![found.map_or_else(Event::Unanswered, Event::Checked)]
+            match found {
+                Ok(findings) => vec![Event::Checked(findings)],
+                // Who was silent before is still the one to be named.
+                Err(silent) if silent.is_empty() => Vec::new(),
+                Err(silent) => vec![Event::Unanswered(silent)],
+            }
         }
         State::Working => {
             let owing = change.owing();

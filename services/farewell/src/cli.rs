@@ -12,7 +12,8 @@ use crate::{
 
 const AFTER_HELP: &str = "\
 Results go to standard output, progress and errors to standard error. Tables are drawn on a
-terminal only; elsewhere a row is a line of values separated by tabs, below a line of headings.
+terminal only; elsewhere a row is a line of values separated by tabs, below a line of headings
+if there are several columns.
 Scripts are better off with -o json: its keys stay as they are, and columns may be joined by others.
 
 Exit codes:

@@ -124,11 +124,13 @@ pub fn table(rows: &Rows) -> String {
     }
 }
 
-/// One line for each row, below one of headings if there are any; what would break a line is a space. Nothing without rows.
+/// One line for each row, below one of headings where there are columns to tell from each other; what would break a line is a space.
+/// Nothing without rows.
 fn tabs(rows: &Rows) -> String {
     let flat = |cell: &str| cell.replace(['\t', '\n', '\r'], " ");
     let line = |cells: Vec<String>| cells.join("\t") + "\n";
-    let named = rows.heading.iter().any(|name| !name.is_empty()) && !rows.rows.is_empty();
+    let columns = rows.heading.len() > 1 && rows.heading.iter().any(|name| !name.is_empty());
+    let named = columns && !rows.rows.is_empty();
     let heading = named.then(|| rows.heading.iter().map(|name| flat(name)).collect());
     let cells = rows.rows.iter();
     let cells = cells.map(|row| row.iter().map(|cell| flat(cell)).collect());
@@ -157,5 +159,9 @@ mod tests {
         let mut rows = Rows::new("", &["", ""]);
         rows.push(["state".to_owned(), "PURGED".to_owned()]);
         assert_eq!(tabs(&rows), "state\tPURGED\n");
+        // What somebody takes on as it is.
+        let mut rows = Rows::new("", &["the device signs"]);
+        rows.push(["00ff".to_owned()]);
+        assert_eq!(tabs(&rows), "00ff\n");
     }
 }

@@ -32,7 +32,7 @@ pub enum BadPepper {
     #[error("each pepper must have at least {BYTES_MIN} bytes")]
     TooShort,
     /// One of several lacks its version: taken as one, it would be another than it was.
-    #[error("of several, each must be written as VERSION:PEPPER")]
+    #[error("of several, each must be written as VERSION:PEPPER; a comma in one as \\,")]
     Unversioned,
     #[error("two peppers have the same version")]
     Twice,
@@ -65,15 +65,15 @@ impl Pepper {
         Ok(Self(peppers))
     }
 
-    /// `VERSION:PEPPER,…`; or a pepper alone, which is version 1.
+    /// `VERSION:PEPPER,…`, where `\,` is a comma of a pepper; or a pepper alone as it stands, which is version 1.
     ///
     /// Errors: [`BadPepper`].
     pub fn parse(text: &str) -> Result<Self, BadPepper> {
-        let part = |part: &str| {
+        let part = |part: String| {
             let (version, pepper) = part.trim().split_once(':')?;
             Some((version.parse().ok()?, pepper.as_bytes().to_vec()))
         };
-        let parts: Vec<_> = text.split(',').map(part).collect();
+        let parts: Vec<_> = split(text).into_iter().map(part).collect();
         if parts.iter().any(Option::is_some) && parts.iter().any(Option::is_none) {
             return Err(BadPepper::Unversioned);
         }
@@ -252,6 +252,24 @@ pub(crate) async fn settle(store: &Store, pepper: &Pepper) -> anyhow::Result<()>
     Ok(())
 }
 
+/// What commas stand between, with the commas that a backslash keeps.
+fn split(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    for piece in text.split_inclusive(',') {
+        let last = parts.last_mut().expect("there is one from the beginning");
+        if let Some(kept) = piece.strip_suffix("\\,") {
+            last.push_str(kept);
+            last.push(',');
+        } else if let Some(end) = piece.strip_suffix(',') {
+            last.push_str(end);
+            parts.push(String::new());
+        } else {
+            last.push_str(piece);
+        }
+    }
+    parts
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,6 +293,9 @@ mod tests {
         let torn = format!("1:{OLD},3{NEW}");
         assert_eq!(versions(&torn), Err(BadPepper::Unversioned));
         assert_eq!(versions(&format!("1:{OLD},1:{NEW}")), Err(BadPepper::Twice));
+        let comma = Pepper::parse(&format!("1:{OLD}\\,{NEW},3:{NEW}")).unwrap();
+        assert_eq!(comma.0[&1], format!("{OLD},{NEW}").as_bytes());
+        assert_eq!(comma.newest(), 3);
         let shown = format!("{:?}", Pepper::parse(&format!("1:{OLD},3:{NEW}")).unwrap());
         assert!(!shown.contains(OLD) && !shown.contains(NEW), "{shown}");
         let (alone, first) = (

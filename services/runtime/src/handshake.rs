@@ -23,7 +23,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -131,7 +131,12 @@ impl<S> Handshakes<S> {
     }
 
     fn begin(&mut self, tcp: TcpStream, peer: SocketAddr) {
-        let Place { ticket, heard, end } = self.room.enter(Network::of(peer.ip()));
+        // Who finds no room is hung up on.
+        let Some(Place { ticket, heard, end }) =
+            self.room.enter(Network::of(peer.ip()), Instant::now())
+        else {
+            return;
+        };
         let (acceptor, limits) = (self.acceptor.clone(), self.limits);
         let shaken = async move {
             let said = timeout(limits.first_byte, tcp.peek(&mut [0])).await.ok()?;

@@ -162,17 +162,14 @@ impl Document {
     /// The policy that it says. Errors: everything that is missing or wrong.
     pub fn policy(&self) -> Result<Policy, Vec<Problem>> {
         let mut problems = self.missing();
-        // What is missing hides nothing of what is wrong. What may be left out is not filled in.
+        // What is missing hides nothing of what is wrong. What may be left out is not filled in, but for what closes self-service: a
+        // policy says so if it wants a ban to close none (`[]`).
         let default = Self::shipped("default").unwrap_or_default();
         let filler = Self {
             desk_verification: None,
             consents: BTreeMap::new(),
             blockers: BTreeMap::new(),
             overriders: BTreeMap::new(),
-            devices: Devices {
-                self_service_closed_by: None,
-                ..default.devices
-            },
             real_name_review: None,
             quarantine: None,
             ..default

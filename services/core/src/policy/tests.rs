@@ -197,7 +197,7 @@ fn everything_that_is_wrong_is_named_at_once() {
 }
 
 #[test]
-fn what_a_policy_may_leave_out_is_not_filled_in() {
+fn what_a_policy_may_leave_out_is_not_filled_in_but_for_what_closes_self_service() {
     let document = Document {
         desk_verification: None,
         devices: Devices {
@@ -210,7 +210,11 @@ fn what_a_policy_may_leave_out_is_not_filled_in() {
     };
     let policy = document.policy().unwrap();
     assert_eq!(policy.desk_verification, None);
-    assert_eq!(policy.devices.self_service_closed_by, [""; 0]);
+    assert_eq!(policy.devices.self_service_closed_by, ["COMMUNITY_BANNED"]);
+    let mut open = document.clone();
+    open.devices.self_service_closed_by = Some(Vec::new());
+    let open = open.policy().unwrap();
+    assert_eq!(open.devices.self_service_closed_by, [""; 0]);
     assert_eq!((policy.quarantine, policy.real_name_review), (None, false));
 }
 

@@ -205,9 +205,6 @@ impl Validate for Times {
         ] {
             positive(key, duration, out);
         }
-        if self.retry_max < self.retry {
-            out.push(Problem::new("retry_max", "must be no shorter than retry"));
-        }
     }
 }
 

@@ -92,10 +92,15 @@ pub fn calendar(which: &str) -> Result<Calendar, Problems> {
         problems.extend(found.iter().map(|it| wrong(format!("{which}, {it}"))));
     }
     // The name stands in policies: nobody should take one country's days for another's.
-    let named = text
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("name:"));
-    let named = named.unwrap_or_default().trim();
+    // Of a file with mistakes it is what it seems to be.
+    let named = match &parsed {
+        Ok(calendar) => calendar.name(),
+        Err(_) => text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("name:"))
+            .unwrap_or_default()
+            .trim(),
+    };
     if Calendar::built_in(named).is_some() {
         let what = format!("{which}: `{named}` is built in; give it a name of its own");
         problems.push(wrong(what));

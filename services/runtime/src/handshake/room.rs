@@ -1,17 +1,24 @@
 //! Who is in a handshake, and who goes for somebody new.
 //!
-//! Nobody waits: whoever comes is let in, and where there is no room somebody of the network that takes most of it goes. First those
-//! who have said nothing, the oldest of them first; then the oldest. A peer that means it has shaken hands within milliseconds, so
-//! that even behind a proxy, where everybody has one address, a flood must fill the whole room in that time to meet it. No network
-//! has a share of its own that is smaller: what a restart brings back at once would not fit into it.
+//! Nobody waits. Where there is no room, somebody of the network that takes most of it goes for who comes: first those who have said
+//! nothing, the oldest of them first; then the oldest. Who has spoken has some time, though, for others of its own network: where
+//! thousands of one address are back at once, those who are nearly done would go for those who have hardly begun, and nobody would ever
+//! be done. Then who comes is turned away, and comes again. No network has a share of its own that is smaller than the room: what a
+//! restart brings back at once would not fit into it.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures_util::future::{AbortHandle, AbortRegistration};
+use tokio::time::Instant;
+
+/// For others of its network, who has spoken goes only after this: several times what a handshake takes over a radio, or on a machine
+/// that shakes hands with a roomful at once.
+const SPOKEN_MIN: Duration = Duration::from_secs(2);
 
 /// Who is counted as one: an address, or of IPv6 what one site is given, /64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,8 +45,15 @@ pub(super) struct Room {
 struct Guest {
     ticket: u64,
     from: Network,
+    since: Instant,
     heard: Arc<AtomicBool>,
     end: AbortHandle,
+}
+
+impl Guest {
+    fn is_heard(&self) -> bool {
+        self.heard.load(Ordering::Relaxed)
+    }
 }
 
 /// What somebody who was let in has.
@@ -62,9 +76,10 @@ impl Room {
         }
     }
 
-    /// Lets somebody in. Whoever goes for it is ended.
-    pub fn enter(&mut self, from: Network) -> Place {
-        if let Some(place) = self.goes() {
+    /// Lets somebody in. Whoever goes for it is ended. `None`: nobody does.
+    pub fn enter(&mut self, from: Network, now: Instant) -> Option<Place> {
+        if self.guests.len() >= self.size_max {
+            let place = self.goes_for(from, now)?;
             self.guests.remove(place).end.abort();
         }
         let (end, registration) = AbortHandle::new_pair();
@@ -73,14 +88,15 @@ impl Room {
         self.guests.push(Guest {
             ticket: self.next,
             from,
+            since: now,
             heard: Arc::clone(&heard),
             end,
         });
-        Place {
+        Some(Place {
             ticket: self.next,
             heard,
             end: registration,
-        }
+        })
     }
 
     /// Whoever has shaken hands, or won't.
@@ -94,26 +110,35 @@ impl Room {
         self.guests.retain(is_here);
     }
 
-    /// Who makes room, if there is none.
-    fn goes(&self) -> Option<usize> {
-        if self.guests.len() < self.size_max {
-            return None;
-        }
+    fn goes_for(&self, from: Network, now: Instant) -> Option<usize> {
         let network = self.largest()?;
-        let of_it = |guest: &Guest| guest.from == network;
-        let silent = |guest: &Guest| of_it(guest) && !guest.heard.load(Ordering::Relaxed);
-        let oldest_silent = self.guests.iter().position(silent);
-        oldest_silent.or_else(|| self.guests.iter().position(of_it))
+        let mut own = self.guests.iter().enumerate();
+        let mut oldest = None;
+        let silent = own.find(|(place, guest)| {
+            if guest.from != network {
+                return false;
+            }
+            oldest = oldest.or(Some(*place));
+            !guest.is_heard()
+        });
+        if let Some((place, _)) = silent {
+            return Some(place);
+        }
+        let has_had_its_time =
+            |place: &usize| network != from || now >= self.guests[*place].since + SPOKEN_MIN;
+        oldest.filter(has_had_its_time)
     }
 
+    /// Of networks that are as large, one with somebody silent, and then the one that was here first.
     fn largest(&self) -> Option<Network> {
         let mut shares = HashMap::new();
         for (place, guest) in self.guests.iter().enumerate() {
-            // Of two that are as large, the one that was here first.
-            let (share, _) = shares
-                .entry(guest.from)
-                .or_insert((0_usize, Reverse(place)));
+            let (share, is_silent, _) =
+                shares
+                    .entry(guest.from)
+                    .or_insert((0_usize, false, Reverse(place)));
             *share += 1;
+            *is_silent |= !guest.is_heard();
         }
         let largest = shares.into_iter().max_by_key(|(_, share)| *share);
         largest.map(|(network, _)| network)
@@ -146,20 +171,20 @@ mod tests {
 
     #[test]
     fn of_the_largest_network_the_oldest_silent_goes_and_nobody_elses() {
-        let mut room = Room::new(4);
+        let (mut room, now) = (Room::new(4), Instant::now());
         let (one, two) = (network("10.0.0.1"), network("10.0.0.2"));
-        let first = room.enter(one);
+        let first = room.enter(one, now).unwrap();
         say(&first);
-        let others = [room.enter(two), room.enter(one), room.enter(one)];
+        let others = [two, one, one].map(|from| room.enter(from, now).unwrap());
         assert_eq!(tickets(&room), [1, 2, 3, 4]);
         // The first has spoken: the next after it goes.
-        let fifth = room.enter(one);
+        let fifth = room.enter(one, now).unwrap();
         assert_eq!(tickets(&room), [1, 2, 4, 5]);
-        // All have: the oldest goes.
+        // All have: the oldest goes for somebody else.
         for place in [&others[2], &fifth] {
             say(place);
         }
-        room.enter(two);
+        room.enter(two, now).unwrap();
         assert_eq!(tickets(&room), [2, 4, 5, 6]);
         room.leave(others[0].ticket);
         room.leave(first.ticket);
@@ -167,14 +192,42 @@ mod tests {
     }
 
     #[test]
-    fn whoever_fills_the_room_makes_room_for_others() {
-        let mut room = Room::new(4);
-        for _ in 0..4 {
-            room.enter(network("10.0.0.1"));
+    fn who_has_spoken_has_its_time_before_it_goes_for_its_own() {
+        let (mut room, now) = (Room::new(3), Instant::now());
+        let one = network("10.0.0.1");
+        for _ in 0..3 {
+            say(&room.enter(one, now).unwrap());
         }
-        room.enter(network("10.0.0.2"));
+        assert!(room.enter(one, now + SPOKEN_MIN / 2).is_none());
+        assert_eq!(tickets(&room), [1, 2, 3]);
+        assert!(room.enter(one, now + SPOKEN_MIN).is_some());
+        assert_eq!(tickets(&room), [2, 3, 4]);
+        assert!(room.enter(network("10.0.0.2"), now).is_some());
+        assert_eq!(tickets(&room), [2, 3, 5], "the fourth has said nothing");
+    }
+
+    #[test]
+    fn whoever_fills_the_room_makes_room_for_others() {
+        let (mut room, now) = (Room::new(4), Instant::now());
+        for _ in 0..4 {
+            room.enter(network("10.0.0.1"), now).unwrap();
+        }
+        room.enter(network("10.0.0.2"), now).unwrap();
         assert_eq!(tickets(&room), [2, 3, 4, 5]);
-        room.enter(network("10.0.0.3"));
+        room.enter(network("10.0.0.3"), now).unwrap();
         assert_eq!(tickets(&room), [3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn of_many_who_come_alone_one_goes_that_has_said_nothing() {
+        let (mut room, now) = (Room::new(3), Instant::now());
+        for (from, speaks) in [("10.0.0.1", true), ("10.0.0.2", false), ("10.0.0.3", false)] {
+            let place = room.enter(network(from), now).unwrap();
+            if speaks {
+                say(&place);
+            }
+        }
+        room.enter(network("10.0.0.4"), now).unwrap();
+        assert_eq!(tickets(&room), [1, 3, 4]);
     }
 }

@@ -47,6 +47,14 @@ const MAIL: &str = "li.na@example.com";
 
 const PEPPER: &str = "sixteen bytes or more";
 
+/// Whether a text holds the number, as the person writes it or as it is kept. Asked for whole: a few digits stand in
+/// a hash or an identifier by chance.
+fn tells_number(text: &str) -> bool {
+    ["138 0000 0000", "13800000000"]
+        .iter()
+        .any(|it| text.contains(it))
+}
+
 /// Identity, in this process, and a coordinator whose policy holds names and numbers back; between them certificates.
 struct Town {
     coordinator: Coordinator,
@@ -377,7 +385,7 @@ async fn who_keeps_numbers_hears_that_one_was_given_back_at_once_and_not_a_month
     assert_eq!(events, ["disabled", "purged", "recycled phone"]);
     for line in python.seen()? {
         assert!(
-            !line.to_string().contains("138"),
+            !tells_number(&line.to_string()),
             "no number is told: {line}"
         );
     }
@@ -703,10 +711,7 @@ async fn peppers_change_over_while_names_are_held_back_and_every_release_is_on_r
         ensure!(release.hash.len() == 64 && release.time.is_some());
     }
     assert_eq!(releases[2].request_id, request.request_id);
-    ensure!(
-        !told.contains("138") || !told.contains("0000"),
-        "no number is kept"
-    );
+    ensure!(!tells_number(&told), "no number is kept");
 
     // Names are never released. When their time is over, nothing needs the old pepper.
     assert_eq!(town.needs().await?, [(1, false, 1), (2, true, 1)]);

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
@@ -19,6 +18,7 @@ use tonic::transport::Channel;
 
 use crate::caller::{Caller, Operator};
 use crate::process::{Process, free_port};
+use crate::secret::file_holds;
 use crate::wait;
 
 /// Who takes part.
@@ -295,17 +295,11 @@ listen.devices = "{phones}"
         for entry in fs::read_dir(self.folder.path())? {
             let path = entry?.path();
             if path.is_file() {
-                ensure!(!holds(&path, text)?, "{} holds {text}", path.display());
+                ensure!(!file_holds(&path, text)?, "{} holds {text}", path.display());
                 looked += 1;
             }
         }
         ensure!(looked > 5, "only {looked} files were looked into");
         Ok(())
     }
-}
-
-fn holds(path: &Path, text: &str) -> Result<bool> {
-    let bytes = fs::read(path)?;
-    let mut places = bytes.windows(text.len());
-    Ok(places.any(|place| place == text.as_bytes()))
 }

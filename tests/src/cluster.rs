@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use tempfile::TempDir;
 
 use crate::process::free_port;
+use crate::secret::holds;
 
 /// Tries to start: a server that was killed has children that take a moment to notice.
 const START_TRIES_MAX: u32 = 20;
@@ -97,8 +98,8 @@ impl Cluster {
                 } else if entry.file_type()?.is_file() {
                     // The server may have done with a file meanwhile.
                     let bytes = fs::read(entry.path()).unwrap_or_default();
-                    let holds = String::from_utf8_lossy(&bytes).contains(text);
-                    ensure!(!holds, "{} holds {text}", entry.path().display());
+                    let path = entry.path();
+                    ensure!(!holds(&bytes, text), "{} holds {text}", path.display());
                     looked += 1;
                 }
             }

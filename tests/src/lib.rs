@@ -24,6 +24,7 @@ pub mod process;
 pub mod receiver;
 pub mod refusal;
 pub mod scripted;
+pub mod secret;
 pub mod time_machine;
 pub mod town;
 pub mod wait;

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use tonic::transport::Channel;
 
 use crate::process::{Process, free_port, needed};
+use crate::secret::file_holds;
 use crate::wait;
 
 /// What a document says: nobody may find it on the disk.
@@ -382,7 +383,7 @@ courier.email = {{ kind = "file", path = "{folder}/letters" }}
                 .file_name()
                 .and_then(|name| name.to_str())
                 .unwrap_or("");
-            if name.starts_with(database) && holds(&path, bytes)? {
+            if name.starts_with(database) && file_holds(&path, bytes)? {
                 found.push(name.to_owned());
             }
         }
@@ -398,12 +399,4 @@ courier.email = {{ kind = "file", path = "{folder}/letters" }}
     pub async fn channel(&self, address: &str, who: &str) -> Result<Channel> {
         Ok(endpoint(address, &self.security(who)?)?.connect().await?)
     }
-}
-
-/// Whether a file holds these bytes.
-pub fn holds(path: &Path, bytes: &str) -> Result<bool> {
-    let file = fs::read(path)?;
-    Ok(file
-        .windows(bytes.len())
-        .any(|part| part == bytes.as_bytes()))
 }

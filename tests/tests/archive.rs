@@ -19,6 +19,7 @@ use farewell_proto::participant::v1::DeviceClass;
 use farewell_store::{NewOrder, Shop};
 use farewell_tests::caller::fresh;
 use farewell_tests::office::{NOT_FOUND, REFUSED, SECRET, Town};
+use farewell_tests::secret::holds;
 use farewell_tests::wait;
 use serde_json::Value;
 
@@ -410,8 +411,4 @@ async fn of_a_frozen_account_the_desk_gives_a_copy_out_and_nobody_else_does() ->
     let shown = town.desk_of("bo", &["get", &case])?;
     assert_eq!(shown["used_for"], format!("requests/{request}"));
     Ok(())
-}
-
-fn holds(content: &[u8], text: &str) -> bool {
-    content.windows(text.len()).any(|it| it == text.as_bytes())
 }

@@ -13,8 +13,9 @@ use farewell_proto::support::v1 as api;
 use farewell_proto::support::v1::support_service_client::SupportServiceClient;
 use farewell_runtime::cose::SigningKey;
 use farewell_tests::caller::fresh;
-use farewell_tests::office::{NOT_ALLOWED, NOT_FOUND, REFUSED, SECRET, Town, holds};
+use farewell_tests::office::{NOT_ALLOWED, NOT_FOUND, REFUSED, SECRET, Town};
 use farewell_tests::refusal::bad_field;
+use farewell_tests::secret::file_holds;
 use farewell_tests::wait;
 
 /// Looked for in the desk's files, where names of requests and cases would hold a shorter one by chance.
@@ -121,7 +122,7 @@ async fn documents_are_looked_at_under_ones_name_and_gone_after_their_period() -
     let file = town.path("looked.pdf");
     let to = file.display().to_string();
     town.desk_of("bo", &["look", &document, "--file", &to])?;
-    ensure!(holds(&file, SECRET)?, "the document itself");
+    ensure!(file_holds(&file, SECRET)?, "the document itself");
     let log = town.desk_of("ana", &["get", &case])?["log"].to_string();
     ensure!(
         log.contains("EVIDENCE_READ") && log.contains("\"bo\""),

@@ -232,6 +232,30 @@ impl Town {
         Ok(())
     }
 
+    /// Purges an account whose number and name are held back, and keeps a copy of identity's database of right then. Gives
+    /// the deletion's name and the time of the copy.
+    async fn purge_and_back_up(&mut self) -> Result<(String, SystemTime)> {
+        farewell_identity::sample(&self.identity, "a-1", PHONE, MAIL, "a long password").await?;
+        let deletion = self.purge("a-1").await?;
+        self.end().await?;
+        let [live, backup] = self.files();
+        fs::copy(&live, &backup)?;
+        let since = SystemTime::now();
+        self.run(PEPPER).await?;
+        Ok((deletion, since))
+    }
+
+    /// Identity comes back from that copy, where the number is held back until its day.
+    async fn restore(&mut self) -> Result<()> {
+        self.end().await?;
+        let [live, backup] = self.files();
+        fs::copy(&backup, &live)?;
+        self.run(PEPPER).await?;
+        let number = self.standing(IdentifierKind::Phone, PHONE).await?;
+        assert_eq!(number, IdentifierStanding::Quarantined);
+        Ok(())
+    }
+
     /// Gives the deletion's name.
     async fn purge(&self, account: &str) -> Result<String> {
         let name = self.caller.delete(account).await?;
@@ -418,13 +442,7 @@ async fn a_number_that_was_given_back_stays_free_where_identity_comes_back_from_
     use IdentifierStanding::{Free, Quarantined};
 
     let mut town = Town::start().await?;
-    farewell_identity::sample(&town.identity, "a-1", PHONE, MAIL, "a long password").await?;
-    let deletion = town.purge("a-1").await?;
-    town.end().await?;
-    let [live, backup] = town.files();
-    fs::copy(&live, &backup)?;
-    let since = SystemTime::now();
-    town.run(PEPPER).await?;
+    let (deletion, since) = town.purge_and_back_up().await?;
     assert_eq!(town.release(releasing(PHONE)).await?.standing(), Free);
     let name_alone = async |town: &Town| {
         let classes = town.classes(&deletion).await?;
@@ -432,10 +450,7 @@ async fn a_number_that_was_given_back_stays_free_where_identity_comes_back_from_
     };
     wait::until("the number's hash to go", async || name_alone(&town).await).await?;
 
-    town.end().await?;
-    fs::copy(&backup, &live)?;
-    town.run(PEPPER).await?;
-    assert_eq!(town.standing(Phone, PHONE).await?, Quarantined);
+    town.restore().await?;
     town.replay(since).await?;
     assert_eq!(town.standing(Phone, PHONE).await?, Free);
     assert_eq!(town.standing(UserName, NAME).await?, Quarantined);
@@ -450,13 +465,7 @@ async fn a_number_that_was_given_back_under_a_hold_is_free_whenever_identity_is_
     use IdentifierStanding::{Free, Quarantined};
 
     let mut town = Town::start().await?;
-    farewell_identity::sample(&town.identity, "a-1", PHONE, MAIL, "a long password").await?;
-    let deletion = town.purge("a-1").await?;
-    town.end().await?;
-    let [live, backup] = town.files();
-    fs::copy(&live, &backup)?;
-    let since = SystemTime::now();
-    town.run(PEPPER).await?;
+    let (deletion, since) = town.purge_and_back_up().await?;
     let hold = HoldDeletionRequest {
         request_id: fresh(),
         name: deletion.clone(),
@@ -471,21 +480,14 @@ async fn a_number_that_was_given_back_under_a_hold_is_free_whenever_identity_is_
     assert_eq!(town.classes(&deletion).await?, both, "held, and free");
 
     // From a backup that says its day: a replay says that it is free, and keeps what the hold keeps.
-    let restore = async |town: &mut Town| -> Result<()> {
-        town.end().await?;
-        fs::copy(&backup, &live)?;
-        town.run(PEPPER).await?;
-        assert_eq!(town.standing(Phone, PHONE).await?, Quarantined);
-        Ok(())
-    };
-    restore(&mut town).await?;
+    town.restore().await?;
     town.replay(since).await?;
     assert_eq!(town.standing(Phone, PHONE).await?, Free);
     assert_eq!(town.standing(UserName, NAME).await?, Quarantined);
     assert_eq!(town.classes(&deletion).await?, both);
 
     // And once more, with nobody who replays: the end that comes with the release says it.
-    restore(&mut town).await?;
+    town.restore().await?;
     let release = ReleaseDeletionRequest {
         request_id: fresh(),
         name: deletion.clone(),

@@ -128,25 +128,12 @@ async fn alarmed(center: &Center, account: Account) -> Account {
 /// Looks after an account; whether anything came of it.
 async fn moves(center: &Center, account: &Account) -> bool {
     match attend(center, &account.account).await {
-        Ok(next) => next.is_some_and(|next| went_on(account, &next)),
+        Ok(next) => next.is_some_and(|next| next.went_on_since(account)),
         Err(error) => {
             tracing::warn!(error = %chain(&error), "an account is left to the next look");
             false
         }
     }
-}
-
-/// Whether a change is somewhere else than before. That others are silent about it than before is no progress: who is asked in vain
-/// is asked ever more seldom.
-fn went_on(before: &Account, after: &Account) -> bool {
-    before.revision != after.revision
-        && after.changes.iter().any(|change| {
-            let known = before.change(change.id);
-            known.is_none_or(|known| {
-                known.state != change.state
-                    || change.state != State::Checking && known.legs != change.legs
-            })
-        })
 }
 
 /// When those are looked at again who were looked at in vain.

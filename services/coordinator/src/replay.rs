@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use farewell_core::device::Device;
-use farewell_core::replay::{self, Said};
+use farewell_core::replay::{self, Past, Said};
 use farewell_core::report::Answer;
 use farewell_core::{
     AccountId, CommandName, Deletion, DeletionId, ParticipantId, Plan, Reason, Time, Verb,
@@ -132,17 +132,19 @@ pub async fn once(
     };
     // Read after the deletion: what is done has its receipt among these.
     let receipts = center.ledger.receipts(id).await?;
-    let verbs = replay::verbs(&owed.deletion, &plan, participant, since, &receipts);
+    let past = Past {
+        deletion: &owed.deletion,
+        plan: &plan,
+        participant,
+        receipts: &receipts,
+    };
+    let verbs = past.verbs(since);
     if verbs.is_empty() {
         return Ok(None);
     }
-    let ended_by = replay::ended_by(&owed.deletion, &plan, participant, &receipts);
-    let rules = replay::rules(&plan, participant, &receipts);
-    let expired = ended_by.map_or(Ok(Vec::new()), |by| {
-        let (whose, when) = ((&owed.deletion, &*plan), (by, center.clock.now()));
-        replay::expired(whose, participant, &receipts, when)
-    });
-    let (rules, expired) = match (rules, expired) {
+    let ended_by = past.ended_by();
+    let expired = ended_by.map_or(Ok(Vec::new()), |by| past.expired(by, center.clock.now()));
+    let (rules, expired) = match (past.rules(), expired) {
         (Ok(rules), Ok(expired)) => (rules, expired),
         (Err(refusal), _) | (_, Err(refusal)) => {
             return Ok(Some(Again::Refused(refusal.reason.word().to_owned())));
@@ -161,7 +163,7 @@ pub async fn once(
         .map_or(&[][..], |roster| &roster.devices);
     let terms = Terms {
         roster: sealed.to_vec(),
-        ended: replay::ended(&plan, participant, &receipts),
+        ended: past.ended(),
         retention: told(rules),
         expired: told(expired),
         ended_by,
@@ -172,8 +174,7 @@ pub async fn once(
             Ok(evidence) => evidence,
             Err(again) => return Ok(Some(again)),
         };
-        let stray = replay::stray(&plan, participant, &receipts, (verb, &found));
-        if !matches!(stray, Ok(None)) {
+        if !matches!(past.stray(verb, &found), Ok(None)) {
             return Ok(Some(Again::Refused("RETAINED_NOT_OWED".to_owned())));
         }
         if verb != Verb::Probe {

@@ -326,6 +326,17 @@ impl Account {
         self.changes.iter().find(|change| change.id == id)
     }
 
+    /// Whether a change is somewhere else than it was before. That others are silent about it is no progress: who is asked in
+    /// vain is asked ever more seldom.
+    pub fn went_on_since(&self, before: &Self) -> bool {
+        let moved = |change: &Change| match before.change(change.id) {
+            None => true,
+            Some(known) if known.state != change.state => true,
+            Some(known) => change.state != State::Checking && known.legs != change.legs,
+        };
+        self.revision != before.revision && self.changes.iter().any(moved)
+    }
+
     /// When somebody must look next; `None`: never, unless something is asked.
     pub fn attention_at(&self) -> Option<Time> {
         let each = self.changes.iter().filter_map(|change| {

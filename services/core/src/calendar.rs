@@ -60,7 +60,13 @@ impl Calendar {
     /// Reads a calendar. The format is described in `services/core/data/calendars/README.md`. Errors: everything that is
     /// wrong with it, in the order of its lines.
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
-        file::parse(text)
+        file::parse(text, false)
+    }
+
+    /// Reads a calendar that somebody else made, and that is called otherwise than those that come with the product. Errors:
+    /// as [`Calendar::parse`].
+    pub fn parse_own(text: &str) -> Result<Self, Vec<Problem>> {
+        file::parse(text, true)
     }
 
     /// A calendar that comes with the product, by one of [`BUILT_IN`].

@@ -1,8 +1,9 @@
 //! Says refusals in the language of whoever asks, at every port that answers people's apps.
 //!
 //! A [`Language`] is read from a request, a [`Catalogue`] has the sentences, and an [`Interpreter`] before a service puts one beside each
-//! refusal. [`moment`] writes a time, in letters as in sentences. What more than one port says is written here, in `sentences/`; what only one says, beside that port. Nothing here knows which
-//! refusals there are: each port's own test holds that all of its have a sentence, with [`audit`].
+//! refusal. [`moment`] writes a time, in letters as in sentences. What more than one port says is written here, in
+//! `sentences/`; what only one says, beside that port. Nothing here knows which refusals there are: each port's own test
+//! holds that all of its have a sentence, with [`audit`].
 
 pub mod audit;
 mod catalogue;

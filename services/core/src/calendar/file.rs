@@ -33,6 +33,8 @@ pub struct Problem {
 /// What has been read so far, and what was wrong with it.
 #[derive(Default)]
 struct Reader {
+    /// The names of those that are built in are taken.
+    own: bool,
     line: usize,
     problems: Vec<Problem>,
     name: Option<String>,
@@ -43,8 +45,11 @@ struct Reader {
     special: BTreeMap<Date, Special>,
 }
 
-pub(super) fn parse(text: &str) -> Result<Calendar, Vec<Problem>> {
-    let mut reader = Reader::default();
+pub(super) fn parse(text: &str, own: bool) -> Result<Calendar, Vec<Problem>> {
+    let mut reader = Reader {
+        own,
+        ..Reader::default()
+    };
     if text.len() > BYTES_MAX {
         reader.wrong(format!("more than {BYTES_MAX} bytes"));
         return Err(reader.problems);
@@ -103,6 +108,10 @@ impl Reader {
             self.wrong(format!(
                 "a name is 1 to {NAME_BYTES_MAX} of a-z, 0-9 and `-`"
             ));
+        }
+        // It stands in policies: nobody should take one country's days for another's.
+        if self.own && Calendar::built_in(value).is_some() {
+            self.wrong(format!("`{value}` is built in; give it a name of its own"));
         }
         self.name.replace(value.to_owned()).is_some()
     }
@@ -293,7 +302,7 @@ impl TryFrom<String> for Calendar {
     type Error = NotACalendar;
 
     fn try_from(text: String) -> Result<Self, NotACalendar> {
-        parse(&text).map_err(NotACalendar)
+        parse(&text, false).map_err(NotACalendar)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::fixture::*;
 use crate::id::CommandName;
 use crate::invariants::check_ledger;
 use crate::receipt::{Evidence, Outcome};
-use crate::replay;
+use crate::replay::{self, Past};
 use crate::report::{self, Answer, Verdict};
 use crate::time::Time;
 
@@ -21,6 +21,21 @@ fn kept(class: &str, law: &str, count: i64, next: Time, until: Time) -> Retentio
         count,
         until,
         next: (next < until).then_some(next),
+    }
+}
+
+/// What a replay knows of a participant.
+const fn past<'a>(
+    deletion: &'a Deletion,
+    plan: &'a Plan,
+    participant: &'a ParticipantId,
+    receipts: &'a [Kept],
+) -> Past<'a> {
+    Past {
+        deletion,
+        plan,
+        participant,
+        receipts,
     }
 }
 
@@ -306,7 +321,7 @@ fn what_was_given_back_and_waits_is_said_to_a_custodian_that_knows_it_no_more() 
     deletion = oblige(&deletion, &plan, &receipts, over());
     assert!(!deletion.is_freed(expiry));
     let verbs = |deletion: &Deletion, receipts: &[Kept]| {
-        replay::verbs(deletion, &plan, &identity, day(1), receipts)
+        past(deletion, &plan, &identity, receipts).verbs(day(1))
     };
     assert_eq!(verbs(&deletion, &receipts), []);
     deletion = deletion.step(&Event::Hold, &plan, day(2)).unwrap();
@@ -314,10 +329,10 @@ fn what_was_given_back_and_waits_is_said_to_a_custodian_that_knows_it_no_more() 
 
     // Restored under the hold, it is told what is free, and keeps the hash as long as the hold stands.
     assert_eq!(verbs(&deletion, &receipts), [Verb::Expire]);
-    let by = replay::ended_by(&deletion, &plan, &identity, &receipts).unwrap();
+    let known = past(&deletion, &plan, &identity, &receipts);
+    let by = known.ended_by().unwrap();
     assert!(by < day(3));
-    let whose = (&deletion, &plan);
-    let told = replay::expired(whose, &identity, &receipts, (by, day(4))).unwrap();
+    let told = known.expired(by, day(4)).unwrap();
     let told: Vec<_> = told.iter().map(|rule| (rule.name, rule.until)).collect();
     assert_eq!(told, [(PHONE, Some(day(4)))]);
 
@@ -588,14 +603,12 @@ fn a_hold_on_what_has_ended_already_keeps_it_open_until_its_release() {
 #[test]
 fn a_replay_ends_what_had_ended_and_begins_no_period_anew() {
     use crate::policy::retention::StartingPoint;
-    use crate::replay;
-
     let plan = cn();
     let (store, identity) = (who("store"), who("identity"));
     let (mut deletion, mut receipts) = keeping(&plan);
     deletion = oblige(&deletion, &plan, &receipts, over());
     let verbs = |deletion: &Deletion, receipts: &[Kept], who, since| {
-        replay::verbs(deletion, &plan, who, since, receipts)
+        past(deletion, &plan, who, receipts).verbs(since)
     };
     assert_eq!(verbs(&deletion, &receipts, &identity, day(1)), []);
     assert_eq!(
@@ -604,11 +617,11 @@ fn a_replay_ends_what_had_ended_and_begins_no_period_anew() {
     );
     // By when its expiry was asked, which is before what it said was durable.
     let by = |deletion: &Deletion, receipts: &[Kept], who| {
-        replay::ended_by(deletion, &plan, who, receipts)
+        past(deletion, &plan, who, receipts).ended_by()
     };
     assert_eq!(by(&deletion, &receipts, &identity), Some(over()));
-    let ends = |receipts: &[Kept]| -> Vec<(String, Option<Time>)> {
-        let rules = replay::rules(&plan, &identity, receipts).unwrap();
+    let ends = |deletion: &Deletion, receipts: &[Kept]| -> Vec<(String, Option<Time>)> {
+        let rules = past(deletion, &plan, &identity, receipts).rules().unwrap();
         let anew = |rule: &replay::Rule<'_>| rule.class.from == StartingPoint::Erasure;
         assert!(rules.iter().all(anew));
         let rules = rules.iter();
@@ -616,14 +629,17 @@ fn a_replay_ends_what_had_ended_and_begins_no_period_anew() {
             .map(|rule| (rule.name.to_owned(), rule.until))
             .collect()
     };
-    assert_eq!(ends(&receipts), [(PHONE.to_owned(), Some(day(30)))]);
+    assert_eq!(
+        ends(&deletion, &receipts),
+        [(PHONE.to_owned(), Some(day(30)))]
+    );
 
     deletion = oblige(&deletion, &plan, &receipts, day(30));
     assert_eq!(by(&deletion, &receipts, &identity), Some(over()));
     let said = ("identity", expired(1, vec![]));
     deletion = answer(&deletion, &plan, said, &mut receipts, day(32));
     assert_eq!(by(&deletion, &receipts, &identity), Some(day(30)));
-    assert_eq!(ends(&receipts), [], "free for good");
+    assert_eq!(ends(&deletion, &receipts), [], "free for good");
     deletion = oblige(&deletion, &plan, &receipts, day(32));
     for (since, expected) in [
         (start(), vec![Verb::Erase, Verb::Expire, Verb::Probe]),
@@ -635,7 +651,7 @@ fn a_replay_ends_what_had_ended_and_begins_no_period_anew() {
         assert!(!others.contains(&Verb::Expire));
     }
     // Another's records have their own moments.
-    let rules = replay::rules(&plan, &store, &receipts).unwrap();
+    let rules = past(&deletion, &plan, &store, &receipts).rules().unwrap();
     assert!(!rules.is_empty() && rules.iter().all(|rule| rule.until.is_none()));
 
     // An answer that begins a period anew, or keeps what had ended, is none.
@@ -708,14 +724,15 @@ fn no_certificate_says_that_something_is_kept_that_no_law_allows() {
 #[test]
 fn a_replay_that_keeps_what_the_erasure_did_not_is_noticed() {
     let plan = cn();
-    let (_, receipts) = keeping(&plan);
+    let (deletion, receipts) = keeping(&plan);
     let replayed = |class: &str| Evidence {
         retained: vec![kept(class, LAW, 2, day(100), day(900))],
         ..counted(Outcome::Erased, 1)
     };
     let stray = |name: &str, class: &str| {
-        let found = (Verb::Erase, &replayed(class));
-        replay::stray(&plan, &who(name), &receipts, found).unwrap()
+        let whose = who(name);
+        let past = past(&deletion, &plan, &whose, &receipts);
+        past.stray(Verb::Erase, &replayed(class)).unwrap()
     };
     assert_eq!(stray("store", ORDERS), None);
     assert_eq!(
@@ -732,9 +749,8 @@ fn a_replay_ends_what_was_given_back_before_its_day() {
     let (deletion, mut receipts) = keeping(&plan);
     let deletion = oblige(&deletion, &plan, &receipts, over());
     let ended = |deletion: &Deletion, receipts: &[Kept], by| {
-        let (whose, when) = ((deletion, &plan), (by, day(5)));
-        let ended = replay::expired(whose, &identity, receipts, when).unwrap();
-        let ended = ended.iter();
+        let past = past(deletion, &plan, &identity, receipts);
+        let ended = past.expired(by, day(5)).unwrap().into_iter();
         ended
             .map(|rule| (rule.name.to_owned(), rule.until))
             .collect::<Vec<_>>()
@@ -746,19 +762,24 @@ fn a_replay_ends_what_was_given_back_before_its_day() {
     assert_eq!(ended(&deletion, &receipts, over()), now, "it said so");
     let said = ("identity", expired(1, vec![]));
     let deletion = answer(&deletion, &plan, said, &mut receipts, day(4));
-    let by = replay::ended_by(&deletion, &plan, &identity, &receipts).unwrap();
+    let known = past(&deletion, &plan, &identity, &receipts);
+    let by = known.ended_by().unwrap();
     assert_eq!(by, day(3));
     // A backup of day 1 says day 30.
     assert!(ended(&deletion, &receipts, by).contains(&(PHONE.to_owned(), Some(day(3)))));
-    assert_eq!(replay::rules(&plan, &identity, &receipts).unwrap(), []);
+    assert_eq!(known.rules().unwrap(), []);
     let kept_on = Evidence {
         retained: vec![kept(PHONE, "PIPL, Art. 51", 1, day(30), day(30))],
         ..Evidence::of(Outcome::NotFound)
     };
-    let stray = |verb| replay::stray(&plan, &identity, &receipts, (verb, &kept_on)).unwrap();
+    let stray = |verb| known.stray(verb, &kept_on).unwrap();
     assert_eq!(stray(Verb::Expire).as_deref(), Some(PHONE));
     // A backup of a time between the erasure and the purge has it still.
     assert_eq!(stray(Verb::Erase), None);
-    let none = replay::expired((&deletion, &plan), &store, &receipts, (by, day(5))).unwrap();
-    assert_eq!(none, [], "what others keep has its own moment");
+    let others = past(&deletion, &plan, &store, &receipts);
+    assert_eq!(
+        others.expired(by, day(5)).unwrap(),
+        [],
+        "what others keep has its own moment"
+    );
 }

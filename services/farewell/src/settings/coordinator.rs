@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::events::Events;
 use super::region::{self, Region, Regions};
-use super::{PolicyChoice, Source, Tls, begins, distinct, exposed, load, positive};
+use super::{PolicyChoice, Source, Tls, distinct, exposed, ledger, load, positive};
 
 /// What a rate may be: one a microsecond is as fine as it is counted.
 const RATE_MAX: u32 = 1_000_000;
@@ -152,9 +152,7 @@ impl Validate for Coordinator {
         if self.instance.is_empty() {
             out.push(Problem::new("instance", "must not be empty"));
         }
-        let schemes = ["sqlite:", "postgres://", "postgresql://"];
-        if self.ledger != "memory:" && !begins(&self.ledger, &schemes) {
-            let message = "must be sqlite:PATH, postgres://… or memory:";
+        if let Err(message) = ledger(&self.ledger) {
             out.push(Problem::new("ledger", message));
         }
         self.tls.problems(self.plain, out);

@@ -93,10 +93,14 @@ fn exposed(key: &str, address: Option<SocketAddr>, plain: bool, out: &mut Vec<Pr
     }
 }
 
+/// How the URL of a PostgreSQL begins.
+const POSTGRES: [&str; 2] = ["postgres://", "postgresql://"];
+/// How the URL of any database begins.
+const DATABASES: [&str; 3] = ["sqlite:", POSTGRES[0], POSTGRES[1]];
+
 /// A database that a participant can open.
 fn database(key: &str, url: &str, out: &mut Vec<Problem>) {
-    let known = ["sqlite:", "postgres://", "postgresql://"];
-    if !url.is_empty() && !begins(url, &known) {
+    if !url.is_empty() && !begins(url, &DATABASES) {
         out.push(Problem::new(key, "must be sqlite:PATH or postgres://…"));
     }
 }
@@ -107,12 +111,11 @@ fn begins(url: &str, schemes: &[&str]) -> bool {
     rest.any(|rest| !rest.is_empty())
 }
 
-/// A ledger, as a command line names it: nothing is started before it can be one.
+/// A ledger, in settings as on a command line: nothing is started before it can be one.
 ///
 /// Errors: how it must be written.
 pub fn ledger(url: &str) -> Result<String, String> {
-    let schemes = ["sqlite:", "postgres://", "postgresql://"];
-    match url == "memory:" || begins(url, &schemes) {
+    match url == "memory:" || begins(url, &DATABASES) {
         true => Ok(url.to_owned()),
         false => Err("must be sqlite:PATH, postgres://… or memory:".to_owned()),
     }
@@ -122,7 +125,7 @@ pub fn ledger(url: &str) -> Result<String, String> {
 ///
 /// Errors: how it must be written.
 pub fn postgres(url: &str) -> Result<String, String> {
-    match begins(url, &["postgres://", "postgresql://"]) {
+    match begins(url, &POSTGRES) {
         true => Ok(url.to_owned()),
         false => Err("must be postgres://USER:PASSWORD@HOST/DATABASE".to_owned()),
     }

@@ -86,29 +86,10 @@ pub fn calendar(which: &str) -> Result<Calendar, Problems> {
     }
     let text = read_limited(Path::new(which))
         .map_err(|error| Problems(vec![wrong(format!("{which}: {error}"))]))?;
-    let parsed = Calendar::parse(&text);
-    let mut problems = Vec::new();
-    if let Err(found) = &parsed {
-        problems.extend(found.iter().map(|it| wrong(format!("{which}, {it}"))));
-    }
-    // The name stands in policies: nobody should take one country's days for another's.
-    // Of a file with mistakes it is what it seems to be.
-    let named = match &parsed {
-        Ok(calendar) => calendar.name(),
-        Err(_) => text
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("name:"))
-            .unwrap_or_default()
-            .trim(),
-    };
-    if Calendar::built_in(named).is_some() {
-        let what = format!("{which}: `{named}` is built in; give it a name of its own");
-        problems.push(wrong(what));
-    }
-    match parsed {
-        Ok(calendar) if problems.is_empty() => Ok(calendar),
-        Ok(_) | Err(_) => Err(Problems(problems)),
-    }
+    Calendar::parse_own(&text).map_err(|found| {
+        let told = found.iter().map(|it| wrong(format!("{which}, {it}")));
+        Problems(told.collect())
+    })
 }
 
 /// As much as can be a calendar, and a little more to be refused by.

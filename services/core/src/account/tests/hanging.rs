@@ -106,6 +106,7 @@ fn who_gave_no_answer_is_named_while_that_is_all_that_is_known() {
     );
     let one = hangs.step(id(1), silent(&[&store]), at(5)).unwrap();
     assert_eq!(owed(&one), ["store"]);
+    assert!(!one.went_on_since(&hangs), "others are silent: no progress");
     let refused = Findings {
         obstacles: vec!["LEGAL_HOLD".to_owned()],
         ..Findings::default()
@@ -114,6 +115,7 @@ fn who_gave_no_answer_is_named_while_that_is_all_that_is_known() {
     assert_eq!(owed(&refused), [""; 0], "nobody owes what is over");
     let working = one.step(id(1), fine(), at(6)).unwrap();
     assert!(working.change(id(1)).unwrap().legs.len() > 1);
+    assert!(working.went_on_since(&one) && !working.went_on_since(&working));
     assert!(working.step(id(1), silent(&[&store]), at(7)).is_err());
 }
 

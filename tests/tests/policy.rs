@@ -205,13 +205,14 @@ fn a_policy_is_shown_whole_and_what_is_shown_is_that_policy() -> Result<()> {
         assert_eq!(copied, serde_json::from_str::<Value>(&meant)?, "{shipped}");
     }
 
-    desk.write("days.txt", CALENDAR)?;
-    let days = desk.folder.path().join("days.txt");
-    let differs = format!(
-        "extends = 'eu'\nname = 'ours'\ncooling_off = '3 days'\ncalendar = '{}'\n",
-        days.display()
-    );
-    let ours = desk.write("ours.toml", &differs)?;
+    // What a file names stands beside it, and not where somebody happens to read it.
+    let days = desk.write("days.txt", CALENDAR)?;
+    desk.write(
+        "base.toml",
+        "extends = 'eu'\nname = 'base'\ncalendar = './days.txt'\n",
+    )?;
+    let differs = "extends = 'base.toml'\nname = 'ours'\ncooling_off = '3 days'\n";
+    let ours = desk.write("ours.toml", differs)?;
     let verdict: Value =
         serde_json::from_str(&desk.told(&["-o", "json", "policy", "check", &ours])?)?;
     assert_eq!(verdict["policy"], "ours");

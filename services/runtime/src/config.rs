@@ -54,15 +54,16 @@ where
     }
 }
 
-/// Reads a whole file of its own, without the environment.
+/// Reads a whole file of its own, without the environment. What it means by where it stands, as a path does that begins in its
+/// folder, `place` makes plain before it is judged.
 ///
 /// # Errors
 /// All mistakes that were found, none of them with the value that was given.
-pub fn file<T>(path: &Path) -> Result<T, Problems>
+pub fn file<T>(path: &Path, place: impl FnOnce(&mut T)) -> Result<T, Problems>
 where
     T: DeserializeOwned + Validate,
 {
-    parse(read(path)?, "", std::iter::empty())
+    Reader::new("", read(path)?, std::iter::empty()).finish(place)
 }
 
 /// The file as it stands.
@@ -73,14 +74,14 @@ fn read(path: &Path) -> Result<Dict, Problems> {
         // Without the line as it stands: it may be a password's.
         let what = error.message().replace('\n', ", ");
         named(match error.span() {
-            Some(span) => format!("{}: {what}", place(&text, span.start)),
+            Some(span) => format!("{}: {what}", position(&text, span.start)),
             None => what,
         })
     })
 }
 
 /// Where a byte of the text stands, as editors count.
-fn place(text: &str, byte: usize) -> String {
+fn position(text: &str, byte: usize) -> String {
     let before = text.get(..byte).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before.chars().rev().take_while(|it| *it != '\n').count() + 1;
@@ -119,7 +120,7 @@ fn parse<T>(
 where
     T: DeserializeOwned + Validate,
 {
-    Reader::new(section, part(whole, section)?, vars).finish()
+    Reader::new(section, part(whole, section)?, vars).finish(|_| ())
 }
 
 /// The section, empty if the file does not have it.

@@ -66,7 +66,7 @@ impl PolicyChoice {
 pub fn policy(which: &str) -> Result<Policy, Problems> {
     let document = match named("policy", which)? {
         Named::Shipped(document) => *document,
-        Named::File(path) => config::file::<PolicyFile>(path)?.0,
+        Named::File(path) => config::file(path, |it: &mut PolicyFile| begin_at(path, &mut it.0))?.0,
     };
     complete(document)
 }
@@ -106,6 +106,16 @@ fn read_limited(path: &Path) -> std::io::Result<String> {
 fn is_path(which: &str) -> bool {
     let path = Path::new(which);
     path.components().count() > 1 || path.extension().is_some()
+}
+
+/// What a policy's file names stands beside it, wherever it is read from.
+fn begin_at(file: &Path, document: &mut Document) {
+    let folder = file.parent().unwrap_or(Path::new(""));
+    for named in [&mut document.extends, &mut document.calendar] {
+        if let Some(path) = named.take_if(|it| is_path(it)) {
+            *named = Some(folder.join(path).display().to_string());
+        }
+    }
 }
 
 /// The policy that a document says, with the files that it names. What is wrong with one of them hides nothing of the others, nor of
@@ -170,7 +180,7 @@ impl Chain {
             self.tear("the files extend each other in circles".to_owned());
             return None;
         }
-        match config::file::<BaseFile>(path) {
+        match config::file(path, |it: &mut BaseFile| begin_at(path, &mut it.0)) {
             Ok(base) => Some((Some(path.to_owned()), base.0)),
             Err(Problems(wrong)) => {
                 for wrong in wrong {

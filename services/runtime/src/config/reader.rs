@@ -98,16 +98,19 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What it says.
+    /// What it says, and is judged as `place` left it.
     ///
     /// Errors: all mistakes, none of them with the value that was given.
-    pub(super) fn finish<T>(mut self) -> Result<T, Problems>
+    pub(super) fn finish<T>(mut self, place: impl FnOnce(&mut T)) -> Result<T, Problems>
     where
         T: DeserializeOwned + Validate,
     {
         while self.problems.len() < PROBLEMS_MAX {
             let error = match Value::from(self.dict.clone()).deserialize::<T>() {
-                Ok(config) => return self.validated(config),
+                Ok(mut config) => {
+                    place(&mut config);
+                    return self.validated(config);
+                }
                 Err(error) => error,
             };
             if !self.forgive(&error) && !self.report(&error) {

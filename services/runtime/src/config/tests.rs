@@ -264,7 +264,7 @@ fn what_is_wrong_with_one_of_a_list_hides_nothing_of_the_others() {
         places = []
         "#,
     );
-    let mut told = lines(file::<Lists>(&at).unwrap_err());
+    let mut told = lines(file::<Lists>(&at, |_| ()).unwrap_err());
     told.sort();
     let keys = told.iter().map(|line| line.split(": ").next().unwrap());
     let keys: Vec<_> = keys.collect();
@@ -294,7 +294,7 @@ fn what_is_wrong_with_one_of_a_list_hides_nothing_of_the_others() {
 fn a_torn_line_is_named_and_not_shown() {
     let dir = Scratch::new();
     let at = dir.file("a.toml", "slots = 1\nledger = \"secret\nwait = '1s'\n");
-    let told = lines(file::<Process>(&at).unwrap_err());
+    let told = lines(file::<Process>(&at, |_| ()).unwrap_err());
     assert_eq!(told.len(), 1, "{told:?}");
     let torn = told[0].contains("a.toml: line 2, column ");
     assert!(
@@ -315,7 +315,7 @@ fn one_key_may_be_wrong_in_two_ways() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_a_problem_too() {
-    let missing = file::<Process>(Path::new("/nonexistent.toml"));
+    let missing = file::<Process>(Path::new("/nonexistent.toml"), |_| ());
     assert!(lines(missing.unwrap_err())[0].starts_with("/nonexistent.toml: "));
     assert!(lines(loaded("slots = ", "", &[]).unwrap_err())[0].contains("farewell.toml: "));
     let told = lines(loaded("agent = 7", "agent.phones", &[]).unwrap_err());
@@ -360,7 +360,7 @@ impl Validate for Strict {
 fn a_field_without_a_default_ends_the_reading() {
     let dir = Scratch::new();
     let at = dir.file("a.toml", "count = 'x'");
-    let told = lines(file::<Strict>(&at).unwrap_err());
+    let told = lines(file::<Strict>(&at, |_| ()).unwrap_err());
     assert_eq!(
         told,
         [

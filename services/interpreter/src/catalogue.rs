@@ -2,15 +2,13 @@
 //!
 //! They hold counts, times and one word to choose by, and nothing else of what happened.
 
-use fluent_bundle::concurrent::FluentBundle;
-use fluent_bundle::{FluentArgs, FluentError, FluentResource, FluentValue};
+use fluent_bundle::{FluentArgs, FluentError, FluentValue};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::language::Language;
 use crate::moment::moment;
-
-type Bundle = FluentBundle<FluentResource>;
+use crate::words::Words;
 
 /// What stands before a reason whose sentence is another than that of the same code elsewhere.
 pub(crate) const REFUSED: &str = "REFUSED_";
@@ -36,8 +34,7 @@ pub struct Facts<'a> {
 /// The sentences of a port. They are part of the program: tests hold them to be whole.
 pub struct Catalogue {
     own: fn(Language) -> &'static str,
-    /// By [`Language::ALL`].
-    bundles: [Bundle; 2],
+    words: Words,
 }
 
 impl Catalogue {
@@ -45,7 +42,7 @@ impl Catalogue {
     pub fn new(own: fn(Language) -> &'static str) -> Self {
         Self {
             own,
-            bundles: Language::ALL.map(|language| bundle(language, own(language))),
+            words: Words::new(|language| [shared(language), own(language)]),
         }
     }
 
@@ -84,10 +81,6 @@ impl Catalogue {
         facts: Facts<'_>,
         language: Language,
     ) -> Option<(Said, Vec<FluentError>)> {
-        let bundle = Language::ALL
-            .iter()
-            .zip(&self.bundles)
-            .find_map(|(of, bundle)| (*of == language).then_some(bundle))?;
         // Nobody here knows where whoever reads it is.
         let until = facts.until.map(|until| until.to_zoned(TimeZone::UTC));
         let until = until.map(|until| moment(&until, language));
@@ -96,16 +89,10 @@ impl Catalogue {
         args.set("who", FluentValue::from(facts.who));
         args.set("ends", until.as_ref().map_or("open", |_| "known"));
         args.set("until", until.unwrap_or_default());
-        let message = bundle.get_message(code)?;
-        let mut errors = Vec::new();
-        let mut format = |pattern| {
-            let text = bundle.format_pattern(pattern, Some(&args), &mut errors);
-            text.into_owned()
-        };
-        let said = Said {
-            message: format(message.value()?),
-            remedy: format(message.get_attribute("remedy")?.value()),
-        };
+        let (message, mut errors) = self.words.checked(code, None, &args, language)?;
+        let (remedy, more) = self.words.checked(code, Some("remedy"), &args, language)?;
+        errors.extend(more);
+        let said = Said { message, remedy };
         Some((said, errors))
     }
 
@@ -121,34 +108,4 @@ pub(crate) const fn shared(language: Language) -> &'static str {
         Language::English => include_str!("sentences/en.ftl"),
         Language::Chinese => include_str!("sentences/zh.ftl"),
     }
-}
-
-fn bundle(language: Language, own: &str) -> Bundle {
-    let locale = language.tag().parse().unwrap_or_default();
-    let mut bundle = FluentBundle::new_concurrent(vec![locale]);
-    // No text runs from right to left here, and the marks would end up in terminals.
-    bundle.set_use_isolating(false);
-    bundle.set_formatter(Some(grouped));
-    for text in [shared(language), own] {
-        let resource = FluentResource::try_new(text.to_owned());
-        let resource = resource.unwrap_or_else(|(readable, _)| readable);
-        bundle.add_resource_overriding(resource);
-    }
-    bundle
-}
-
-/// Digits in groups of three, as both languages write large numbers.
-fn grouped<M>(value: &FluentValue<'_>, _: &M) -> Option<String> {
-    let FluentValue::Number(number) = value else {
-        return None;
-    };
-    let digits = number.as_string();
-    let mut grouped = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    Some(grouped)
 }

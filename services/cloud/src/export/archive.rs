@@ -200,7 +200,7 @@ impl Packer {
         let mut zip = ZipWriter::new_stream(Digested::new(sealer));
         let options = options(self.claim.begun_at);
         let mut names = Names::default();
-        let mut index = Index::new(&self.claim.language);
+        let mut index = Index::new(self.claim.language);
         let mut files: Vec<Value> = Vec::new();
         let mut open: Option<Open> = None;
         let mut close = |file: Open, index: &mut Index| {

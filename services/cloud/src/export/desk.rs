@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use farewell_interpreter::Language;
 use farewell_kit::async_trait;
 use farewell_kit::export::PART_BYTES;
 use farewell_kit::seal;
@@ -142,7 +143,7 @@ impl Exports {
         )
         .bind(id)
         .bind(account)
-        .bind(if request.language == "zh" { "zh" } else { "en" })
+        .bind(Language::from_tag(&request.language).unwrap_or_default().tag())
         .bind(micros(now))
         .bind(micros(now + self.terms.time_max))
         .bind(Vec::new())

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 use std::time::SystemTime;
 
+use farewell_interpreter::{FluentArgs, Language, Words, moment};
 use farewell_kit::store::micros;
-use fluent_bundle::{FluentArgs, FluentBundle, FluentResource};
+use jiff::tz::TimeZone;
 
 use super::category::Held;
 
@@ -15,10 +17,12 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;mar
     h2{margin-top:2rem}ul{padding-left:1.2rem}td{padding:.1rem 1rem .1rem 0;vertical-align:top}td+td{text-align:right;white-space:nowrap}\
     .note{color:#555}";
 
+/// They are part of the program: a test holds them to be whole.
+static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(|language| [text(language)]));
+
 /// The page, as it grows.
 pub(super) struct Index {
-    chinese: bool,
-    words: FluentBundle<FluentResource>,
+    language: Language,
     folders: BTreeMap<String, Contents>,
 }
 
@@ -34,12 +38,10 @@ struct Contents {
 }
 
 impl Index {
-    /// In a language: `zh`, or English.
-    pub fn new(language: &str) -> Self {
-        let chinese = language == "zh";
+    /// In a language.
+    pub const fn new(language: Language) -> Self {
         Self {
-            chinese,
-            words: words(chinese),
+            language,
             folders: BTreeMap::new(),
         }
     }
@@ -109,7 +111,7 @@ impl Index {
     /// The whole page.
     pub fn page(&self, begun: SystemTime) -> String {
         let day = jiff::Timestamp::from_microsecond(micros(begun))
-            .map(|at| at.strftime("%Y-%m-%d %H:%M UTC").to_string())
+            .map(|at| moment(&at.to_zoned(TimeZone::UTC), self.language))
             .unwrap_or_default();
         let say = |id: &str, about: &[(&'static str, String)]| escaped(&self.say(id, about));
         let mut page = format!(
@@ -117,7 +119,7 @@ impl Index {
              <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
              <meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n<style>{STYLE}</style>\n\
              </head>\n<body>\n<h1>{title}</h1>\n<p>{}</p>\n<p class=\"note\">{}</p>\n",
-            if self.chinese { "zh" } else { "en" },
+            self.language,
             say("made", &[("time", day)]),
             say("promise", &[]),
             title = say("title", &[]),
@@ -162,7 +164,7 @@ impl Index {
     /// What a person calls what others call `word`: that itself, if nobody has said.
     fn word(&self, kind: &str, word: &str) -> String {
         let id = format!("{kind}-{word}");
-        if self.words.has_message(&id) {
+        if WORDS.has(&id, self.language) {
             self.say(&id, &[])
         } else {
             word.to_owned()
@@ -174,27 +176,15 @@ impl Index {
         for (name, value) in about {
             args.set(*name, value.clone());
         }
-        let pattern = self.words.get_message(id).and_then(|it| it.value());
-        pattern.map_or_else(String::new, |pattern| {
-            let mut errors = Vec::new();
-            let said = self.words.format_pattern(pattern, Some(&args), &mut errors);
-            said.into_owned()
-        })
+        WORDS.text(id, &args, self.language).unwrap_or_default()
     }
 }
 
-fn words(chinese: bool) -> FluentBundle<FluentResource> {
-    let (tag, text) = if chinese {
-        ("zh", include_str!("index/zh.ftl"))
-    } else {
-        ("en", include_str!("index/en.ftl"))
-    };
-    let mut bundle = FluentBundle::new(vec![tag.parse().unwrap_or_default()]);
-    // No text runs from right to left here.
-    bundle.set_use_isolating(false);
-    let resource = FluentResource::try_new(text.to_owned());
-    bundle.add_resource_overriding(resource.unwrap_or_else(|(readable, _)| readable));
-    bundle
+const fn text(language: Language) -> &'static str {
+    match language {
+        Language::English => include_str!("index/en.ftl"),
+        Language::Chinese => include_str!("index/zh.ftl"),
+    }
 }
 
 fn list(lines: &str) -> String {
@@ -259,7 +249,7 @@ mod tests {
 
     #[test]
     fn what_a_person_wrote_stays_text() {
-        let mut index = Index::new("en");
+        let mut index = Index::new(Language::English);
         index.add("cloud", "cloud/albums/<script>alert(1)/a \"b\".jpg", 2_500);
         index.items("cloud", 1);
         index.items("store", 0);
@@ -278,9 +268,11 @@ mod tests {
             let lines = text.lines().filter_map(|line| line.split_once(" = "));
             lines.map(|(id, _)| id.to_owned()).collect()
         };
-        let (english, chinese) = (include_str!("index/en.ftl"), include_str!("index/zh.ftl"));
-        assert_eq!(ids(english), ids(chinese));
-        for language in ["en", "zh"] {
+        assert_eq!(ids(text(Language::English)), ids(text(Language::Chinese)));
+        for (language, begun) in [
+            (Language::English, "1 January 1970, 00:00 UTC"),
+            (Language::Chinese, "1970年1月1日 00:00（UTC）"),
+        ] {
             let mut index = Index::new(language);
             index.add("store", "store/orders.csv", 1);
             index.items("store", 3);
@@ -301,10 +293,7 @@ mod tests {
                 [(&"<b>".to_owned(), &held(0, "A_WORD_OF_THEIRS"))].into_iter(),
             );
             let page = index.page(THEN);
-            assert!(
-                page.contains("1970-01-01 00:00 UTC") && !page.contains("{ $"),
-                "{page}"
-            );
+            assert!(page.contains(begun) && !page.contains("{ $"), "{page}");
             assert!(
                 !page.contains("<p></p>")
                     && !page.contains("<h2></h2>")
@@ -315,7 +304,7 @@ mod tests {
             );
             assert!(page.contains("&lt;b&gt;") && page.contains("A_WORD_OF_THEIRS"));
             for why in why::ALL {
-                assert!(index.words.has_message(&format!("why-{why}")), "{why}");
+                assert!(WORDS.has(&format!("why-{why}"), language), "{why}");
             }
         }
     }

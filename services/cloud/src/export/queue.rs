@@ -6,6 +6,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use farewell_interpreter::Language;
 use farewell_kit::Fault;
 use farewell_kit::export::Part;
 use farewell_kit::seal;
@@ -31,7 +32,7 @@ pub(super) struct Claim {
     /// Of this turn, and of no other ever.
     pub turn: String,
     pub account: String,
-    pub language: String,
+    pub language: Language,
     pub begun_at: i64,
     pub attempts: i64,
     /// As it is stored.
@@ -97,7 +98,7 @@ impl Exports {
                 id,
                 turn,
                 account,
-                language,
+                language: Language::from_tag(&language).unwrap_or_default(),
                 begun_at,
                 attempts,
                 key,

@@ -3,9 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use farewell_interpreter::moment;
-use fluent_bundle::concurrent::FluentBundle;
-use fluent_bundle::{FluentArgs, FluentResource};
+use farewell_interpreter::{FluentArgs, Words, moment};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -13,21 +11,8 @@ use super::Content;
 use crate::courier::Written;
 use crate::language::Language;
 
-type Bundle = FluentBundle<FluentResource>;
-
-/// By [`Language::ALL`]. They are part of the program: the tests hold them to be whole.
-static BUNDLES: LazyLock<[Bundle; 2]> = LazyLock::new(|| Language::ALL.map(bundle));
-
-fn bundle(language: Language) -> Bundle {
-    let resource = match FluentResource::try_new(text(language).to_owned()) {
-        Ok(resource) | Err((resource, _)) => resource,
-    };
-    let mut bundle = FluentBundle::new_concurrent(Vec::new());
-    // Marks around what is put in are of no use in a text message.
-    bundle.set_use_isolating(false);
-    bundle.add_resource_overriding(resource);
-    bundle
-}
+/// They are part of the program: the tests hold them to be whole.
+static LETTERS: LazyLock<Words> = LazyLock::new(|| Words::new(|language| [text(language)]));
 
 const fn text(language: Language) -> &'static str {
     match language {
@@ -51,7 +36,7 @@ pub(super) fn written(content: &Content, deletion: &str, link: Option<String>) -
         let at = at.map(|at| moment(&at.to_zoned(zone.clone()), language));
         args.set(name, at.unwrap_or_default());
     }
-    let say = |id: &str, args: &FluentArgs| said(id, args, language);
+    let say = |id: &str, args: &FluentArgs<'_>| said(id, args, language);
     let mut lines = vec![say(&content.kind, &args).1];
     for reason in &content.reasons {
         if reason.sentence.is_empty() {
@@ -134,22 +119,12 @@ fn minutes(valid: Duration) -> String {
 }
 
 /// A message's value and its `.text`. What has no words stays empty.
-fn said(id: &str, args: &FluentArgs, language: Language) -> (String, String) {
-    let place = Language::ALL.iter().position(|it| *it == language);
-    let bundle = &BUNDLES[place.unwrap_or_default()];
-    let Some(message) = bundle.get_message(id) else {
-        return Default::default();
-    };
-    let written = |pattern| {
-        bundle
-            .format_pattern(pattern, Some(args), &mut Vec::new())
-            .into_owned()
-    };
-    let text = message.get_attribute("text");
-    (
-        message.value().map(written).unwrap_or_default(),
-        text.map(|text| written(text.value())).unwrap_or_default(),
-    )
+fn said(id: &str, args: &FluentArgs<'_>, language: Language) -> (String, String) {
+    let (subject, text) = (
+        LETTERS.text(id, args, language),
+        LETTERS.beside(id, "text", args, language),
+    );
+    (subject.unwrap_or_default(), text.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -5,9 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use farewell_proto::deletion::v1::{GetCertificateRequest, ReplayPurgedRequest, State};
+use farewell_kit::seal;
+use farewell_proto::deletion::v1::{Deletion, GetCertificateRequest, ReplayPurgedRequest, State};
+use farewell_proto::participant::v1::Verb;
+use farewell_store::NewOrder;
 use farewell_tests::caller::Caller;
 use farewell_tests::coordinator::Coordinator;
+use farewell_tests::honest::Honest;
 use farewell_tests::policy;
 use farewell_tests::process::{CoordinatorSite, Process, Told, database, needed};
 use farewell_tests::refusal::refused;
@@ -29,6 +33,10 @@ struct Place {
 
 impl Place {
     fn build() -> Result<Option<Self>> {
+        Self::build_with(STAGES, "300ms")
+    }
+
+    fn build_with(stages: &[&[&str]], cooling_off: &str) -> Result<Option<Self>> {
         let Some(program) = needed("FAREWELL_BIN") else {
             return Ok(None);
         };
@@ -36,10 +44,10 @@ impl Place {
         let ledger = database(folder.path(), "ledger");
         let told = Told {
             instance: "one",
-            stages: STAGES,
+            stages,
             ledger: &ledger,
             lease: "3s",
-            cooling_off: "300ms",
+            cooling_off,
             collector: "",
         };
         let site = CoordinatorSite::new(&program, folder.path(), &told)?;
@@ -213,6 +221,166 @@ async fn story(place: &Place) -> Result<()> {
         "somebody else was erased"
     );
     coordinator.kill()
+}
+
+/// Whether the store takes an order, as its own users see it.
+async fn sells(place: &Place, account: &str) -> Result<bool> {
+    let shop = farewell_store::open(&database(place.folder.path(), "store")).await?;
+    let order = NewOrder {
+        item: "Band 9",
+        amount_cents: 24_900,
+        recipient: "Li Na",
+        address: "88 Garden Road, Hangzhou",
+    };
+    let placed = farewell_store::place_order(&shop, account, &order).await;
+    shop.pool().close().await;
+    match placed {
+        Ok(_) => Ok(true),
+        Err(seal::Error::Sealed) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Until the store has sealed what a deletion is of, or lifted that, and the coordinator has it durably. An order that is placed too
+/// early would be in the deletion's way.
+async fn until_settled(caller: &Caller, name: &str, taken_back: bool) -> Result<Deletion> {
+    let settled = |seen: &Deletion| {
+        let mut seals = seen.legs.iter().filter(|leg| leg.verb == "SEAL");
+        Ok(match seen.state() {
+            State::CoolingOff => !taken_back && seals.all(|leg| leg.settle_time.is_some()),
+            State::Revoked => taken_back && seen.close_time.is_some(),
+            _ => false,
+        })
+    };
+    caller.until_true(name, "the store's seal", settled).await
+}
+
+/// A replay to its end, as the command line tells it.
+async fn replayed(place: &Place, since: &Timestamp) -> Result<serde_json::Value> {
+    let mut replay = place.replay(&since.to_string())?;
+    wait::until("the replay", async || {
+        Ok((!replay.is_running()).then_some(()))
+    })
+    .await?;
+    let told = fs::read_to_string(place.log("told"))?;
+    let last = told.lines().last().context("it said nothing")?;
+    Ok(serde_json::from_str(last)?)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seal_that_was_forgotten_is_there_again_and_one_that_was_lifted_is_not() -> Result<()> {
+    let Some(place) = Place::build_with(STAGES, "1h")? else {
+        return Ok(());
+    };
+    let told = seals(&place).await;
+    told.with_context(|| place.words())
+}
+
+async fn seals(place: &Place) -> Result<()> {
+    let _coordinator = place.site.start().await?;
+    let caller = place.site.caller()?;
+    let shop = place.store()?;
+    let taken_back = caller.delete("b-1").await?;
+    let before = caller.delete("b-2").await?;
+    for name in [&taken_back, &before] {
+        until_settled(&caller, name, false).await?;
+    }
+    shop.end().await?;
+    let backup = place.folder.path().join("backup");
+    copy(place.folder.path(), &backup)?;
+    let since = Timestamp::from(std::time::SystemTime::now());
+
+    let shop = place.store()?;
+    let revoked = caller.revoke(&taken_back).await;
+    revoked.map_err(|status| anyhow!("{status:?}"))?;
+    until_settled(&caller, &taken_back, true).await?;
+    let under_way = caller.delete("a-1").await?;
+    until_settled(&caller, &under_way, false).await?;
+    let as_it_stands = [("a-1", false), ("b-1", true), ("b-2", false)];
+    for (account, open) in as_it_stands {
+        ensure!(sells(place, account).await? == open, "{account}");
+    }
+    shop.end().await?;
+
+    copy(&backup, place.folder.path())?;
+    ensure!(sells(place, "a-1").await?, "the backup knows of no seal");
+    ensure!(!sells(place, "b-1").await?, "the backup brought a seal");
+    let shop = place.store()?;
+    let told = replayed(place, &since).await?;
+    ensure!(
+        told["deletions"] == 2 && told["sealed"] == 1 && told["unsealed"] == 1,
+        "{told}"
+    );
+    for (account, open) in as_it_stands {
+        ensure!(sells(place, account).await? == open, "{account}");
+    }
+    // Again does no harm, and who takes it back finds the account as it was.
+    ensure!(replayed(place, &since).await?["deletions"] == 2);
+    let revoked = caller.revoke(&under_way).await;
+    revoked.map_err(|status| anyhow!("{status:?}"))?;
+    until_settled(&caller, &under_way, true).await?;
+    ensure!(sells(place, "a-1").await?, "it is as it was");
+    shop.end().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_looked_and_is_restored_before_the_purge_holds_nothing_after_it() -> Result<()> {
+    let Some(place) = Place::build_with(&[&["store", "cloud"]], "300ms")? else {
+        return Ok(());
+    };
+    let told = before_the_purge(&place).await;
+    told.with_context(|| place.words())
+}
+
+async fn before_the_purge(place: &Place) -> Result<()> {
+    let store = farewell_store::open(&database(place.folder.path(), "store")).await?;
+    farewell_store::sample(&store, "a-1").await?;
+    store.pool().close().await;
+    let backup = place.folder.path().join("backup");
+    copy(place.folder.path(), &backup)?;
+    let since = Timestamp::from(std::time::SystemTime::now());
+
+    let _coordinator = place.site.start().await?;
+    let caller = place.site.caller()?;
+    let shop = place.store()?;
+    let cloud = Honest::join(&place.site.participants, "cloud").await?;
+    // Time to see what it is at.
+    cloud.manners().slow = std::time::Duration::from_secs(1);
+    let name = caller.delete("a-1").await?;
+    wait::until("the cloud to erase", async || {
+        Ok(cloud.verbs("a-1").contains(&Verb::Erase).then_some(()))
+    })
+    .await?;
+    // It takes its time to look; the store has looked.
+    cloud.manners().slow = std::time::Duration::from_secs(3_600);
+    let looked = |seen: &Deletion| {
+        let mut legs = seen.legs.iter();
+        Ok(legs.any(|leg| {
+            leg.participant == "store" && leg.verb == "PROBE" && leg.settle_time.is_some()
+        }))
+    };
+    caller
+        .until_true(&name, "the store to look", looked)
+        .await?;
+    shop.end().await?;
+    copy(&backup, place.folder.path())?;
+    ensure!(place.held("a-1").await? > 0, "the backup brought it back");
+    let shop = place.store()?;
+    let told = replayed(place, &since).await?;
+    ensure!(told["deletions"] == 1 && told["clean"] == 1, "{told}");
+    ensure!(told["erased"]["points"].as_i64() >= Some(1), "{told}");
+    let seen = caller
+        .get(&name)
+        .await
+        .map_err(|status| anyhow!("{status:?}"))?;
+    ensure!(seen.state() == State::Verifying, "{seen:?}");
+
+    drop(cloud);
+    let _cloud = Honest::join(&place.site.participants, "cloud").await?;
+    caller.until(&name, State::Purged).await?;
+    shop.end().await?;
+    ensure!(place.held("a-1").await? == 0, "a-1 is back");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

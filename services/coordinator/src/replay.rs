@@ -1,6 +1,7 @@
-//! Does again, at one participant, what was done to what is purged: it was restored from a backup, and holds what had gone.
+//! Does again, at one participant, what was done to what is purged, and to what is sealed or was: it was restored from a backup, and
+//! holds what had gone.
 //!
-//! Nothing here is on the board, as nothing of a purged deletion is owed. A command takes its room in the participant's window
+//! Nothing here is on the board, as nothing that was settled is owed. A command takes its room in the participant's window
 //! like any other, and its answer is heard here before the board is asked. What was done is appended to the ledger before
 //! anybody is told; what breaks off is asked again under the same name.
 
@@ -33,6 +34,8 @@ const SENDS_MAX: u32 = 4;
 /// How long room in the participant's window is waited for.
 const ROOM_WAIT: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// A participant's word for an account that is gone.
+const ALREADY_ERASED: &str = "ALREADY_ERASED";
 
 /// Commands whose answers are waited for, by name.
 #[derive(Debug, Default)]
@@ -84,6 +87,10 @@ pub enum Again {
         counts: BTreeMap<String, i64>,
         left: BTreeMap<String, i64>,
     },
+    /// It is under way: what the backup didn't know is sealed again.
+    Sealed,
+    /// It was taken back: what the backup brought sealed is open again.
+    Unsealed,
     /// It goes on at the participant: replay again later.
     Deferred(String),
     /// A person must look.
@@ -116,8 +123,8 @@ struct Terms {
     ended_by: Option<Time>,
 }
 
-/// Has one purged deletion erased, ended and looked for once more, as far as that was done after `since`. `None`: nothing of it
-/// was.
+/// Has one deletion erased, ended and looked for once more, or sealed or unsealed, as far as that was done after `since`. `None`:
+/// nothing of it was.
 pub async fn once(
     center: &Center,
     participant: &ParticipantId,
@@ -172,10 +179,19 @@ pub async fn once(
     for verb in verbs {
         let found = match ask(center, participant, verb, (&owed, &plan), &terms).await? {
             Ok(evidence) => evidence,
+            // A later deletion of the account has ended: there is nothing to open.
+            Err(Again::Refused(word)) if verb == Verb::Unseal && word == ALREADY_ERASED => {
+                return Ok(None);
+            }
             Err(again) => return Ok(Some(again)),
         };
         if !matches!(past.stray(verb, &found), Ok(None)) {
             return Ok(Some(Again::Refused("RETAINED_NOT_OWED".to_owned())));
+        }
+        match verb {
+            Verb::Seal => return Ok(Some(Again::Sealed)),
+            Verb::Unseal => return Ok(Some(Again::Unsealed)),
+            Verb::Erase | Verb::Expire | Verb::Probe => {}
         }
         if verb != Verb::Probe {
             for (category, count) in found.counts {
@@ -216,7 +232,10 @@ async fn ask(
         center.wake.notify_one();
         return Ok(match said {
             Some(Ok(Said::Done(replayed, evidence))) => {
-                center.ledger.keep_replays(vec![replayed]).await?;
+                // Of a seal and its end there is the first evidence, which stands.
+                if !matches!(verb, Verb::Seal | Verb::Unseal) {
+                    center.ledger.keep_replays(vec![replayed]).await?;
+                }
                 Ok(evidence)
             }
             Some(Ok(Said::Deferred(_, reason))) => Err(Again::Deferred(reason)),

@@ -5,6 +5,10 @@
 //! period begins anew; what has ended since anybody was last asked, also under a legal hold, is left to its own command. Only a number
 //! that was given back is free again at once: it was free for everybody who asked, whatever held up the erasure of its hash.
 //!
+//! What is under way, or was taken back, is brought to where it is as well: a seal that the backup doesn't know is asked for once more,
+//! one that it brought back is lifted, and what its holder has erased and looked for already, so that nobody would look there again
+//! before the purge, is erased as if it were purged.
+//!
 //! A purge is final and stays as it is: nothing here moves a deletion, adds to its receipts or changes its certificate. What
 //! is done again is evidence of its own, under rounds that the deletion never has, so that a journal that was restored with
 //! the data recalls no old answer, and none that is given now is taken for a later one.
@@ -86,31 +90,51 @@ pub enum Said {
     Done(Replayed, Evidence),
 }
 
-/// Whether a deletion may have to be replayed at a participant: it was purged since then, or something of it may have ended.
-/// [`Past::verbs`] knows more, by the receipts.
+/// Whether a deletion may have to be replayed at a participant: it was purged since then, or something of it may have ended; or it
+/// is under way there, or the seal was lifted since then. [`Past::verbs`] knows more, by the receipts.
 pub fn concerns(
     deletion: &Deletion,
     plan: &Plan,
     participant: &ParticipantId,
     since: Time,
 ) -> bool {
-    let State::Purged { at, .. } = deletion.state else {
-        return false;
+    let is_done = |verb| {
+        let leg = plan.find(participant, verb);
+        leg.is_some_and(|leg| deletion.done.has(leg))
     };
-    let has_ended = plan.find(participant, Verb::Expire).is_some_and(|leg| {
-        deletion.done.has(leg) || deletion.expiring.has(leg) || deletion.is_freed(leg)
-    });
-    plan.find(participant, Verb::Erase).is_some() && (at >= since || has_ended)
+    match deletion.state {
+        State::Purged { at, .. } => {
+            let has_ended = plan.find(participant, Verb::Expire).is_some_and(|leg| {
+                deletion.done.has(leg) || deletion.expiring.has(leg) || deletion.is_freed(leg)
+            });
+            plan.find(participant, Verb::Erase).is_some() && (at >= since || has_ended)
+        }
+        State::CoolingOff { .. } => is_done(Verb::Seal),
+        State::Erasing(_) | State::Verifying(_) => is_done(Verb::Seal) || is_done(Verb::Erase),
+        State::Revoked { sealed, .. } | State::Denied { sealed, .. } => {
+            sealed && is_done(Verb::Unseal) && deletion.closed_at.is_none_or(|at| at >= since)
+        }
+        State::AwaitingVerification { .. } | State::Expired { .. } => false,
+    }
 }
 
 /// The command that has it done once more. `kept` is what was replayed of this deletion before: what was begun and has no
-/// evidence yet is asked under the same name.
+/// evidence yet is asked under the same name. A seal and its end happen once, whoever has forgotten them: they keep their own names, so
+/// that who has not is not asked for anything new.
 pub fn next(
     deletion: &Deletion,
     participant: &ParticipantId,
     verb: Verb,
     kept: &[Kept],
 ) -> CommandName {
+    if matches!(verb, Verb::Seal | Verb::Unseal) {
+        return CommandName {
+            deletion: deletion.id,
+            round: 1,
+            verb,
+            participant: participant.clone(),
+        };
+    }
     let own = kept
         .iter()
         .map(|kept| &kept.replayed)
@@ -178,6 +202,7 @@ pub fn is_clean(evidence: &Evidence) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deletion::Event;
     use crate::fixture::*;
 
     fn kept(replayed: Replayed) -> Kept {
@@ -209,7 +234,10 @@ mod tests {
         assert!(concerns(&deletion, &plan, &who("store"), start()));
         assert!(!concerns(&deletion, &plan, &who("store"), at + hour));
         assert!(!concerns(&deletion, &plan, &who("notes"), at));
-        for other in [cooling(&plan), erasing(&plan), verifying(&plan)] {
+        let unsealed = verified(&plan)
+            .step(&Event::Revoke, &plan, start())
+            .unwrap();
+        for other in [verified(&plan), cooling(&plan), unsealed] {
             assert!(!concerns(&other, &plan, &who("store"), Time::default()));
         }
     }
@@ -228,6 +256,8 @@ mod tests {
         assert_eq!(probe.round, first.round, "a probe that was never answered");
         let cloud = next(&deletion, &who("cloud"), Verb::Erase, &before);
         assert_eq!(cloud.round, first.round, "another's rounds are its own");
+        let seal = next(&deletion, &who("store"), Verb::Seal, &before);
+        assert_eq!(seal.round, 1, "it has a name already");
     }
 
     #[test]

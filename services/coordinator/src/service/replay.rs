@@ -1,4 +1,5 @@
-//! A replay as a stream: what was purged, or had ended, since a time, newest request first, a few at a time and no faster than a limit.
+//! A replay as a stream: what was purged, or had ended, since a time, and what is under way or was taken back, newest request first, a
+//! few at a time and no faster than a limit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +26,8 @@ const AT_A_TIME: usize = 8;
 const HANDFUL: Duration = Duration::from_millis(100);
 /// Deletions read at a time.
 const PAGE_ROWS: u32 = 500;
-/// State code of PURGED.
-const PURGED: i16 = 5;
+/// Codes of the states in which a participant may have done something: COOLING_OFF, ERASING, VERIFYING, PURGED, REVOKED, DENIED.
+const STATES: [i16; 6] = [2, 3, 4, 5, 6, 7];
 /// What a slow reader may be behind.
 pub const QUEUE_MESSAGES_MAX: usize = 64;
 
@@ -100,7 +101,7 @@ impl Replay {
     /// Whether there may be more.
     async fn page(&mut self, center: &Center, sender: &Sender) -> Result<bool, Status> {
         let filter = Filter {
-            states: vec![PURGED],
+            states: STATES.to_vec(),
             ..Filter::default()
         };
         let found = center
@@ -168,6 +169,8 @@ fn told(id: DeletionId, again: Again, page_token: String) -> ReplayPurgedRespons
             told.set_result(result);
             told.left = left.into_iter().collect();
         }
+        Again::Sealed => told.set_result(ReplayResult::Sealed),
+        Again::Unsealed => told.set_result(ReplayResult::Unsealed),
         Again::Deferred(reason) => {
             told.set_result(ReplayResult::Deferred);
             told.reason = reason;

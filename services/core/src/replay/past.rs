@@ -44,11 +44,15 @@ pub struct Rule<'a> {
 
 impl<'a> Past<'a> {
     /// What is to be done again at a participant whose backup is of `since`, in this order: of what was purged later everything, of
-    /// what was purged before that what has ended since.
+    /// what was purged before that what has ended since; of what isn't purged, what the participant has done since and won't be asked
+    /// for.
     pub fn verbs(&self, since: Time) -> Vec<Verb> {
         let Self { deletion, plan, .. } = *self;
         if !super::concerns(deletion, plan, self.participant, since) {
             return Vec::new();
+        }
+        if !matches!(deletion.state, State::Purged { .. }) {
+            return self.verbs_of_the_living(since);
         }
         let purged = matches!(deletion.state, State::Purged { at, .. } if at >= since);
         let expiry = self.leg(Verb::Expire);
@@ -67,6 +71,34 @@ impl<'a> Past<'a> {
         .into_iter()
         .filter_map(|(verb, wanted)| wanted.then_some(verb))
         .collect()
+    }
+
+    /// Of a deletion that isn't purged: what was settled since, and is never asked for again. Whoever is still to be asked what it
+    /// holds looks for itself, and finds what the backup brought.
+    fn verbs_of_the_living(&self, since: Time) -> Vec<Verb> {
+        let settled = |verb| {
+            let leg = self.leg(verb);
+            let later =
+                |kept: &receipt::Kept| Some(kept.receipt.leg) == leg && kept.settled_at >= since;
+            leg.is_some_and(|leg| self.deletion.done.has(leg)) && self.receipts.iter().any(later)
+        };
+        match self.deletion.state {
+            State::CoolingOff { .. } if settled(Verb::Seal) => vec![Verb::Seal],
+            State::Erasing(_) | State::Verifying(_) => {
+                let probe = self.leg(Verb::Probe);
+                let has_looked = probe.is_some_and(|leg| self.deletion.done.has(leg));
+                match (settled(Verb::Erase), probe) {
+                    (true, Some(_)) if has_looked => vec![Verb::Erase, Verb::Probe],
+                    (true, None) => vec![Verb::Erase],
+                    _ if settled(Verb::Seal) => vec![Verb::Seal],
+                    _ => Vec::new(),
+                }
+            }
+            State::Revoked { .. } | State::Denied { .. } if settled(Verb::Unseal) => {
+                vec![Verb::Unseal]
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// How a participant's devices ended. What can't be read says nothing of them.
@@ -212,8 +244,10 @@ impl<'a> Past<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deletion::Event;
     use crate::device::Device;
     use crate::fixture::*;
+    use crate::leg::Mask;
     use crate::receipt::{Outcome, Receipt};
 
     #[test]
@@ -261,5 +295,72 @@ mod tests {
             (only("watch-1"), only("watch-2"))
         );
         assert_eq!(of("phones"), Ended::default());
+    }
+
+    fn receipts(plan: &Plan, legs: &[(Verb, Time)]) -> Vec<receipt::Kept> {
+        let settled = legs.iter().map(|(verb, at)| receipt::Kept {
+            receipt: Receipt::new(
+                leg(plan, *verb, "store"),
+                1,
+                Evidence::of(match verb {
+                    Verb::Seal => Outcome::Sealed,
+                    Verb::Unseal => Outcome::Unsealed,
+                    Verb::Probe => Outcome::Clean,
+                    Verb::Erase | Verb::Expire => Outcome::NotFound,
+                }),
+            ),
+            settled_at: *at,
+        });
+        settled.collect()
+    }
+
+    fn again(deletion: &Deletion, plan: &Plan, since: Time, legs: &[(Verb, Time)]) -> Vec<Verb> {
+        let past = Past {
+            deletion,
+            plan,
+            participant: &who("store"),
+            receipts: &receipts(plan, legs),
+        };
+        past.verbs(since)
+    }
+
+    #[test]
+    fn a_seal_that_the_backup_does_not_know_is_asked_for_again_and_one_that_it_brought_is_lifted() {
+        let plan = cn();
+        let at = start();
+        let later = at + SECOND;
+        let seal = [(Verb::Seal, at)];
+        assert_eq!(again(&sealed(&plan), &plan, at, &seal), [Verb::Seal]);
+        assert_eq!(again(&sealed(&plan), &plan, later, &seal), []);
+        assert_eq!(again(&erasing(&plan), &plan, at, &seal), [Verb::Seal]);
+        let revoked = sealed(&plan).step(&Event::Revoke, &plan, later).unwrap();
+        let both = [(Verb::Seal, at), (Verb::Unseal, later)];
+        assert_eq!(
+            again(&revoked, &plan, at, &seal),
+            [],
+            "it is asked for anyway"
+        );
+        let lifted = settle(&revoked, plan.unseals(), &plan, later).unwrap();
+        assert_eq!(again(&lifted, &plan, at, &both), [Verb::Unseal]);
+        assert_eq!(again(&lifted, &plan, later + SECOND, &both), []);
+    }
+
+    #[test]
+    fn who_has_looked_before_the_purge_erases_again_and_who_has_not_looks_for_itself() {
+        let plan = cn();
+        let legs = [(Verb::Seal, start()), (Verb::Erase, over())];
+        let looked = [legs[0], legs[1], (Verb::Probe, over())];
+        let verifying = verifying(&plan);
+        let since = over();
+        assert_eq!(again(&verifying, &plan, since, &legs), []);
+        let own = Mask::of(leg(&plan, Verb::Probe, "store"));
+        let told = settle(&verifying, own, &plan, over()).unwrap();
+        assert!(matches!(told.state, State::Verifying(_)));
+        assert_eq!(
+            again(&told, &plan, since, &looked),
+            [Verb::Erase, Verb::Probe]
+        );
+        let late = again(&told, &plan, since + SECOND, &looked);
+        assert_eq!(late, [], "its backup has nothing of it");
     }
 }

@@ -71,6 +71,8 @@ pub async fn run(
 struct Tally {
     deletions: u64,
     clean: u64,
+    sealed: u64,
+    unsealed: u64,
     counts: BTreeMap<String, i64>,
     open: Vec<ReplayPurgedResponse>,
     page_token: String,
@@ -83,11 +85,14 @@ impl Tally {
         for (category, count) in &one.counts {
             *self.counts.entry(category.clone()).or_default() += count;
         }
-        if one.result() == ReplayResult::Clean {
-            self.clean += 1;
-        } else {
-            eprintln!("{} {} {}", one.deletion, word(&one), one.reason);
-            self.open.push(one);
+        match one.result() {
+            ReplayResult::Clean => self.clean += 1,
+            ReplayResult::Sealed => self.sealed += 1,
+            ReplayResult::Unsealed => self.unsealed += 1,
+            _ => {
+                eprintln!("{} {} {}", one.deletion, word(&one), one.reason);
+                self.open.push(one);
+            }
         }
         if self.deletions.is_multiple_of(100) {
             eprintln!("{} deletions", self.deletions);
@@ -103,10 +108,15 @@ impl Tally {
         let value = json!({
             "deletions": self.deletions,
             "clean": self.clean,
+            "sealed": self.sealed,
+            "unsealed": self.unsealed,
             "erased": self.counts,
             "open": open,
         });
-        let mut rows = Rows::new("", &["deletions", "clean", "erased again"]);
+        let mut rows = Rows::new(
+            "",
+            &["deletions", "clean", "sealed", "unsealed", "erased again"],
+        );
         let counts = self.counts.iter().filter(|(_, count)| **count > 0);
         let counts: Vec<_> = counts
             .map(|(category, count)| format!("{count} {category}"))
@@ -114,6 +124,8 @@ impl Tally {
         rows.push([
             self.deletions.to_string(),
             self.clean.to_string(),
+            self.sealed.to_string(),
+            self.unsealed.to_string(),
             counts.join(", "),
         ]);
         output.write(&value, &[rows])

@@ -69,7 +69,7 @@ impl Deletion {
                 if self.verified() =>
             {
                 next.blockers.clone_from(blockers);
-                let expires_at = self.outlives(blockers, *expires_at, plan);
+                let expires_at = self.outlives(blockers, *expires_at, (plan, now));
                 next.state = State::AwaitingVerification { expires_at };
                 let wait = pause(blockers, now.since(self.requested_at), plan);
                 next.attention_at = Some((now + wait).min(expires_at));
@@ -281,13 +281,14 @@ impl Deletion {
     }
 
     /// When a blocked request expires: not before what ends by itself has ended, and some time after that, so that a person
-    /// can wait for it; within the deadline.
-    fn outlives(&self, blockers: &[Blocker], expires_at: Time, plan: &Plan) -> Time {
+    /// can wait for it; nor as long as nothing but somebody's silence is in the way, as what has been proved isn't lost by trouble of
+    /// ours. Within the deadline.
+    fn outlives(&self, blockers: &[Blocker], expires_at: Time, (plan, now): (&Plan, Time)) -> Time {
         let stops = blockers
             .iter()
             .filter(|blocker| self.is_stopped_by(blocker) && !blocker.is_silence());
         let ends: Option<Vec<Time>> = stops.map(|blocker| blocker.until).collect();
-        let last = ends.and_then(|ends| ends.into_iter().max());
+        let last = ends.map(|ends| ends.into_iter().max().unwrap_or(now));
         let longer = last.map(|last| (last + plan.policy().verification).min(self.deadline));
         longer.map_or(expires_at, |longer| longer.max(expires_at))
     }

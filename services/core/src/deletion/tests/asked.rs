@@ -169,6 +169,31 @@ fn who_gave_no_answer_is_asked_again_soon_and_then_ever_more_seldom() {
 }
 
 #[test]
+fn what_was_proved_is_kept_for_as_long_as_only_silence_is_in_its_way() {
+    let plan = cn();
+    let silence = || Blocker::unreachable(&who("phones"), &Policy::cn());
+    let expires = |deletion: &Deletion| match deletion.state {
+        State::AwaitingVerification { expires_at } => expires_at,
+        _ => panic!("{:?}", deletion.state),
+    };
+    let verification = plan.policy().verification;
+    let mut waiting = verified(&plan);
+    let mut now = start();
+    while now < waiting.deadline {
+        assert!(now < expires(&waiting), "lost by nobody's fault but ours");
+        waiting = go(&waiting, &Event::Blocked(vec![silence()]), &plan, now);
+        let wanted = (now + verification).min(waiting.deadline);
+        assert_eq!(expires(&waiting), wanted);
+        now = now + DAY;
+    }
+    assert_eq!(duty::next(&waiting, &plan, waiting.deadline), Duty::Expire);
+    let late = start() + DAY;
+    let both = Event::Blocked(vec![silence(), blocker()]);
+    let blocked = go(&verified(&plan), &both, &plan, late);
+    assert_eq!(expires(&blocked), start() + verification);
+}
+
+#[test]
 fn whatever_is_in_the_way_is_kept_and_asked_again() {
     let plan = cn();
     let blocked = Event::Blocked(vec![blocker()]);

@@ -271,6 +271,63 @@ async fn who_is_banned_has_one_device_unbound_by_the_desk_and_by_nobodys_word() 
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whom_security_froze_out_and_who_has_died_lose_nothing_to_whoever_asks_in_their_name()
+-> Result<()> {
+    let Some(town) = Town::open_whole("1h").await? else {
+        return Ok(());
+    };
+    let identity = farewell_identity::open(&town.database("identity")).await?;
+    let (phone, mail) = ("+86 138 0000 0000", "li.na@example.com");
+    farewell_identity::sample(&identity, "a-1", phone, mail, "a farewell to arms").await?;
+    let mut bindings = BindingServiceClient::new(town.channel(&town.phones, "caller").await?);
+    let bind = BindRequest {
+        request_id: fresh(),
+        binding: Some(Binding {
+            device: "devices/p-1".to_owned(),
+            account: "accounts/a-1".to_owned(),
+            model: "Phone 14".to_owned(),
+            answer_key: vec![7; 32].into(),
+            ..Default::default()
+        }),
+    };
+    let bound = bindings.bind(bind).await?.into_inner().binding;
+    let epoch = bound.context("bound")?.epoch.to_string();
+    let unbind = [
+        "device", "unbind", "a-1", "phones", "p-1", "--epoch", &epoch,
+    ];
+    let archive = town.path("mine.zip").display().to_string();
+    let export = ["account", "export", "a-1", "--out", &archive];
+    let neither = || -> Result<()> {
+        town.refuses("caller", (&unbind, ""), REFUSED, "SELF_SERVICE_CLOSED")?;
+        town.refuses("caller", (&export, ""), REFUSED, "ACCOUNT_FROZEN")?;
+        ensure!(!town.path("mine.zip").exists());
+        Ok(())
+    };
+
+    ensure!(farewell_identity::set_frozen(&identity, "a-1", true).await?);
+    neither()?;
+    // The desk knows who it is, and the right to one's data stands.
+    let case = town.approved("a-1", &["export"], &["identity-document"])?;
+    let with_case = [&export[..], &["--case", &case]].concat();
+    town.told("caller", &with_case, "")?;
+    ensure!(town.path("mine.zip").exists());
+    fs::remove_file(&archive)?;
+    ensure!(farewell_identity::set_frozen(&identity, "a-1", false).await?);
+
+    let papers = ["death-certificate", "relationship-proof"];
+    let legacy = town.approved("a-1", &["legacy"], &papers)?;
+    let kept = ["account", "memorialize", "a-1", "--case", &legacy];
+    let kept = town.told("caller", &kept, "")?;
+    let name = kept["name"].as_str().context("a name")?;
+    wait::until("everybody to have it", async || {
+        let seen = town.told("caller", &["account", "change", name], "")?;
+        Ok((seen["state"] == "DONE").then_some(()))
+    })
+    .await?;
+    neither()
+}
+
 fn bytes(hex: &str) -> Result<Vec<u8>> {
     let digits = (0..hex.len()).step_by(2).map(|at| &hex[at..at + 2]);
     digits

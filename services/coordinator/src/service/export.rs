@@ -12,8 +12,10 @@ use farewell_proto::participant::v1::reply::Answer;
 use tonic::{Code, Status};
 
 use super::case::{self, CaseName};
+use super::proof;
 use crate::center::Center;
 use crate::error;
+use crate::telling::IDENTITY;
 use farewell_interpreter::Language;
 
 /// `exports/{export}`: the request's id.
@@ -47,6 +49,13 @@ pub async fn start(
     if let Some(case) = approved {
         let used_for = case::Use::Request(name.0);
         case::check(center, account, case, case::Action::Export, used_for).await?;
+    } else if is_frozen_out(center, account).await? {
+        // One that began before is what it is.
+        let known = get(center, name, account).await;
+        return known.map_err(|status| match status.code() {
+            Code::NotFound => refusal("ACCOUNT_FROZEN", ""),
+            _ => status,
+        });
     }
     let plan = center.plans.current();
     let participants = plan.policy().participants();
@@ -57,6 +66,21 @@ pub async fn start(
         though_frozen: approved.is_some(),
     });
     told(answer(center, account, question).await?)
+}
+
+/// Whether security has frozen the account, as identity alone knows: whoever asks for everything may be who it was frozen for.
+///
+/// Errors: `IDENTITY_UNAVAILABLE`.
+async fn is_frozen_out(center: &Center, account: &AccountId) -> Result<bool, Status> {
+    let mut participants = center.plans.current().policy().participants();
+    if !participants.any(|it| it.as_str() == IDENTITY) {
+        return Ok(false);
+    }
+    let question = Question::DescribeAccount(wire::DescribeAccountQuery {});
+    match proof::ask_identity(center, account, question).await? {
+        Answer::DescribeAccount(described) => Ok(described.frozen_by_security),
+        _ => Err(proof::unreachable_identity()),
+    }
 }
 
 /// How far an export is.

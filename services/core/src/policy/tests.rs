@@ -210,7 +210,10 @@ fn what_a_policy_may_leave_out_is_not_filled_in_but_for_what_closes_self_service
     };
     let policy = document.policy().unwrap();
     assert_eq!(policy.desk_verification, None);
-    assert_eq!(policy.devices.self_service_closed_by, ["COMMUNITY_BANNED"]);
+    assert_eq!(
+        policy.devices.self_service_closed_by,
+        ["COMMUNITY_BANNED", "ACCOUNT_FROZEN", "ACCOUNT_MEMORIALIZED"]
+    );
     let mut open = document.clone();
     open.devices.self_service_closed_by = Some(Vec::new());
     let open = open.policy().unwrap();

@@ -5,18 +5,22 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use farewell_kit::seal;
+use farewell_identity::LoginError;
+use farewell_identity::credential::Hasher;
+use farewell_kit::{interests, seal};
 use farewell_proto::deletion::v1::{Deletion, GetCertificateRequest, ReplayPurgedRequest, State};
 use farewell_proto::participant::v1::Verb;
 use farewell_store::NewOrder;
 use farewell_tests::caller::Caller;
 use farewell_tests::coordinator::Coordinator;
 use farewell_tests::honest::Honest;
+use farewell_tests::office::Town;
 use farewell_tests::policy;
 use farewell_tests::process::{CoordinatorSite, Process, Told, database, needed};
 use farewell_tests::refusal::refused;
 use farewell_tests::wait;
 use prost_types::Timestamp;
+use serde_json::Value;
 use tempfile::TempDir;
 use tonic::Code;
 
@@ -179,7 +183,7 @@ async fn story(place: &Place) -> Result<()> {
         Ok((!replay.is_running()).then_some(()))
     })
     .await?;
-    let told: serde_json::Value = serde_json::from_str(&fs::read_to_string(place.log("told"))?)?;
+    let told: Value = serde_json::from_str(&fs::read_to_string(place.log("told"))?)?;
     ensure!(told["deletions"] == 3 && told["clean"] == 3, "{told}");
     ensure!(told["erased"]["points"].as_i64() >= Some(3), "{told}");
     for (before, name) in &certificates {
@@ -256,7 +260,7 @@ async fn until_settled(caller: &Caller, name: &str, taken_back: bool) -> Result<
 }
 
 /// A replay to its end, as the command line tells it.
-async fn replayed(place: &Place, since: &Timestamp) -> Result<serde_json::Value> {
+async fn replayed(place: &Place, since: &Timestamp) -> Result<Value> {
     let mut replay = place.replay(&since.to_string())?;
     wait::until("the replay", async || {
         Ok((!replay.is_running()).then_some(()))
@@ -380,6 +384,140 @@ async fn before_the_purge(place: &Place) -> Result<()> {
     caller.until(&name, State::Purged).await?;
     shop.end().await?;
     ensure!(place.held("a-1").await? == 0, "a-1 is back");
+    Ok(())
+}
+
+const PASSWORD: &str = "a farewell to arms";
+
+/// Until a change is over, and everybody has it.
+async fn done(town: &Town, change: &Value) -> Result<()> {
+    let name = change["name"].as_str().context("a name")?;
+    wait::until("everybody to have it", async || {
+        let seen = town.told("caller", &["account", "change", name], "")?;
+        Ok((seen["state"] == "DONE").then_some(()))
+    })
+    .await
+}
+
+/// Has its owner prove a change by the code that was sent for it, until everybody has it.
+async fn proved(town: &Town, change: &Value) -> Result<()> {
+    let name = change["name"].as_str().context("a name")?;
+    let send = ["account", "send-code", name, "--factor", "sms-code"];
+    town.told("caller", &send, "")?;
+    let subject = format!("requests/{}", name.rsplit('/').next().context("an id")?);
+    let code = wait::until("a code", async || {
+        let letters = town.letters();
+        let mut letters = letters.iter().rev();
+        let letter = letters.find(|letter| letter["deletion"] == subject.as_str());
+        Ok(letter.and_then(|letter| letter["code"].as_str().map(str::to_owned)))
+    })
+    .await?;
+    let verify = ["account", "verify", name, "--factor", "sms-code"];
+    town.told("caller", &verify, &code)?;
+    done(town, change).await
+}
+
+/// What identity and the store hold and know: real names and interests of `a-1`, and which of the two accounts its owner gets into.
+async fn known(town: &Town) -> Result<(i64, usize, [bool; 2])> {
+    let shop = farewell_store::open(&town.database("store")).await?;
+    let interests = interests::of(&shop, "a-1").await?;
+    shop.pool().close().await;
+    let identity = farewell_identity::open(&town.database("identity")).await?;
+    let names = sqlx::query_as("SELECT COUNT(*) FROM real_name WHERE account = 'a-1'");
+    let (names,): (i64,) = names.fetch_one(identity.pool()).await?;
+    let mut open = [false; 2];
+    for (open, account) in open.iter_mut().zip(["a-1", "b-1"]) {
+        let hasher = Hasher::default();
+        let logged_in =
+            farewell_identity::log_in(&identity, &hasher, account, PASSWORD, "a phone").await;
+        *open = match logged_in {
+            Ok(_) => true,
+            Err(LoginError::Write(seal::Error::Frozen)) => false,
+            Err(error) => return Err(error.into()),
+        };
+    }
+    identity.pool().close().await;
+    Ok((names, interests.len(), open))
+}
+
+/// Has a service killed, and its database put somewhere, or back from there.
+async fn put(town: &mut Town, names: [&str; 2], back: bool) -> Result<()> {
+    for name in names {
+        town.kill(name)?;
+        for end in ["", "-wal", "-shm"] {
+            let own = town.path(&format!("{name}.db{end}"));
+            let kept = town.path(&format!("backup-{name}.db{end}"));
+            let (from, to) = if back { (kept, own) } else { (own, kept) };
+            let _ = fs::remove_file(&to);
+            if from.exists() {
+                fs::copy(from, to)?;
+            }
+        }
+        town.restart(name)?;
+    }
+    town.whole().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_that_stays_is_as_its_owner_wanted_where_a_service_comes_back_from_a_backup()
+-> Result<()> {
+    const RESTORED: [&str; 2] = ["identity", "store"];
+    let unreviewed = vec![(
+        "FAREWELL_COORDINATOR__POLICY__REAL_NAME_REVIEW",
+        "false".to_owned(),
+    )];
+    let Some(mut town) = Town::open_with_settings("1h", unreviewed).await? else {
+        return Ok(());
+    };
+    let identity = farewell_identity::open(&town.database("identity")).await?;
+    for (account, phone) in [("a-1", "+86 138 0000 0000"), ("b-1", "+86 138 0000 0001")] {
+        let mail = format!("{account}@example.com");
+        farewell_identity::sample(&identity, account, phone, &mail, PASSWORD).await?;
+    }
+    identity.pool().close().await;
+    let shop = farewell_store::open(&town.database("store")).await?;
+    farewell_store::sample(&shop, "a-1").await?;
+    shop.pool().close().await;
+    let frozen = town.told("caller", &["account", "freeze", "b-1"], "")?;
+    done(&town, &frozen).await?;
+    let before = known(&town).await?;
+    ensure!(before == (1, 4, [true, false]), "{before:?}");
+    put(&mut town, RESTORED, false).await?;
+    let since = Timestamp::from(std::time::SystemTime::now()).to_string();
+
+    let channel = ["--channel", "phone"];
+    let clear = ["account", "clear-real-name", "a-1", "--consent", "1"];
+    let cleared = town.told("caller", &[&clear[..], &channel].concat(), "")?;
+    proved(&town, &cleared).await?;
+    for wish in ["stop-personalization", "freeze"] {
+        let asked = town.told("caller", &["account", wish, "a-1"], "")?;
+        done(&town, &asked).await?;
+    }
+    let thaw = ["account", "unfreeze", "b-1"];
+    let thawed = town.told("caller", &[&thaw[..], &channel].concat(), "")?;
+    proved(&town, &thawed).await?;
+    let wanted = (0, 0, [false, true]);
+    ensure!(known(&town).await? == wanted);
+
+    put(&mut town, RESTORED, true).await?;
+    ensure!(
+        known(&town).await? == before,
+        "the backup brought it all back"
+    );
+    for (name, accounts) in [("identity", 2), ("store", 2)] {
+        // Once more does no harm.
+        for _ in 0..2 {
+            let replay = ["deletion", "replay", name, "--since", &since];
+            let told = town.told("caller", &replay, "")?;
+            ensure!(told["accounts"] == accounts, "{name}: {told}");
+            ensure!(told["deletions"] == 0, "{name}: {told}");
+        }
+    }
+    ensure!(known(&town).await? == wanted, "{:?}", known(&town).await?);
+    // What had been told before that is told again by nobody.
+    let now = Timestamp::from(std::time::SystemTime::now()).to_string();
+    let replay = ["deletion", "replay", "identity", "--since", &now];
+    ensure!(town.told("caller", &replay, "")?["accounts"] == 0);
     Ok(())
 }
 

@@ -344,7 +344,7 @@ pub async fn check_clearing(
 }
 
 /// Tells one participant. `None`: it gave no answer, and is told again.
-async fn tell(
+pub async fn tell(
     center: &Center,
     account: &Account,
     change: &Change,

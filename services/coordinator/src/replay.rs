@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use farewell_core::account::{self, Account};
 use farewell_core::device::Device;
 use farewell_core::replay::{self, Past, Said};
 use farewell_core::report::Answer;
@@ -20,6 +21,7 @@ use farewell_proto::participant::v1 as wire;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::accounts;
 use crate::board::{self, SessionId};
 use crate::center::Center;
 use crate::obligation::rule;
@@ -91,6 +93,8 @@ pub enum Again {
     Sealed,
     /// It was taken back: what the backup brought sealed is open again.
     Unsealed,
+    /// An account that stays: it knows again how it stands, and what was cleared is.
+    Told,
     /// It goes on at the participant: replay again later.
     Deferred(String),
     /// A person must look.
@@ -202,6 +206,28 @@ pub async fn once(
         }
     }
     Ok(Some(Again::Done { counts, left }))
+}
+
+/// Tells a participant once more how an account stands, and has cleared again what it cleared after `since`. `None`: it has forgotten
+/// nothing of it. Nothing is written: what was done is on record as it was done first.
+pub async fn account_once(
+    center: &Center,
+    participant: &ParticipantId,
+    since: Time,
+    account: &Account,
+) -> Result<Option<Again>, Broken> {
+    let forgotten = account.forgotten(participant, since);
+    if forgotten.is_empty() {
+        return Ok(None);
+    }
+    for change in forgotten {
+        match accounts::tell(center, account, change, participant).await {
+            Some(account::Event::Waits(_, word)) => return Ok(Some(Again::Deferred(word))),
+            Some(_) => {}
+            None => return Err(Broken::Away),
+        }
+    }
+    Ok(Some(Again::Told))
 }
 
 /// One command and its durable answer; `Err` inside: there is no evidence yet.

@@ -337,6 +337,23 @@ impl Account {
         self.revision != before.revision && self.changes.iter().any(moved)
     }
 
+    /// What a participant has forgotten that was restored from a backup of `since`: the standing of now, if it has heard of any
+    /// since then, and each clearing that it did since then. What it was not told yet it is told anyway.
+    pub fn forgotten(&self, participant: &ParticipantId, since: Time) -> Vec<&Change> {
+        let told = |change: &&Change| {
+            let leg = change.legs.get(participant);
+            matches!(leg, Some(Leg::Told { at, .. }) if *at >= since)
+        };
+        let of_standing = |change: &&Change| change.kind.standing().is_some();
+        let told: Vec<_> = self.changes.iter().filter(told).collect();
+        let standing = told.iter().copied().any(|it| of_standing(&it)).then(|| {
+            let standings = self.changes.iter().filter(of_standing);
+            standings.max_by_key(|change| change.generation)
+        });
+        let others = told.iter().copied().filter(|it| !of_standing(it));
+        standing.flatten().into_iter().chain(others).collect()
+    }
+
     /// When somebody must look next; `None`: never, unless something is asked.
     pub fn attention_at(&self) -> Option<Time> {
         let each = self.changes.iter().filter_map(|change| {

@@ -23,6 +23,9 @@ pub trait Accounts {
         after: Option<&Place>,
         limit: u32,
     ) -> Result<Vec<Account>, Error>;
+
+    /// Every account after this one, in an order of the ledger's own.
+    async fn accounts(&self, after: Option<&AccountId>, limit: u32) -> Result<Vec<Account>, Error>;
 }
 
 /// A place in the order of attention.

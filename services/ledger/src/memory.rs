@@ -210,6 +210,13 @@ impl Accounts for Memory {
         let page = due.into_iter().take(crate::rows(limit));
         Ok(page.map(|(_, account)| account.clone()).collect())
     }
+
+    async fn accounts(&self, after: Option<&AccountId>, limit: u32) -> Result<Vec<Account>, Error> {
+        let tables = self.tables();
+        let later = tables.accounts.values();
+        let later = later.filter(|account| Some(&account.account) > after);
+        Ok(later.take(crate::rows(limit)).cloned().collect())
+    }
 }
 
 #[async_trait]

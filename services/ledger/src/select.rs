@@ -22,6 +22,10 @@ pub(crate) const SEEN: &str = "SELECT digest, deletion FROM request WHERE id = $
 /// An account, as text.
 pub(crate) const ACCOUNT: &str = "SELECT doc FROM account WHERE account = $1";
 
+/// Accounts after one, as text.
+pub(crate) const ACCOUNTS: &str =
+    "SELECT doc FROM account WHERE account > $1 ORDER BY account LIMIT $2";
+
 /// Policies by version, as text.
 pub(crate) const POLICIES: &str = "SELECT version, doc FROM policy ORDER BY version";
 

@@ -1,10 +1,10 @@
 //! A replay as a stream: what was purged, or had ended, since a time, and what is under way or was taken back, newest request first, a
-//! few at a time and no faster than a limit.
+//! few at a time and no faster than a limit; then the accounts that stay, and are there as they were.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use farewell_core::{DeletionId, ParticipantId, Time, replay};
+use farewell_core::{AccountId, DeletionId, ParticipantId, Time, replay};
 use farewell_ledger::Filter;
 use farewell_proto::deletion::v1::{ReplayPurgedRequest, ReplayPurgedResponse, ReplayResult};
 use futures_util::future::join_all;
@@ -86,16 +86,17 @@ impl Room {
 impl Replay {
     /// Replays to the end, or until the caller has left.
     pub async fn run(mut self, center: &Center, sender: &Sender) {
-        loop {
-            match self.page(center, sender).await {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(status) => {
-                    let _ = sender.send(Err(status)).await;
-                    return;
-                }
-            }
+        if let Err(status) = self.all(center, sender).await {
+            let _ = sender.send(Err(status)).await;
         }
+    }
+
+    async fn all(&mut self, center: &Center, sender: &Sender) -> Result<(), Status> {
+        while self.page(center, sender).await? {}
+        // After the deletions: what a seal of the backup would refuse is done once that is lifted.
+        let mut after = None;
+        while !sender.is_closed() && self.accounts(center, sender, &mut after).await? {}
+        Ok(())
     }
 
     /// Whether there may be more.
@@ -128,16 +129,55 @@ impl Replay {
                 let Some(again) = again.map_err(broken)? else {
                     continue;
                 };
-                let told = told(*id, again, page::token(*id, &self.query));
+                let token = page::token(*id, &self.query);
+                let told = told(Whose::Deletion(*id), again, token);
                 if sender.send(Ok(told)).await.is_err() {
                     return Ok(false);
                 }
             }
-            self.before = handful.last().map(|deletion| deletion.id);
+            self.before = handful.last().map(|deletion| deletion.id).or(self.before);
             if !concerned.is_empty() {
                 sleep_until(next).await;
             }
         }
+        Ok(found.len() >= PAGE_ROWS as usize)
+    }
+}
+
+impl Replay {
+    /// A page of accounts that stay. Whether there may be more.
+    async fn accounts(
+        &self,
+        center: &Center,
+        sender: &Sender,
+        after: &mut Option<AccountId>,
+    ) -> Result<bool, Status> {
+        let found = center.ledger.accounts(after.as_ref(), PAGE_ROWS).await;
+        let found = found.map_err(|error| error::ledger(&error))?;
+        for handful in found.chunks(AT_A_TIME) {
+            let next = Instant::now() + HANDFUL;
+            let asked = handful.iter().map(|account| {
+                crate::replay::account_once(center, &self.participant, self.since, account)
+            });
+            let mut any = false;
+            for (account, again) in handful.iter().zip(join_all(asked).await) {
+                let Some(again) = again.map_err(broken)? else {
+                    continue;
+                };
+                any = true;
+                // Whoever goes on from here has all deletions behind.
+                let page_token = self.before.map(|id| page::token(id, &self.query));
+                let whose = format!("accounts/{}", account.account.as_str());
+                let told = told(Whose::Account(whose), again, page_token.unwrap_or_default());
+                if sender.send(Ok(told)).await.is_err() {
+                    return Ok(false);
+                }
+            }
+            if any {
+                sleep_until(next).await;
+            }
+        }
+        *after = found.last().map(|account| account.account.clone());
         Ok(found.len() >= PAGE_ROWS as usize)
     }
 }
@@ -152,9 +192,21 @@ fn broken(broken: Broken) -> Status {
     }
 }
 
-fn told(id: DeletionId, again: Again, page_token: String) -> ReplayPurgedResponse {
+/// Whose replay a message tells of.
+enum Whose {
+    Deletion(DeletionId),
+    /// `accounts/{account}`.
+    Account(String),
+}
+
+fn told(whose: Whose, again: Again, page_token: String) -> ReplayPurgedResponse {
+    let (deletion, account) = match whose {
+        Whose::Deletion(id) => (format!("deletions/{id}"), String::new()),
+        Whose::Account(account) => (String::new(), account),
+    };
     let mut told = ReplayPurgedResponse {
-        deletion: format!("deletions/{id}"),
+        deletion,
+        account,
         page_token,
         ..ReplayPurgedResponse::default()
     };
@@ -170,6 +222,7 @@ fn told(id: DeletionId, again: Again, page_token: String) -> ReplayPurgedRespons
             told.left = left.into_iter().collect();
         }
         Again::Sealed => told.set_result(ReplayResult::Sealed),
+        Again::Told => told.set_result(ReplayResult::Told),
         Again::Unsealed => told.set_result(ReplayResult::Unsealed),
         Again::Deferred(reason) => {
             told.set_result(ReplayResult::Deferred);

@@ -80,6 +80,35 @@ fn a_freeze_stands_at_once_and_is_over_when_everybody_has_it() {
 }
 
 #[test]
+fn a_backup_has_forgotten_what_was_told_since_and_of_standings_only_the_last_counts() {
+    let told = |account: &Account, number| {
+        let tell =
+            |account: Account, who: &ParticipantId| done(&account, number, who.as_str()).unwrap();
+        everybody().iter().fold(account.clone(), tell)
+    };
+    let frozen = told(&account().ask(ask(1, Kind::Freeze), at(1)).unwrap(), 1);
+    let stopped = ask(2, Kind::StopPersonalization);
+    let stopped = told(&frozen.ask(stopped, at(2)).unwrap(), 2);
+    let thawed = proved(&stopped.ask(ask(3, Kind::Unfreeze), at(3)).unwrap(), 3);
+    let thawed = thawed.step(id(3), fine(), at(6)).unwrap();
+    // Of the thaw only the cloud has heard.
+    let thawed = done(&thawed, 3, "cloud").unwrap();
+    for who in ["cloud", "store"] {
+        let forgotten = |since| {
+            let all = thawed.forgotten(&who.parse().unwrap(), since);
+            all.iter().map(|change| change.id).collect::<Vec<_>>()
+        };
+        assert_eq!(forgotten(at(9)), [id(3), id(2)], "{who}");
+        assert_eq!(forgotten(at(10)), [], "{who}");
+    }
+    assert!(
+        thawed
+            .forgotten(&"notes".parse().unwrap(), at(0))
+            .is_empty()
+    );
+}
+
+#[test]
 fn the_same_request_changes_nothing_and_another_body_is_refused() {
     let frozen = account().ask(ask(1, Kind::Freeze), at(1)).unwrap();
     assert_eq!(frozen.ask(ask(1, Kind::Freeze), at(9)).unwrap(), frozen);

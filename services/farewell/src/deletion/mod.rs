@@ -160,7 +160,7 @@ enum Command {
         /// The deletion
         name: String,
     },
-    /// Have what was purged erased again at a service that was restored from a backup.
+    /// Have what was purged erased again at a service that was restored from a backup, and what stays brought to where it was.
     Replay {
         /// Who was restored, for instance store
         participant: String,

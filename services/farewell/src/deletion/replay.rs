@@ -1,4 +1,5 @@
-//! `farewell deletion replay`: what was purged is erased again at a service that was restored from a backup.
+//! `farewell deletion replay`: what was purged is erased again at a service that was restored from a backup, and what stays is brought to
+//! where it was.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -63,7 +64,7 @@ pub async fn run(
     if tally.open.is_empty() {
         Ok(())
     } else {
-        bail!("{} deletions are not erased again yet", tally.open.len())
+        bail!("{} are not as they were yet", tally.open.len())
     }
 }
 
@@ -73,6 +74,7 @@ struct Tally {
     clean: u64,
     sealed: u64,
     unsealed: u64,
+    accounts: u64,
     counts: BTreeMap<String, i64>,
     open: Vec<ReplayPurgedResponse>,
     page_token: String,
@@ -80,7 +82,7 @@ struct Tally {
 
 impl Tally {
     fn take(&mut self, one: ReplayPurgedResponse) {
-        self.deletions += 1;
+        self.deletions += u64::from(one.account.is_empty());
         self.page_token.clone_from(&one.page_token);
         for (category, count) in &one.counts {
             *self.counts.entry(category.clone()).or_default() += count;
@@ -89,8 +91,9 @@ impl Tally {
             ReplayResult::Clean => self.clean += 1,
             ReplayResult::Sealed => self.sealed += 1,
             ReplayResult::Unsealed => self.unsealed += 1,
+            ReplayResult::Told => self.accounts += 1,
             _ => {
-                eprintln!("{} {} {}", one.deletion, word(&one), one.reason);
+                eprintln!("{} {} {}", name(&one), word(&one), one.reason);
                 self.open.push(one);
             }
         }
@@ -103,19 +106,27 @@ impl Tally {
         let open: Vec<_> = self
             .open
             .iter()
-            .map(|one| json!({"deletion": one.deletion, "result": word(one), "reason": one.reason}))
+            .map(|one| json!({"name": name(one), "result": word(one), "reason": one.reason}))
             .collect();
         let value = json!({
             "deletions": self.deletions,
             "clean": self.clean,
             "sealed": self.sealed,
             "unsealed": self.unsealed,
+            "accounts": self.accounts,
             "erased": self.counts,
             "open": open,
         });
         let mut rows = Rows::new(
             "",
-            &["deletions", "clean", "sealed", "unsealed", "erased again"],
+            &[
+                "deletions",
+                "clean",
+                "sealed",
+                "unsealed",
+                "accounts",
+                "erased again",
+            ],
         );
         let counts = self.counts.iter().filter(|(_, count)| **count > 0);
         let counts: Vec<_> = counts
@@ -126,9 +137,19 @@ impl Tally {
             self.clean.to_string(),
             self.sealed.to_string(),
             self.unsealed.to_string(),
+            self.accounts.to_string(),
             counts.join(", "),
         ]);
         output.write(&value, &[rows])
+    }
+}
+
+/// The deletion's or the account's.
+fn name(one: &ReplayPurgedResponse) -> &str {
+    if one.account.is_empty() {
+        &one.deletion
+    } else {
+        &one.account
     }
 }
 

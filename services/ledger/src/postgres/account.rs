@@ -70,3 +70,17 @@ pub(super) async fn owed(
         .map_err(unread)?;
     due.iter().map(|doc| account::read(doc)).collect()
 }
+
+pub(super) async fn all(
+    pool: &PgPool,
+    after: Option<&AccountId>,
+    limit: u32,
+) -> Result<Vec<Account>, Error> {
+    let found: Vec<String> = sqlx::query_scalar(select::ACCOUNTS)
+        .bind(after.map_or("", AccountId::as_str))
+        .bind(columns::rows(limit))
+        .fetch_all(pool)
+        .await
+        .map_err(unread)?;
+    found.iter().map(|doc| account::read(doc)).collect()
+}

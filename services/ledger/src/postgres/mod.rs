@@ -146,6 +146,10 @@ impl Accounts for Postgres {
     ) -> Result<Vec<Account>, Error> {
         account::owed(&self.pool, slots, after, limit).await
     }
+
+    async fn accounts(&self, after: Option<&AccountId>, limit: u32) -> Result<Vec<Account>, Error> {
+        account::all(&self.pool, after, limit).await
+    }
 }
 
 #[async_trait]

@@ -126,6 +126,16 @@ async fn accounts_want_attention_in_order_and_only_from_whoever_holds_their_slot
         .await
         .unwrap();
     assert_eq!(rest, all[2..]);
+    let mut every = Vec::new();
+    while let Ok(page) = bed.ledger.accounts(every.last(), 4).await
+        && !page.is_empty()
+    {
+        assert!(page.len() <= 4);
+        every.extend(page.into_iter().map(|account| account.account));
+    }
+    every.sort();
+    let names = ["amy", "bob", "cat", "done", "waits", "zoe"];
+    assert_eq!(every, names.map(|name| name.parse().unwrap()));
     let one = Account::slot(&all[0].account);
     let others: Vec<_> = slots().into_iter().filter(|slot| *slot != one).collect();
     let owed = bed.ledger.accounts_owed(&others, None, 10).await.unwrap();

@@ -171,8 +171,13 @@ async fn who_says_nothing_has_less_time_than_who_has_begun() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_who_come_back_at_once_from_one_address_are_let_in() {
-    for (limits, count) in [(GRPC.limits, 400), (DEVICES.limits, 1_500)] {
-        let door = Arc::new(Door::open(limits).await);
+    for (manner, count) in [(GRPC, 400), (DEVICES, 1_500)] {
+        // The room is what may turn them away: on a busy machine they and the listener share, some are slow to say a word.
+        let roomy = Limits {
+            at_a_time_max: manner.limits.at_a_time_max,
+            ..PATIENT
+        };
+        let door = Arc::new(Door::open(roomy).await);
         let mut coming = JoinSet::new();
         for _ in 0..count {
             let door = Arc::clone(&door);

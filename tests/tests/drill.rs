@@ -302,6 +302,13 @@ async fn everybody_is_restored_and_the_dead_stay_dead_in_all_of_them() -> Result
     town.told("caller", &unbind, "")?;
     let late = bound(&town, LATE, DEAD).await?;
     let on = switch_on(&town, &python, GIVEN, given)?;
+    let frozen = town.told("caller", &["account", "freeze", DEAD], "")?;
+    let frozen = frozen["name"].as_str().context("a name")?;
+    wait::until("everybody to have it", async || {
+        let seen = town.told("caller", &["account", "change", frozen], "")?;
+        Ok((seen["state"] == "DONE").then_some(()))
+    })
+    .await?;
     let create = ["deletion", "create", DEAD, "--channel", "support"];
     let agreed = ["--consent", "device-reset=1"];
     let created = town.told("caller", &[&create[..], &agreed].concat(), "")?;
@@ -340,6 +347,8 @@ async fn everybody_is_restored_and_the_dead_stay_dead_in_all_of_them() -> Result
             again.values().any(|count| count.as_i64() > Some(0)),
             "{participant}: {told}"
         );
+        // Who is gone is told of as gone, and not as one that stays frozen.
+        ensure!(told["accounts"] == 0, "{participant}: {told}");
     }
     let left = held(&town, DEAD).await?;
     ensure!(left.values().all(|count| *count == 0), "{left:?}");

@@ -209,7 +209,7 @@ pub async fn once(
 }
 
 /// Tells a participant once more how an account stands, and has cleared again what it cleared after `since`. `None`: it has forgotten
-/// nothing of it. Nothing is written: what was done is on record as it was done first.
+/// nothing of it, or the account is gone there. Nothing is written: what was done is on record as it was done first.
 pub async fn account_once(
     center: &Center,
     participant: &ParticipantId,
@@ -223,6 +223,7 @@ pub async fn account_once(
     for change in forgotten {
         match accounts::tell(center, account, change, participant).await {
             Some(account::Event::Waits(_, word)) => return Ok(Some(Again::Deferred(word))),
+            Some(account::Event::Told(_, account::Outcome::Gone)) => return Ok(None),
             Some(_) => {}
             None => return Err(Broken::Away),
         }

@@ -27,7 +27,7 @@ use super::contact::{Contact, Report};
 use super::delivery::{Delivery, Parcel, Trouble};
 use super::registry::Via;
 use super::said::Said;
-use super::service::error;
+use super::service::{error, invalid};
 use super::sessions::{Open, Sessions};
 
 /// Messages that wait for one device. A device that doesn't read gets no more; its orders stay in the database.
@@ -66,16 +66,17 @@ impl Service {
     fn read(&self, attachment: wire::Attachment, peer: Option<&str>) -> Result<Heard, Status> {
         let own = attachment
             .device
-            .ok_or_else(|| Status::invalid_argument("attach.device must be given"))?;
-        let own = Said::<Contact>::sync(own)
-            .map_err(|word| Status::invalid_argument(format!("attach.device: {word}")))?;
+            .ok_or_else(|| invalid("attach.device", "must be given"))?;
+        let own = Said::<Contact>::sync(own).map_err(|word| invalid("attach.device", word))?;
         if peer.is_some_and(|peer| peer != own.device) {
-            return Err(Status::permission_denied(
+            return Err(error(
+                Code::PermissionDenied,
+                "NOT_THE_DEVICE",
                 "attach.device is not the device of the certificate",
             ));
         }
         if attachment.relayed.len() > RELAYED_MAX {
-            return Err(Status::invalid_argument("attach.relayed holds at most 16"));
+            return Err(invalid("attach.relayed", "holds at most 16"));
         }
         let relayed = attachment.relayed.into_iter().map(|envelope| {
             if self.via == Via::Companion {
@@ -108,13 +109,17 @@ impl DeviceService for Service {
         let peer = device_of_peer(&request)?;
         let mut up = request.into_inner();
         let first = timeout(ATTACH_WAIT, up.message()).await.map_err(|_| {
-            Status::deadline_exceeded("the first message is `attach`, within 10 s")
+            error(
+                Code::DeadlineExceeded,
+                "NOT_ATTACHED",
+                "the first message is `attach`, within 10 s",
+            )
         })??;
         let Some(wire::AttachRequest {
             message: Some(Up::Attach(attachment)),
         }) = first
         else {
-            return Err(Status::invalid_argument("the first message is `attach`"));
+            return Err(invalid("attach", "must be the first message"));
         };
         let heard = self.read(attachment, peer.as_deref())?;
 
@@ -388,6 +393,10 @@ fn device_of_peer<T>(request: &Request<T>) -> Result<Option<String>, Status> {
     match peer::of_request(request)? {
         None => Ok(None),
         Some(peer) if peer.role == Role::Device => Ok(Some(peer.name)),
-        Some(_) => Err(Status::permission_denied("only devices attach")),
+        Some(_) => Err(error(
+            Code::PermissionDenied,
+            "ROLE_NOT_ALLOWED",
+            "only devices attach",
+        )),
     }
 }

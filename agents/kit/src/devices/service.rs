@@ -398,7 +398,7 @@ fn status(refusal: Refusal) -> Status {
     error(code, reason, &refusal.to_string())
 }
 
-fn invalid(field: &str, problem: &str) -> Status {
+pub(super) fn invalid(field: &str, problem: &str) -> Status {
     let mut details = ErrorDetails::with_bad_request_violation(field, problem);
     details.set_error_info(
         "INVALID_FIELD",

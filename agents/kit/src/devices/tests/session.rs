@@ -237,18 +237,41 @@ async fn an_attached_phone_soon_hears_of_what_another_replica_was_asked() {
 #[tokio::test]
 async fn a_device_attaches_as_itself_only() {
     let running = Running::start("itself", Via::Never).await;
+    let reason = |status: &Status| status.get_details_error_info().unwrap().reason;
     let status = running
         .attach("phone-2", alone("phone-1", 1))
         .await
         .err()
         .unwrap();
     assert_eq!(status.code(), Code::PermissionDenied);
-    let caller = DeviceServiceClient::new(running.dial(Role::Caller, "app").await)
-        .attach(tokio_stream::iter([wire::AttachRequest {
-            message: Some(Up::Attach(alone("app", 0))),
-        }]))
-        .await;
-    assert_eq!(caller.err().unwrap().code(), Code::PermissionDenied);
+    assert_eq!(reason(&status), "NOT_THE_DEVICE");
+    let first = async |channel, message| {
+        let request = tokio_stream::iter([wire::AttachRequest { message }]);
+        let answer = DeviceServiceClient::new(channel).attach(request).await;
+        answer.err().unwrap()
+    };
+    let app = running.dial(Role::Caller, "app").await;
+    let caller = first(app, Some(Up::Attach(alone("app", 0)))).await;
+    assert_eq!(caller.code(), Code::PermissionDenied);
+    assert_eq!(reason(&caller), "ROLE_NOT_ALLOWED");
+    let crowd = wire::Attachment {
+        relayed: vec![alone("watch-1", 1).device.unwrap(); 17],
+        ..alone("phone-1", 1)
+    };
+    for (message, field) in [
+        (None, "attach"),
+        (
+            Some(Up::Attach(wire::Attachment::default())),
+            "attach.device",
+        ),
+        (Some(Up::Attach(alone("", 1))), "attach.device"),
+        (Some(Up::Attach(crowd)), "attach.relayed"),
+    ] {
+        let status = first(running.dial(Role::Device, "phone-1").await, message).await;
+        assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+        let violations = status.get_details_bad_request().unwrap().field_violations;
+        assert_eq!(violations[0].field, field);
+    }
     running.end().await;
 }
 

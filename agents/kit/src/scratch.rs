@@ -56,9 +56,15 @@ pub fn urls(name: &str) -> Vec<String> {
     std::iter::once(sqlite(name)).chain(postgres()).collect()
 }
 
+/// A name space of one test's own: what another run has left on the same server, or does there at this moment, is none of
+/// its business.
+pub fn namespace(name: &str) -> String {
+    format!("{name}_{}", uuid::Uuid::now_v7().simple())
+}
+
 /// An empty store on every database that a test should pass on, with this schema in a name space of its own.
 pub async fn stores(namespace: &str, schema: &'static [&'static str], name: &str) -> Vec<Store> {
-    let own = format!("{namespace}_{}", uuid::Uuid::now_v7().simple());
+    let own = self::namespace(namespace);
     let mut stores = Vec::new();
     for url in urls(&format!("{namespace}-{name}")) {
         let store = Store::open(&url, &own, schema).await;

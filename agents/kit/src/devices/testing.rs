@@ -40,6 +40,8 @@ pub const ACCOUNT: &str = "account-1";
 pub const LINE: &str = "test";
 pub const ERASE: &str = "deletions/d1/commands/1-erase-test";
 pub const TIME_PROOF: &[u8] = b"a proof of the time";
+/// How long an end in order may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A line whose devices are reached as the test wants.
 pub struct TestLine(pub Via);
@@ -103,7 +105,7 @@ pub fn patient() -> Terms {
 pub async fn benches(name: &str, via: Via, terms: Terms) -> Vec<Bench> {
     let mut benches = Vec::new();
     for url in scratch::urls(name) {
-        let namespace = format!("devices_{}", Uuid::now_v7().simple());
+        let namespace = scratch::namespace("devices");
         benches.push(Bench::open(url, namespace, via, terms).await);
     }
     benches
@@ -209,7 +211,7 @@ impl Bench {
             ..
         } = self;
         drop((delivery, line));
-        assert!(shutdown.drain(Duration::from_secs(5)).await);
+        assert!(shutdown.drain(PATIENCE).await);
         registry.store().pool().close().await;
         Self::open(url, namespace, via, terms).await
     }
@@ -332,6 +334,18 @@ impl Bench {
     /// The next number of what a device says.
     pub fn next(&self) -> u64 {
         self.said.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// As if everything that devices have said, or were to do, had been so much earlier.
+    pub async fn age(&self, by: Duration) {
+        let by = i64::try_from(by.as_micros()).unwrap();
+        for older in [
+            "UPDATE orders SET moved_at = moved_at - $1, queued_at = queued_at - $1",
+            "UPDATE erasures SET begun_at = begun_at - $1",
+        ] {
+            let pool = self.registry.store().pool();
+            sqlx::query(older).bind(by).execute(pool).await.unwrap();
+        }
     }
 
     pub fn is_woken(&self, order: &Order) -> bool {

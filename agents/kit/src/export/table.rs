@@ -275,7 +275,6 @@ mod tests {
     const SCHEMA: &[&str] = &[
         "CREATE TABLE IF NOT EXISTS word (id TEXT PRIMARY KEY, account TEXT NOT NULL, word TEXT, n BIGINT NOT NULL, \
          cents BIGINT NOT NULL, good BIGINT NOT NULL, at BIGINT NOT NULL)",
-        "DELETE FROM word",
     ];
 
     async fn add(store: &Store, id: &str, account: &str, word: &str, cents: i64, at: i64) {
@@ -318,8 +317,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_table_is_a_file_for_people_and_one_for_programs_and_nobody_elses_rows_are_in_it() {
-        for url in scratch::urls("export") {
-            let store = Store::open(&url, "kit_export", SCHEMA).await.unwrap();
+        for store in scratch::stores("kit_export", SCHEMA, "short").await {
             add(&store, "1", "a", "say \"no\", now", -1_205, 0).await;
             add(&store, "2", "a", "=1+1", 5, 1_700_000_000_000_000).await;
             add(&store, "3", "b", "another's", 0, 0).await;
@@ -341,8 +339,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_long_table_comes_in_parts_and_is_one_file() {
-        for url in scratch::urls("export_long") {
-            let store = Store::open(&url, "kit_export_long", SCHEMA).await.unwrap();
+        for store in scratch::stores("kit_export", SCHEMA, "long").await {
             let rows = usize::try_from(ROWS_MAX).unwrap() * 2;
             for row in 0..rows {
                 add(

@@ -13,7 +13,7 @@ use farewell_proto::participant::v1::{
 };
 use tokio::sync::Semaphore;
 
-use self::coordinator::{Coordinator, Stream, command};
+use self::coordinator::{Coordinator, PATIENCE, Stream, command};
 use super::*;
 use crate::participant::{
     Answer, Blocker, CheckEligibility, Deferred, DeviceEnding, DeviceReturn, Done, Fault,
@@ -22,10 +22,11 @@ use crate::participant::{
 
 const WINDOW: u32 = 256;
 
+/// So patient that no test meets one of them by chance, on a machine with other things to do.
 fn limits() -> Limits {
     Limits {
-        drain: Duration::from_millis(800),
-        slow_after: Duration::from_millis(200),
+        drain: PATIENCE,
+        slow_after: PATIENCE,
         work: Duration::from_secs(60),
         fault_base: Duration::from_millis(200),
         fault_cap: Duration::from_secs(30),
@@ -438,7 +439,12 @@ async fn a_panic_of_the_participant_is_trouble_with_one_command_and_no_other() {
 async fn a_long_work_is_reported_once_as_in_progress() {
     let mut coordinator = Coordinator::start().await;
     let slow = Slow::new();
-    let (_session, _shutdown) = session(&[&coordinator], slow.clone());
+    let soon = Limits {
+        slow_after: Duration::from_millis(200),
+        ..limits()
+    };
+    let slow_after = soon.slow_after;
+    let (_session, _shutdown) = session_within(soon, &[&coordinator], slow.clone());
 
     let mut stream = coordinator.stream(WINDOW).await;
     stream.command(vec![command(1, Verb::Erase)]).await;
@@ -446,7 +452,7 @@ async fn a_long_work_is_reported_once_as_in_progress() {
         stream.report().await.answer,
         Some(report::Answer::InProgress(_))
     ));
-    tokio::time::sleep(limits().slow_after * 2).await;
+    tokio::time::sleep(slow_after * 2).await;
     assert!(stream.is_silent().await);
     slow.let_go(1);
     assert_eq!(outcome(&stream.report().await), Said::Erased);
@@ -458,7 +464,6 @@ async fn work_that_hangs_is_dropped_and_put_off_and_done_when_it_comes_again() {
     let slow = Slow::new();
     let short = Limits {
         work: Duration::from_millis(100),
-        slow_after: Duration::from_secs(60),
         ..limits()
     };
     let (session, _shutdown) = session_within(short, &[&coordinator], slow.clone());
@@ -666,7 +671,7 @@ async fn at_shutdown_the_window_is_closed_and_work_under_way_is_reported_first()
     );
     assert_eq!(outcome(&reports[0]), Said::Erased);
     drop(stream);
-    assert!(shutdown.drain(Duration::from_secs(5)).await);
+    assert!(shutdown.drain(PATIENCE).await);
     assert_eq!(session.connected(), 0);
     session.wake(&command(1, Verb::Erase).name);
 }
@@ -675,7 +680,12 @@ async fn at_shutdown_the_window_is_closed_and_work_under_way_is_reported_first()
 async fn work_that_never_ends_does_not_keep_a_process_from_ending() {
     let mut coordinator = Coordinator::start().await;
     let slow = Slow::new();
-    let (_session, shutdown) = session(&[&coordinator], slow.clone());
+    let short = Limits {
+        drain: Duration::from_millis(800),
+        ..limits()
+    };
+    let drain = short.drain;
+    let (_session, shutdown) = session_within(short, &[&coordinator], slow.clone());
     let mut stream = coordinator.stream(WINDOW).await;
     stream.command(vec![command(1, Verb::Erase)]).await;
     slow.has_started(1).await;
@@ -690,8 +700,8 @@ async fn work_that_never_ends_does_not_keep_a_process_from_ending() {
                 .all(|report| !matches!(report.answer, Some(report::Answer::Done(_))))
     );
     drop(stream);
-    assert!(shutdown.drain(Duration::from_secs(5)).await);
-    assert!(began.elapsed() >= limits().drain);
+    assert!(shutdown.drain(PATIENCE).await);
+    assert!(began.elapsed() >= drain);
 }
 
 #[tokio::test]
@@ -762,7 +772,7 @@ async fn a_question_that_takes_too_long_is_unanswerable_at_its_deadline() {
         stream.reply().await.answer,
         Some(wire::unanswerable("DEADLINE_EXCEEDED"))
     );
-    assert!(began.elapsed() >= timeout && began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() >= timeout);
     stream
         .ask(
             2,

@@ -3,13 +3,14 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use anyhow::Context as _;
-use rand::Rng as _;
 
 use crate::settings::Line;
 
 /// Below the ports that systems give to outgoing connections, so that none is taken between choosing and listening.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
-const PORT_TRIES: usize = 1_000;
+/// From so many ports on a demonstration begins to look; the next process's demonstration begins behind them. Two that start
+/// at the same time would find the same ports free otherwise.
+const PORTS_EACH: u16 = 20;
 
 /// Where everybody listens.
 pub struct Ports {
@@ -26,17 +27,10 @@ impl Ports {
     ///
     /// Errors: there are none.
     pub fn choose() -> anyhow::Result<Self> {
-        let mut held = Vec::new();
-        let mut rng = rand::rng();
+        let mut ports = from(std::process::id());
         let mut free = || {
-            (0..PORT_TRIES)
-                .find_map(|_| {
-                    let port = rng.random_range(PORTS);
-                    let listener = TcpListener::bind(local(port)).ok()?;
-                    held.push(listener);
-                    Some(port)
-                })
-                .context("no free port")
+            let free = ports.find(|port| TcpListener::bind(local(*port)).is_ok());
+            free.context("no free port")
         };
         Ok(Self {
             callers: free()?,
@@ -59,7 +53,31 @@ impl Ports {
     }
 }
 
+/// Every port, each once, from where this process begins to look.
+fn from(process: u32) -> impl Iterator<Item = u16> {
+    let places = u32::from(PORTS.end - PORTS.start) / u32::from(PORTS_EACH);
+    let first = usize::try_from(process % places).unwrap_or_default() * usize::from(PORTS_EACH);
+    PORTS.cycle().skip(first).take(PORTS.len())
+}
+
 /// On this machine.
 pub fn local(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn demonstrations_that_start_together_look_at_different_ports() {
+        let begin = |process| from(process).take(PORTS_EACH.into()).collect::<Vec<_>>();
+        for process in [1, 599, 600, 32_768, u32::MAX - 1] {
+            let (one, next) = (begin(process), begin(process + 1));
+            assert!(one.iter().all(|port| !next.contains(port)), "{process}");
+            let mut all: Vec<_> = from(process).collect();
+            all.sort_unstable();
+            assert!(all.into_iter().eq(PORTS), "each once");
+        }
+    }
 }

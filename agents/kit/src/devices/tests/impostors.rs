@@ -2,7 +2,6 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::time::Duration;
 
 use farewell_runtime::certs::DevCa;
 use farewell_runtime::peer::Role;
@@ -110,17 +109,16 @@ async fn where_tls_is_asked_for_nothing_is_said_without_it() {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            stream
-                .set_read_timeout(Some(Duration::from_secs(1)))
-                .unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
             let mut bytes = vec![0; 4096];
             let read = stream.read(&mut bytes).unwrap_or(0);
             bytes.truncate(read);
-            // CONNACK of MQTT 5: welcome.
-            let _ = stream.write_all(&[0x20, 3, 0, 0, 0]);
+            // Before the answer: whoever has that looks at what was heard.
             if heard.send(bytes).is_err() {
                 return;
             }
+            // CONNACK of MQTT 5: welcome.
+            let _ = stream.write_all(&[0x20, 3, 0, 0, 0]);
         }
     });
     for protocol in PROTOCOLS {

@@ -91,7 +91,9 @@ impl Line {
     /// Ends in the middle of whatever it does, with its broker if that is the embedded one.
     pub fn crash(&mut self) {
         if let Some((runtime, ..)) = self.running.take() {
-            runtime.shutdown_background();
+            // As with a process that was killed, its port is free when it is gone. A thread of its own may wait for that.
+            let gone = std::thread::spawn(move || runtime.shutdown_timeout(PATIENCE)).join();
+            assert!(gone.is_ok() || std::thread::panicking());
         }
     }
 
@@ -127,6 +129,15 @@ impl Line {
             ..erasing
         };
         queue_behind(&self.store, Via::Hub, &order).await;
+    }
+
+    /// Who has the turn to speak to the broker; nobody, empty.
+    pub async fn speaker(&self) -> String {
+        let (holder,): (String,) = sqlx::query_as("SELECT holder FROM broker_lease")
+            .fetch_one(self.store.pool())
+            .await
+            .unwrap();
+        holder
     }
 
     /// The state of every hub's order.

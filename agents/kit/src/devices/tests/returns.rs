@@ -296,7 +296,7 @@ async fn what_moves_between_the_look_and_the_answer_is_in_it_and_not_told() {
     let Some(url) = scratch::postgres() else {
         return;
     };
-    let namespace = format!("devices_{}", uuid::Uuid::now_v7().simple());
+    let namespace = scratch::namespace("devices");
     let bench = Bench::open(url, namespace, Via::Never, patient()).await;
     let epoch = bench.bind("phone-1", None).await;
     let order = erase(&[("phone-1", epoch)]);

@@ -24,7 +24,7 @@ const ROUNDS: usize = 20;
 
 async fn rivals() -> Option<[Arc<Bench>; 2]> {
     let url = scratch::postgres()?;
-    let namespace = format!("devices_{}", uuid::Uuid::now_v7().simple());
+    let namespace = scratch::namespace("devices");
     let open = || Bench::open(url.clone(), namespace.clone(), Via::Hub, patient());
     Some([Arc::new(open().await), Arc::new(open().await)])
 }

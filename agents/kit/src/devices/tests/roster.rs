@@ -7,7 +7,6 @@ use std::time::Instant;
 use tracing::subscriber::{DefaultGuard, set_default};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
-use uuid::Uuid;
 
 use crate::devices::registry::{NewBinding, Via};
 use crate::devices::share::Role;
@@ -70,7 +69,7 @@ async fn a_large_roster_takes_as_many_questions_to_the_database_as_a_small_one()
     let questions = Questions::default();
     for url in scratch::urls("roster") {
         let counted = url.starts_with("postgres");
-        let namespace = format!("devices_{}", Uuid::now_v7().simple());
+        let namespace = scratch::namespace("devices");
         let bench = Bench::open(url, namespace, Via::Hub, patient()).await;
         house(&bench, ACCOUNT, HUBS).await;
         house(&bench, OTHER, 1).await;

@@ -18,7 +18,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long anything that must come may take.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Coordinator {
     pub addr: SocketAddr,

@@ -1,5 +1,6 @@
 //! Folders, ports and processes of a broker.
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -24,15 +25,18 @@ pub fn required(variable: &str) -> Option<PathBuf> {
     found.map(PathBuf::from)
 }
 
-/// Ports of loopback that nobody listens on.
+/// Ports of loopback that nobody listens on, and that no other test of this process is given: a broker that is slow to start,
+/// or that comes back, finds its own free still.
 pub fn free_ports<const N: usize>() -> [u16; N] {
-    // Held all at a time, so that none is drawn twice.
-    let held = [(); N].map(|()| {
-        (0..PORTS.len())
-            .find_map(|_| TcpListener::bind(("127.0.0.1", rand::random_range(PORTS))).ok())
-            .unwrap()
-    });
-    held.map(|listener| listener.local_addr().unwrap().port())
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    [(); N].map(|()| {
+        let mut drawn = (0..PORTS.len()).map(|_| rand::random_range(PORTS));
+        let free = drawn
+            .find(|port| !given.contains(port) && TcpListener::bind(("127.0.0.1", *port)).is_ok());
+        given.insert(free.unwrap());
+        free.unwrap()
+    })
 }
 
 /// A folder that goes with its owner, unless the test failed: then there is something to look at.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use farewell_proto::binding::v1::binding_service_client::BindingServiceClient;
@@ -36,6 +37,9 @@ pub struct Size<'a> {
     /// How long a device takes for a step.
     pub latency: &'a str,
 }
+
+/// How long a fleet may take to be bound: there are some of a thousand devices.
+const BOUND_MAX: Duration = Duration::from_secs(180);
 
 /// A phone, a watch, a hub and two lamps.
 pub const SMALL: Size<'_> = Size {
@@ -225,7 +229,7 @@ impl AgentsSite {
             command.arg("--broker-ca").arg(ca);
         }
         let mut fleet = Process::start_apart(&mut command, &self.told(), &self.log("fleet"))?;
-        wait::until("the devices to be bound", async || {
+        wait::until_within(BOUND_MAX, "the devices to be bound", async || {
             ensure!(fleet.is_running(), "the fleet has ended");
             Ok(self.words("fleet").contains(" bound").then_some(()))
         })

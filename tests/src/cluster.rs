@@ -13,8 +13,8 @@ use tempfile::TempDir;
 use crate::process::free_port;
 use crate::secret::holds;
 
-/// Tries to start: a server that was killed has children that take a moment to notice.
-const START_TRIES_MAX: u32 = 20;
+/// Tries to start: a server that was killed has children that take a moment to notice, and longer while a disk is slow.
+const START_TRIES_MAX: u32 = 120;
 const START_PAUSE: Duration = Duration::from_millis(250);
 
 /// A running server. It is stopped when it is dropped.

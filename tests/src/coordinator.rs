@@ -27,7 +27,11 @@ pub struct Coordinator {
     shutdown: Shutdown,
 }
 
-/// Impatient: a story waits for these. Only nobody is asked twice, however slow the machine, unless the story says so.
+/// How long an answer to a question may take. Who says nothing costs a story as much.
+pub const QUERY: Duration = Duration::from_secs(4);
+
+/// Impatient: a story waits for these. Only nobody is asked twice, and everybody has time to answer a question, however slow the
+/// machine, unless the story says so.
 pub fn pace() -> Pace {
     Pace {
         lease: Duration::from_secs(5),
@@ -36,7 +40,7 @@ pub fn pace() -> Pace {
             base: Duration::from_secs(120),
             cap: Duration::from_secs(120),
         },
-        query: Duration::from_millis(500),
+        query: QUERY,
         drain: Duration::from_secs(2),
     }
 }

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
+use farewell_proto::binding::v1::binding_service_client::BindingServiceClient;
+use farewell_proto::binding::v1::{Binding, ListBindingsRequest};
 use farewell_runtime::client::endpoint;
 use farewell_runtime::server::Security;
 use farewell_runtime::tls::Credentials;
@@ -15,7 +17,7 @@ use tempfile::TempDir;
 use tonic::transport::Channel;
 
 use crate::process::{Process, free_port, needed};
-use crate::secret::file_holds;
+use crate::secret::holds;
 use crate::wait;
 
 /// What a document says: nobody may find it on the disk.
@@ -383,11 +385,30 @@ courier.email = {{ kind = "file", path = "{folder}/letters" }}
                 .file_name()
                 .and_then(|name| name.to_str())
                 .unwrap_or("");
-            if name.starts_with(database) && file_holds(&path, bytes)? {
+            // Its owner may have done with a file meanwhile.
+            let read = || fs::read(&path).unwrap_or_default();
+            if name.starts_with(database) && holds(&read(), bytes) {
                 found.push(name.to_owned());
             }
         }
         Ok(found)
+    }
+
+    /// Waits until the phones' agent has seen a phone of an account.
+    pub async fn sees(&self, phone: &str, account: &str) -> Result<()> {
+        let channel = self.channel(&self.phones, "caller").await?;
+        let mut bindings = BindingServiceClient::new(channel);
+        let (device, account) = (format!("devices/{phone}"), format!("accounts/{account}"));
+        wait::until("the phone to be seen", async || {
+            let request = ListBindingsRequest {
+                account: account.clone(),
+                ..ListBindingsRequest::default()
+            };
+            let listed = bindings.list_bindings(request).await?.into_inner().bindings;
+            let seen = |it: &Binding| it.device == device && it.seen_time.is_some();
+            Ok(listed.iter().any(seen).then_some(()))
+        })
+        .await
     }
 
     /// What somebody shows.

@@ -1,9 +1,12 @@
 //! Processes of the product, to be started, stopped, paused and killed.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::net::TcpListener;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use farewell_runtime::certs;
@@ -25,14 +28,18 @@ pub fn needed(name: &str) -> Option<String> {
     None
 }
 
-/// A port that is free, and that no outgoing connection is given: a process that is started again finds it free again.
+/// A port that is free, and that neither an outgoing connection nor anybody else of this process is given: who is started
+/// later, or again, finds it free still.
 pub fn free_port() -> Result<u16> {
-    const TRIES_MAX: u32 = 100;
+    const TRIES_MAX: u32 = 1_000;
     // Below what Linux gives to outgoing connections (32768 to 60999), above what services use.
-    const PORTS: std::ops::Range<u16> = 12_000..32_000;
+    const PORTS: Range<u16> = 12_000..32_000;
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     for _ in 0..TRIES_MAX {
         let port = rand::random_range(PORTS);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        if !given.contains(&port) && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            given.insert(port);
             return Ok(port);
         }
     }
@@ -188,7 +195,7 @@ lease = "{lease}"
 poll = "100ms"
 retry = "1s"
 retry_max = "2s"
-query = "2s"
+query = "4s"
 [coordinator.telemetry]
 log = "info"
 {spans}

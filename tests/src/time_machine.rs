@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
+use jiff::{SignedDuration, Zoned};
 
 use crate::process::needed;
 
@@ -25,6 +26,20 @@ impl TimeMachine {
         let dial = folder.join("dial");
         fs::write(&dial, "+0")?;
         Ok(Some(Self { library, dial }))
+    }
+
+    /// Waits until no day ends soon in this time zone: whoever counts days from now counts them from the same day as the
+    /// processes then.
+    pub async fn away_from_midnight(zone: &str) -> Result<()> {
+        const SOON: SignedDuration = SignedDuration::from_mins(2);
+        loop {
+            let now = Zoned::now().in_tz(zone)?;
+            let left = now.tomorrow()?.start_of_day()?.duration_since(&now);
+            if left > SOON {
+                return Ok(());
+            }
+            tokio::time::sleep(left.unsigned_abs()).await;
+        }
     }
 
     /// What a process needs to know to travel along.

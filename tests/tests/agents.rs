@@ -8,7 +8,7 @@ use farewell_proto::deletion::v1::LegState;
 use farewell_tests::agents::{AgentsSite, Ground, LINES, SMALL, STAGES};
 use farewell_tests::load::{Load, accounts, seed};
 use farewell_tests::process::{CoordinatorSite, Told, needed};
-use farewell_tests::{aftermath, audit};
+use farewell_tests::{aftermath, audit, wait};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
@@ -62,7 +62,12 @@ async fn kills_of_agents_under_many_deletions_reset_every_device_once_and_nobody
     let mut hits = Vec::new();
     for line in blows {
         sleep(Duration::from_millis(chance.random_range(100..600))).await;
-        hits.push((line, operator.in_flight().await?, load.promised()));
+        // A blow is for something on its way, as long as there is anything to come.
+        let open = wait::until("a deletion in flight", async || {
+            let open = operator.in_flight().await?;
+            Ok((open > 0 || load.promised() == DELETIONS).then_some(open))
+        });
+        hits.push((line, open.await?, load.promised()));
         let agent = agents.remove(line).context("a running agent")?;
         agent.kill().with_context(|| others.words(line))?;
         sleep(Duration::from_millis(chance.random_range(0..500))).await;

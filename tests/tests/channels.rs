@@ -129,7 +129,7 @@ async fn a_repair_shop_with_the_device_in_hand_gets_a_certificate_and_the_device
     let Some(python) = needed("FAREWELL_TEST_PYTHON") else {
         return Ok(());
     };
-    let settings = vec![("FAREWELL_AGENT__PHONES__HORIZON", "1s".to_owned())];
+    let settings = vec![("FAREWELL_AGENT__PHONES__HORIZON", "3s".to_owned())];
     let Some(town) = Town::open_with_settings("300ms", settings).await? else {
         return Ok(());
     };
@@ -150,6 +150,7 @@ async fn a_repair_shop_with_the_device_in_hand_gets_a_certificate_and_the_device
         epochs.push(bound.await?.into_inner().binding.context("bound")?.epoch);
     }
     let _in_hand = in_hand(&town, &python, epochs[0])?;
+    town.sees(PHONE, "a-1").await?;
 
     // Without a key nothing shows that it is the one on the table: neither to the shop's own system, nor to a deletion.
     let keyless = bindings.challenge_device(ChallengeDeviceRequest {

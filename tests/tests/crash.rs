@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use farewell_tests::aftermath;
 use farewell_tests::cluster::Cluster;
 use farewell_tests::ledger::Place;
 use farewell_tests::load::{Load, accounts, seed};
 use farewell_tests::process::{CoordinatorSite, ParticipantsSite, STAGES, Told, needed};
+use farewell_tests::{aftermath, wait};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
@@ -74,7 +74,12 @@ async fn story(ledger: &str, cluster: Option<&Cluster>, victims: &[Victim]) -> R
     let mut hits = Vec::new();
     for victim in blows {
         sleep(Duration::from_millis(chance.random_range(200..900))).await;
-        let open = operator.in_flight().await.with_context(|| site.words())?;
+        // A blow is for something on its way, as long as there is anything to come.
+        let open = wait::until("a deletion in flight", async || {
+            let open = operator.in_flight().await?;
+            Ok((open > 0 || load.promised() == DELETIONS).then_some(open))
+        });
+        let open = open.await.with_context(|| site.words())?;
         hits.push((victim, open, load.promised()));
         let away = Duration::from_millis(chance.random_range(0..700));
         match victim {

@@ -248,6 +248,11 @@ async fn a_decision_that_names_nothing_leaves_nothing_behind() -> Result<()> {
     let (caller, operator) = (coordinator.caller()?, coordinator.operator()?);
     let name = caller.delete("alice").await?;
     let kept = farewell_ledger::connect(&place.url).await?;
+    wait::until("everything to be announced", async || {
+        let overview = kept.overview(Duration::ZERO, Duration::ZERO).await?;
+        Ok((overview.outbox == 0).then_some(()))
+    })
+    .await?;
     let before = rows(&*kept).await?;
     let id = fresh();
     let sound = Spoilt {

@@ -302,6 +302,7 @@ async fn everybody_is_restored_and_the_dead_stay_dead_in_all_of_them() -> Result
     town.told("caller", &unbind, "")?;
     let late = bound(&town, LATE, DEAD).await?;
     let on = switch_on(&town, &python, GIVEN, given)?;
+    town.sees(GIVEN, DEAD).await?;
     let frozen = town.told("caller", &["account", "freeze", DEAD], "")?;
     let frozen = frozen["name"].as_str().context("a name")?;
     wait::until("everybody to have it", async || {

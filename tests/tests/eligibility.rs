@@ -76,6 +76,11 @@ struct Town {
 impl Town {
     /// With a sample account: much to erase, and nothing in the way.
     async fn start(coordinator: &Coordinator) -> Result<Self> {
+        Self::start_patient(coordinator, Duration::from_millis(500)).await
+    }
+
+    /// The same, where devices are waited for as long.
+    async fn start_patient(coordinator: &Coordinator, horizon: Duration) -> Result<Self> {
         let folder = TempDir::new()?;
         let shutdown = Shutdown::new();
         let url = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
@@ -129,7 +134,7 @@ impl Town {
             security: Security::PlainLoopback,
             session: session("smarthome"),
             terms: Terms {
-                horizon: Duration::from_millis(500),
+                horizon,
                 ..Terms::default()
             },
             broker: farewell_smarthome::Broker::Embedded { listen },
@@ -622,7 +627,7 @@ async fn a_ban_leaves_the_unbinding_of_a_device_to_the_desk() -> Result<()> {
 async fn advice_and_what_was_given_up_stop_nothing_and_what_comes_late_holds_until_it_goes()
 -> Result<()> {
     let slow = Policy {
-        cooling_off: Duration::from_secs(2),
+        cooling_off: Duration::from_secs(4),
         channels: BTreeMap::from([(Door::Phone, vec![])]),
         ..policy::whole(STAGES)
     };
@@ -713,7 +718,7 @@ async fn a_hold_that_comes_past_the_point_of_no_return_keeps_what_is_left() -> R
     };
     let coordinator = Coordinator::start(policy, "memory:").await?;
     let (caller, operator) = (coordinator.caller()?, coordinator.operator()?);
-    let town = Town::start(&coordinator).await?;
+    let town = Town::start_patient(&coordinator, Duration::from_secs(4)).await?;
     until_only(&caller, &BTreeSet::new()).await?;
     // The hub keeps the first stage busy for its horizon.
     town.bind_a_lost_hub().await?;

@@ -61,8 +61,10 @@ async fn a_seal_a_revoke_and_a_purge_are_told_in_order_however_a_receiver_behave
         "ads",
         "503,drop,400:authentication_failed,500,400:invalid_audience,200",
     )?;
-    let coordinator =
-        Coordinator::start_with(telling(vec![python.receiver("ads")], None, "memory:")).await?;
+    let mut config = telling(vec![python.receiver("ads")], None, "memory:");
+    // Time enough to take it back.
+    config.policy.cooling_off = Duration::from_secs(3);
+    let coordinator = Coordinator::start_with(config).await?;
     let caller = coordinator.caller()?;
     let _cloud = Honest::join(&coordinator.participants, "cloud").await?;
     let revoked = caller.delete("bob").await?;

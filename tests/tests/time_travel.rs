@@ -10,6 +10,7 @@ use farewell_proto::deletion::v1::{Deletion, GetCertificateRequest, State};
 use farewell_proto::identifier::v1::{IdentifierKind, IdentifierStanding};
 use farewell_tests::caller::Caller;
 use farewell_tests::process::database;
+use farewell_tests::time_machine::TimeMachine;
 use farewell_tests::town::Town;
 use farewell_tests::{audit, wait};
 use jiff::tz::TimeZone;
@@ -131,6 +132,7 @@ async fn live(zone: &str) -> Result<()> {
     let Some(town) = Town::build(zone)? else {
         return Ok(());
     };
+    TimeMachine::away_from_midnight(zone).await?;
     years(&town, zone)
         .await
         .with_context(|| format!("{zone}\n{}", town.words()))

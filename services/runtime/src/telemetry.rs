@@ -527,7 +527,8 @@ mod tests {
         let started = std::time::Instant::now();
         drop(guard);
         assert!(
-            started.elapsed() < FLUSH_MAX + Duration::from_secs(2),
+            // Less than the ten seconds that nobody has asked for.
+            started.elapsed() < FLUSH_MAX + Duration::from_secs(5),
             "{:?}",
             started.elapsed()
         );

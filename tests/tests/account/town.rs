@@ -24,6 +24,7 @@ use farewell_proto::account::v1::{
     VerifyAccountFactorRequest,
 };
 use farewell_proto::deletion::v1::Factor;
+use farewell_proto::operator::v1::ParticipantOverview;
 use farewell_runtime::client::endpoint;
 use farewell_runtime::server::Security;
 use farewell_runtime::shutdown::Shutdown;
@@ -113,7 +114,7 @@ impl Town {
             &format!("{channels}\nreal_name_review = {review}"),
         );
         ensure!(text.contains("sms_code"), "the settings were not found");
-        let text = text.replace("stalled_after = \"1m\"", "stalled_after = \"1s\"");
+        let text = text.replace("stalled_after = \"1m\"", "stalled_after = \"3s\"");
         fs::write(&settings, text)?;
         let coordinator = site.start().await?;
         let address = format!("http://{}", site.callers);
@@ -138,7 +139,7 @@ impl Town {
         Ok(town)
     }
 
-    /// Starts a participant, again if it was stopped.
+    /// Starts a participant, again if it was stopped, and waits until it takes part.
     pub async fn run(&mut self, name: &'static str) -> Result<()> {
         let url = format!(
             "sqlite:{}",
@@ -183,7 +184,13 @@ impl Town {
         let running = service::run(store, participant, session, shutdown.clone());
         shutdown.spawn(running);
         self.running.push((name, shutdown));
-        Ok(())
+        let operator = self.site.operator()?;
+        wait::until(name, async || {
+            let overview = operator.overview().await?;
+            let here = |it: &ParticipantOverview| it.participant == name && it.sessions > 0;
+            Ok(overview.participants.iter().any(here).then_some(()))
+        })
+        .await
     }
 
     /// What coordinators told operators of changes that hang.

@@ -94,7 +94,8 @@ async fn a_blocked_deletion_says_by_what_and_goes_on_when_it_is_gone() -> Result
 async fn a_blocker_that_appears_in_the_cooling_off_period_holds_the_erasing_back() -> Result<()> {
     for place in Place::each()? {
         let slow = Policy {
-            cooling_off: Duration::from_secs(1),
+            // Time enough for the blocker to appear in it.
+            cooling_off: Duration::from_secs(3),
             ..policy::whole(STAGES)
         };
         let coordinator = Coordinator::start(slow, &place.url).await?;

@@ -379,9 +379,10 @@ async fn a_process_killed_anywhere_leads_to_the_same_archive() {
 
 #[tokio::test]
 async fn who_is_away_is_waited_for_and_a_deletion_waits_no_longer_than_that() {
+    const LONG: Duration = Duration::from_secs(3_600);
     let terms = Terms {
         at_a_time: 1,
-        time_max: Duration::from_secs(5),
+        time_max: LONG,
         ..Terms::default()
     };
     for bed in Bed::on_each("export_away", terms.clone()).await {
@@ -392,7 +393,7 @@ async fn who_is_away_is_waited_for_and_a_deletion_waits_no_longer_than_that() {
             .await
             .unwrap();
         assert_eq!(blockers[0].code, "EXPORT_RUNNING");
-        assert!(blockers[0].until.unwrap() <= SystemTime::now() + Duration::from_secs(5));
+        assert!(blockers[0].until.unwrap() <= SystemTime::now() + LONG);
         // One that waits keeps no place from the others.
         let exports = bed.cloud.exports();
         let theirs = fresh();
@@ -401,7 +402,7 @@ async fn who_is_away_is_waited_for_and_a_deletion_waits_no_longer_than_that() {
             .await
             .unwrap();
         started.unwrap();
-        for _ in 0..400 {
+        for _ in 0..2_000 {
             let found = exports.get("another", &theirs).await.unwrap().unwrap();
             if found.state == ExportState::Ready {
                 break;
@@ -422,6 +423,12 @@ async fn who_is_away_is_waited_for_and_a_deletion_waits_no_longer_than_that() {
         );
 
         bed.start(&hopeless, &["cloud", "store"]).await.unwrap();
+        // As if so long had gone by.
+        sqlx::query("UPDATE archive SET expires_at = expires_at - $1 WHERE state = 'RUNNING'")
+            .bind(i64::try_from(LONG.as_micros()).unwrap())
+            .execute(bed.store.pool())
+            .await
+            .unwrap();
         let failed = bed.until(&hopeless, ExportState::Failed).await;
         assert_eq!(
             (failed.reason.as_str(), failed.expires),
@@ -434,7 +441,7 @@ async fn who_is_away_is_waited_for_and_a_deletion_waits_no_longer_than_that() {
                 .is_empty()
         );
         let archives = bed.files.join("exports").join(seal::mark(ACCOUNT));
-        for _ in 0..200 {
+        for _ in 0..2_000 {
             if std::fs::read_dir(&archives).unwrap().count() == 1 {
                 break;
             }
@@ -514,7 +521,7 @@ async fn with_the_account_goes_every_archive_ready_or_not() {
         // Also what comes for it now.
         bed.say("store", [part("orders.csv", "one", "")]);
         tokio::time::sleep(Duration::from_secs(3)).await;
-        assert!(bed.nothing_on_disk());
+        bed.until_nothing_on_disk().await;
         let left = left_over(&bed.store, &bed.files, ACCOUNT).await.unwrap();
         assert!(left.categories.is_empty(), "{left:?}");
         for name in [&ready, &hanging] {
@@ -601,7 +608,7 @@ impl Sources for Slow {
 #[tokio::test]
 async fn who_says_nothing_for_long_brings_no_second_turn_upon_an_export() {
     let terms = Terms {
-        lease: Duration::from_secs(3),
+        lease: Duration::from_secs(6),
         ..Terms::default()
     };
     for bed in Bed::on_each("export_silent", terms.clone()).await {

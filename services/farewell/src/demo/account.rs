@@ -10,7 +10,7 @@ use super::stage::Stage;
 use crate::sample::{self, Owner};
 
 /// How long a code may take.
-const CODE_WAIT: Duration = Duration::from_secs(10);
+const CODE_WAIT: Duration = Duration::from_secs(30);
 const CODE_POLL: Duration = Duration::from_millis(50);
 
 /// A new account each time, so that one database can see many demonstrations.

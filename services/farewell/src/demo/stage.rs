@@ -33,8 +33,8 @@ use crate::{certs, client, role};
 
 /// The certificate of deletion.
 const CERTIFICATE: &str = "certificate.json";
-/// How long everybody may take to come.
-const READY_LIMIT: Duration = Duration::from_secs(45);
+/// How long everybody may take to come: a few seconds, and more on a machine with other things to do.
+const READY_LIMIT: Duration = Duration::from_secs(90);
 const READY_POLL: Duration = Duration::from_millis(100);
 /// How long everybody may take to leave.
 const LEAVE_LIMIT: Duration = Duration::from_secs(10);

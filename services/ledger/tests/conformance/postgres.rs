@@ -17,7 +17,7 @@ use crate::given::{
     LONG, account, asked, coordinator, erased, erasing, event, purge, quick, settlement, stored,
 };
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn lanes_look_rows_up_by_their_keys() {

@@ -1,13 +1,13 @@
 //! The command line: which words there are, and who carries them out.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use futures_util::future::BoxFuture;
 
 use crate::output::{Format, Output};
 use crate::settings::{Line, Name, Source};
 use crate::{
-    account, bench, calendar, certs, deletion, demo, device, identifier, operator, policy, role,
-    sample, support,
+    account, bench, calendar, certs, deletion, demo, device, examples, identifier, operator,
+    policy, role, sample, support,
 };
 
 const AFTER_HELP: &str = "\
@@ -35,6 +35,14 @@ pub struct Cli {
     output: Format,
     #[command(subcommand)]
     command: Command,
+}
+
+impl Cli {
+    /// What this process was called with. Ends it where that is help, or no command line.
+    pub fn of_arguments() -> Self {
+        let matches = examples::shown(Self::command()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
 }
 
 #[derive(Debug, Subcommand)]

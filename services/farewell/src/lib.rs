@@ -13,6 +13,7 @@ pub mod client;
 pub mod deletion;
 pub mod demo;
 pub mod device;
+pub mod examples;
 pub mod failure;
 pub mod fleet;
 pub mod identifier;

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use farewell::{Cli, failure, run};
 
 /// Deletions are many small, short-lived allocations on several threads: the C library's allocator costs a tenth more CPU.
@@ -11,7 +10,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Cli::parse()).await {
+    match run(Cli::of_arguments()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure::report(&error),
     }

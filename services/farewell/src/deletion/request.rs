@@ -7,7 +7,7 @@ use uuid::Uuid;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Id {
     /// Repeat an earlier request whose answer was lost: the same id gets the same answer [default: a new one]
-    #[arg(long = "request-id", value_name = "UUID")]
+    #[arg(id = "request_id", long = "request-id", value_name = "UUID")]
     given: Option<Uuid>,
 }
 

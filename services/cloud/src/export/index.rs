@@ -14,8 +14,8 @@ use super::category::Held;
 /// Files of one participant that have a link; of more the page says how many, and the folder shows them.
 const LINKS_MAX: usize = 2_000;
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#222}\
-    h2{margin-top:2rem}ul{padding-left:1.2rem}td{padding:.1rem 1rem .1rem 0;vertical-align:top}td+td{text-align:right;white-space:nowrap}\
-    .note{color:#555}";
+    h2{margin-top:2rem}ul{padding-left:1.2rem}th,td{padding:.1rem 1rem .1rem 0;text-align:left;vertical-align:top;overflow-wrap:anywhere}\
+    th+th,td+td{text-align:right;white-space:nowrap}.note{color:#555}";
 
 /// They are part of the program: a test holds them to be whole.
 static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(|language| [text(language)]));
@@ -79,7 +79,12 @@ impl Index {
     ) {
         let (mut told, mut left_out) = (String::new(), String::new());
         for (category, held) in categories {
-            let name = self.word("category", category);
+            // A number is a contact to whom it is bound, and somebody else to an address book.
+            let own = format!("{participant}-{category}");
+            let name = match WORDS.has(&own, self.language) {
+                true => self.say(&own, &[]),
+                false => self.word("category", category),
+            };
             if held.items > 0 {
                 let about = [
                     ("category", name.clone()),
@@ -139,9 +144,11 @@ impl Index {
             ];
             let _ = writeln!(
                 page,
-                "{}</p>\n{}<table>\n{}</table>",
+                "{}</p>\n{}<table>\n<thead><tr><th scope=\"col\">{}</th><th scope=\"col\">{}</th></tr></thead>\n{}</table>",
                 say("amount", &about),
                 list(&folder.held),
+                say("file", &[]),
+                say("size", &[]),
                 folder.rows
             );
             if folder.files > LINKS_MAX {
@@ -303,10 +310,32 @@ mod tests {
                 !page.contains("named_in_transfers") && !page.contains(why::OF_ANOTHER_ACCOUNT)
             );
             assert!(page.contains("&lt;b&gt;") && page.contains("A_WORD_OF_THEIRS"));
+            assert!(
+                page.contains("<th scope=\"col\">") && !page.contains("<th scope=\"col\"></th>")
+            );
             for why in why::ALL {
                 assert!(WORDS.has(&format!("why-{why}"), language), "{why}");
             }
         }
+    }
+
+    #[test]
+    fn ones_own_number_is_not_called_as_an_address_book() {
+        let mut index = Index::new(Language::English);
+        let held = Held {
+            items: 2,
+            left_out: String::new(),
+        };
+        for participant in ["cloud", "identity"] {
+            index.add(participant, "contacts.csv", 1);
+            index.categories(participant, [(&"contacts".to_owned(), &held)].into_iter());
+        }
+        let page = index.page(THEN);
+        assert!(
+            page.contains("<li>Contacts: 2</li>")
+                && page.contains("<li>Your number and address: 2</li>"),
+            "{page}"
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@
 WAITING = Your account is to be deleted: something is still missing
     .text = Somebody has asked to delete your account and has shown a code or password of it. Nothing is deleted yet: something is in the way, or more has to be shown.
 SEALED = Your account is going to be deleted
-    .text = You asked to delete your account. It can't be used any more, and until { $until } it can be taken back. After that its data is erased and its devices are unbound and reset. All is done by { $deadline }.
+    .text = We were asked to delete your account. It can't be used any more, and until { $until } it can be taken back. After that its data is erased and its devices are unbound and reset. All is done by { $deadline }.
 REMINDER = Your account is deleted soon
     .text = The deletion of your account can be taken back until { $until }. After that nothing brings it back.
 BLOCKED = The deletion of your account has to wait

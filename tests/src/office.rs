@@ -25,6 +25,7 @@ pub const SECRET: &str = "passport number E00000000 of nobody in particular";
 /// Exit codes of the command line.
 pub const NOT_FOUND: i32 = 3;
 pub const REFUSED: i32 = 4;
+pub const USAGE: i32 = 2;
 pub const NOT_ALLOWED: i32 = 7;
 
 /// The processes, in this order.

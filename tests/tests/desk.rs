@@ -13,7 +13,7 @@ use farewell_proto::support::v1 as api;
 use farewell_proto::support::v1::support_service_client::SupportServiceClient;
 use farewell_runtime::cose::SigningKey;
 use farewell_tests::caller::fresh;
-use farewell_tests::office::{NOT_ALLOWED, NOT_FOUND, REFUSED, SECRET, Town};
+use farewell_tests::office::{NOT_ALLOWED, NOT_FOUND, REFUSED, SECRET, Town, USAGE};
 use farewell_tests::refusal::bad_field;
 use farewell_tests::secret::file_holds;
 use farewell_tests::wait;
@@ -128,6 +128,12 @@ async fn documents_are_looked_at_under_ones_name_and_gone_after_their_period() -
         log.contains("EVIDENCE_READ") && log.contains("\"bo\""),
         "{log}"
     );
+    // Who has no place to read it at has not looked.
+    let again = ["support", "case", "look", &document, "--file", &to];
+    town.refuses("bo", (&again, ""), USAGE, "is there already")?;
+    ensure!(file_holds(&file, SECRET)?, "what was there before");
+    let log_after = town.desk_of("ana", &["get", &case])?["log"].to_string();
+    ensure!(log_after == log, "{log_after}");
 
     let reject = ["reject", &case, "--reason", "not-the-owner"];
     town.desk_of("chi", &reject)?;
@@ -136,8 +142,11 @@ async fn documents_are_looked_at_under_ones_name_and_gone_after_their_period() -
         Ok((case["evidence"][0]["delete_time"] != "").then_some(()))
     })
     .await?;
+    let nothing = town.path("deleted.pdf");
+    let to = nothing.display().to_string();
     let look = ["support", "case", "look", &document, "--file", &to];
     town.refuses("bo", (&look, ""), REFUSED, "EVIDENCE_DELETED")?;
+    ensure!(!nothing.exists(), "an empty file is no document");
     Ok(())
 }
 

@@ -1,8 +1,12 @@
 //! Policies as files: what is shipped, and whether another can be used.
 
+use std::time::SystemTime;
+
 use clap::Subcommand;
+use farewell_core::Time;
 use farewell_core::blocker::{CATALOGUE, Overrider, Owner};
 use farewell_core::policy::{Document, Problem};
+use farewell_kit::store::micros;
 use serde_json::json;
 
 use crate::output::{Output, Rows};
@@ -11,7 +15,7 @@ use crate::settings;
 /// `farewell policy`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Say everything that is wrong with a policy, and what somebody should have thought about.
+    /// Say everything that is wrong with a policy, what somebody should have thought about, and when it all would be done.
     Check(Which),
     /// Print the whole of a policy, with what it extends; one that is shipped as it is.
     Show(Which),
@@ -33,15 +37,33 @@ pub fn run(command: Command, output: Output) -> anyhow::Result<()> {
     match command {
         Command::Check(Which { policy }) => {
             let policy = settings::policy(&policy)?;
-            let mut verdict = Rows::new("", &["policy", "verdict"]);
-            verdict.push([policy.name.clone(), "can be used".to_owned()]);
+            // So that whoever writes one sees what its deadline, calendar and time zone come to.
+            let asked = SystemTime::now();
+            let due = policy.due(Time::from_micros(micros(asked)));
+            let due_time = due.at.to_string();
+            let mut verdict = Rows::new("", &["policy", "verdict", "asked for now, due"]);
+            let days = if due.provisional {
+                ", until next year's public holidays are known"
+            } else {
+                ""
+            };
+            verdict.push([
+                policy.name.clone(),
+                "can be used".to_owned(),
+                format!("{due_time}{days}"),
+            ]);
             let mut rows = Rows::new("To think about", &["key", "what"]);
             let cautions = policy.cautions();
             for Problem { key, message } in &cautions {
                 rows.push([key.clone(), message.clone()]);
             }
             let said = cautions.iter().map(ToString::to_string);
-            let value = json!({"policy": policy.name, "cautions": said.collect::<Vec<_>>()});
+            let value = json!({
+                "policy": policy.name,
+                "cautions": said.collect::<Vec<_>>(),
+                "due_time": due_time,
+                "due_provisional": due.provisional,
+            });
             output.write(&value, &[verdict, rows])
         }
         Command::Codes => {

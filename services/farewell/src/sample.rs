@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
 
+use crate::failure::Usage;
 use crate::output::{Output, Rows};
 
 /// `farewell sample`: writes into the databases themselves, as the services' own users would have over the years.
@@ -66,9 +67,13 @@ impl Default for Owner {
 
 /// Fills the databases and says which.
 ///
-/// Errors: a database that can't be opened; an account that is sealed or erased.
+/// Errors: no database; one that can't be opened; an account that is sealed or erased.
 pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
     let filled = fill(&args.places, &args.account, &args.owner).await?;
+    if filled.is_empty() {
+        let what = "name a database to fill: --identity, --cloud with --files, --store or --community, as their settings do";
+        return Err(Usage(what.to_owned()).into());
+    }
     let mut rows = Rows::new("", &["filled"]);
     for service in &filled {
         rows.push([(*service).to_owned()]);

@@ -42,7 +42,7 @@ const SECRET: u32 = 0o600;
 pub enum Error {
     #[error("cannot make a certificate")]
     Make(#[from] rcgen::Error),
-    #[error("the certificate would name no peer")]
+    #[error("cannot make a certificate of this name")]
     Peer(#[from] peer::Error),
     #[error("`{0}` is neither a DNS name nor an address")]
     Host(String),

@@ -132,7 +132,7 @@ fn extension(codes: &[String]) -> Result<String, Status> {
 
 fn codes(codes: &[String]) -> Result<Vec<String>, Status> {
     if !(1..=CODES_MAX).contains(&codes.len()) {
-        return Err(invalid("codes", "must be 1 to 16"));
+        return Err(invalid("codes", "must hold 1 to 16 codes"));
     }
     let word = |byte: u8| byte.is_ascii_uppercase() || byte == b'_';
     for (place, code) in codes.iter().enumerate() {

@@ -545,7 +545,8 @@ fn refused(refusal: account::Refusal) -> Status {
     use account::Refusal;
     let code = match refusal {
         Refusal::FactorNotRequired => {
-            return error::bad_request(refusal.word(), "factor", refusal.help());
+            let rule = "must be one that proves this change";
+            return error::bad_request(refusal.word(), "factor", rule);
         }
         Refusal::TooManyOpen => return error::exhausted(refusal.word(), refusal.help()),
         Refusal::ChangeNotFound => Code::NotFound,

@@ -716,7 +716,7 @@ fn awaiting(deletion: &Deletion, factor: Factor) -> Result<(), Status> {
         return Err(error::bad_request(
             Reason::FactorNotRequired.word(),
             "factor",
-            Reason::FactorNotRequired.help(),
+            "must be one that the deletion asks for: see its factors",
         ));
     }
     Ok(())

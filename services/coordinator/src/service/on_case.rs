@@ -176,7 +176,7 @@ fn awaits_documents(deletion: &Deletion) -> Result<(), Status> {
 
 fn codes(codes: &[String]) -> Result<Vec<String>, Status> {
     if !(1..=CODES_MAX).contains(&codes.len()) {
-        return Err(error::invalid("codes", "must be 1 to 16"));
+        return Err(error::invalid("codes", "must hold 1 to 16 codes"));
     }
     for (place, code) in codes.iter().enumerate() {
         let field = format!("codes[{place}]");

@@ -345,7 +345,11 @@ impl fmt::Display for Excerpt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const CHARS_MAX: usize = 40;
         for character in self.0.chars().take(CHARS_MAX) {
-            write!(f, "{}", character.escape_debug())?;
+            // What would break the line, or hide in it; quotes read best as they are.
+            match character {
+                '"' | '\'' | '\\' => write!(f, "{character}")?,
+                _ => write!(f, "{}", character.escape_debug())?,
+            }
         }
         if self.0.chars().nth(CHARS_MAX).is_some() {
             f.write_str("…")?;

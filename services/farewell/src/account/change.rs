@@ -1,8 +1,6 @@
 //! How an account stands, and what it is changed to: frozen, thawed, kept in memory and back, without a real name or
 //! personalised advertising.
 
-use std::io::{BufRead as _, IsTerminal as _, stdin};
-
 use anyhow::Context as _;
 use clap::Subcommand;
 use farewell_proto::account::v1::{
@@ -18,9 +16,9 @@ use serde_json::{Value, json};
 
 use super::why;
 use crate::client::Connection;
+use crate::deletion::ask::secret;
 use crate::deletion::request::{self, Id};
 use crate::deletion::{account_name, prefixed, view};
-use crate::failure::Usage;
 use crate::output::{Output, Rows};
 
 /// `farewell account get`, `freeze` and the others.
@@ -255,7 +253,7 @@ pub async fn run(command: Command, connection: &Connection, output: Output) -> a
                 request_id: id.or_new(),
                 name,
                 factor: factor.into(),
-                proof: proof()?,
+                proof: secret("code or password")?,
             };
             let answer = client.verify_account_factor(connection.request(request));
             answer.await?.into_inner().change
@@ -270,20 +268,6 @@ pub async fn run(command: Command, connection: &Connection, output: Output) -> a
         }
     };
     show_change(&change.context("an answer without a change")?, output)
-}
-
-fn proof() -> anyhow::Result<String> {
-    if stdin().is_terminal() {
-        eprint!("code or password: ");
-    }
-    let mut proof = String::new();
-    let read = stdin().lock().read_line(&mut proof);
-    read.context("reading the proof")?;
-    let proof = proof.trim_end_matches(['\r', '\n']).to_owned();
-    if proof.is_empty() {
-        return Err(Usage("the code or password is read from standard input".to_owned()).into());
-    }
-    Ok(proof)
 }
 
 fn show_account(account: &Account, output: Output) -> anyhow::Result<()> {
@@ -365,7 +349,7 @@ fn show_clearing(found: &CheckRealNameClearingResponse, output: Output) -> anyho
 }
 
 /// Of a change, in whichever table.
-const CHANGE: &[&str] = &["name", "kind", "state", "since", "reasons"];
+const CHANGE: &[&str] = &["name", "kind", "state", "since", "reasons", "to be proved"];
 
 fn show_change(change: &AccountChange, output: Output) -> anyhow::Result<()> {
     let mut head = Rows::new("", CHANGE);
@@ -397,14 +381,33 @@ fn explanations(change: &AccountChange) -> impl Iterator<Item = &Explanation> {
     change.explanations.iter().chain(waits)
 }
 
-fn row(change: &AccountChange) -> [String; 5] {
+fn row(change: &AccountChange) -> [String; 6] {
     [
         change.name.clone(),
         kind(change).to_owned(),
         state(change).to_owned(),
         view::time(change.state_time.as_ref()),
         change.reasons.join(" "),
+        outstanding(change).join(" "),
     ]
+}
+
+/// What is still to be proved; of a code and a link by mail either is enough.
+fn outstanding(change: &AccountChange) -> Vec<&'static str> {
+    if change.state() != AccountChangeState::AwaitingVerification {
+        return Vec::new();
+    }
+    let by_mail = |factor: Factor| matches!(factor, Factor::EmailCode | Factor::EmailLink);
+    let proved = |factor: Factor| {
+        let mut verified = change.factors_verified();
+        verified.any(|it| it == factor || (by_mail(it) && by_mail(factor)))
+    };
+    let left = change.factors_required().filter(|factor| !proved(*factor));
+    left.map(factor_name).collect()
+}
+
+fn factor_name(factor: Factor) -> &'static str {
+    view::bare(Factor::as_str_name(&factor), "FACTOR_")
 }
 
 fn value(change: &AccountChange) -> Value {
@@ -417,6 +420,8 @@ fn value(change: &AccountChange) -> Value {
         "create_time": view::time(change.create_time.as_ref()),
         "state_time": view::time(change.state_time.as_ref()),
         "expire_time": view::time(change.expire_time.as_ref()),
+        "factors_required": change.factors_required().map(factor_name).collect::<Vec<_>>(),
+        "factors_verified": change.factors_verified().map(factor_name).collect::<Vec<_>>(),
         "case": change.case,
         "legs": change.legs.iter().map(|leg| json!({
             "participant": leg.participant,
@@ -459,4 +464,28 @@ fn state(change: &AccountChange) -> &'static str {
         AccountChangeState::as_str_name(&change.state()),
         "ACCOUNT_CHANGE_STATE_",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_must_prove_something_sees_what_is_left_of_it() {
+        let mut change = AccountChange {
+            state: AccountChangeState::AwaitingVerification.into(),
+            factors_required: [Factor::EmailCode, Factor::Password, Factor::EmailLink]
+                .map(Into::into)
+                .to_vec(),
+            ..Default::default()
+        };
+        assert_eq!(
+            outstanding(&change),
+            ["EMAIL_CODE", "PASSWORD", "EMAIL_LINK"]
+        );
+        change.factors_verified = vec![Factor::EmailLink.into()];
+        assert_eq!(outstanding(&change), ["PASSWORD"]);
+        change.set_state(AccountChangeState::Expired);
+        assert!(outstanding(&change).is_empty());
+    }
 }

@@ -121,7 +121,9 @@ pub async fn confirm_link(connection: &Connection, id: &Id, output: Output) -> a
 }
 
 /// A line of standard input, so that no process list shows it.
-fn secret(what: &str) -> anyhow::Result<String> {
+///
+/// Errors: there is none.
+pub fn secret(what: &str) -> anyhow::Result<String> {
     if stdin().is_terminal() {
         eprint!("{what}: ");
     }
@@ -132,7 +134,8 @@ fn secret(what: &str) -> anyhow::Result<String> {
         .with_context(|| format!("reading the {what}"))?;
     let line = line.trim_end_matches(['\r', '\n']).to_owned();
     if line.is_empty() {
-        return Err(Usage(format!("the {what} is read from standard input")).into());
+        let how = "it is read from standard input, as in `echo 123456 | farewell …`";
+        return Err(Usage(format!("no {what}: {how}")).into());
     }
     Ok(line)
 }

@@ -23,8 +23,9 @@ pub async fn eligibility(
         .check_eligibility(connection.request(request))
         .await?
         .into_inner();
-    let mut verdict = Rows::new("", &["eligible"]);
-    verdict.push([answer.eligible.to_string()]);
+    let mut verdict = Rows::new("", &["", ""]);
+    let word = if answer.eligible { "yes" } else { "no" };
+    verdict.push(["eligible", word].map(str::to_owned));
     let header = [
         "participant",
         "class",

@@ -108,7 +108,14 @@ pub fn outcome(leg: &Leg) -> String {
 pub fn heads<'a>(title: &'static str, deletions: impl Iterator<Item = &'a Deletion>) -> Rows {
     let mut rows = Rows::new(
         title,
-        &["deletion", "state", "created", "deadline", "conditions"],
+        &[
+            "deletion",
+            "state",
+            "created",
+            "deadline",
+            "conditions",
+            "account",
+        ],
     );
     for deletion in deletions {
         let conditions: Vec<String> = deletion.conditions.iter().map(condition).collect();
@@ -118,6 +125,7 @@ pub fn heads<'a>(title: &'static str, deletions: impl Iterator<Item = &'a Deleti
             time(deletion.create_time.as_ref()),
             time(deletion.deadline.as_ref()),
             conditions.join(", "),
+            deletion.account.clone(),
         ]);
     }
     rows
@@ -126,10 +134,10 @@ pub fn heads<'a>(title: &'static str, deletions: impl Iterator<Item = &'a Deleti
 /// When it must be over, and what is left of that.
 fn deadline(deletion: &Deletion) -> String {
     let mut text = time(deletion.deadline.as_ref());
-    match deletion.working_days_left {
-        Some(left) if left < 0 => text.push_str(&format!(", {} working day(s) ago", -left)),
-        Some(left) => text.push_str(&format!(", {left} working day(s) left")),
-        None => {}
+    if let Some(left) = deletion.working_days_left {
+        let days = if left.abs() == 1 { "day" } else { "days" };
+        let when = if left < 0 { "ago" } else { "left" };
+        text.push_str(&format!(", {} working {days} {when}", left.abs()));
     }
     if let Some(extension) = &deletion.deadline_extension {
         let why = extension_reason(extension.reason());
@@ -165,10 +173,11 @@ pub fn tables(deletion: &Deletion) -> Vec<Rows> {
     fact("deletion", deletion.name.clone());
     fact("account", deletion.account.clone());
     fact("state", state(deletion).to_owned());
-    fact(
-        "channel",
-        bare(deletion.channel().as_str_name(), "CHANNEL_").to_owned(),
-    );
+    // Who confirms by a link is told no more than that.
+    if deletion.channel() != Channel::Unspecified {
+        let channel = bare(deletion.channel().as_str_name(), "CHANNEL_");
+        fact("channel", channel.to_owned());
+    }
     for factor in &deletion.factors {
         let instead = |other: &&FactorProgress| factor.alternatives.contains(&other.factor);
         let word = if factor.verified {

@@ -140,9 +140,8 @@ impl Verdict {
         }
         for kept in kept {
             found.push(format!(
-                "{} {} under a pseudonym, until {} ({})",
-                kept.count,
-                kept.class,
+                "{} under a pseudonym, until {} ({})",
+                counted(kept.count, &kept.class),
                 date(kept.until),
                 kept.legal_basis
             ));
@@ -224,7 +223,7 @@ fn did(leg: &Leg) -> String {
     let counts: BTreeMap<_, _> = leg.counts.iter().filter(|(_, count)| **count > 0).collect();
     let mut parts: Vec<String> = counts
         .iter()
-        .map(|(what, count)| format!("{count} {}", what.replace('_', " ")))
+        .map(|(what, count)| counted(**count, what))
         .collect();
     let mut ends: BTreeMap<&str, u32> = BTreeMap::new();
     for device in &leg.devices {
@@ -235,6 +234,15 @@ fn did(leg: &Leg) -> String {
             .map(|(end, count)| format!("{count} {}", end.to_lowercase())),
     );
     format!("{outcome} {}", parts.join(", "))
+}
+
+/// `1 real name` of a count of `real_names`.
+fn counted(count: i64, what: &str) -> String {
+    let what = match what.strip_suffix('s') {
+        Some(one) if count == 1 => one,
+        Some(_) | None => what,
+    };
+    format!("{count} {}", what.replace('_', " "))
 }
 
 fn date(at: SystemTime) -> String {

@@ -11,6 +11,8 @@ use serde::Deserialize;
 
 /// What a deletion here follows, where nothing else is said.
 const BASE: &str = "cn";
+/// Mistakes of a calendar that are said one by one: each line may be one.
+const CALENDAR_PROBLEMS_MAX: usize = 50;
 /// Files that extend each other: beyond it they go round in circles.
 const DEPTH_MAX: usize = 8;
 
@@ -87,9 +89,24 @@ pub fn calendar(which: &str) -> Result<Calendar, Problems> {
     let text = read_limited(Path::new(which))
         .map_err(|error| Problems(vec![wrong(format!("{which}: {error}"))]))?;
     Calendar::parse_own(&text).map_err(|found| {
-        let told = found.iter().map(|it| wrong(format!("{which}, {it}")));
-        Problems(told.collect())
+        if !text.lines().any(is_header) {
+            let what = "is no calendar: `farewell calendar show cn` prints one to begin with";
+            return Problems(vec![wrong(format!("{which} {what}"))]);
+        }
+        let each = found.iter().take(CALENDAR_PROBLEMS_MAX);
+        let mut told: Vec<_> = each.map(|it| wrong(format!("{which}, {it}"))).collect();
+        match found.len().saturating_sub(CALENDAR_PROBLEMS_MAX) {
+            0 => {}
+            more => told.push(wrong(format!("{which} has {more} more mistakes"))),
+        }
+        Problems(told)
     })
+}
+
+/// A line that stands at a calendar's head.
+fn is_header(line: &str) -> bool {
+    let key = line.split_once(':').map(|(key, _)| key.trim());
+    key.is_some_and(|key| ["name", "version", "source", "weekend", "covered"].contains(&key))
 }
 
 /// As much as can be a calendar, and a little more to be refused by.
@@ -407,6 +424,13 @@ mod tests {
         assert!(found.contains(&"recheck".to_owned()), "{found:?}");
         let alone = calendar(path).unwrap_err();
         assert!(alone.0.len() >= 5, "{alone}");
+        let page = file("[calendar]\nname = \"ours\"\n");
+        let none = calendar(page.path().to_str().unwrap()).unwrap_err();
+        assert_eq!(none.0.len(), 1, "{none}");
+        let many = file(&OURS.replace("2026-01-06 off Epiphany", &"2026-13-01 off X\n".repeat(60)));
+        let many = calendar(many.path().to_str().unwrap()).unwrap_err();
+        assert_eq!(many.0.len(), CALENDAR_PROBLEMS_MAX + 1, "{many}");
+        assert!(many.to_string().contains("10 more mistakes"), "{many}");
         for (which, named) in [
             ("lunar", "must be one of"),
             ("/no/such/days.txt", "/no/such/days.txt"),

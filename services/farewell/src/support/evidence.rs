@@ -1,7 +1,7 @@
 //! Documents, to the desk and back.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -12,9 +12,10 @@ use farewell_proto::support::v1::{
     AddEvidenceRequest, EvidenceHeader, EvidenceKind, GetEvidenceRequest,
 };
 use serde_json::json;
+use tonic::Request;
 
 use super::view;
-use crate::client::Desk;
+use crate::client::{Connection, Desk};
 use crate::deletion::request::Id;
 use crate::failure::Usage;
 use crate::output::{Output, Rows};
@@ -24,7 +25,7 @@ const CHUNK_BYTES: usize = 256 * 1024;
 
 /// Sends a document. What it is follows from the file's name, and the desk looks at its first bytes.
 pub async fn add(
-    desk: &mut Desk,
+    (connection, desk): (&Connection, &mut Desk),
     (case, kind, file): (&str, EvidenceKind, &Path),
     id: &Id,
     output: Output,
@@ -51,7 +52,9 @@ pub async fn add(
         .chain(chunks)
         .map(|part| AddEvidenceRequest { part: Some(part) })
         .collect();
-    let added = desk.add_evidence(tokio_stream::iter(parts)).await?;
+    let added = desk
+        .add_evidence(connection.request(tokio_stream::iter(parts)))
+        .await?;
     let evidence = added.into_inner().evidence;
     let evidence = evidence.context("an answer without a document")?;
     let mut rows = view::evidence_rows();
@@ -60,17 +63,42 @@ pub async fn add(
 }
 
 /// Fetches a document into a file that only its owner reads.
-pub async fn look(desk: &mut Desk, name: &str, file: &Path, output: Output) -> anyhow::Result<()> {
+pub async fn look(
+    (connection, desk): (&Connection, &mut Desk),
+    name: &str,
+    file: &Path,
+    output: Output,
+) -> anyhow::Result<()> {
     let request = GetEvidenceRequest {
         name: name.to_owned(),
     };
+    // Before it is asked for: who can't read it has not looked, and nothing stands in the case's log.
+    let to = new_file(file)?;
+    let written = fetch(desk, connection.request(request), to).await;
+    let written = written.inspect_err(|_| {
+        // Nothing of a document stays that wasn't given whole.
+        let _ = fs::remove_file(file);
+    })?;
+    let mut rows = Rows::new("", &["file", "bytes"]);
+    rows.push([file.display().to_string(), written.to_string()]);
+    output.write(&json!({"file": file, "bytes": written}), &[rows])
+}
+
+fn new_file(file: &Path) -> anyhow::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    options.open(file).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => Usage(format!("{} is there already", file.display())).into(),
+        _ => anyhow::Error::new(error).context(format!("writing {}", file.display())),
+    })
+}
+
+async fn fetch(
+    desk: &mut Desk,
+    request: Request<GetEvidenceRequest>,
+    mut to: File,
+) -> anyhow::Result<usize> {
     let mut parts = desk.get_evidence(request).await?.into_inner();
-    let mut to = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(file)
-        .with_context(|| format!("writing {}", file.display()))?;
     let mut written = 0;
     while let Some(part) = parts.message().await? {
         if let Some(Given::Chunk(chunk)) = part.part {
@@ -78,7 +106,5 @@ pub async fn look(desk: &mut Desk, name: &str, file: &Path, output: Output) -> a
             written += chunk.len();
         }
     }
-    let mut rows = Rows::new("", &["file", "bytes"]);
-    rows.push([file.display().to_string(), written.to_string()]);
-    output.write(&json!({"file": file, "bytes": written}), &[rows])
+    Ok(written)
 }

@@ -163,8 +163,18 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<()> {
             kind,
             file,
             id,
-        } => return evidence::add(&mut desk, (&case(&name), kind, &file), &id, output).await,
-        Case::Look { name, file } => return evidence::look(&mut desk, &name, &file, output).await,
+        } => {
+            return evidence::add(
+                (connection, &mut desk),
+                (&case(&name), kind, &file),
+                &id,
+                output,
+            )
+            .await;
+        }
+        Case::Look { name, file } => {
+            return evidence::look((connection, &mut desk), &name, &file, output).await;
+        }
         Case::Approve { name, id } => {
             let request = ApproveCaseRequest {
                 request_id: id.or_new(),

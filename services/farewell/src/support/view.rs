@@ -16,7 +16,7 @@ pub fn show(case: Option<Case>, output: Output) -> anyhow::Result<()> {
     for document in &case.evidence {
         push_evidence(&mut evidence, document);
     }
-    let mut log = Rows::new("log", &["", "time", "who", "what", "subject"]);
+    let mut log = Rows::new("log", &["step", "time", "who", "what", "subject"]);
     for entry in &case.log {
         log.push([
             entry.number.to_string(),

@@ -41,6 +41,36 @@ fn every_promise_is_shown_by_a_story_that_runs() -> Result<()> {
     Ok(())
 }
 
+/// Where the paths of README begin.
+const BASES: [&str; 3] = ["", "services", "agents"];
+
+#[test]
+fn every_file_that_readme_names_is_there() -> Result<()> {
+    let readme = fs::read_to_string(root().join("README.md"))?;
+    let words = readme.split('`').skip(1).step_by(2);
+    let links = readme
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next());
+    // A name alone stands beside another one, and STORY or DIR for any.
+    let is_file = |word: &&str| {
+        word.contains('/')
+            && [".rs", ".md", ".py"].iter().any(|it| word.ends_with(it))
+            && !word.contains(|it: char| it.is_ascii_uppercase() || it == ' ')
+    };
+    let named: BTreeSet<&str> = words.filter(is_file).chain(links).collect();
+    ensure!(named.len() > 50, "{named:?}");
+    let missing: Vec<_> = named
+        .iter()
+        .filter(|path| !BASES.iter().any(|it| root().join(it).join(path).exists()))
+        .collect();
+    ensure!(
+        missing.is_empty(),
+        "README names what is not there: {missing:?}"
+    );
+    Ok(())
+}
+
 #[test]
 fn a_row_without_a_story_and_a_story_that_does_not_run_are_found() -> Result<()> {
     let table = format!(

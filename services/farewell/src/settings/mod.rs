@@ -245,6 +245,21 @@ mod tests {
     }
 
     #[test]
+    fn the_file_to_try_things_out_with_has_all_that_every_role_needs() {
+        let readme = include_str!("../../README.md");
+        let (_, shown) = readme.split_once("```toml\n").unwrap();
+        let (shown, _) = shown.split_once("```").unwrap();
+        let (_file, source) = file(shown);
+        Coordinator::load(&source).unwrap();
+        for service in Name::ALL {
+            Service::load(&source, service).unwrap();
+        }
+        for line in Line::ALL {
+            Agent::load(&source, line).unwrap();
+        }
+    }
+
+    #[test]
     fn one_file_holds_every_role_and_each_reads_its_section() {
         let (_file, source) = file(
             r#"

@@ -172,9 +172,13 @@ pub async fn revoke(
     id: &Id,
     output: Output,
 ) -> anyhow::Result<()> {
+    let link_token = match link.as_deref() {
+        Some("-") => secret("token of the link")?,
+        given => given.unwrap_or_default().to_owned(),
+    };
     let mut client = connection.deletions().await?;
     let request = RevokeDeletionRequest {
-        link_token: link.unwrap_or_default(),
+        link_token,
         case: case
             .map(|case| prefixed("cases/", &case))
             .unwrap_or_default(),

@@ -88,7 +88,7 @@ enum Command {
     Revoke {
         /// The deletion
         name: String,
-        /// The token of a link in a letter, what follows `token=` in it, instead of a log-in
+        /// The token of a link in a letter, what follows `token=` in it, instead of a log-in; `-` reads it from standard input, so that no process list shows it
         #[arg(long, value_name = "TOKEN")]
         link: Option<String>,
         /// The support desk's case, for a person who can't: cases/CASE

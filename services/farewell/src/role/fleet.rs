@@ -20,13 +20,16 @@ pub struct Args {
     /// The account that the devices are bound to; several have as many devices each
     #[arg(long = "account", required = true, value_parser = NonEmptyStringValueParser::new())]
     accounts: Vec<String>,
+    /// Phones of each account
     #[arg(long, default_value_t = 2)]
     phones: u32,
     /// Each is the companion of one of the phones in turn
     #[arg(long, default_value_t = 2)]
     watches: u32,
+    /// Hubs of each account's home
     #[arg(long, default_value_t = 1)]
     hubs: u32,
+    /// Lamps behind each hub
     #[arg(long, default_value_t = 3)]
     children_per_hub: u32,
     /// Share of devices that are away at first, 0 to 1

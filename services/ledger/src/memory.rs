@@ -607,7 +607,7 @@ impl Ledger for Memory {
             oldest_unfinished: tables
                 .deletions
                 .values()
-                .filter(|deletion| deletion.attention_at.is_some())
+                .filter(|it| it.attention_at.is_some() && !matches!(it.state, State::Purged { .. }))
                 .map(|deletion| deletion.requested_at)
                 .min(),
             coordinators: tables

@@ -33,9 +33,9 @@ pub(crate) const POLICIES: &str = "SELECT version, doc FROM policy ORDER BY vers
 pub(crate) const STATES: &str =
     "SELECT state, count(*) FROM deletion GROUP BY state ORDER BY state";
 
-/// When the oldest began that somebody has to look at.
+/// When the oldest began that has not come to its end. What is purged has, whatever law keeps of it for years.
 pub(crate) const OLDEST: &str =
-    "SELECT min(requested_at) FROM deletion WHERE attention_at IS NOT NULL";
+    "SELECT min(requested_at) FROM deletion WHERE attention_at IS NOT NULL AND state <> 5";
 
 /// A [`crate::columns::CoordinatorRow`] for each.
 pub(crate) const COORDINATORS: &str = "

@@ -224,6 +224,7 @@ async fn an_answer_of_an_earlier_round_counts_while_another_is_asked(bed: &Bed) 
     assert_eq!((rounds, row.round), ([2, 3], 3));
     let overview = bed.ledger.overview(DAY, DAY).await.unwrap();
     assert_eq!((overview.kept.deletions, overview.kept.late), (1, 1));
+    assert_eq!(overview.oldest_unfinished, None, "what is purged is done");
 
     let mut evidence = Evidence::of(Outcome::Erased);
     evidence.counts.insert("quarantined_phone".to_owned(), 1);

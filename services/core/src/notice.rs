@@ -183,7 +183,11 @@ pub fn due(deletion: &Deletion, plan: &Plan, now: Time) -> Notices {
                 due.push(Notice::Sealed);
                 if now < ends_at {
                     let begun = |(_, at): &(Notice, Time)| *at <= now;
-                    due.extend(reminders(plan, ends_at).filter(begun).map(|(it, _)| it));
+                    due.extend(
+                        reminders(deletion, plan, ends_at)
+                            .filter(begun)
+                            .map(|(it, _)| it),
+                    );
                 } else if deletion.blockers.iter().any(|it| !it.is_silence()) {
                     due.push(Notice::Blocked);
                 }
@@ -261,20 +265,25 @@ pub(crate) fn attention(deletion: &Deletion, plan: &Plan, ends_at: Time) -> Time
         return ends_at;
     }
     let sealed = (Notice::Sealed, deletion.phase_start(plan));
-    reminders(plan, ends_at)
+    reminders(deletion, plan, ends_at)
         .chain([sealed])
         .filter(|(notice, _)| !deletion.rare.told.has(*notice))
         .map(|(_, at)| at)
         .fold(ends_at, Time::min)
 }
 
-fn reminders(plan: &Plan, ends_at: Time) -> impl Iterator<Item = (Notice, Time)> {
+fn reminders(
+    deletion: &Deletion,
+    plan: &Plan,
+    ends_at: Time,
+) -> impl Iterator<Item = (Notice, Time)> {
     let policy = plan.policy();
+    let wait = deletion.cooling_off(plan);
     (0..)
         .map(Notice::Reminder)
         .zip(&policy.notices.reminders)
         // Of what has just begun nobody is reminded.
-        .filter(|(_, before)| **before < policy.cooling_off)
+        .filter(move |(_, before)| **before < wait)
         .map(move |(notice, before)| (notice, ends_at.before(*before)))
 }
 

@@ -202,6 +202,18 @@ fn a_changed_contact_asks_for_another_factor_and_for_a_longer_wait() {
         }
     );
     assert_eq!(cooling.phase_start(&plan), start());
+    // Whoever waits for longer is reminded of that wait: eight days before its end nobody else waits yet.
+    let mut early = Policy::cn();
+    early.notices.reminders.push(8 * DAY);
+    let early = Plan::new(1, early).unwrap();
+    let at = start() + 2 * DAY;
+    let told = tell(&cooling, &early, start());
+    assert_eq!(attention(&told, &early, start() + 10 * DAY), at);
+    assert_eq!(words(&told, &early, at), ["reminder-1"]);
+    assert_eq!(
+        words(&tell(&sealed(&early), &early, start()), &early, at),
+        [""; 0]
+    );
 
     let without = Policy {
         recent_contact: None,

@@ -349,7 +349,7 @@ async fn before_the_purge(place: &Place) -> Result<()> {
     let shop = place.store()?;
     let cloud = Honest::join(&place.site.participants, "cloud").await?;
     // Time to see what it is at.
-    cloud.manners().slow = std::time::Duration::from_secs(1);
+    cloud.manners().slow = std::time::Duration::from_secs(3);
     let name = caller.delete("a-1").await?;
     wait::until("the cloud to erase", async || {
         Ok(cloud.verbs("a-1").contains(&Verb::Erase).then_some(()))

@@ -338,7 +338,8 @@ impl Account {
     }
 
     /// What a participant has forgotten that was restored from a backup of `since`: the standing of now, if it has heard of any
-    /// since then, and each clearing that it did since then. What it was not told yet it is told anyway.
+    /// since then and the change that brought it is still kept, and each clearing that it did since then. What it was not told yet it
+    /// is told anyway.
     pub fn forgotten(&self, participant: &ParticipantId, since: Time) -> Vec<&Change> {
         let told = |change: &&Change| {
             let leg = change.legs.get(participant);
@@ -347,8 +348,8 @@ impl Account {
         let of_standing = |change: &&Change| change.kind.standing().is_some();
         let told: Vec<_> = self.changes.iter().filter(told).collect();
         let standing = told.iter().copied().any(|it| of_standing(&it)).then(|| {
-            let standings = self.changes.iter().filter(of_standing);
-            standings.max_by_key(|change| change.generation)
+            // An earlier one that is kept longer would tell what is over.
+            self.changes.iter().find(|it| self.has_brought(it))
         });
         let others = told.iter().copied().filter(|it| !of_standing(it));
         standing.flatten().into_iter().chain(others).collect()
@@ -599,10 +600,16 @@ impl Account {
         Ok(())
     }
 
-    /// Forgets those that ended first, beyond what is kept.
+    /// Whether the account stands as it does since this change.
+    const fn has_brought(&self, change: &Change) -> bool {
+        change.generation > 0 && change.generation == self.generation
+    }
+
+    /// Forgets those that were asked for first of those that have ended, beyond what is kept. That by which the account stands as it
+    /// does stays: whoever comes back from a backup is told of it once more.
     fn forget(&mut self) {
         while self.changes.len() > KEPT_MAX {
-            let over = |change: &Change| change.state.is_over();
+            let over = |change: &Change| change.state.is_over() && !self.has_brought(change);
             let Some(place) = self.changes.iter().position(over) else {
                 return;
             };

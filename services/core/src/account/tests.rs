@@ -109,6 +109,38 @@ fn a_backup_has_forgotten_what_was_told_since_and_of_standings_only_the_last_cou
 }
 
 #[test]
+fn a_backup_is_never_told_of_a_standing_that_is_over_however_much_is_forgotten() {
+    let told = |mut account: Account, number| {
+        for who in everybody() {
+            account = done(&account, number, who.as_str()).unwrap();
+        }
+        account
+    };
+    let frozen = told(account().ask(ask(1, Kind::Freeze), at(1)).unwrap(), 1);
+    // Asked for before the second freeze, and proved after it.
+    let asked = frozen.ask(ask(2, Kind::Unfreeze), at(2)).unwrap();
+    let again = told(asked.ask(ask(3, Kind::Freeze), at(3)).unwrap(), 3);
+    let thawed = proved(&again, 2).step(id(2), fine(), at(6)).unwrap();
+    let thawed = told(thawed, 2);
+    let forgotten = |account: &Account| {
+        let all = account.forgotten(&"store".parse().unwrap(), at(0));
+        all.iter().map(|change| change.id).collect::<Vec<_>>()
+    };
+    let mut busy = thawed.clone();
+    for number in 4..KEPT_MAX as u128 + 3 {
+        let stopped = ask(number, Kind::StopPersonalization);
+        busy = told(busy.ask(stopped, at(7)).unwrap(), number);
+    }
+    assert_eq!(busy.changes.len(), KEPT_MAX);
+    assert_eq!(busy.change(id(1)), None);
+    assert_eq!(forgotten(&busy)[..2], [id(2), id(4)]);
+    // Of what was kept before, the thaw may be gone and the freezes there.
+    let mut older = thawed;
+    older.changes.retain(|change| change.id != id(2));
+    assert_eq!(forgotten(&older), []);
+}
+
+#[test]
 fn the_same_request_changes_nothing_and_another_body_is_refused() {
     let frozen = account().ask(ask(1, Kind::Freeze), at(1)).unwrap();
     assert_eq!(frozen.ask(ask(1, Kind::Freeze), at(9)).unwrap(), frozen);

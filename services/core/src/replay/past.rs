@@ -51,22 +51,26 @@ impl<'a> Past<'a> {
         if !super::concerns(deletion, plan, self.participant, since) {
             return Vec::new();
         }
-        if !matches!(deletion.state, State::Purged { .. }) {
-            return self.verbs_of_the_living(since);
+        match deletion.state {
+            State::Purged { at, .. } => self.verbs_of_the_purged(at, since),
+            _ => self.verbs_of_the_living(since),
         }
-        let purged = matches!(deletion.state, State::Purged { at, .. } if at >= since);
+    }
+
+    /// Of a deletion that was purged `at`.
+    fn verbs_of_the_purged(&self, at: Time, since: Time) -> Vec<Verb> {
+        let purged = at >= since;
         let expiry = self.leg(Verb::Expire);
         let ended = |kept: &receipt::Kept| {
             Some(kept.receipt.leg) == expiry && (purged || kept.settled_at >= since)
         };
-        let probed = self.leg(Verb::Probe).is_some();
+        let freed = expiry.is_some_and(|leg| self.deletion.is_freed(leg));
+        let expires = freed || self.receipts.iter().any(ended);
+        let probes = purged && self.leg(Verb::Probe).is_some();
         [
             (Verb::Erase, purged),
-            (
-                Verb::Expire,
-                self.receipts.iter().any(ended) || expiry.is_some_and(|leg| deletion.is_freed(leg)),
-            ),
-            (Verb::Probe, purged && probed),
+            (Verb::Expire, expires),
+            (Verb::Probe, probes),
         ]
         .into_iter()
         .filter_map(|(verb, wanted)| wanted.then_some(verb))

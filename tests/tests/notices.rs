@@ -16,7 +16,8 @@ use farewell_kit::sqlx::{self, AssertSqlSafe};
 use farewell_kit::store::{Store, micros};
 use farewell_kit::{CodeChannel, session};
 use farewell_proto::deletion::v1::{
-    CheckEligibilityRequest, Deletion, ExtensionReason, Factor, Leg, RevokeDeletionRequest, State,
+    CheckEligibilityRequest, ConditionKind, Deletion, ExtensionReason, Factor, Leg,
+    RevokeDeletionRequest, State,
 };
 use farewell_proto::operator::v1::ExtendDeadlineRequest;
 use farewell_runtime::server::Security;
@@ -406,6 +407,56 @@ async fn who_reads_of_it_takes_it_back_by_the_link_without_a_log_in() -> Result<
     assert!(letters.last_failure_time.is_some());
     let (requests, repeats) = town.gateway.moods(|moods| (moods.requests, moods.repeats));
     assert!(repeats > 0, "of {requests} requests none was a repeat");
+    town.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_in_the_way_of_what_was_waited_for_is_told_too() -> Result<()> {
+    let policy = Policy {
+        cooling_off: Duration::from_secs(1),
+        notices: Notices {
+            send: true,
+            reminders: Vec::new(),
+        },
+        ..telling()
+    };
+    let town = Town::start(policy).await?;
+    farewell_identity::set_risk_lock(&town.identity, ACCOUNT, true).await?;
+    let deletion = town.verified().await?;
+    let letters = async |kind: &str, count: usize| {
+        wait::until(&format!("{count} letters {kind}"), async || {
+            let letters = town.gateway.of(kind);
+            let texts = letters.iter().map(|(_, it)| it["text"].to_string());
+            Ok((letters.len() == count).then(|| texts.collect::<Vec<_>>()))
+        })
+        .await
+    };
+    let holds = |letters: &[String], sentence: &str, count: usize| {
+        let told = letters.iter().filter(|it| it.contains(sentence)).count();
+        assert_eq!(told, count, "{sentence}: {letters:#?}");
+    };
+    // To the number and to the address.
+    let (lock, frozen) = ("because of unusual use", "The account is frozen.");
+    holds(&letters("WAITING", 2).await?, lock, 2);
+
+    // Both at once, so that it never begins.
+    farewell_identity::set_frozen(&town.identity, ACCOUNT, true).await?;
+    farewell_identity::set_risk_lock(&town.identity, ACCOUNT, false).await?;
+    holds(&letters("WAITING", 4).await?, frozen, 2);
+    // What went and came back they know.
+    farewell_identity::set_risk_lock(&town.identity, ACCOUNT, true).await?;
+    wait::until("both to be in the way", async || {
+        let deletion = town.caller.get(&deletion.name).await?;
+        let blocked = deletion.conditions.iter();
+        let blocked = blocked.filter(|it| it.kind() == ConditionKind::Blocked);
+        Ok((blocked.count() == 2).then_some(()))
+    })
+    .await?;
+    farewell_identity::set_frozen(&town.identity, ACCOUNT, false).await?;
+    farewell_identity::set_risk_lock(&town.identity, ACCOUNT, false).await?;
+    town.gateway.until("ERASING", &[PHONE, OLD_MAIL]).await?;
+    letters("WAITING", 4).await?;
+    assert_eq!(town.gateway.of("BLOCKED").len(), 0);
     town.stop().await
 }
 

@@ -75,7 +75,7 @@ async fn carry(
             if !given_up(deletion, notice, now) {
                 continue;
             }
-            tracing::warn!(target: "farewell::alarm", deletion = %deletion.id, notice = notice.name(), "NOTICE_GIVEN_UP");
+            tracing::warn!(target: "farewell::alarm", deletion = %deletion.id, notice = notice::name(deletion, notice), "NOTICE_GIVEN_UP");
         }
         told.push(notice);
     }
@@ -107,7 +107,7 @@ async fn ask(center: &Center, (deletion, plan): (&Deletion, &Plan), notice: Noti
     );
     let question = Question::Notify(wire::NotifyQuery {
         deletion: format!("deletions/{}", deletion.id),
-        notice: notice.name(),
+        notice: notice::name(deletion, notice),
         kind: kind(notice).into(),
         cooling_off_end_time: cooling_off_end.map(timestamp),
         deadline: Some(timestamp(deletion.deadline)),

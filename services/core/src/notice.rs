@@ -1,7 +1,8 @@
 //! What the person and the operators are told of a deletion, and when: decided here, carried elsewhere.
 //!
-//! Each is told once for each deletion. What was told is durable with the deletion, so that a crash or a take-over tells it
-//! again at most under the same name, which identity knows. Nothing here ever stops a deletion.
+//! Each is told once for each deletion; what is in the way, once for each thing that is. What was told is durable with the deletion,
+//! so that a crash or a take-over tells it again at most under the same name, which identity knows. Nothing here ever stops a
+//! deletion.
 //!
 //! Nobody is told of a request that nobody verified: anybody could send mail to anybody by making requests. There is no
 //! notice of the purge either, as nobody knows the person's address by then: the one at the start of erasing is the last
@@ -16,6 +17,8 @@ use crate::time::Time;
 
 /// Reminders that a policy may ask for.
 pub const REMINDERS_MAX: usize = 8;
+/// Things in the way of one deletion that the person is told of: more are in nobody's way at a time.
+const IN_THE_WAY_MAX: usize = 32;
 /// Where reminders begin in the stored set.
 const REMINDER_BASE: u8 = 16;
 
@@ -88,13 +91,18 @@ impl Notice {
         }
     }
 
-    /// What names it among the notices of its deletion.
-    pub fn name(self) -> String {
+    /// What names it among the notices of its deletion, the first time.
+    fn name(self) -> String {
         let word = self.word().to_lowercase().replace('_', "-");
         match self {
             Self::Reminder(place) => format!("{word}-{place}"),
             _ => word,
         }
+    }
+
+    /// Whether it says what is in the way.
+    const fn names_blockers(self) -> bool {
+        matches!(self, Self::Waiting | Self::Blocked)
     }
 
     /// Whether the person hears of it, and not only operators.
@@ -219,8 +227,44 @@ pub fn due(deletion: &Deletion, plan: &Plan, now: Time) -> Notices {
     if waited.is_some_and(|waited| waited >= policy.stalled_after) && !deletion.held {
         due.push(Notice::ExpiryOverdue);
     }
-    due.retain(|notice| !told.has(*notice));
+    let is_new =
+        |notice: &Notice| !told.has(*notice) || notice.names_blockers() && has_news(deletion);
+    due.retain(is_new);
     due.into_iter().collect()
+}
+
+/// What names a notice among those of the deletion. What is in the way is told under another name each time: of what is new.
+pub fn name(deletion: &Deletion, notice: Notice) -> String {
+    let first = notice.name();
+    if notice.names_blockers() && deletion.rare.told.has(notice) {
+        format!("{first}-{}", deletion.rare.told_in_the_way.len())
+    } else {
+        first
+    }
+}
+
+/// Whether something is in the way that the person was never told of. What went and came back they know.
+fn has_news(deletion: &Deletion) -> bool {
+    let known = &deletion.rare.told_in_the_way;
+    known.len() < IN_THE_WAY_MAX && in_the_way(deletion).any(|code| !known.contains(code))
+}
+
+/// Nobody can do anything about silence but those whose it is.
+fn in_the_way(deletion: &Deletion) -> impl Iterator<Item = &String> {
+    let named = deletion.blockers.iter().filter(|it| !it.is_silence());
+    named.map(|it| &it.code)
+}
+
+impl Deletion {
+    /// The person, or the operators, were told this.
+    pub(crate) fn note_told(&mut self, notices: Notices) {
+        if notices.iter().any(Notice::names_blockers) {
+            let mut known = std::mem::take(&mut self.rare.told_in_the_way);
+            known.extend(in_the_way(self).take(IN_THE_WAY_MAX).cloned());
+            self.rare.told_in_the_way = known;
+        }
+        self.rare.told = self.rare.told.and(notices);
+    }
 }
 
 /// Whether this leg must not be sent yet: identity forgets every address when it erases, and so has the last word before that. This

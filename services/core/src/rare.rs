@@ -1,5 +1,7 @@
 //! What is on record of some deletions only: kept together, so that the others pay nothing for it.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::custody::Custody;
@@ -20,6 +22,9 @@ pub struct Rare {
     /// What the person and the operators have been told.
     #[serde(skip_serializing_if = "Notices::is_empty")]
     pub told: Notices,
+    /// Codes of what was in the way when the person was told so.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub told_in_the_way: BTreeSet<String>,
     /// Why more must be shown, and for longer, than the policy usually asks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raised: Option<Raised>,

@@ -156,6 +156,11 @@ async fn a_freeze_reaches_whoever_was_away_and_outlives_a_deletion_that_is_taken
         (sealed.state(), &sealed.deletion),
         (AccountState::Sealed, &deletion)
     );
+    let choices: Vec<_> = sealed.choices().collect();
+    assert_eq!(
+        choices,
+        [AccountChoice::Unfreeze, AccountChoice::RevokeDeletion]
+    );
     town.caller.revoke(&deletion).await?;
     wait::until("every seal to be lifted", async || {
         let deletion = town.caller.get(&deletion).await?;

@@ -120,6 +120,17 @@ async fn a_request_that_is_not_complete_is_refused_by_its_field_and_leaves_nothi
                 "consents[0].time",
             ),
             (
+                "one text in two versions",
+                consents(vec![
+                    consent(),
+                    Consent {
+                        version: consent().version + 1,
+                        ..consent()
+                    },
+                ]),
+                "consents[1].text",
+            ),
+            (
                 "a consent at zero",
                 consents(vec![at(Some(Timestamp {
                     seconds: 0,

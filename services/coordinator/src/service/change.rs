@@ -79,11 +79,7 @@ pub async fn get(center: &Center, id: &AccountId) -> Result<api::Account, Status
         standing: standing(account.standing).into(),
         standing_time: account.since.map(timestamp),
         deletion: live.map_or_else(String::new, |live| format!("deletions/{}", live.id)),
-        choices: choices(
-            state,
-            live.is_some(),
-            account.personalization_stopped.is_some(),
-        ),
+        choices: choices(state, live.is_some(), &account),
         personalization_stop_time: account.personalization_stopped.map(timestamp),
         changes: account
             .changes
@@ -592,7 +588,7 @@ const fn standing(standing: Standing) -> api::AccountStanding {
 }
 
 /// The mildest first: who wants to be rid of a device, or of being seen, need not delete everything.
-fn choices(state: api::AccountState, live: bool, stopped: bool) -> Vec<i32> {
+fn choices(state: api::AccountState, live: bool, account: &Account) -> Vec<i32> {
     use api::AccountChoice as Choice;
     let choices: &[Choice] = match (state, live) {
         (api::AccountState::Active, false) => &[
@@ -608,15 +604,22 @@ fn choices(state: api::AccountState, live: bool, stopped: bool) -> Vec<i32> {
             Choice::ClearRealName,
             Choice::Delete,
         ],
-        (api::AccountState::Active | api::AccountState::Sealed, true) => {
-            &[Choice::Freeze, Choice::RevokeDeletion]
+        // A seal shows before the freeze beneath it, which outlives a deletion that is taken back.
+        (api::AccountState::Sealed | api::AccountState::Frozen, true)
+            if account.standing == Standing::Frozen =>
+        {
+            &[Choice::Unfreeze, Choice::RevokeDeletion]
         }
-        (api::AccountState::Frozen, true) => &[Choice::Unfreeze, Choice::RevokeDeletion],
+        (
+            api::AccountState::Active | api::AccountState::Sealed | api::AccountState::Frozen,
+            true,
+        ) => &[Choice::Freeze, Choice::RevokeDeletion],
         (api::AccountState::FrozenBySecurity, _)
         | (api::AccountState::Memorialized, _)
         | (api::AccountState::Sealed, false)
         | (api::AccountState::Unspecified, _) => &[],
     };
+    let stopped = account.personalization_stopped.is_some();
     let over = |choice: &&Choice| stopped && **choice == Choice::StopPersonalization;
     let choices = choices.iter().filter(|choice| !over(choice));
     choices.map(|choice| (*choice).into()).collect()

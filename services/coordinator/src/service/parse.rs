@@ -1,5 +1,7 @@
 //! From requests to values of core, or an error that names the field.
 
+use std::collections::HashSet;
+
 use farewell_core::decision;
 use farewell_core::deletion::Consent;
 use farewell_core::policy::{Channel, Factor};
@@ -162,11 +164,20 @@ pub fn consents(consents: &[api::Consent]) -> Result<Vec<Consent>, Status> {
     if consents.len() > CONSENTS_MAX {
         return Err(error::invalid("consents", "must be at most 32"));
     }
-    consents
-        .iter()
-        .enumerate()
-        .map(|(place, consent)| one_consent(place, consent))
-        .collect()
+    let mut known = HashSet::new();
+    let each = consents.iter().enumerate().map(|(place, consent)| {
+        let agreed = one_consent(place, consent)?;
+        if known.insert(consent.text.as_str()) {
+            Ok(agreed)
+        } else {
+            let field = format!("consents[{place}].text");
+            Err(error::invalid(
+                &field,
+                "was agreed to before: once, and to one version",
+            ))
+        }
+    });
+    each.collect()
 }
 
 fn one_consent(place: usize, consent: &api::Consent) -> Result<Consent, Status> {

@@ -225,7 +225,7 @@ impl Deletion {
                 next.rare.overdue = Some(Overdue::new(now, reasons.clone()));
             }
             (_, Event::Told(notices)) if !notices.is_empty() => {
-                next.rare.told = self.rare.told.and(*notices);
+                next.note_told(*notices);
                 next.attend_to_notices(plan, now);
             }
             (

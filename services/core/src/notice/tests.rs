@@ -5,7 +5,8 @@ use crate::policy::{Channel, Factor, Policy};
 use crate::rare::Why;
 
 fn words(deletion: &Deletion, plan: &Plan, now: Time) -> Vec<String> {
-    due(deletion, plan, now).iter().map(Notice::name).collect()
+    let due = due(deletion, plan, now);
+    due.iter().map(|it| name(deletion, it)).collect()
 }
 
 fn tell(deletion: &Deletion, plan: &Plan, now: Time) -> Deletion {
@@ -79,6 +80,59 @@ fn what_is_in_the_way_at_the_end_of_the_wait_is_told_and_silence_is_not() {
         .step(&Event::Blocked(vec![silent]), &plan, over())
         .unwrap();
     assert_eq!(words(&silent, &plan, over()), [""; 0]);
+}
+
+#[test]
+fn what_comes_in_the_way_of_what_was_waited_for_is_told_as_well_and_each_once() {
+    let plan = cn();
+    let named = |code: &str| crate::deletion::Blocker::named(code, &who("store"), plan.policy());
+    let (order, dispute) = (named("UNFINISHED_ORDER"), named("OPEN_DISPUTE"));
+    let silent = crate::deletion::Blocker::unreachable(&who("cloud"), plan.policy());
+    for (begun, at, kind) in [
+        (tell(&sealed(&plan), &plan, start()), over(), "blocked"),
+        (verified(&plan), start(), "waiting"),
+    ] {
+        let mut deletion = begun;
+        let mut then = |blockers: &[&crate::deletion::Blocker]| {
+            let blockers = blockers.iter().map(|it| (*it).clone()).collect();
+            let blocked = deletion.step(&Event::Blocked(blockers), &plan, at).unwrap();
+            let words = words(&blocked, &plan, at);
+            deletion = if words.is_empty() {
+                blocked
+            } else {
+                tell(&blocked, &plan, at)
+            };
+            words
+        };
+        assert_eq!(then(&[&order]), [kind]);
+        assert_eq!(
+            then(&[&order, &silent]),
+            [""; 0],
+            "nothing that they could do"
+        );
+        // The same name until it is known to be told: what breaks off in between is told once.
+        assert_eq!(then(&[&dispute]), [format!("{kind}-1")]);
+        assert_eq!(then(&[&order, &dispute]), [""; 0], "they know of both");
+    }
+}
+
+#[test]
+fn no_end_of_things_in_the_way_is_no_end_of_letters() {
+    let plan = cn();
+    let mut deletion = tell(&sealed(&plan), &plan, start());
+    let mut letters = 0;
+    for number in 0..IN_THE_WAY_MAX * 2 {
+        let code = format!("ANOTHER_{number}");
+        let blocker = crate::deletion::Blocker::named(&code, &who("store"), plan.policy());
+        deletion = deletion
+            .step(&Event::Blocked(vec![blocker]), &plan, over())
+            .unwrap();
+        if !due(&deletion, &plan, over()).is_empty() {
+            deletion = tell(&deletion, &plan, over());
+            letters += 1;
+        }
+    }
+    assert_eq!(letters, IN_THE_WAY_MAX);
 }
 
 #[test]

@@ -231,20 +231,22 @@ async fn consents_and_factors_are_on_record_as_they_were_given() -> Result<()> {
     for place in Place::each()? {
         let coordinator = Coordinator::start(verified(), &place.url).await?;
         let caller = coordinator.caller()?;
-        let given = Consent {
+        let given = (1..=32).map(|number| Consent {
+            text: format!("text-{number}"),
+            version: number,
             time: Some(Timestamp {
                 seconds: 1_700_000_000,
                 nanos: 123_456_000,
             }),
-            ..consent()
-        };
+        });
+        let given: Vec<_> = given.collect();
         let asked = CreateDeletionRequest {
-            consents: vec![given.clone(); 32],
+            consents: given.clone(),
             ..request("alice")
         };
         let name = caller.ask(asked).await?.name;
         let kept = caller.get(&name).await?;
-        assert_eq!(kept.consents, vec![given; 32]);
+        assert_eq!(kept.consents, given);
         assert_eq!(kept.channel(), Channel::Phone);
         assert_eq!(kept.factors.len(), 1);
         assert_eq!(kept.factors[0].factor(), Factor::SmsCode);

@@ -377,6 +377,29 @@ courier.email = {{ kind = "file", path = "{folder}/letters" }}
         found.with_context(|| format!("wanted {state}, last seen {last}"))
     }
 
+    /// Until a change of an account is over, and everybody has it.
+    pub async fn done(&self, change: &Value) -> Result<()> {
+        let name = change["name"].as_str().context("a name")?;
+        wait::until("everybody to have it", async || {
+            let seen = self.told("caller", &["account", "change", name], "")?;
+            Ok((seen["state"] == "DONE").then_some(()))
+        })
+        .await
+    }
+
+    /// The code that was sent for a change of an account.
+    pub async fn code(&self, change: &str) -> Result<String> {
+        let id = change.rsplit('/').next().context("a name")?;
+        let subject = format!("requests/{id}");
+        wait::until("a code", async || {
+            let letters = self.letters();
+            let mut letters = letters.iter().rev();
+            let letter = letters.find(|letter| letter["deletion"] == subject.as_str());
+            Ok(letter.and_then(|letter| letter["code"].as_str().map(str::to_owned)))
+        })
+        .await
+    }
+
     /// Files of a database that hold these bytes.
     pub fn found(&self, database: &str, bytes: &str) -> Result<Vec<String>> {
         let mut found = Vec::new();

@@ -15,16 +15,6 @@ use tonic::Code;
 
 const PASSWORD: &str = "a farewell to arms";
 
-/// Until a change is over, and everybody has it.
-async fn done(town: &Town, change: &Value) -> Result<()> {
-    let name = change["name"].as_str().context("a name")?;
-    wait::until("everybody to have it", async || {
-        let seen = town.told("caller", &["account", "change", name], "")?;
-        Ok((seen["state"] == "DONE").then_some(()))
-    })
-    .await
-}
-
 /// Until letters of this kind were carried; to how many receivers.
 async fn told_of(town: &Town, kind: &str) -> Result<usize> {
     wait::until("letters", async || {
@@ -34,19 +24,6 @@ async fn told_of(town: &Town, kind: &str) -> Result<usize> {
         Ok((!mail.is_empty() && !text.is_empty()).then_some(mail.len() + text.len()))
     })
     .await
-}
-
-/// The code that was sent for a change.
-async fn code(town: &Town, change: &str) -> Result<String> {
-    let id = change.rsplit('/').next().context("a name")?;
-    let subject = format!("requests/{id}");
-    let found = wait::until("a code", async || {
-        let letters = town.letters();
-        let mut letters = letters.iter().rev();
-        let letter = letters.find(|letter| letter["deletion"] == subject.as_str());
-        Ok(letter.and_then(|letter| letter["code"].as_str().map(str::to_owned)))
-    });
-    found.await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,7 +55,7 @@ async fn a_memorial_that_was_a_mistake_is_taken_back_and_its_owner_thaws_the_acc
     let legacy = town.approved("a-1", &["legacy"], &papers)?;
     let kept = ["account", "memorialize", "a-1", "--case", &legacy];
     let kept = town.told("caller", &kept, "")?;
-    done(&town, &kept).await?;
+    town.done(&kept).await?;
     assert_eq!(state()?["state"], "MEMORIALIZED");
     // That is how its owner, who lives, hears of it.
     assert_eq!(told_of(&town, "MEMORIALIZED").await?, 2);
@@ -102,7 +79,7 @@ async fn a_memorial_that_was_a_mistake_is_taken_back_and_its_owner_thaws_the_acc
     let again = town.told("caller", &words, "")?;
     assert_eq!(again["name"], back["name"]);
     town.restart("store")?;
-    done(&town, &back).await?;
+    town.done(&back).await?;
     assert_eq!(told_of(&town, "UNMEMORIALIZED").await?, 2);
     let account = town.told("caller", &["account", "get", "a-1"], "")?;
     assert_eq!(account["state"], "FROZEN");
@@ -131,8 +108,8 @@ async fn a_memorial_that_was_a_mistake_is_taken_back_and_its_owner_thaws_the_acc
     let send = [&["account", "send-code", name][..], &factor].concat();
     town.told("caller", &send, "")?;
     let verify = [&["account", "verify", name][..], &factor].concat();
-    town.told("caller", &verify, &code(&town, name).await?)?;
-    done(&town, &thaw).await?;
+    town.told("caller", &verify, &town.code(name).await?)?;
+    town.done(&thaw).await?;
     let account = town.told("caller", &["account", "get", "a-1"], "")?;
     assert_eq!(account["state"], "ACTIVE");
     log_in().await?;

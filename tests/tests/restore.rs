@@ -389,32 +389,15 @@ async fn before_the_purge(place: &Place) -> Result<()> {
 
 const PASSWORD: &str = "a farewell to arms";
 
-/// Until a change is over, and everybody has it.
-async fn done(town: &Town, change: &Value) -> Result<()> {
-    let name = change["name"].as_str().context("a name")?;
-    wait::until("everybody to have it", async || {
-        let seen = town.told("caller", &["account", "change", name], "")?;
-        Ok((seen["state"] == "DONE").then_some(()))
-    })
-    .await
-}
-
 /// Has its owner prove a change by the code that was sent for it, until everybody has it.
 async fn proved(town: &Town, change: &Value) -> Result<()> {
     let name = change["name"].as_str().context("a name")?;
     let send = ["account", "send-code", name, "--factor", "sms-code"];
     town.told("caller", &send, "")?;
-    let subject = format!("requests/{}", name.rsplit('/').next().context("an id")?);
-    let code = wait::until("a code", async || {
-        let letters = town.letters();
-        let mut letters = letters.iter().rev();
-        let letter = letters.find(|letter| letter["deletion"] == subject.as_str());
-        Ok(letter.and_then(|letter| letter["code"].as_str().map(str::to_owned)))
-    })
-    .await?;
+    let code = town.code(name).await?;
     let verify = ["account", "verify", name, "--factor", "sms-code"];
     town.told("caller", &verify, &code)?;
-    done(town, change).await
+    town.done(change).await
 }
 
 /// What identity and the store hold and know: real names and interests of `a-1`, and which of the two accounts its owner gets into.
@@ -479,7 +462,7 @@ async fn an_account_that_stays_is_as_its_owner_wanted_where_a_service_comes_back
     farewell_store::sample(&shop, "a-1").await?;
     shop.pool().close().await;
     let frozen = town.told("caller", &["account", "freeze", "b-1"], "")?;
-    done(&town, &frozen).await?;
+    town.done(&frozen).await?;
     let before = known(&town).await?;
     ensure!(before == (1, 4, [true, false]), "{before:?}");
     put(&mut town, RESTORED, false).await?;
@@ -491,7 +474,7 @@ async fn an_account_that_stays_is_as_its_owner_wanted_where_a_service_comes_back
     proved(&town, &cleared).await?;
     for wish in ["stop-personalization", "freeze"] {
         let asked = town.told("caller", &["account", wish, "a-1"], "")?;
-        done(&town, &asked).await?;
+        town.done(&asked).await?;
     }
     let thaw = ["account", "unfreeze", "b-1"];
     let thawed = town.told("caller", &[&thaw[..], &channel].concat(), "")?;

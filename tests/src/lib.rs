@@ -25,6 +25,7 @@ pub mod receiver;
 pub mod refusal;
 pub mod scripted;
 pub mod secret;
+pub mod slow_line;
 pub mod time_machine;
 pub mod town;
 pub mod wait;

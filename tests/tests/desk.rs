@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
@@ -16,6 +18,7 @@ use farewell_tests::caller::fresh;
 use farewell_tests::office::{NOT_ALLOWED, NOT_FOUND, REFUSED, SECRET, Town, USAGE};
 use farewell_tests::refusal::bad_field;
 use farewell_tests::secret::file_holds;
+use farewell_tests::slow_line::SlowLine;
 use farewell_tests::wait;
 
 /// Looked for in the desk's files, where names of requests and cases would hold a shorter one by chance.
@@ -147,6 +150,59 @@ async fn documents_are_looked_at_under_ones_name_and_gone_after_their_period() -
     let look = ["support", "case", "look", &document, "--file", &to];
     town.refuses("bo", (&look, ""), REFUSED, "EVIDENCE_DELETED")?;
     ensure!(!nothing.exists(), "an empty file is no document");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_document_goes_over_a_slow_line_and_leaves_nothing_where_looking_is_broken_off()
+-> Result<()> {
+    let Some(mut town) = Town::open("1h", "30d").await? else {
+        return Ok(());
+    };
+    let case = town.case("a-1", &["real-name"], &[])?;
+    let scan = town.path("scan.pdf");
+    let mut bytes = b"%PDF-1.7\n".to_vec();
+    bytes.resize(1024 * 1024, b'x');
+    fs::write(&scan, &bytes)?;
+    let line = SlowLine::start(&town.desk, 512 * 1024).await?;
+    let straight = std::mem::replace(&mut town.desk, line.address().to_owned());
+
+    // Four seconds on this line, by somebody who waits two for an answer.
+    let from = scan.display().to_string();
+    let add = ["add", &case, "--kind", "identity-document", &from];
+    let added = town.desk_of("ana", &[&add[..], &["--timeout", "2s"]].concat())?;
+    let document = added["name"].as_str().context("a name")?.to_owned();
+
+    let folder = town.path("looked");
+    fs::create_dir(&folder)?;
+    let file = folder.join("looked.pdf");
+    let to = file.display().to_string();
+    let look = ["support", "case", "look", &document, "--file", &to];
+    let looking = town.begin("bo", &look, "")?;
+    wait::until("a part of it to come", async || {
+        let part = fs::read_dir(&folder)?.next().transpose()?;
+        let part = part.map(|part| part.metadata()).transpose()?;
+        Ok(part.filter(|part| part.len() > 0).map(|_| ()))
+    })
+    .await?;
+    ensure!(!file.exists(), "half a document is none");
+    let process = looking.id().to_string();
+    let killed = Command::new("kill").args(["-TERM", &process]).status()?;
+    ensure!(killed.success());
+    let ended = looking.wait_with_output()?;
+    let said = String::from_utf8_lossy(&ended.stderr);
+    ensure!(
+        ended.status.code() == Some(1) && said.contains("nothing was written"),
+        "{said}"
+    );
+    ensure!(fs::read_dir(&folder)?.next().is_none(), "a part stayed");
+
+    town.desk = straight;
+    town.desk_of("bo", &look[2..])?;
+    ensure!(fs::read(&file)? == bytes, "the document itself");
+    let mode = file.metadata()?.permissions().mode();
+    ensure!(mode & 0o777 == 0o600, "only its owner reads it: {mode:o}");
+    ensure!(fs::read_dir(&folder)?.count() == 1, "a part stayed");
     Ok(())
 }
 

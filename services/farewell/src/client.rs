@@ -113,7 +113,7 @@ impl Connection {
         self.in_language(request)
     }
 
-    /// A request without a deadline, for what goes on for weeks.
+    /// A request without a deadline, for what goes on for weeks, or for as long as a slow line takes.
     pub fn endless<T>(&self, message: T) -> tonic::Request<T> {
         self.in_language(tonic::Request::new(message))
     }

@@ -1,17 +1,19 @@
 //! Documents, to the desk and back.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use farewell_proto::support::v1::add_evidence_request::Part;
 use farewell_proto::support::v1::get_evidence_response::Part as Given;
 use farewell_proto::support::v1::{
     AddEvidenceRequest, EvidenceHeader, EvidenceKind, GetEvidenceRequest,
 };
+use farewell_runtime::shutdown::Shutdown;
 use serde_json::json;
+use tempfile::NamedTempFile;
 use tonic::Request;
 
 use super::view;
@@ -52,8 +54,9 @@ pub async fn add(
         .chain(chunks)
         .map(|part| AddEvidenceRequest { part: Some(part) })
         .collect();
+    // A slow line takes its time.
     let added = desk
-        .add_evidence(connection.request(tokio_stream::iter(parts)))
+        .add_evidence(connection.endless(tokio_stream::iter(parts)))
         .await?;
     let evidence = added.into_inner().evidence;
     let evidence = evidence.context("an answer without a document")?;
@@ -72,31 +75,48 @@ pub async fn look(
     let request = GetEvidenceRequest {
         name: name.to_owned(),
     };
+    let shutdown = Shutdown::new();
+    shutdown.on_signals().context("signals")?;
     // Before it is asked for: who can't read it has not looked, and nothing stands in the case's log.
-    let to = new_file(file)?;
-    let written = fetch(desk, connection.request(request), to).await;
-    let written = written.inspect_err(|_| {
-        // Nothing of a document stays that wasn't given whole.
-        let _ = fs::remove_file(file);
-    })?;
+    let mut part = part(file)?;
+    let written = tokio::select! {
+        written = fetch(desk, connection.endless(request), part.as_file_mut()) => written?,
+        () = shutdown.wait() => bail!("ended by a signal, and nothing was written"),
+    };
+    part.persist_noclobber(file)
+        .map_err(|kept| unwritable(file, kept.error))?;
     let mut rows = Rows::new("", &["file", "bytes"]);
     rows.push([file.display().to_string(), written.to_string()]);
     output.write(&json!({"file": file, "bytes": written}), &[rows])
 }
 
-fn new_file(file: &Path) -> anyhow::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
-    options.open(file).map_err(|error| match error.kind() {
+/// Beside the file, and gone with the value: nothing of a document stays that wasn't given whole.
+fn part(file: &Path) -> anyhow::Result<NamedTempFile> {
+    if file.symlink_metadata().is_ok() {
+        return Err(unwritable(file, ErrorKind::AlreadyExists.into()));
+    }
+    let folder = file.parent().filter(|it| !it.as_os_str().is_empty());
+    let mut name = OsString::from(".");
+    name.push(file.file_name().unwrap_or_default());
+    name.push(".");
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(&name).suffix(".part");
+    builder
+        .tempfile_in(folder.unwrap_or(Path::new(".")))
+        .map_err(|error| unwritable(file, error))
+}
+
+fn unwritable(file: &Path, error: io::Error) -> anyhow::Error {
+    match error.kind() {
         ErrorKind::AlreadyExists => Usage(format!("{} is there already", file.display())).into(),
         _ => anyhow::Error::new(error).context(format!("writing {}", file.display())),
-    })
+    }
 }
 
 async fn fetch(
     desk: &mut Desk,
     request: Request<GetEvidenceRequest>,
-    mut to: File,
+    to: &mut File,
 ) -> anyhow::Result<usize> {
     let mut parts = desk.get_evidence(request).await?.into_inner();
     let mut written = 0;
@@ -106,5 +126,6 @@ async fn fetch(
             written += chunk.len();
         }
     }
+    to.sync_all()?;
     Ok(written)
 }

@@ -35,6 +35,9 @@ use crate::notice::REMINDERS_MAX;
 use crate::order::{DevicePolicy, Disposal};
 use crate::time::Time;
 
+/// What says that whoever asks may not be the owner. A policy that was copied from before it could say so doesn't name them.
+const CLOSING_SELF_SERVICE: [&str; 2] = ["ACCOUNT_FROZEN", "ACCOUNT_MEMORIALIZED"];
+
 /// Participants that may be reached at the same time; the stages run one after another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -508,6 +511,18 @@ impl Policy {
             );
             cautions.push(Problem::new("devices.reset_consent", message));
         }
+        let closed_by = &self.devices.self_service_closed_by;
+        let open: Vec<_> = CLOSING_SELF_SERVICE
+            .into_iter()
+            .filter(|code| !closed_by.iter().any(|it| it == code))
+            .collect();
+        if !open.is_empty() {
+            let message = format!(
+                "lacks {}: who may not be the owner unbinds their devices one by one, and nobody looks",
+                open.join(" and ")
+            );
+            cautions.push(Problem::new("devices.self_service_closed_by", message));
+        }
         let held_back = self.quarantine.as_ref();
         for (key, on, message) in [
             (
@@ -624,6 +639,12 @@ impl Policy {
         } else {
             self
         }
+    }
+
+    /// The last date of which its calendar knows for sure whether it is worked: a deadline that asked for a later one is provisional.
+    pub fn known_until(&self) -> jiff::civil::Date {
+        let (_, last) = self.days().covered();
+        last
     }
 
     fn days(&self) -> &Calendar {

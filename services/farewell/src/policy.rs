@@ -43,9 +43,12 @@ pub fn run(command: Command, output: Output) -> anyhow::Result<()> {
             let due_time = due.at.to_string();
             let mut verdict = Rows::new("", &["policy", "verdict", "asked for now, due"]);
             let days = if due.provisional {
-                ", until next year's public holidays are known"
+                let last = policy.known_until();
+                format!(
+                    ", counted with weekends only after {last}, the last day its calendar knows"
+                )
             } else {
-                ""
+                String::new()
             };
             verdict.push([
                 policy.name.clone(),

@@ -283,6 +283,32 @@ fn a_consent_to_wiping_that_nobody_is_asked_for_is_told() {
 }
 
 #[test]
+fn devices_of_the_frozen_and_the_dead_left_to_whoever_asks_are_told() {
+    let cautions = |closed_by: &[&str]| {
+        let policy = Policy {
+            devices: DevicePolicy {
+                self_service_closed_by: closed_by.iter().map(|&code| code.to_owned()).collect(),
+                ..Policy::cn().devices
+            },
+            ..Policy::cn()
+        };
+        assert_eq!(policy.problems(), []);
+        policy.cautions()
+    };
+    for (closed_by, lacking) in [
+        (&["ACCOUNT_FROZEN"][..], "lacks ACCOUNT_MEMORIALIZED:"),
+        (&["ACCOUNT_MEMORIALIZED"], "lacks ACCOUNT_FROZEN:"),
+        (&[], "lacks ACCOUNT_FROZEN and ACCOUNT_MEMORIALIZED:"),
+    ] {
+        let told = cautions(closed_by);
+        assert_eq!(keys(&told), ["devices.self_service_closed_by"]);
+        assert!(told[0].message.starts_with(lacking), "{told:?}");
+    }
+    // A ban is a policy's own affair.
+    assert_eq!(cautions(&["ACCOUNT_FROZEN", "ACCOUNT_MEMORIALIZED"]), []);
+}
+
+#[test]
 fn what_is_recent_is_a_policys_to_say_within_what_is_kept() {
     let with = |recent_change| Policy {
         recent_change,

@@ -145,7 +145,7 @@ fn deadline(deletion: &Deletion) -> String {
         text.push_str(&format!(", extended from {earlier} ({why})"));
     }
     if deletion.deadline_provisional {
-        text.push_str(", until next year's public holidays are known");
+        text.push_str(", until its calendar knows all days to then");
     }
     text
 }

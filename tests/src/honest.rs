@@ -37,6 +37,8 @@ pub struct Manners {
     pub proofs: VecDeque<CheckProofReply>,
     /// How long a command takes.
     pub slow: Duration,
+    /// It hears commands of this verb and does nothing about them; they come again when their lease is over.
+    pub held_back: Option<Verb>,
     /// Commands heard, in order, repeats included.
     pub heard: Vec<Command>,
     /// Questions heard.
@@ -102,15 +104,16 @@ async fn serve(mut stream: Scripted, manners: Arc<Mutex<Manners>>) {
     while let Ok(Some(message)) = stream.next().await {
         match message {
             Down::Commands(frame) => {
-                let slow = {
+                let (slow, held_back) = {
                     let mut manners = manners.lock().unwrap_or_else(PoisonError::into_inner);
                     manners.heard.extend(frame.commands.iter().cloned());
-                    manners.slow
+                    (manners.slow, manners.held_back)
                 };
                 sleep(slow).await;
                 let reports = frame
                     .commands
                     .iter()
+                    .filter(|command| Some(command.verb()) != held_back)
                     .map(|command| report(command, honest(command)));
                 stream.report(reports.collect()).await;
             }

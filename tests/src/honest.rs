@@ -29,6 +29,8 @@ pub struct Manners {
     pub mute: bool,
     /// It says that it can't answer.
     pub unable: bool,
+    /// `accounts/{account}` of the one about which it says that.
+    pub unable_about: Option<String>,
     /// It answers every question with this instead.
     pub beside_the_point: Option<Answer>,
     /// What becomes of the next codes, in order.
@@ -141,7 +143,8 @@ fn reply(query: &Query, manners: &mut Manners) -> Option<Reply> {
     if manners.mute {
         return None;
     }
-    let answer = if manners.unable {
+    let of_this = manners.unable_about.as_ref() == Some(&query.account);
+    let answer = if manners.unable || of_this {
         Answer::Unanswerable("DATABASE_AWAY".to_owned())
     } else if let Some(other) = &manners.beside_the_point {
         other.clone()

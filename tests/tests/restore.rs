@@ -8,16 +8,28 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use farewell_identity::LoginError;
 use farewell_identity::credential::Hasher;
 use farewell_kit::{interests, seal};
-use farewell_proto::deletion::v1::{Deletion, GetCertificateRequest, ReplayPurgedRequest, State};
-use farewell_proto::participant::v1::Verb;
+use farewell_proto::account::v1::account_service_client::AccountServiceClient;
+use farewell_proto::account::v1::{
+    AccountChangeLeg, FreezeAccountRequest, GetAccountChangeRequest,
+};
+use farewell_proto::deletion::v1::{
+    Deletion, GetCertificateRequest, ReplayPurgedRequest, ReplayPurgedResponse, ReplayResult, State,
+};
+use farewell_proto::operator::v1::ParticipantOverview;
+use farewell_proto::participant::v1::reply::Answer;
+use farewell_proto::participant::v1::{
+    DescribeAccountReply, SetStandingReply, SetStandingResult, Verb,
+};
+use farewell_runtime::client::endpoint;
+use farewell_runtime::server::Security;
 use farewell_store::NewOrder;
-use farewell_tests::caller::Caller;
+use farewell_tests::caller::{Caller, fresh};
 use farewell_tests::coordinator::Coordinator;
-use farewell_tests::honest::Honest;
+use farewell_tests::honest::{Honest, Manners};
 use farewell_tests::office::Town;
 use farewell_tests::policy;
 use farewell_tests::process::{CoordinatorSite, Process, Told, database, needed};
-use farewell_tests::refusal::refused;
+use farewell_tests::refusal::{bad_field, refused};
 use farewell_tests::wait;
 use prost_types::Timestamp;
 use serde_json::Value;
@@ -559,5 +571,133 @@ async fn a_replay_says_what_it_cant_take() -> Result<()> {
     // Nothing was purged: nobody has to be there.
     let mut told = api.replay_purged(good).await?.into_inner();
     ensure!(told.message().await?.is_none());
+    coordinator.stop().await
+}
+
+/// All that a replay says.
+async fn all(caller: &Caller, request: &ReplayPurgedRequest) -> Result<Vec<ReplayPurgedResponse>> {
+    let told = caller.api.clone().replay_purged(request.clone()).await;
+    let mut told = told.map_err(|status| anyhow!("{status:?}"))?.into_inner();
+    let mut seen = Vec::new();
+    while let Some(one) = told.message().await? {
+        seen.push(one);
+    }
+    Ok(seen)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_that_gets_no_answer_holds_up_nobody_and_what_broke_off_goes_on_where_it_was()
+-> Result<()> {
+    const EVERYBODY: [&str; 3] = ["accounts/a-1", "accounts/a-2", "accounts/a-3"];
+    let answering = |answer| Manners {
+        beside_the_point: Some(answer),
+        ..Manners::default()
+    };
+    let standing = |result: SetStandingResult| {
+        Answer::SetStanding(SetStandingReply {
+            result: result.into(),
+        })
+    };
+    let policy = policy::straight(&[&["store"], &["identity"]]);
+    let coordinator = Coordinator::start(policy, "memory:").await?;
+    let known = Answer::DescribeAccount(DescribeAccountReply {
+        known: true,
+        ..DescribeAccountReply::default()
+    });
+    let address = &coordinator.participants;
+    let _identity = Honest::join_with(address, "identity", answering(known)).await?;
+    let kept = answering(standing(SetStandingResult::Kept));
+    let store = Honest::join_with(address, "store", kept).await?;
+
+    let channel = endpoint(&coordinator.callers, &Security::PlainLoopback)?.connect_lazy();
+    let mut accounts = AccountServiceClient::new(channel);
+    for account in EVERYBODY {
+        let request = FreezeAccountRequest {
+            request_id: fresh(),
+            account: account.to_owned(),
+        };
+        let change = accounts.freeze_account(request).await?.into_inner().change;
+        let name = change.context("a change")?.name;
+        wait::until("the store to have it", async || {
+            let request = GetAccountChangeRequest { name: name.clone() };
+            let seen = accounts.clone().get_account_change(request).await?;
+            let change = seen.into_inner().change.context("a change")?;
+            let has =
+                |leg: &AccountChangeLeg| leg.participant == "store" && leg.done_time.is_some();
+            Ok(change.legs.iter().any(has).then_some(()))
+        })
+        .await?;
+    }
+
+    store.manners().unable_about = Some("accounts/a-2".to_owned());
+    let caller = coordinator.caller()?;
+    let request = ReplayPurgedRequest {
+        participant: "store".to_owned(),
+        since_time: Some(Timestamp {
+            seconds: 1_780_000_000,
+            nanos: 0,
+        }),
+        page_token: String::new(),
+    };
+    let told = all(&caller, &request).await?;
+    let names: Vec<_> = told.iter().map(|one| one.account.as_str()).collect();
+    ensure!(names == EVERYBODY, "{told:?}");
+    for one in &told {
+        let expected = if one.account == "accounts/a-2" {
+            (ReplayResult::Deferred, "NO_ANSWER")
+        } else {
+            (ReplayResult::Told, "")
+        };
+        ensure!((one.result(), one.reason.as_str()) == expected, "{one:?}");
+    }
+
+    // It goes on with the account after the last one.
+    store.manners().unable_about = None;
+    for (place, one) in told.iter().enumerate() {
+        let rest = ReplayPurgedRequest {
+            page_token: one.page_token.clone(),
+            ..request.clone()
+        };
+        let rest = all(&caller, &rest).await?;
+        let names: Vec<_> = rest.iter().map(|one| one.account.as_str()).collect();
+        ensure!(names == EVERYBODY[place + 1..], "{rest:?}");
+    }
+    let token = &told[0].page_token;
+    let other = ReplayPurgedRequest {
+        participant: "identity".to_owned(),
+        page_token: token.clone(),
+        ..request.clone()
+    };
+    let cut = |page_token: &str| ReplayPurgedRequest {
+        page_token: page_token.to_owned(),
+        ..request.clone()
+    };
+    let bare = &token[token.len() - 16..];
+    // A slash is in no id.
+    let no_id = format!("2f{token}");
+    for bad in [other, cut(&token[1..]), cut(&no_id), cut(bare)] {
+        let answer = caller.api.clone().replay_purged(bad).await.map(drop);
+        bad_field("a token", answer, "PAGE_TOKEN_MISMATCH", "page_token");
+    }
+
+    // Of an account that is gone there is nothing to tell, and who isn't there at all is waited for.
+    store.manners().beside_the_point = Some(standing(SetStandingResult::Gone));
+    ensure!(all(&caller, &request).await? == []);
+    drop(store);
+    let operator = coordinator.operator()?;
+    wait::until("the store to leave", async || {
+        let overview = operator.overview().await?;
+        let here = |it: &ParticipantOverview| it.participant == "store" && it.sessions > 0;
+        Ok((!overview.participants.iter().any(here)).then_some(()))
+    })
+    .await?;
+    let mut broken = caller
+        .api
+        .clone()
+        .replay_purged(request)
+        .await?
+        .into_inner();
+    let answer = broken.message().await;
+    refused("nobody", answer, Code::Unavailable, "PARTICIPANT_AWAY");
     coordinator.stop().await
 }

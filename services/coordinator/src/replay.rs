@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use farewell_core::account::{self, Account};
+use farewell_core::account::{self, Account, Change};
 use farewell_core::device::Device;
 use farewell_core::replay::{self, Past, Said};
 use farewell_core::report::Answer;
@@ -31,11 +31,15 @@ use crate::wire::{timestamp, verb_to_wire};
 const ANSWERS_MAX: usize = 8;
 /// How long a participant may be at one command, with nothing heard, before it is sent again.
 const ANSWER_WAIT: Duration = Duration::from_secs(15);
-/// How often a command is sent before the participant counts as away.
+/// How often a command is sent, or an account told of, before it is left without an answer.
 const SENDS_MAX: u32 = 4;
+/// Pause before an account is told of again that got no answer.
+const TELL_AGAIN: Duration = Duration::from_millis(250);
 /// How long room in the participant's window is waited for.
 const ROOM_WAIT: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// What is put off for want of an answer from a participant that is there.
+const NO_ANSWER: &str = "NO_ANSWER";
 /// A participant's word for an account that is gone.
 const ALREADY_ERASED: &str = "ALREADY_ERASED";
 
@@ -81,7 +85,7 @@ impl Drop for Open<'_> {
     }
 }
 
-/// What became of one deletion.
+/// What became of one deletion, or of one account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Again {
     /// Erased, and found clean, or with what is left of it.
@@ -95,7 +99,9 @@ pub enum Again {
     Unsealed,
     /// An account that stays: it knows again how it stands, and what was cleared is.
     Told,
-    /// It goes on at the participant: replay again later.
+    /// Asked in vain, as the account is gone there: there is nothing to tell.
+    Gone,
+    /// It goes on at the participant, or that gave no answer: replay again later.
     Deferred(String),
     /// A person must look.
     Refused(String),
@@ -104,7 +110,7 @@ pub enum Again {
 /// Why a replay breaks off. It may be begun again where it was.
 #[derive(Debug)]
 pub enum Broken {
-    /// The participant isn't there, or gives no answer.
+    /// The participant isn't there, or has no room.
     Away,
     /// The ledger isn't.
     Ledger(farewell_ledger::Error),
@@ -128,7 +134,7 @@ struct Terms {
 }
 
 /// Has one deletion erased, ended and looked for once more, or sealed or unsealed, as far as that was done after `since`. `None`:
-/// nothing of it was.
+/// nothing of it was, and nothing was asked.
 pub async fn once(
     center: &Center,
     participant: &ParticipantId,
@@ -185,7 +191,7 @@ pub async fn once(
             Ok(evidence) => evidence,
             // A later deletion of the account has ended: there is nothing to open.
             Err(Again::Refused(word)) if verb == Verb::Unseal && word == ALREADY_ERASED => {
-                return Ok(None);
+                return Ok(Some(Again::Gone));
             }
             Err(again) => return Ok(Some(again)),
         };
@@ -209,7 +215,7 @@ pub async fn once(
 }
 
 /// Tells a participant once more how an account stands, and has cleared again what it cleared after `since`. `None`: it has forgotten
-/// nothing of it, or the account is gone there. Nothing is written: what was done is on record as it was done first.
+/// nothing of it, and nothing was asked. Nothing is written: what was done is on record as it was done first.
 pub async fn account_once(
     center: &Center,
     participant: &ParticipantId,
@@ -221,14 +227,39 @@ pub async fn account_once(
         return Ok(None);
     }
     for change in forgotten {
-        match accounts::tell(center, account, change, participant).await {
-            Some(account::Event::Waits(_, word)) => return Ok(Some(Again::Deferred(word))),
-            Some(account::Event::Told(_, account::Outcome::Gone)) => return Ok(None),
-            Some(_) => {}
-            None => return Err(Broken::Away),
-        }
+        let again = match tell(center, participant, account, change).await? {
+            Some(account::Event::Waits(_, word)) => Again::Deferred(word),
+            Some(account::Event::Told(_, account::Outcome::Gone)) => Again::Gone,
+            Some(_) => continue,
+            None => Again::Deferred(NO_ANSWER.to_owned()),
+        };
+        return Ok(Some(again));
     }
     Ok(Some(Again::Told))
+}
+
+/// Tells a participant of one change. `None`: it is there, and gives no answer to this one, whatever it says to others.
+async fn tell(
+    center: &Center,
+    participant: &ParticipantId,
+    account: &Account,
+    change: &Change,
+) -> Result<Option<account::Event>, Broken> {
+    for _ in 0..SENDS_MAX {
+        let heard = accounts::tell(center, account, change, participant).await;
+        if heard.is_some() {
+            return Ok(heard);
+        }
+        if !is_there(center, participant) {
+            return Err(Broken::Away);
+        }
+        sleep(TELL_AGAIN).await;
+    }
+    Ok(None)
+}
+
+fn is_there(center: &Center, participant: &ParticipantId) -> bool {
+    !center.draining() && center.board().connected(participant.as_str())
 }
 
 /// One command and its durable answer; `Err` inside: there is no evidence yet.
@@ -273,6 +304,9 @@ async fn ask(
             }
             Some(Ok(Said::Waits)) | None => continue,
         });
+    }
+    if is_there(center, participant) {
+        return Ok(Err(Again::Deferred(NO_ANSWER.to_owned())));
     }
     Err(Broken::Away)
 }

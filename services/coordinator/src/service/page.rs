@@ -1,6 +1,7 @@
 //! Pages: opaque tokens that are bound to the query they were made for.
 
-use farewell_core::DeletionId;
+use farewell_core::id::ACCOUNT_BYTES_MAX;
+use farewell_core::{AccountId, DeletionId};
 use sha2::{Digest, Sha256};
 use tonic::Status;
 use uuid::Uuid;
@@ -11,6 +12,10 @@ use crate::error;
 const PAGE_ROWS_DEFAULT: u32 = 50;
 /// Rows in a page at most.
 const PAGE_ROWS_MAX: i32 = 500;
+/// Bytes that bind a token to its query.
+const BINDING_BYTES: usize = 8;
+/// Longest token, of an account with the longest id.
+const TOKEN_BYTES_MAX: usize = 2 * (ACCOUNT_BYTES_MAX + BINDING_BYTES);
 
 /// How many rows a page has.
 pub fn size(page_size: i32) -> Result<u32, Status> {
@@ -28,9 +33,12 @@ pub fn token(last: DeletionId, query: &str) -> String {
 
 /// The token of the page after this place in an order of the query's own.
 pub fn token_at(place: u128, query: &str) -> String {
-    let mut bytes = place.to_be_bytes().to_vec();
-    bytes.extend(binding(query));
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bound(&place.to_be_bytes(), query)
+}
+
+/// The token of the page after this account.
+pub fn token_after(account: &AccountId, query: &str) -> String {
+    bound(account.as_str().as_bytes(), query)
 }
 
 /// Where the page of this token starts.
@@ -44,15 +52,17 @@ pub fn start_at(token: &str, query: &str) -> Result<Option<u128>, Status> {
     if token.is_empty() {
         return Ok(None);
     }
-    let (place, bound) = (token.len() == 48 && token.is_ascii())
-        .then(|| token.split_at(32))
-        .ok_or_else(mismatch)?;
-    let of_query = binding(query).into_iter().map(|byte| format!("{byte:02x}"));
-    if bound != of_query.collect::<String>() {
-        return Err(mismatch());
+    let place = unbound(token, query)?.try_into().map_err(|_| mismatch())?;
+    Ok(Some(u128::from_be_bytes(place)))
+}
+
+/// The account of [`token_after`].
+pub fn start_after(token: &str, query: &str) -> Result<Option<AccountId>, Status> {
+    if token.is_empty() {
+        return Ok(None);
     }
-    let place = u128::from_str_radix(place, 16).map_err(|_| mismatch())?;
-    Ok(Some(place))
+    let account = String::from_utf8(unbound(token, query)?).map_err(|_| mismatch())?;
+    account.parse().map(Some).map_err(|_| mismatch())
 }
 
 /// A token that was made for another query, or by nobody.
@@ -64,8 +74,37 @@ pub fn mismatch() -> Status {
     )
 }
 
-fn binding(query: &str) -> [u8; 8] {
-    let mut digest = [0; 8];
-    digest.copy_from_slice(&Sha256::digest(query.as_bytes())[..8]);
+/// A place as hexadecimal digits, and behind it what binds it to the query.
+fn bound(place: &[u8], query: &str) -> String {
+    let bytes = place.iter().copied().chain(binding(query));
+    bytes.map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The place of [`bound`].
+fn unbound(token: &str, query: &str) -> Result<Vec<u8>, Status> {
+    let digits = token.as_bytes();
+    let sound = digits.len() <= TOKEN_BYTES_MAX && digits.len().is_multiple_of(2);
+    if !sound || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return Err(mismatch());
+    }
+    let byte = |pair: &[u8]| {
+        let pair = std::str::from_utf8(pair).ok()?;
+        u8::from_str_radix(pair, 16).ok()
+    };
+    let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
+    let mut place = bytes.ok_or_else(mismatch)?;
+    let end = place
+        .len()
+        .checked_sub(BINDING_BYTES)
+        .ok_or_else(mismatch)?;
+    if place.split_off(end) != binding(query) {
+        return Err(mismatch());
+    }
+    Ok(place)
+}
+
+fn binding(query: &str) -> [u8; BINDING_BYTES] {
+    let mut digest = [0; BINDING_BYTES];
+    digest.copy_from_slice(&Sha256::digest(query.as_bytes())[..BINDING_BYTES]);
     digest
 }

@@ -46,7 +46,10 @@ impl Default for Room {
 pub struct Replay {
     participant: ParticipantId,
     since: Time,
+    /// The last deletion that is done.
     before: Option<DeletionId>,
+    /// The last account that is done; all deletions are behind then.
+    after: Option<AccountId>,
     query: String,
     _place: OwnedSemaphorePermit,
 }
@@ -69,7 +72,11 @@ impl Room {
             .filter(|since| since.micros() > 0)
             .ok_or_else(|| error::invalid("since_time", "must be set, and after 1970"))?;
         let query = format!("replay {participant} {}", since.micros());
-        let before = page::start(&request.page_token, &query)?;
+        let token = &request.page_token;
+        let (before, after) = match page::start_after(token, &of_accounts(&query)) {
+            Ok(Some(account)) => (None, Some(account)),
+            Ok(None) | Err(_) => (page::start(token, &query)?, None),
+        };
         let place = Arc::clone(&self.0)
             .try_acquire_owned()
             .map_err(|_| error::exhausted("REPLAY_RUNNING", "another replay is under way here"))?;
@@ -77,6 +84,7 @@ impl Room {
             participant,
             since,
             before,
+            after,
             query,
             _place: place,
         })
@@ -92,15 +100,16 @@ impl Replay {
     }
 
     async fn all(&mut self, center: &Center, sender: &Sender) -> Result<(), Status> {
-        while self.page(center, sender).await? {}
+        if self.after.is_none() {
+            while self.deletions(center, sender).await? {}
+        }
         // After the deletions: what a seal of the backup would refuse is done once that is lifted.
-        let mut after = None;
-        while !sender.is_closed() && self.accounts(center, sender, &mut after).await? {}
+        while !sender.is_closed() && self.accounts(center, sender).await? {}
         Ok(())
     }
 
-    /// Whether there may be more.
-    async fn page(&mut self, center: &Center, sender: &Sender) -> Result<bool, Status> {
+    /// A page of deletions. Whether there may be more.
+    async fn deletions(&mut self, center: &Center, sender: &Sender) -> Result<bool, Status> {
         let filter = Filter {
             states: STATES.to_vec(),
             ..Filter::default()
@@ -125,34 +134,28 @@ impl Replay {
             let asked = concerned
                 .iter()
                 .map(|id| crate::replay::once(center, &self.participant, self.since, *id));
+            let mut any = false;
             for (id, again) in concerned.iter().zip(join_all(asked).await) {
                 let Some(again) = again.map_err(broken)? else {
                     continue;
                 };
+                any = true;
                 let token = page::token(*id, &self.query);
-                let told = told(Whose::Deletion(*id), again, token);
-                if sender.send(Ok(told)).await.is_err() {
+                if !tell(sender, Whose::Deletion(*id), again, token).await {
                     return Ok(false);
                 }
             }
-            self.before = handful.last().map(|deletion| deletion.id).or(self.before);
-            if !concerned.is_empty() {
+            self.before = handful.last().map(|deletion| deletion.id);
+            if any {
                 sleep_until(next).await;
             }
         }
         Ok(found.len() >= PAGE_ROWS as usize)
     }
-}
 
-impl Replay {
     /// A page of accounts that stay. Whether there may be more.
-    async fn accounts(
-        &self,
-        center: &Center,
-        sender: &Sender,
-        after: &mut Option<AccountId>,
-    ) -> Result<bool, Status> {
-        let found = center.ledger.accounts(after.as_ref(), PAGE_ROWS).await;
+    async fn accounts(&mut self, center: &Center, sender: &Sender) -> Result<bool, Status> {
+        let found = center.ledger.accounts(self.after.as_ref(), PAGE_ROWS).await;
         let found = found.map_err(|error| error::ledger(&error))?;
         for handful in found.chunks(AT_A_TIME) {
             let next = Instant::now() + HANDFUL;
@@ -165,21 +168,24 @@ impl Replay {
                     continue;
                 };
                 any = true;
-                // Whoever goes on from here has all deletions behind.
-                let page_token = self.before.map(|id| page::token(id, &self.query));
-                let whose = format!("accounts/{}", account.account.as_str());
-                let told = told(Whose::Account(whose), again, page_token.unwrap_or_default());
-                if sender.send(Ok(told)).await.is_err() {
+                let account = &account.account;
+                let token = page::token_after(account, &of_accounts(&self.query));
+                if !tell(sender, Whose::Account(account), again, token).await {
                     return Ok(false);
                 }
             }
+            self.after = handful.last().map(|account| account.account.clone());
             if any {
                 sleep_until(next).await;
             }
         }
-        *after = found.last().map(|account| account.account.clone());
         Ok(found.len() >= PAGE_ROWS as usize)
     }
+}
+
+/// What binds a token to the accounts of a replay, which are after its deletions.
+fn of_accounts(query: &str) -> String {
+    format!("{query} accounts")
 }
 
 fn broken(broken: Broken) -> Status {
@@ -193,16 +199,23 @@ fn broken(broken: Broken) -> Status {
 }
 
 /// Whose replay a message tells of.
-enum Whose {
+enum Whose<'a> {
     Deletion(DeletionId),
-    /// `accounts/{account}`.
-    Account(String),
+    Account(&'a AccountId),
 }
 
-fn told(whose: Whose, again: Again, page_token: String) -> ReplayPurgedResponse {
+/// Tells what there is to tell. False: the caller has left.
+async fn tell(sender: &Sender, whose: Whose<'_>, again: Again, page_token: String) -> bool {
+    match told(whose, again, page_token) {
+        Some(told) => sender.send(Ok(told)).await.is_ok(),
+        None => !sender.is_closed(),
+    }
+}
+
+fn told(whose: Whose<'_>, again: Again, page_token: String) -> Option<ReplayPurgedResponse> {
     let (deletion, account) = match whose {
         Whose::Deletion(id) => (format!("deletions/{id}"), String::new()),
-        Whose::Account(account) => (String::new(), account),
+        Whose::Account(id) => (String::new(), format!("accounts/{}", id.as_str())),
     };
     let mut told = ReplayPurgedResponse {
         deletion,
@@ -224,6 +237,7 @@ fn told(whose: Whose, again: Again, page_token: String) -> ReplayPurgedResponse 
         Again::Sealed => told.set_result(ReplayResult::Sealed),
         Again::Told => told.set_result(ReplayResult::Told),
         Again::Unsealed => told.set_result(ReplayResult::Unsealed),
+        Again::Gone => return None,
         Again::Deferred(reason) => {
             told.set_result(ReplayResult::Deferred);
             told.reason = reason;
@@ -233,5 +247,5 @@ fn told(whose: Whose, again: Again, page_token: String) -> ReplayPurgedResponse 
             told.reason = reason;
         }
     }
-    told
+    Some(told)
 }

@@ -15,6 +15,8 @@ use crate::output::{Output, Rows};
 /// How often a replay that breaks off goes on by itself.
 const RESUMES_MAX: u32 = 30;
 const RESUME_AFTER: Duration = Duration::from_secs(2);
+/// Names between two lines that say how far it is.
+const TELL_EVERY: u64 = 100;
 
 /// RFC 3339, as people and backups write times.
 pub fn moment(text: &str) -> Result<prost_types::Timestamp, String> {
@@ -76,36 +78,53 @@ struct Tally {
     unsealed: u64,
     accounts: u64,
     counts: BTreeMap<String, i64>,
-    open: Vec<ReplayPurgedResponse>,
+    /// By name: what was told of twice, as it was told last.
+    open: BTreeMap<String, ReplayPurgedResponse>,
     page_token: String,
 }
 
 impl Tally {
     fn take(&mut self, one: ReplayPurgedResponse) {
+        let before = self.told();
         self.deletions += u64::from(one.account.is_empty());
         self.page_token.clone_from(&one.page_token);
         for (category, count) in &one.counts {
             *self.counts.entry(category.clone()).or_default() += count;
         }
-        match one.result() {
-            ReplayResult::Clean => self.clean += 1,
-            ReplayResult::Sealed => self.sealed += 1,
-            ReplayResult::Unsealed => self.unsealed += 1,
-            ReplayResult::Told => self.accounts += 1,
-            _ => {
-                eprintln!("{} {} {}", name(&one), word(&one), one.reason);
-                self.open.push(one);
-            }
+        let done = match one.result() {
+            ReplayResult::Clean => Some(&mut self.clean),
+            ReplayResult::Sealed => Some(&mut self.sealed),
+            ReplayResult::Unsealed => Some(&mut self.unsealed),
+            ReplayResult::Told => Some(&mut self.accounts),
+            _ => None,
+        };
+        if let Some(done) = done {
+            *done += 1;
+            self.open.remove(name(&one));
+        } else {
+            eprintln!("{} {} {}", name(&one), word(&one), one.reason);
+            self.open.insert(name(&one).to_owned(), one);
         }
-        if self.deletions.is_multiple_of(100) {
-            eprintln!("{} deletions", self.deletions);
+        if let Some(line) = self.progress(before) {
+            eprintln!("{line}");
         }
+    }
+
+    fn told(&self) -> u64 {
+        self.deletions + self.accounts
+    }
+
+    /// How far it is, now and then; `before` is how many were told of then.
+    fn progress(&self, before: u64) -> Option<String> {
+        let told = self.told();
+        (told > before && told.is_multiple_of(TELL_EVERY))
+            .then(|| format!("{} deletions, {} accounts", self.deletions, self.accounts))
     }
 
     fn show(&self, output: Output) -> anyhow::Result<()> {
         let open: Vec<_> = self
             .open
-            .iter()
+            .values()
             .map(|one| json!({"name": name(one), "result": word(one), "reason": one.reason}))
             .collect();
         let value = json!({
@@ -156,4 +175,37 @@ fn name(one: &ReplayPurgedResponse) -> &str {
 fn word(one: &ReplayPurgedResponse) -> &'static str {
     let name = one.result().as_str_name();
     name.strip_prefix("REPLAY_RESULT_").unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_account(number: u64, result: ReplayResult) -> ReplayPurgedResponse {
+        ReplayPurgedResponse {
+            account: format!("accounts/a-{number}"),
+            result: result.into(),
+            ..ReplayPurgedResponse::default()
+        }
+    }
+
+    #[test]
+    fn progress_is_told_once_a_hundred_names_and_what_is_done_later_is_not_open() {
+        let mut tally = Tally::default();
+        let mut lines = Vec::new();
+        for number in 0..250 {
+            let before = tally.told();
+            tally.take(of_account(number, ReplayResult::Told));
+            lines.extend(tally.progress(before));
+            // What is put off is no progress.
+            let before = tally.told();
+            tally.take(of_account(1_000, ReplayResult::Deferred));
+            lines.extend(tally.progress(before));
+        }
+        let expected = ["0 deletions, 100 accounts", "0 deletions, 200 accounts"];
+        assert_eq!(lines, expected);
+        assert_eq!(tally.open.len(), 1);
+        tally.take(of_account(1_000, ReplayResult::Told));
+        assert!(tally.open.is_empty());
+    }
 }

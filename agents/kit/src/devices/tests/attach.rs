@@ -19,7 +19,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt as _;
 
-use super::intruders::{alone, resident_kib};
+use super::intruders::{in_its_own_process, resident_kib};
 use super::line::until;
 use crate::devices::attach::{RELAYED_MAX, Service};
 use crate::devices::registry::Via;
@@ -193,7 +193,7 @@ async fn a_wearable_that_comes_in_reach_later_is_served_in_the_session_of_its_ph
 
 #[tokio::test]
 async fn a_device_that_attaches_a_thousand_times_keeps_its_newest_sessions_and_costs_no_more() {
-    if !alone(
+    if !in_its_own_process(
         "devices::tests::attach::a_device_that_attaches_a_thousand_times_keeps_its_newest_sessions_and_costs_no_more",
     ) {
         return;

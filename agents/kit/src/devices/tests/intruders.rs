@@ -113,7 +113,7 @@ async fn knock(port: u16, attempts: usize) -> usize {
 
 /// Whether this is a process for this test only. If not, it is run in one, and has passed there: what other tests take of the
 /// memory would count, too.
-pub(super) fn alone(test: &str) -> bool {
+pub(super) fn in_its_own_process(test: &str) -> bool {
     const VARIABLE: &str = "FAREWELL_TEST_ALONE";
     if std::env::var_os(VARIABLE).is_some_and(|named| named == test) {
         return true;
@@ -281,7 +281,7 @@ async fn an_honest_hub_is_served(line: &Line, mut hub: Hub) {
 
 #[tokio::test]
 async fn the_embedded_broker_and_the_agent_let_no_intruder_change_anything() {
-    if !alone(
+    if !in_its_own_process(
         "devices::tests::intruders::the_embedded_broker_and_the_agent_let_no_intruder_change_anything",
     ) {
         return;

@@ -23,6 +23,7 @@ pub mod output;
 pub mod policy;
 pub mod role;
 pub mod sample;
+pub mod secret;
 pub mod settings;
 pub mod support;
 

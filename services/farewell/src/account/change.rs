@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 
 use super::why;
 use crate::client::Connection;
-use crate::deletion::ask::secret;
 use crate::deletion::request::{self, Id};
 use crate::deletion::{account_name, prefixed, view};
 use crate::output::{Output, Rows};
+use crate::secret::secret;
 
 /// `farewell account get`, `freeze` and the others.
 #[derive(Debug, Subcommand)]

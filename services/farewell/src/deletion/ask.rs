@@ -1,6 +1,5 @@
 //! What changes something: create, send-code, verify, revoke, override.
 
-use std::io::{BufRead as _, IsTerminal as _, stdin};
 use std::time::SystemTime;
 
 use anyhow::Context as _;
@@ -16,6 +15,7 @@ use super::view;
 use crate::client::Connection;
 use crate::failure::Usage;
 use crate::output::{Output, Rows};
+use crate::secret::secret;
 
 pub async fn create(
     connection: &Connection,
@@ -118,26 +118,6 @@ pub async fn confirm_link(connection: &Connection, id: &Id, output: Output) -> a
         .await?
         .into_inner();
     show(confirmed.deletion, output)
-}
-
-/// A line of standard input, so that no process list shows it.
-///
-/// Errors: there is none.
-pub fn secret(what: &str) -> anyhow::Result<String> {
-    if stdin().is_terminal() {
-        eprint!("{what}: ");
-    }
-    let mut line = String::new();
-    stdin()
-        .lock()
-        .read_line(&mut line)
-        .with_context(|| format!("reading the {what}"))?;
-    let line = line.trim_end_matches(['\r', '\n']).to_owned();
-    if line.is_empty() {
-        let how = "it is read from standard input, as in `echo 123456 | farewell …`";
-        return Err(Usage(format!("no {what}: {how}")).into());
-    }
-    Ok(line)
 }
 
 /// What a device signed is written in hexadecimal digits; any other proof is sent as it is.

@@ -214,6 +214,7 @@ async fn what_is_rare_is_kept_by_turns_and_left_by_receipts(bed: &Bed) {
     let mut turn = event(&first, &Event::Contradicted, &quick());
     turn.after.rare = Rare {
         told: [Notice::Sealed, Notice::Reminder(7)].into_iter().collect(),
+        told_in_the_way: ["FRAUD_REVIEW".to_owned()].into(),
         raised: Some(Raised { at: now() }),
         extended: Some(Extended {
             at: now(),

@@ -219,7 +219,7 @@ pub fn nobody() -> Result<AccountId, Status> {
 pub fn unreachable_identity() -> Status {
     error::unavailable(
         "IDENTITY_UNAVAILABLE",
-        "the identity service gives no answer; the request is kept, try again",
+        "the identity service gives no answer; the same request may be sent again",
     )
 }
 

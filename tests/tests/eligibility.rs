@@ -346,7 +346,6 @@ async fn everything_is_told_at_once_in_the_callers_language_and_goes_with_its_re
     farewell_identity::set_contact(identity, ACCOUNT, CodeChannel::Sms, "+86 139 0000 0000")
         .await?;
     farewell_identity::set_risk_lock(identity, ACCOUNT, true).await?;
-    farewell_identity::set_frozen(identity, ACCOUNT, true).await?;
     farewell_identity::grant(identity, ACCOUNT, "Recipe Box").await?;
     farewell_identity::open_case(identity, ACCOUNT, Case::LegalHold, "court 7").await?;
     farewell_identity::open_case(identity, ACCOUNT, Case::Fraud, "f-7").await?;
@@ -375,6 +374,8 @@ async fn everything_is_told_at_once_in_the_callers_language_and_goes_with_its_re
     let tomorrow = SystemTime::now() + DAY;
     farewell_community::ban(&town.community, ACCOUNT, "spam", tomorrow).await?;
     let hub = town.bind_a_lost_hub().await?;
+    // Who is frozen out shares nothing any more.
+    farewell_identity::set_frozen(identity, ACCOUNT, true).await?;
     // Nobody of this name ever answers.
     let copy = StartExport {
         account: ACCOUNT.to_owned(),

@@ -1,6 +1,6 @@
 //! Databases for tests of participants: a new SQLite file each, and PostgreSQL where the test runner offers one
 //! (`FAREWELL_TEST_POSTGRES`). Where it insists that nothing is skipped (`FAREWELL_TEST_REQUIRED`), one that is missing fails the
-//! test. Beside them [`Atlas`], which knows of another region.
+//! test. Beside them [`Atlas`], which knows of another region and of a freeze.
 
 mod atlas;
 
@@ -9,7 +9,7 @@ use std::env;
 
 use sqlx::{AnyConnection, AssertSqlSafe};
 
-pub use self::atlas::{Atlas, EUROPEAN, HIDDEN};
+pub use self::atlas::{Atlas, EUROPEAN, FROZEN_OUT, HIDDEN};
 use crate::store::Store;
 
 /// What a seal writes of itself, and the answers to commands.

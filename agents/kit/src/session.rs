@@ -48,7 +48,7 @@ pub(crate) use self::returns::RETURNS_MAX;
 use self::trace::Traced;
 use self::work::{Job, Settled};
 use crate::export::Part;
-use crate::home::NotHere;
+use crate::home::{Here, NotHere};
 use crate::participant::{Participant, ReturnKept};
 use crate::wire;
 
@@ -232,7 +232,7 @@ struct Shared {
     times: Asking<Bytes>,
     returns: Asking<Vec<ReturnKept>>,
     parts: Asking<Result<Part, NoPart>>,
-    homes: Asking<Result<(), NotHere>>,
+    homes: Asking<Result<Here, NotHere>>,
     regions: Regions,
     runtime: Handle,
     shutdown: Shutdown,

@@ -25,7 +25,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 pub use gate::{Gate, Homes};
-pub use home::elsewhere;
+pub use home::{Whereabouts, elsewhere, whereabouts};
 
 /// Who asked the cell that forwards: `{role}/{name}`, believed only from a cell's certificate.
 pub const CALLER: &str = "farewell-caller";

@@ -38,13 +38,18 @@ fn unsaid(word: &str) -> Told {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn where_an_account_lives_is_told_as_identity_knows_it_and_never_guessed() -> Result<()> {
     const ADDRESS: &str = "https://eu.example:7400";
-    let (here, plain) = (Told::Here(HomeHere {}), Security::PlainLoopback);
+    let (here, plain) = (Told::Here(HomeHere::default()), Security::PlainLoopback);
     let plan = || policy::straight(&[&["cloud"], &["identity"]]);
-    let only = Coordinator::start(plan(), "memory:").await?;
-    let (mut cloud, welcome) = Scripted::welcome(&only.participants, &plain, "cloud").await?;
-    assert_eq!(welcome.region, "");
-    assert_eq!(home(&mut cloud, "accounts/emil").await?, here);
-    only.stop().await?;
+    // In one region a freeze by security is asked for alone, and nobody freezes where there is no identity.
+    let away = || unsaid("IDENTITY_UNAVAILABLE");
+    let without = policy::straight(&[&["cloud"]]);
+    for (plan, expected) in [(without, here.clone()), (plan(), away())] {
+        let only = Coordinator::start(plan, "memory:").await?;
+        let (mut cloud, welcome) = Scripted::welcome(&only.participants, &plain, "cloud").await?;
+        assert_eq!(welcome.region, "");
+        assert_eq!(home(&mut cloud, "accounts/emil").await?, expected);
+        only.stop().await?;
+    }
 
     let mut config = config(plan(), "memory:", &plain);
     let eu = Cell {
@@ -62,7 +67,6 @@ async fn where_an_account_lives_is_told_as_identity_knows_it_and_never_guessed()
         let answer = home(&mut cloud, nobody).await?;
         assert_eq!(answer, unsaid("QUESTION_MALFORMED"), "{nobody}");
     }
-    let away = || unsaid("IDENTITY_UNAVAILABLE");
     assert_eq!(home(&mut cloud, "accounts/emil").await?, away());
 
     let mut identity = Scripted::join(&several.participants, "identity", 1).await?;
@@ -82,6 +86,16 @@ async fn where_an_account_lives_is_told_as_identity_knows_it_and_never_guessed()
     for (said, expected) in [
         (described(true, ""), here.clone()),
         (described(false, ""), here.clone()),
+        (
+            Some(reply::Answer::DescribeAccount(DescribeAccountReply {
+                known: true,
+                frozen_by_security: true,
+                ..Default::default()
+            })),
+            Told::Here(HomeHere {
+                frozen_by_security: true,
+            }),
+        ),
         (described(false, "cn"), here.clone()),
         (described(false, "eu"), elsewhere("eu", ADDRESS)),
         // A region that the settings don't name is another one all the same.

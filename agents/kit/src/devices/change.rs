@@ -77,6 +77,10 @@ impl Registry {
         if let Beside::Getting(account) = beside {
             self.at_home(account).await?;
         }
+        // Who shares a device no longer takes nothing from its owner.
+        if !matches!(beside, Beside::Losing(_)) {
+            self.not_frozen_out(&owner).await?;
+        }
         let mut tx = self.store().pool().begin().await?;
         let touched: BTreeSet<&str> = beside.account().into_iter().chain([&*owner]).collect();
         for account in touched {

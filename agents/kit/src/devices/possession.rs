@@ -58,8 +58,8 @@ impl Registry {
     /// Ends the server half of the binding of a device that is in hand. Its lock is released with it, and nothing is told
     /// to it: it is reset where it lies.
     ///
-    /// Errors: `AccountSealed`, `BindingNotFound`, `EpochMismatch`, `NotInHand`, `DeviceLost`, `HasChildren`,
-    /// `RequestIdReused`.
+    /// Errors: `NotHere`, `AccountSealed`, `AccountFrozen`, `BindingNotFound`, `EpochMismatch`, `NotInHand`, `DeviceLost`,
+    /// `HasChildren`, `RequestIdReused`.
     pub async fn unbind(&self, target: &Target, possession: &[u8]) -> Result<(), Refusal> {
         let digest = digest_of_bytes(possession);
         let Change::Open(mut held) = self

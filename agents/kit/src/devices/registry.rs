@@ -114,6 +114,14 @@ impl Registry {
         Ok(self.homes.at_home(account).await?)
     }
 
+    /// As [`Registry::at_home`]. A freeze by the account's owner is in the database here, and one by security with identity alone.
+    pub(super) async fn not_frozen_out(&self, account: &str) -> Result<(), Refusal> {
+        match self.homes.is_frozen_out(account).await? {
+            true => Err(Refusal::AccountFrozen),
+            false => Ok(()),
+        }
+    }
+
     /// The database.
     pub fn store(&self) -> &Store {
         &self.store

@@ -10,7 +10,7 @@ use crate::participant::DeviceClass;
 impl Registry {
     /// Lets another account use a device, or changes what it may do.
     ///
-    /// Errors: `NotHere`, `AccountSealed`, `BindingNotFound`, `EpochMismatch`, `NotShareable`, `RequestIdReused`.
+    /// Errors: `NotHere`, `AccountSealed`, `AccountFrozen`, `BindingNotFound`, `EpochMismatch`, `NotShareable`, `RequestIdReused`.
     pub async fn share(&self, target: &Target, share: &Share) -> Result<Shown, Refusal> {
         let body = ["share", &share.account, share.role.as_str()];
         let beside = Beside::Getting(&share.account);
@@ -35,7 +35,7 @@ impl Registry {
 
     /// Ends that. Also for an account that doesn't share it: it shares it no longer.
     ///
-    /// Errors: `AccountSealed`, `BindingNotFound`, `EpochMismatch`, `RequestIdReused`.
+    /// Errors: `AccountSealed`, `AccountFrozen`, `BindingNotFound`, `EpochMismatch`, `RequestIdReused`.
     pub async fn unshare(&self, target: &Target, account: &str) -> Result<Shown, Refusal> {
         let body = ["unshare", account];
         let beside = Beside::Losing(account);

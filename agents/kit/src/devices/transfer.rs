@@ -11,8 +11,8 @@ impl Registry {
     /// Gives a device to `account`: a new binding, of which the device hears from its app. Whoever shared it shares it no
     /// longer; that is the new owner's to say.
     ///
-    /// Errors: `NotHere`, `AccountSealed`, `BindingNotFound`, `EpochMismatch`, `DeviceLost`, `HasChildren`, `InvalidField`,
-    /// `RequestIdReused`.
+    /// Errors: `NotHere`, `AccountSealed`, `AccountFrozen`, `BindingNotFound`, `EpochMismatch`, `DeviceLost`, `HasChildren`,
+    /// `InvalidField`, `RequestIdReused`.
     pub async fn transfer(&self, target: &Target, account: &str) -> Result<Bound, Refusal> {
         let body = ["transfer", account];
         let mut held = match self.change(target, &body, Beside::Getting(account)).await? {

@@ -1,4 +1,4 @@
-//! Two accounts that are not at home here.
+//! Two accounts that are not at home here, and one that security has frozen.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,8 +10,10 @@ use crate::home::{Elsewhere, Homes, NotHere};
 pub const EUROPEAN: &str = "zz-european";
 /// An account of which nobody can say where it lives.
 pub const HIDDEN: &str = "zz-hidden";
+/// An account that security has frozen.
+pub const FROZEN_OUT: &str = "zz-frozen-out";
 
-/// Knows these two, that everybody else is at home, and how often it was asked.
+/// Knows these, that everybody else is at home and frozen by nobody, and how often it was asked about homes.
 #[derive(Debug, Default)]
 pub struct Atlas {
     asked: AtomicUsize,
@@ -36,5 +38,9 @@ impl Homes for Atlas {
             HIDDEN => Err(NotHere::Unknown("IDENTITY_UNAVAILABLE".to_owned())),
             _ => Ok(()),
         }
+    }
+
+    async fn is_frozen_out(&self, account: &str) -> Result<bool, NotHere> {
+        Ok(account == FROZEN_OUT)
     }
 }

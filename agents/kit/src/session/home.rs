@@ -1,4 +1,4 @@
-//! Where is an account's home? A coordinator knows, or has identity say so.
+//! Where is an account's home, and has security frozen it? A coordinator knows, or has identity say so.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::asking::{NO_ANSWER, NO_COORDINATOR, TOO_MANY_QUESTIONS};
 use super::link::Link;
 use super::{Session, Shared};
-use crate::home::NotHere;
+use crate::home::{Here, NotHere};
 
 /// How long one coordinator is waited for: longer than it waits for identity.
 const ANSWER_WAIT: Duration = Duration::from_secs(4);
@@ -93,21 +93,42 @@ impl Session {
             Known::Only => Ok(()),
             Known::Nothing => Err(unknown(NO_COORDINATOR)),
             Known::Several => {
-                let asked = timeout(ANSWERS_WAIT, shared.ask_home(account)).await;
-                asked.unwrap_or_else(|_| Err(unknown(NO_ANSWER)))
+                let several = |link: &Link| shared.regions.is_one_of_several(link.index);
+                shared.ask_home(account, several).await.map(drop)
             }
+        }
+    }
+
+    /// Whether security has frozen the account, as identity alone knows: asked where there is only one region, too. Of an account whose
+    /// home is elsewhere nobody here knows it: `false`. Whoever has no coordinators has nobody who freezes.
+    ///
+    /// Errors: nobody can say, as for [`Session::at_home`].
+    pub async fn is_frozen_out(&self, account: &str) -> Result<bool, NotHere> {
+        let shared = &self.shared;
+        if shared.links.is_empty() {
+            return Ok(false);
+        }
+        if shared.regions.known().await == Known::Nothing {
+            return Err(unknown(NO_COORDINATOR));
+        }
+        match shared.ask_home(account, |_| true).await {
+            Ok(here) => Ok(here.frozen_by_security),
+            Err(NotHere::Elsewhere(_)) => Ok(false),
+            Err(unknown @ NotHere::Unknown(_)) => Err(unknown),
         }
     }
 }
 
 impl Shared {
-    /// Asks one coordinator after the other, as not all of them see everybody.
-    async fn ask_home(&self, account: &str) -> Result<(), NotHere> {
+    /// Asks those coordinators, one after the other, as not all of them see everybody.
+    async fn ask_home(&self, account: &str, whom: impl Fn(&Link) -> bool) -> Result<Here, NotHere> {
+        let asked = timeout(ANSWERS_WAIT, self.ask_each(account, whom)).await;
+        asked.unwrap_or_else(|_| Err(unknown(NO_ANSWER)))
+    }
+
+    async fn ask_each(&self, account: &str, whom: impl Fn(&Link) -> bool) -> Result<Here, NotHere> {
         let mut said = unknown(NO_COORDINATOR);
-        for link in &self.links {
-            if !self.regions.is_one_of_several(link.index) {
-                continue;
-            }
+        for link in self.links.iter().filter(|link| whom(link)) {
             match self.ask_home_at(link, account).await {
                 Some(Err(NotHere::Unknown(word))) => said = NotHere::Unknown(word),
                 Some(answer) => return answer,
@@ -118,7 +139,7 @@ impl Shared {
     }
 
     /// `None`: it isn't there.
-    async fn ask_home_at(&self, link: &Link, account: &str) -> Option<Result<(), NotHere>> {
+    async fn ask_home_at(&self, link: &Link, account: &str) -> Option<Result<Here, NotHere>> {
         let Some((asked, answer)) = self.homes.ask() else {
             return Some(Err(unknown(TOO_MANY_QUESTIONS)));
         };

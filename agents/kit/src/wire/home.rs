@@ -3,12 +3,12 @@
 use farewell_proto::participant::v1 as pb;
 use farewell_proto::participant::v1::home_answer::Answer;
 
-use crate::home::{Elsewhere, NotHere};
+use crate::home::{Elsewhere, Here, NotHere};
 
 /// The id of the question, and what came of it. What says nothing is no "here".
-pub(crate) fn answered(answer: pb::HomeAnswer) -> (u64, Result<(), NotHere>) {
+pub(crate) fn answered(answer: pb::HomeAnswer) -> (u64, Result<Here, NotHere>) {
     let home = match answer.answer {
-        Some(Answer::Here(pb::HomeHere {})) => Ok(()),
+        Some(Answer::Here(pb::HomeHere { frozen_by_security })) => Ok(Here { frozen_by_security }),
         Some(Answer::Elsewhere(pb::HomeElsewhere { region, address })) if !region.is_empty() => {
             Err(NotHere::Elsewhere(Elsewhere { region, address }))
         }
@@ -31,7 +31,12 @@ mod tests {
             };
             answered(answer).1
         };
-        assert_eq!(read(Some(Answer::Here(pb::HomeHere {}))), Ok(()));
+        for frozen_by_security in [false, true] {
+            assert_eq!(
+                read(Some(Answer::Here(pb::HomeHere { frozen_by_security }))),
+                Ok(Here { frozen_by_security })
+            );
+        }
         let eu = Elsewhere {
             region: "eu".to_owned(),
             address: String::new(),

@@ -1,11 +1,11 @@
-//! A participant that takes requests of its own asks where an account's home is, before it stores anything of it.
+//! A participant that takes requests of its own asks where an account's home is, before it stores anything of it, and whether security
+//! has frozen it, before it gives something away.
 //!
-//! Any participant may ask: it learns what any caller is told, and not whether there is such an account.
+//! Any participant may ask: it learns what any caller is told, and of one that isn't frozen not whether there is such an account.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use farewell_proto::elsewhere::Elsewhere;
 use farewell_proto::participant::v1::connect_response::Message as Down;
 use farewell_proto::participant::v1::home_answer::Answer as Told;
 use farewell_proto::participant::v1::{self as wire, ConnectResponse};
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::board::Frame;
 use crate::center::Center;
-use crate::region::elsewhere;
+use crate::region::{Whereabouts, whereabouts};
 use crate::wire as convert;
 
 /// Questions of one session under way at a time.
@@ -30,7 +30,7 @@ pub(super) struct Homes {
 }
 
 impl Homes {
-    /// Has identity say where the account is at home.
+    /// Has identity say where the account is at home, and whether security has frozen it.
     pub(super) fn take(
         &mut self,
         center: &Arc<Center>,
@@ -66,11 +66,18 @@ async fn told(center: &Center, account: &str) -> Told {
     let Some(account) = convert::account(account) else {
         return Told::Refused("QUESTION_MALFORMED".to_owned());
     };
-    match timeout(HOME_MAX, elsewhere(center, &account)).await {
-        Ok(Ok(None)) => Told::Here(wire::HomeHere {}),
-        Ok(Ok(Some(Elsewhere { region, address }))) => {
-            Told::Elsewhere(wire::HomeElsewhere { region, address })
-        }
-        Ok(Err(_)) | Err(_) => Told::Refused("IDENTITY_UNAVAILABLE".to_owned()),
+    let Ok(Ok(Whereabouts {
+        elsewhere,
+        frozen_by_security,
+    })) = timeout(HOME_MAX, whereabouts(center, &account)).await
+    else {
+        return Told::Refused("IDENTITY_UNAVAILABLE".to_owned());
+    };
+    match elsewhere {
+        None => Told::Here(wire::HomeHere { frozen_by_security }),
+        Some(home) => Told::Elsewhere(wire::HomeElsewhere {
+            region: home.region,
+            address: home.address,
+        }),
     }
 }

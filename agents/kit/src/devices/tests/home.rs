@@ -5,11 +5,12 @@ use farewell_proto::binding::v1::binding_service_server::BindingService as _;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
+use crate::devices::refusal::Refusal;
 use crate::devices::registry::{NewBinding, Registry, Via};
 use crate::devices::service::Service;
 use crate::devices::share::{Role, Share};
 use crate::devices::testing::{ACCOUNT, Bench, benches, new_binding, patient, target};
-use crate::scratch::{Atlas, EUROPEAN, HIDDEN, dump};
+use crate::scratch::{Atlas, EUROPEAN, FROZEN_OUT, HIDDEN, dump};
 
 fn asking(bench: &Bench, atlas: &Arc<Atlas>) -> Registry {
     bench.registry.clone().asking(atlas.clone())
@@ -96,6 +97,30 @@ async fn what_was_answered_is_answered_again_and_what_is_lost_is_lost_without_a_
         assert!(registry.bind(&wrong).await.is_err());
         assert!(registry.share(&share, &member(EUROPEAN)).await.is_err());
         assert_eq!(atlas.asked(), 3);
+    }
+}
+
+#[tokio::test]
+async fn whom_security_froze_out_gives_no_device_away() {
+    for bench in benches("frozen_out", Via::Hub, patient()).await {
+        let registry = asking(&bench, &Arc::default());
+        let new = new_binding(FROZEN_OUT, "hub-1", None);
+        let epoch = registry.bind(&new).await.unwrap().shown.binding.epoch;
+        let hub = || target("hub-1", epoch);
+        let before = (dump(registry.store()).await, fences(&registry).await);
+        let given = registry.transfer(&hub(), ACCOUNT).await.map(drop);
+        let shared = registry.share(&hub(), &member(ACCOUNT)).await.map(drop);
+        let unbound = registry.unbind(&hub(), b"in hand").await;
+        for refused in [given, shared, unbound] {
+            assert!(
+                matches!(refused, Err(Refusal::AccountFrozen)),
+                "{refused:?}"
+            );
+        }
+        let after = (dump(registry.store()).await, fences(&registry).await);
+        assert_eq!(after, before);
+        // That somebody no longer shares it takes nothing from its owner.
+        registry.unshare(&hub(), ACCOUNT).await.unwrap();
     }
 }
 

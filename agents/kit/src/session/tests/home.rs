@@ -66,7 +66,7 @@ async fn an_account_is_here_or_elsewhere_as_a_coordinator_says() {
         address: eu.address.clone(),
     });
     for (said, expected) in [
-        (Some(Told::Here(HomeHere {})), Ok(())),
+        (Some(Told::Here(HomeHere::default())), Ok(())),
         (Some(Told::Elsewhere(eu)), Err(elsewhere)),
         (
             refused("IDENTITY_UNAVAILABLE"),
@@ -78,10 +78,46 @@ async fn an_account_is_here_or_elsewhere_as_a_coordinator_says() {
         let question = question(&mut stream).await;
         assert_eq!(question.account, format!("accounts/{EMIL}"));
         // Of what was not asked nothing is believed.
-        tell(&stream, question.id + 1, Some(Told::Here(HomeHere {}))).await;
+        tell(
+            &stream,
+            question.id + 1,
+            Some(Told::Here(HomeHere::default())),
+        )
+        .await;
         tell(&stream, question.id, said).await;
         assert_eq!(asking.await.unwrap(), expected);
     }
+}
+
+#[tokio::test]
+async fn whether_security_froze_an_account_is_asked_where_there_is_only_one_region_too() {
+    let mut coordinator = Coordinator::start().await;
+    let (session, _shutdown) = session(&[&coordinator], forgetful());
+    let mut stream = coordinator.stream(WINDOW).await;
+    opened(&session, 1).await;
+    let here = |frozen_by_security| Some(Told::Here(HomeHere { frozen_by_security }));
+    for (said, expected) in [
+        (here(true), Ok(true)),
+        (here(false), Ok(false)),
+        (
+            refused("IDENTITY_UNAVAILABLE"),
+            Err(NotHere::Unknown("IDENTITY_UNAVAILABLE".to_owned())),
+        ),
+    ] {
+        let asking = tokio::spawn({
+            let session = session.clone();
+            async move { session.is_frozen_out(EMIL).await }
+        });
+        let question = question(&mut stream).await;
+        assert_eq!(question.account, format!("accounts/{EMIL}"));
+        tell(&stream, question.id, said).await;
+        assert_eq!(asking.await.unwrap(), expected);
+    }
+    coordinator.kill();
+    drop(stream);
+    opened(&session, 0).await;
+    let nobody = NotHere::Unknown("NO_COORDINATOR".to_owned());
+    assert_eq!(session.is_frozen_out(EMIL).await, Err(nobody));
 }
 
 #[tokio::test]
@@ -96,7 +132,7 @@ async fn who_gives_no_answer_is_no_here_and_another_coordinator_is_asked() {
     let asked = question(&mut first).await;
     tell(&first, asked.id, refused("IDENTITY_UNAVAILABLE")).await;
     let asked = question(&mut second).await;
-    tell(&second, asked.id, Some(Told::Here(HomeHere {}))).await;
+    tell(&second, asked.id, Some(Told::Here(HomeHere::default()))).await;
     assert_eq!(asking.await.unwrap(), Ok(()));
 
     // One that says nothing at all, and none.

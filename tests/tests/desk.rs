@@ -10,16 +10,20 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result, ensure};
 use farewell_kit::devices::POSSESSION_OF_A_DELETION;
 use farewell_proto::binding::v1::binding_service_client::BindingServiceClient;
-use farewell_proto::binding::v1::{BindRequest, Binding, ReportLostRequest};
+use farewell_proto::binding::v1::{
+    BindRequest, Binding, ReportLostRequest, Role, Share, ShareBindingRequest,
+    TransferBindingRequest,
+};
 use farewell_proto::support::v1 as api;
 use farewell_proto::support::v1::support_service_client::SupportServiceClient;
 use farewell_runtime::cose::SigningKey;
 use farewell_tests::caller::fresh;
 use farewell_tests::office::{NOT_ALLOWED, NOT_FOUND, REFUSED, SECRET, Town, USAGE};
-use farewell_tests::refusal::bad_field;
+use farewell_tests::refusal::{bad_field, refused};
 use farewell_tests::secret::file_holds;
 use farewell_tests::slow_line::SlowLine;
 use farewell_tests::wait;
+use tonic::Code;
 
 /// Looked for in the desk's files, where names of requests and cases would hold a shorter one by chance.
 const OWNER: &str = "zz-who-lost-access";
@@ -363,22 +367,46 @@ async fn whom_security_froze_out_and_who_has_died_lose_nothing_to_whoever_asks_i
     ];
     let archive = town.path("mine.zip").display().to_string();
     let export = ["account", "export", "a-1", "--out", &archive];
-    let neither = || -> Result<()> {
+    let (earlier, of_the_desk) = (fresh(), fresh());
+    let again = |request: &str| -> Vec<String> {
+        let words = [&export[..], &["--request-id", request]].concat();
+        words.into_iter().map(str::to_owned).collect()
+    };
+    let neither = async |made: &str| -> Result<()> {
         town.refuses("caller", (&unbind, ""), REFUSED, "SELF_SERVICE_CLOSED")?;
         town.refuses("caller", (&export, ""), REFUSED, "ACCOUNT_FROZEN")?;
+        // Nor an archive that was made before.
+        let words = again(made);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        town.refuses("caller", (&words, ""), REFUSED, "ACCOUNT_FROZEN")?;
         ensure!(!town.path("mine.zip").exists());
+        let mut line = bindings.clone();
+        let given = line.transfer_binding(give(&epoch)?).await.map(drop);
+        let shared = line.share_binding(share(&epoch)?).await.map(drop);
+        for (what, answer) in [("give", given), ("share", shared)] {
+            refused(what, answer, Code::FailedPrecondition, "ACCOUNT_FROZEN");
+        }
         Ok(())
     };
 
+    let words = again(&earlier);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    town.told("caller", &words, "")?;
+    fs::remove_file(&archive)?;
     ensure!(farewell_identity::set_frozen(&identity, "a-1", true).await?);
-    neither()?;
+    neither(&earlier).await?;
     // The desk knows who it is, and the right to one's data stands.
     let case = town.approved("a-1", &["export"], &["identity-document"])?;
-    let with_case = [&export[..], &["--case", &case]].concat();
-    town.told("caller", &with_case, "")?;
+    let mut words = again(&of_the_desk);
+    words.extend(["--case".to_owned(), case]);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    town.told("caller", &words, "")?;
     ensure!(town.path("mine.zip").exists());
     fs::remove_file(&archive)?;
+    neither(&of_the_desk).await?;
     ensure!(farewell_identity::set_frozen(&identity, "a-1", false).await?);
+    let shared = bindings.clone().share_binding(share(&epoch)?).await;
+    refused("share", shared, Code::FailedPrecondition, "NOT_SHAREABLE");
 
     let papers = ["death-certificate", "relationship-proof"];
     let legacy = town.approved("a-1", &["legacy"], &papers)?;
@@ -390,7 +418,28 @@ async fn whom_security_froze_out_and_who_has_died_lose_nothing_to_whoever_asks_i
         Ok((seen["state"] == "DONE").then_some(()))
     })
     .await?;
-    neither()
+    neither(&of_the_desk).await
+}
+
+fn give(epoch: &str) -> Result<TransferBindingRequest> {
+    Ok(TransferBindingRequest {
+        request_id: fresh(),
+        device: "devices/p-1".to_owned(),
+        epoch: epoch.parse()?,
+        account: "accounts/b-1".to_owned(),
+    })
+}
+
+fn share(epoch: &str) -> Result<ShareBindingRequest> {
+    Ok(ShareBindingRequest {
+        request_id: fresh(),
+        device: "devices/p-1".to_owned(),
+        epoch: epoch.parse()?,
+        share: Some(Share {
+            account: "accounts/b-1".to_owned(),
+            role: Role::Member.into(),
+        }),
+    })
 }
 
 fn bytes(hex: &str) -> Result<Vec<u8>> {
@@ -523,12 +572,7 @@ async fn bad_input_is_refused_by_its_field_and_changes_nothing() -> Result<()> {
         (b"\x89PNG\r\n\x1a\n.....", "EVIDENCE_TOO_LARGE"),
     ] {
         let refused = upload(header.clone(), bytes).await.err().context(word)?;
-        farewell_tests::refusal::refused(
-            word,
-            Err::<(), _>(refused),
-            tonic::Code::InvalidArgument,
-            word,
-        );
+        farewell_tests::refusal::refused(word, Err::<(), _>(refused), Code::InvalidArgument, word);
     }
     for name in [
         "",

@@ -493,6 +493,7 @@ async fn bad_input_is_named_and_a_custodian_that_is_away_is_waited_for_by_the_ca
             name,
             account,
             offset: 0,
+            case: String::new(),
         };
         for refusal in [
             refused(
@@ -526,11 +527,21 @@ async fn bad_input_is_named_and_a_custodian_that_is_away_is_waited_for_by_the_ca
         let answer = client.start_export(request).await;
         let refusal = refused("start", answer, Code::InvalidArgument, "INVALID_FIELD");
         ensure!(refusal.fields == ["case"], "{refusal:?}");
+        let request = DownloadExportRequest {
+            name: name.clone(),
+            account: account.clone(),
+            offset: 0,
+            case: case.to_owned(),
+        };
+        let answer = client.download_export(request).await.map(drop);
+        let refusal = refused("download", answer, Code::InvalidArgument, "INVALID_FIELD");
+        ensure!(refusal.fields == ["case"], "{refusal:?}");
     }
     let before = DownloadExportRequest {
         name: name.clone(),
         account: account.clone(),
         offset: -1,
+        case: String::new(),
     };
     let answer = client.download_export(before).await.map(drop);
     let refusal = refused("download", answer, Code::InvalidArgument, "INVALID_FIELD");

@@ -298,7 +298,11 @@ impl AccountService for Accounts {
         if request.offset < 0 {
             return Err(error::invalid("offset", "must be at least 0"));
         }
+        let case = (!request.case.is_empty()).then(|| CaseName::parse("case", &request.case));
+        let case = case.transpose()?;
         self.center.throttle.account(call.caller(), &account)?;
+        let given = export::check_given(&self.center, &name, &account, case);
+        within(CHANGE_MAX, given).await?;
         let begun = self
             .downloads
             .begin(&self.center, name, account, request.offset);

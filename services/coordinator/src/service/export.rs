@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
+use farewell_core::account::Standing;
 use farewell_core::{AccountId, Reason, RequestId};
 use farewell_proto::account::v1 as api;
 use farewell_proto::participant::v1 as wire;
@@ -12,10 +13,9 @@ use farewell_proto::participant::v1::reply::Answer;
 use tonic::{Code, Status};
 
 use super::case::{self, CaseName};
-use super::proof;
 use crate::center::Center;
 use crate::error;
-use crate::telling::IDENTITY;
+use crate::region::whereabouts;
 use farewell_interpreter::Language;
 
 /// `exports/{export}`: the request's id.
@@ -49,8 +49,8 @@ pub async fn start(
     if let Some(case) = approved {
         let used_for = case::Use::Request(name.0);
         case::check(center, account, case, case::Action::Export, used_for).await?;
-    } else if is_frozen_out(center, account).await? {
-        // One that began before is what it is.
+    } else if whereabouts(center, account).await?.frozen_by_security {
+        // Whoever asks for everything may be who it was frozen for. One that began before is what it is, and is not given out.
         let known = get(center, name, account).await;
         return known.map_err(|status| match status.code() {
             Code::NotFound => refusal("ACCOUNT_FROZEN", ""),
@@ -68,19 +68,27 @@ pub async fn start(
     told(answer(center, account, question).await?)
 }
 
-/// Whether security has frozen the account, as identity alone knows: whoever asks for everything may be who it was frozen for.
+/// Refuses to give an archive out, whenever it was made, of an account that security has frozen or that is kept in memory: whoever asks
+/// may be who it was frozen for. With a case that the support desk has approved for this export nothing is refused.
 ///
-/// Errors: `IDENTITY_UNAVAILABLE`.
-async fn is_frozen_out(center: &Center, account: &AccountId) -> Result<bool, Status> {
-    let mut participants = center.plans.current().policy().participants();
-    if !participants.any(|it| it.as_str() == IDENTITY) {
-        return Ok(false);
+/// Errors: `ACCOUNT_FROZEN`, `IDENTITY_UNAVAILABLE`, `LEDGER_UNAVAILABLE`, and those of [`case::check`].
+pub async fn check_given(
+    center: &Center,
+    name: &Name,
+    account: &AccountId,
+    approved: Option<CaseName>,
+) -> Result<(), Status> {
+    if let Some(case) = approved {
+        let used_for = case::Use::Request(name.0);
+        return case::check(center, account, case, case::Action::Export, used_for).await;
     }
-    let question = Question::DescribeAccount(wire::DescribeAccountQuery {});
-    match proof::ask_identity(center, account, question).await? {
-        Answer::DescribeAccount(described) => Ok(described.frozen_by_security),
-        _ => Err(proof::unreachable_identity()),
+    let stored = center.ledger.account(account).await;
+    let stored = stored.map_err(|error| error::ledger(&error))?;
+    let in_memory = stored.is_some_and(|stored| stored.standing == Standing::Memorialized);
+    if in_memory || whereabouts(center, account).await?.frozen_by_security {
+        return Err(refusal("ACCOUNT_FROZEN", ""));
     }
+    Ok(())
 }
 
 /// How far an export is.

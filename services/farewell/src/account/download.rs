@@ -17,13 +17,13 @@ use crate::deletion::account_name;
 const RESUMES_MAX: u32 = 20;
 const RESUME_AFTER: Duration = Duration::from_secs(1);
 
-/// Fetches the archive of a ready export.
+/// Fetches the archive of a ready export. `case`: empty, or what the support desk approved it by.
 ///
 /// Errors: what the coordinator says; a file that can't be written; another digest than was told.
 pub async fn to_file(
     connection: &Connection,
     client: &mut Accounts,
-    account: &str,
+    (account, case): (&str, &str),
     export: &Export,
     out: &Path,
 ) -> anyhow::Result<()> {
@@ -39,7 +39,7 @@ pub async fn to_file(
         if have > 0 {
             eprintln!("{have} of {} bytes are here", export.size_bytes);
         }
-        match fetch(connection, client, account, export, have, &mut file).await {
+        match fetch(connection, client, (account, case), export, have, &mut file).await {
             Ok(()) => break,
             Err(error) if resumes < RESUMES_MAX && passes(&error) => {
                 resumes += 1;
@@ -63,7 +63,7 @@ pub async fn to_file(
 async fn fetch(
     connection: &Connection,
     client: &mut Accounts,
-    account: &str,
+    (account, case): (&str, &str),
     export: &Export,
     have: i64,
     file: &mut File,
@@ -72,6 +72,7 @@ async fn fetch(
         name: export.name.clone(),
         account: account_name(account),
         offset: have,
+        case: case.to_owned(),
     };
     let mut pieces = client
         .download_export(connection.endless(request))

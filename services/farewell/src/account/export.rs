@@ -31,17 +31,18 @@ pub async fn export(
         return Err(Usage(format!("{} is there already", out.display())).into());
     }
     let mut client = connection.accounts().await?;
+    let case = case
+        .map(|case| prefixed("cases/", case))
+        .unwrap_or_default();
     let request = StartExportRequest {
         request_id: id.or_new(),
         account: account_name(account),
-        case: case
-            .map(|case| prefixed("cases/", case))
-            .unwrap_or_default(),
+        case: case.clone(),
     };
     let started = client.start_export(connection.request(request)).await?;
     let started = started.into_inner().export.context("no export")?;
     let ready = ready(connection, &mut client, account, started).await?;
-    download::to_file(connection, &mut client, account, &ready, out).await?;
+    download::to_file(connection, &mut client, (account, &case), &ready, out).await?;
     show(&ready, Some(out), output)
 }
 

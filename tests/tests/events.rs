@@ -12,6 +12,7 @@ use farewell_proto::deletion::v1::State;
 use farewell_proto::operator::v1::{
     ListRefusedEventsRequest, ReceiverOverview, ResendEventRequest,
 };
+use farewell_proto::participant::v1::Verb;
 use farewell_runtime::certs::DevCa;
 use farewell_runtime::peer::Role;
 use farewell_runtime::server::Security;
@@ -62,14 +63,16 @@ async fn a_seal_a_revoke_and_a_purge_are_told_in_order_however_a_receiver_behave
         "503,drop,400:authentication_failed,500,400:invalid_audience,200",
     )?;
     let mut config = telling(vec![python.receiver("ads")], None, "memory:");
-    // Time enough to take it back.
-    config.policy.cooling_off = Duration::from_secs(3);
+    config.policy.cooling_off = Duration::from_secs(1);
     let coordinator = Coordinator::start_with(config).await?;
     let caller = coordinator.caller()?;
-    let _cloud = Honest::join(&coordinator.participants, "cloud").await?;
+    let cloud = Honest::join(&coordinator.participants, "cloud").await?;
+    // Nothing begins before everybody has sealed: so long it can be taken back.
+    cloud.manners().held_back = Some(Verb::Seal);
     let revoked = caller.delete("bob").await?;
     caller.until(&revoked, State::CoolingOff).await?;
     caller.revoke(&revoked).await?;
+    cloud.manners().held_back = None;
     let purged = caller.delete("alice").await?;
     caller.until(&purged, State::Purged).await?;
 
